@@ -1,0 +1,31 @@
+"""frazil: Sentinel-1 radar products to maps of sea ice.
+
+The public verbs load on first use, so that ``import frazil`` stays light and free of torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "export": "frazil.maps.export",
+    "ice_edge": "frazil.maps.edges",
+    "ice_polygons": "frazil.maps.edges",
+    "open_product": "frazil.sentinel1.product",
+    "open_scene": "frazil.scene.scene",
+    "predict": "frazil.learn.predict",
+    "simulate_product": "frazil.simulate.product",
+    "simulate_scene": "frazil.simulate.scene",
+}
+__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'frazil' has no attribute {name!r}; it has {__all__}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

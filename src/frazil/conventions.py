@@ -1,0 +1,249 @@
+"""Names, units, classes and flags: the one table that every stage of frazil reads.
+
+A *scene* is a Dataset on the radar grid ``(line, pixel)``; a *map* is a Dataset on a projected grid ``(y, x)``, or on
+the radar grid if asked for. `check_scene` and `check_map` are the contract between the stages: other sensors join by
+producing a Dataset that passes them.
+
+References:
+    CF conventions 1.11 (attributes, flag_values, flag_masks).
+    WMO No. 1215 (2014), Ice Chart Colour Code Standard, table 2: colours by stage of development.
+    JCOMM TR 23 (2014), SIGRID-3: stage-of-development codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from frazil.errors import ContractError, OptionError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CLASS_NODATA = 255  #: ``ice_class`` where nothing was observed
+CLASS_LAND = 254  #: ``ice_class`` on land
+PERCENT_NODATA = 255  #: ``probability`` and ``confidence`` where there is no class
+
+
+@dataclass(frozen=True, kw_only=True)
+class IceClass:
+    """One class of a scheme: its code in ``ice_class``, its name, the SIGRID-3 codes it covers, and its colour."""
+
+    code: int
+    name: str
+    title: str
+    sigrid3: tuple[str, ...]
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScheme:
+    """An ordered set of classes; the first one is open water."""
+
+    name: str
+    classes: tuple[IceClass, ...]
+
+    def __post_init__(self) -> None:
+        if [c.code for c in self.classes] != list(range(len(self.classes))):
+            raise OptionError(f"Class scheme {self.name!r}: codes must be 0, 1, 2 … in order.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Machine names, by code."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Names for people, by code."""
+        return tuple(c.title for c in self.classes)
+
+
+WATER = IceClass(code=0, name="open_water", title="Open water", sigrid3=("02",), colour=(94, 158, 214))
+BINARY = ClassScheme(
+    name="binary",
+    classes=(
+        WATER,
+        IceClass(code=1, name="sea_ice", title="Sea ice", sigrid3=("01", "83", "86", "95"), colour=(250, 250, 252)),
+    ),
+)
+#: The five classes of Khaleghian (2022), paper 1, in WMO colours (water lightened so that it reads as water).
+FIVE_CLASSES = ClassScheme(
+    name="five_classes",
+    classes=(
+        WATER,
+        IceClass(
+            code=1,
+            name="brash_pancake",
+            title="Brash or pancake ice",
+            sigrid3=("01", "81"),
+            colour=(240, 210, 250),
+        ),
+        IceClass(
+            code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)
+        ),
+        IceClass(
+            code=3,
+            name="level_first_year_ice",
+            title="Level first-year ice",
+            sigrid3=("86", "87", "88", "89"),
+            colour=(255, 255, 0),
+        ),
+        IceClass(
+            code=4,
+            name="deformed_ice",
+            title="Old or deformed ice",
+            sigrid3=("91", "93", "95", "96", "97"),
+            colour=(180, 100, 50),
+        ),
+    ),
+)
+CLASS_SCHEMES = {scheme.name: scheme for scheme in (BINARY, FIVE_CLASSES)}
+LAND_COLOUR = (150, 150, 145)
+
+#: Bits of ``quality_flags``: name -> (mask, meaning).
+QUALITY_FLAGS: dict[str, tuple[int, str]] = {
+    "nodata": (1, "no observation"),
+    "land": (2, "land"),
+    "coast": (4, "sea close to land: mixed signal"),
+    "border": (8, "scene border: the network saw beyond the data"),
+    "noise_missing": (16, "thermal noise unknown: not removed"),
+    "near_noise_floor": (32, "cross-polarised (or only) backscatter below the noise floor"),
+    "incidence_out_of_range": (64, "incidence angle outside the model's training range"),
+    "low_confidence": (128, "confidence below the threshold"),
+}
+
+#: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.
+VARIABLES: dict[str, dict[str, Any]] = {
+    "sigma0": {
+        "units": "1",
+        "long_name": "radar backscatter coefficient sigma nought, linear power",
+        "standard_name": "surface_backwards_scattering_coefficient_of_radar_wave",
+    },
+    "sigma0_db": {"units": "dB", "long_name": "radar backscatter coefficient sigma nought"},
+    "nesz": {"units": "1", "long_name": "noise equivalent sigma zero, linear power"},
+    "dn": {"units": "1", "long_name": "digital number, detected amplitude"},
+    "incidence_angle": {
+        "units": "degree",
+        "long_name": "incidence angle on the ellipsoid",
+        "standard_name": "angle_of_incidence",
+    },
+    "elevation_angle": {"units": "degree", "long_name": "antenna elevation angle"},
+    "valid": {"long_name": "observed: True where sigma0 may be used"},
+    "land_mask": {"long_name": "land: True on land (GSHHG)", "standard_name": "land_binary_mask"},
+    "coast_distance": {"units": "m", "long_name": "distance to the nearest land"},
+    "latitude": {"units": "degrees_north", "long_name": "latitude", "standard_name": "latitude"},
+    "longitude": {"units": "degrees_east", "long_name": "longitude", "standard_name": "longitude"},
+    "azimuth_time": {"long_name": "zero-Doppler azimuth time"},
+    "ground_range": {"units": "m", "long_name": "ground range from the first pixel"},
+    "line": {"units": "1", "long_name": "image line, zero-based, of the full-resolution product"},
+    "pixel": {"units": "1", "long_name": "image pixel, zero-based, of the full-resolution product"},
+    "probability": {"units": "percent", "long_name": "probability of each class"},
+    "ice_probability": {"units": "percent", "long_name": "probability of sea ice of any class"},
+    "ice_class": {"long_name": "sea-ice class", "standard_name": "sea_ice_classification"},
+    "confidence": {"units": "percent", "long_name": "calibrated probability of the class shown"},
+    "quality_flags": {"long_name": "where not to trust the map", "standard_name": "quality_flag"},
+    "x": {"units": "m", "long_name": "projection x", "standard_name": "projection_x_coordinate"},
+    "y": {"units": "m", "long_name": "projection y", "standard_name": "projection_y_coordinate"},
+}
+
+
+def class_attrs(scheme: ClassScheme) -> dict[str, Any]:
+    """CF attributes of ``ice_class`` in a scheme: flag_values and flag_meanings, land included."""
+    import numpy as np
+
+    codes = [*(c.code for c in scheme.classes), CLASS_LAND]
+    return {
+        "long_name": VARIABLES["ice_class"]["long_name"],
+        "flag_values": np.array(codes, dtype=np.uint8),
+        "flag_meanings": " ".join([*scheme.names, "land"]),
+    }
+
+
+def flag_attrs() -> dict[str, Any]:
+    """CF attributes of ``quality_flags``."""
+    import numpy as np
+
+    return {
+        **VARIABLES["quality_flags"],
+        "flag_masks": np.array([mask for mask, _ in QUALITY_FLAGS.values()], dtype=np.uint16),
+        "flag_meanings": " ".join(QUALITY_FLAGS),
+    }
+
+
+def check_scene(scene: xr.Dataset) -> None:
+    """Raise unless a Dataset is a scene.
+
+    A scene holds, on the dims ``polarization`` (``"HH"``, ``"HV"``, ``"VV"``, ``"VH"``), ``line`` and ``pixel``:
+
+    - ``sigma0(polarization, line, pixel)``: float32, linear power, noise removed as ``attrs["denoise"]`` says;
+      negative values are kept; NaN where not observed;
+    - ``nesz(polarization, line, pixel)``: float32, linear power; NaN where the product does not say;
+    - ``incidence_angle(line, pixel)``: float32, degrees;
+    - ``valid(line, pixel)``: bool, True where every polarisation was observed;
+    - coordinates ``line`` and ``pixel``: positions in the full-resolution product (block averages are at fractions);
+    - ``tie_latitude``, ``tie_longitude``, ``tie_height`` on ``(tie_line, tie_pixel)``: the product's tie points;
+    - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``.
+
+    Raises:
+        ContractError: naming what is missing or of the wrong dims.
+    """
+    want = {
+        "sigma0": ("polarization", "line", "pixel"),
+        "nesz": ("polarization", "line", "pixel"),
+        "incidence_angle": ("line", "pixel"),
+        "valid": ("line", "pixel"),
+        "tie_latitude": ("tie_line", "tie_pixel"),
+        "tie_longitude": ("tie_line", "tie_pixel"),
+        "tie_height": ("tie_line", "tie_pixel"),
+    }
+    _check(scene, want, ("product", "start_time", "spacing_m", "denoise"), "a scene", "frazil.open_scene")
+
+
+def check_map(ice_map: xr.Dataset) -> ClassScheme:
+    """The class scheme of a map; raise unless the Dataset is one.
+
+    A map holds, on dims ``y, x`` (projected, metres, ``spatial_ref`` carries the CRS; y descends) or ``line, pixel``:
+
+    - ``probability(category, y, x)``: uint8 percent; 255 where there is no class (land, nodata);
+    - ``ice_probability(y, x)`` and ``confidence(y, x)``: uint8 percent, likewise;
+    - ``ice_class(y, x)``: uint8 code of the scheme, 254 land, 255 nodata;
+    - ``quality_flags(y, x)``: uint16 bits of `QUALITY_FLAGS`;
+    - coordinate ``category``: the class names, in code order;
+    - attrs ``class_scheme``, ``product``, ``model``, ``start_time``, ``stop_time``.
+
+    Raises:
+        ContractError: naming what is missing or of the wrong dims.
+    """
+    grid = ("y", "x") if "y" in ice_map.dims else ("line", "pixel")
+    want = {
+        "probability": ("category", *grid),
+        "ice_probability": grid,
+        "ice_class": grid,
+        "confidence": grid,
+        "quality_flags": grid,
+    }
+    _check(ice_map, want, ("class_scheme", "product", "model", "start_time"), "a map", "frazil.predict")
+    name = ice_map.attrs["class_scheme"]
+    if name not in CLASS_SCHEMES:
+        raise ContractError(
+            f"class_scheme {name!r} of the map is not one of {sorted(CLASS_SCHEMES)}. Make the map anew."
+        )
+    return CLASS_SCHEMES[name]
+
+
+def _check(
+    ds: xr.Dataset, want: dict[str, tuple[str, ...]], attrs: tuple[str, ...], what: str, maker: str
+) -> None:
+    for name, dims in want.items():
+        if name not in ds:
+            raise ContractError(
+                f"This Dataset is not {what}: {name!r} is missing (it holds {sorted(map(str, ds.variables))}). "
+                f"Make one with {maker}()."
+            )
+        if ds[name].dims != dims:
+            raise ContractError(
+                f"This Dataset is not {what}: {name!r} has dims {ds[name].dims}, expected {dims}."
+            )
+    missing = [a for a in attrs if a not in ds.attrs]
+    if missing:
+        raise ContractError(f"This Dataset is not {what}: attributes {missing} are missing. Make one with {maker}().")

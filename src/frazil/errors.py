@@ -1,0 +1,56 @@
+"""Everything frazil raises on purpose.
+
+Every message says what was given, what was expected, and what to do next; the command line prints it as one line and
+exits with status 1. Each child is also the builtin that ordinary ``except`` clauses expect::
+
+    FrazilError
+    ├── ProductNotFoundError (FileNotFoundError)   nothing at this path that looks like a product
+    ├── ProductError (ValueError)                  a product that is broken, truncated, foreign or hostile
+    ├── UnsupportedProductError (ValueError)       a sound product that this verb does not handle
+    ├── OptionError (ValueError)                   an argument outside what is possible
+    ├── ContractError (ValueError)                 a Dataset that is not a scene or a map
+    ├── ModelError (ValueError)                    a model that is broken or does not fit the scene
+    ├── OutputExistsError (FileExistsError)        an output is there already, and overwriting was not asked for
+    ├── OutputError (OSError)                      an output could not be written
+    └── MissingDependencyError (ImportError)       an optional package is not installed
+"""
+
+
+class FrazilError(Exception):
+    """Base class of every error that frazil raises on purpose."""
+
+
+class ProductNotFoundError(FrazilError, FileNotFoundError):
+    """Nothing at the path looks like a Sentinel-1 product."""
+
+
+class ProductError(FrazilError, ValueError):
+    """The product is broken, truncated, foreign or hostile."""
+
+
+class UnsupportedProductError(FrazilError, ValueError):
+    """The product is sound, but this verb does not handle its kind."""
+
+
+class OptionError(FrazilError, ValueError):
+    """An argument lies outside what is possible."""
+
+
+class ContractError(FrazilError, ValueError):
+    """A Dataset does not follow the conventions of a scene or a map."""
+
+
+class ModelError(FrazilError, ValueError):
+    """A model is broken or does not fit the scene."""
+
+
+class OutputExistsError(FrazilError, FileExistsError):
+    """An output is there already, and overwriting was not asked for."""
+
+
+class OutputError(FrazilError, OSError):
+    """An output could not be written."""
+
+
+class MissingDependencyError(FrazilError, ImportError):
+    """An optional package is not installed."""

@@ -1,0 +1,1 @@
+"""Maps: edges, polygons, files, pictures, summaries."""

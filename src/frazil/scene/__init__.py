@@ -1,0 +1,1 @@
+"""A calibrated scene: opening, land, grids, tiles."""

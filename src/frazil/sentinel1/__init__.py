@@ -1,0 +1,1 @@
+"""A Sentinel-1 product as it came: files, annotation, radiometry, geolocation."""
