@@ -1,0 +1,191 @@
+"""The fused loops of radiometry: one pass over the digital numbers, compiled by numba.
+
+Arrays of all kernels: ``dn`` (line, pixel); ``spans`` int64 (line, box, 2) first and last observed pixel;
+``gain`` float64 (vector, pixel) with ``low`` and ``weight`` per line; noise as `Radiometry._segments_at` makes it:
+``flat`` profiles, ``pointer`` per line, ``whole`` and ``fraction`` per segment. float64 inside, float32 out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+_RUN = 16  #: this many zeros side by side are no observation; fewer, inside a sub-swath, are a dark target
+
+
+@njit(cache=True, inline="always")
+def _line_sigma0(dn, spans, gain0, gain1, w, flat, whole, fraction, s0, s1, out):
+    """σ0 of one line into float64 ``out``; NaN where not observed."""
+    n = dn.shape[0]
+    for x in range(n):
+        a = (1.0 - w) * gain0[x] + w * gain1[x]
+        v = np.float64(dn[x])
+        out[x] = v * v / (a * a)
+    for s in range(s0, s1):
+        x0, x1, p0, p1 = whole[s, 0], whole[s, 1], whole[s, 2], whole[s, 3]
+        u, factor, extra = fraction[s, 0], fraction[s, 1], fraction[s, 2]
+        for x in range(x0, x1 + 1):
+            a = (1.0 - w) * gain0[x] + w * gain1[x]
+            eta = factor * ((1.0 - u) * flat[p0 + x - x0] + u * flat[p1 + x - x0])
+            out[x] -= eta / (a * a) + extra
+    _mask_line(dn, spans, out)
+
+
+@njit(cache=True, inline="always")
+def _mask_line(dn, spans, out):
+    """NaN where DN is zero, but for lone zeros inside a sub-swath."""
+    n = dn.shape[0]
+    x = 0
+    while x < n:
+        if dn[x] != 0:
+            x += 1
+            continue
+        end = x
+        while end < n and dn[end] == 0:
+            end += 1
+        if end - x >= _RUN:
+            out[x:end] = np.nan
+        else:
+            for i in range(x, end):
+                inside = False
+                for k in range(spans.shape[0]):
+                    inside = inside or (spans[k, 0] <= i <= spans[k, 1])
+                if not inside:
+                    out[i] = np.nan
+        x = end
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def sigma0_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, out):
+    """σ0 at full resolution."""
+    n_lines, n_pixels = dn.shape
+    last = gain.shape[0] - 1
+    for y in prange(n_lines):
+        row = np.empty(n_pixels)
+        high = min(low[y] + 1, last)
+        _line_sigma0(
+            dn[y], spans[y], gain[low[y]], gain[high], weight[y], flat, whole, fraction, pointer[y], pointer[y + 1], row
+        )
+        for x in range(n_pixels):
+            out[y, x] = row[x]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, out):
+    """σ0 averaged over square blocks; NaN where less than half a block was observed."""
+    n_pixels = dn.shape[1]
+    looks = n_pixels // out.shape[1]
+    last = gain.shape[0] - 1
+    for block in prange(out.shape[0]):
+        row = np.empty(n_pixels)
+        total = np.zeros(out.shape[1])
+        count = np.zeros(out.shape[1])
+        for y in range(block * looks, (block + 1) * looks):
+            high = min(low[y] + 1, last)
+            _line_sigma0(
+                dn[y],
+                spans[y],
+                gain[low[y]],
+                gain[high],
+                weight[y],
+                flat,
+                whole,
+                fraction,
+                pointer[y],
+                pointer[y + 1],
+                row,
+            )
+            for b in range(out.shape[1]):
+                for x in range(b * looks, (b + 1) * looks):
+                    if row[x] == row[x]:
+                        total[b] += row[x]
+                        count[b] += 1.0
+        for b in range(out.shape[1]):
+            out[block, b] = total[b] / count[b] if 2.0 * count[b] >= looks * looks else np.nan
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def nesz_lines(gain, low, weight, columns, flat, pointer, whole, fraction, out):
+    """NESZ at chosen lines and columns; NaN where no segment covers a pixel."""
+    last = gain.shape[0] - 1
+    for y in prange(out.shape[0]):
+        out[y, :] = np.nan
+        high = min(low[y] + 1, last)
+        w = weight[y]
+        s0, s1 = pointer[y], pointer[y + 1]
+        for i in range(columns.shape[0]):
+            x = columns[i]
+            for s in range(s0, s1):
+                if whole[s, 0] <= x <= whole[s, 1]:
+                    a = (1.0 - w) * gain[low[y], x] + w * gain[high, x]
+                    at = x - whole[s, 0]
+                    u = fraction[s, 0]
+                    eta = fraction[s, 1] * ((1.0 - u) * flat[whole[s, 2] + at] + u * flat[whole[s, 3] + at])
+                    out[y, i] = eta / (a * a) + fraction[s, 2]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def boxcar(power, out):
+    """3 × 3 moving average of observed pixels; NaN stays NaN; the scene border averages what is there."""
+    n_lines, n_pixels = power.shape
+    for y in prange(n_lines):
+        total = np.zeros(n_pixels)
+        count = np.zeros(n_pixels)
+        for yy in range(max(y - 1, 0), min(y + 2, n_lines)):
+            for x in range(n_pixels):
+                v = power[yy, x]
+                if v == v:
+                    total[x] += v
+                    count[x] += 1.0
+        for x in range(n_pixels):
+            if power[y, x] == power[y, x]:
+                t = total[x]
+                c = count[x]
+                if x > 0:
+                    t += total[x - 1]
+                    c += count[x - 1]
+                if x + 1 < n_pixels:
+                    t += total[x + 1]
+                    c += count[x + 1]
+                out[y, x] = t / c
+            else:
+                out[y, x] = np.nan
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def block_mean(power, looks):
+    """Mean over square blocks of observed pixels; NaN where less than half a block was observed."""
+    out = np.empty((power.shape[0] // looks, power.shape[1] // looks), np.float32)
+    for by in prange(out.shape[0]):
+        for bx in range(out.shape[1]):
+            total = 0.0
+            count = 0.0
+            for y in range(by * looks, (by + 1) * looks):
+                for x in range(bx * looks, (bx + 1) * looks):
+                    v = power[y, x]
+                    if v == v:
+                        total += v
+                        count += 1.0
+            out[by, bx] = total / count if 2.0 * count >= looks * looks else np.nan
+    return out
+
+
+_MARGIN = 600  #: pixels from either side where border noise of old products is looked for [MPC-0243]
+_BORDER_DN = 30.0  #: a border pixel's mean amplitude over 16 neighbours lies below this [MPC-0243: noise, not signal]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def mask_border_noise(dn, sigma0):
+    """NaN in σ0 from either range border inwards until 16 neighbours exceed the border-noise amplitude together."""
+    n_lines, n_pixels = dn.shape
+    for y in prange(n_lines):
+        reach = min(_MARGIN, n_pixels - _RUN)
+        for side in range(2):
+            for i in range(reach):
+                x = i if side == 0 else n_pixels - 1 - i
+                mean = 0.0
+                for k in range(_RUN):
+                    mean += dn[y, x + k if side == 0 else x - k] / _RUN
+                if mean > _BORDER_DN:
+                    break
+                sigma0[y, x] = np.nan
