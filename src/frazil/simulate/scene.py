@@ -1,0 +1,325 @@
+"""A simulated scene: what `frazil.open_scene` would give for a simulated product, without writing the product.
+
+Sigma nought of a simulated world, plus the instrument's true noise, times speckle, minus the noise that the product
+states. The statistics are those of reading the SAFE at the same spacing; the truth comes along as ``ice_class``.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numba import njit
+from scipy.interpolate import RectBivariateSpline
+
+from frazil import __version__
+from frazil.conventions import CLASS_NODATA, FIVE_CLASSES, VARIABLES, class_attrs
+from frazil.errors import OptionError
+from frazil.scene.scene import tie_variables
+from frazil.sentinel1.annotation import Annotation
+from frazil.sentinel1.product import Band, Product
+from frazil.simulate.backscatter import Climate, draw_climate, expected_sigma0
+from frazil.simulate.instrument import (
+    NoiseError,
+    SpeckleStream,
+    TrueNoise,
+    band_radiometry,
+    draw_noise_error,
+    resolution_letter,
+    speckle_model,
+    template_product,
+    true_noise,
+)
+from frazil.simulate.noise import resample
+from frazil.simulate.world import World, WorldConfig, make_world
+
+#: First and last day of the year that scenes of a season are dated to.
+_DAYS = {"freeze_up": (275, 335), "winter": (-20, 95), "spring": (105, 155), "melt": (165, 245)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """Everything that a scene and a product of the same settings share.
+
+    Attributes:
+        product: the template.
+        bands: its images, in the order of the scene's polarisations.
+        block: pixels of the product per pixel of the world, along each side.
+        lines, pixels: centres of the world's pixels in the image.
+        world: the truth.
+        incidence_angle: degrees, float32 (line, pixel) on the world's grid.
+        climate: offsets of the class means.
+        noise_error: the true noise against the stated one.
+        seed: of it all.
+        days: added to the template's date.
+    """
+
+    product: Product
+    bands: tuple[Band, ...]
+    block: int
+    lines: np.ndarray
+    pixels: np.ndarray
+    world: World
+    incidence_angle: np.ndarray
+    climate: Climate
+    noise_error: NoiseError
+    seed: int
+    days: int
+
+    def sigma0(self, polarization: str) -> np.ndarray:
+        """Expected sigma nought on the world's grid, linear power, float32."""
+        return expected_sigma0(
+            self.world,
+            self.incidence_angle,
+            polarization,
+            climate=self.climate,
+            spacing_m=self.bands[0].annotation.range_spacing_m * self.block,
+            texture_seed=self.seed,
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """All that was drawn or set, as plain JSON values."""
+        flat = {
+            key: {"/".join(k): v for k, v in value.items()} if isinstance(value, dict) else value
+            for part in (asdict(self.climate), asdict(self.noise_error))
+            for key, value in part.items()
+        }
+        offset = {"/".join(k): v for k, v in self.climate.offset_db.items()}
+        flat |= {"offset_db": offset, "noise_offset": {"/".join(k): v for k, v in self.noise_error.offset.items()}}
+        return {"seed": self.seed, "template": self.product.name, "days": self.days, **flat, "world": self.world.parameters}
+
+
+def prepare(
+    template: str,
+    *,
+    seed: int,
+    spacing_m: float | None,
+    polarizations: tuple[str, ...] | None = None,
+    world: WorldConfig | None = None,
+    noise_error: NoiseError | None = None,
+    spread: float = 1.0,
+    land: np.ndarray | None = None,
+    lines: tuple[int, int] | None = None,
+    pixels: tuple[int, int] | None = None,
+) -> Simulation:
+    """Draw everything of a simulation but speckle (arguments as `simulate_scene`; ``spacing_m=None`` is 3 pixels)."""
+    product = template_product(template)
+    found = {b.polarization: b for b in product.bands}
+    wanted = tuple(polarizations or product.polarizations)
+    missing = [p for p in wanted if p not in found]
+    if missing:
+        raise OptionError(f"Polarization {missing[0]!r} is not in the template, which holds {list(found)}.")
+    bands = tuple(found[p] for p in wanted)
+    a = bands[0].annotation
+    block = 3 if spacing_m is None else round(spacing_m / a.range_spacing_m)
+    if block < 1 or (spacing_m is not None and abs(block * a.range_spacing_m - spacing_m) > 0.01 * spacing_m):
+        raise OptionError(
+            f"spacing_m={spacing_m} is not a multiple of the pixel spacing {a.range_spacing_m:.2f} m of {product.name}."
+        )
+    first, last = _window(lines, a.n_lines, "lines")
+    left, right = _window(pixels, a.n_pixels, "pixels")
+    shape = ((last - first) // block, (right - left) // block)
+    if min(shape) < 16:
+        raise OptionError(f"The window gives {shape[0]} × {shape[1]} pixels of {block} looks; at least 16 × 16 are needed.")
+    centre_lines = first + np.arange(shape[0]) * block + (block - 1) / 2
+    centre_pixels = left + np.arange(shape[1]) * block + (block - 1) / 2
+    config = replace(world, seed=seed) if world is not None else WorldConfig(seed=seed)
+    truth = make_world(config, shape, a.range_spacing_m * block, land=land)
+    rng = np.random.default_rng([seed, 2])
+    climate = draw_climate(rng, look_deg=truth.parameters["wind_look_deg"], wet=truth.wet, spread=spread)
+    drawn = draw_noise_error(rng, a)
+    year = int(rng.integers(2015, 2025))
+    day = int(rng.integers(*_DAYS[truth.parameters["season"]]))
+    date = np.datetime64(f"{year}-01-01") + day
+    return Simulation(
+        product=product, bands=bands, block=block, lines=centre_lines, pixels=centre_pixels, world=truth,
+        incidence_angle=incidence_angle(a, centre_lines, centre_pixels), climate=climate,
+        noise_error=drawn if noise_error is None else noise_error, seed=seed,
+        days=int((date - a.first_line_time.astype("datetime64[D]")).astype(int)),
+    )  # fmt: skip
+
+
+def _window(given: tuple[int, int] | None, size: int, name: str) -> tuple[int, int]:
+    first, last = given if given is not None else (0, size)
+    if not 0 <= first < last <= size:
+        raise OptionError(f"{name}={given} is not a window of 0 … {size}. Give first and one past the last.")
+    return first, last
+
+
+def incidence_angle(annotation: Annotation, lines: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Degrees, float32 (line, pixel): splines through the tie points, taken every 16th position, linear between."""
+    ties = annotation.ties
+    spline = RectBivariateSpline(
+        ties.line, ties.pixel, ties.incidence_angle, kx=min(3, ties.line.size - 1), ky=min(3, ties.pixel.size - 1)
+    )
+    sparse_lines = np.linspace(lines[0], lines[-1], max(lines.size // 16, 2))
+    sparse_pixels = np.linspace(pixels[0], pixels[-1], max(pixels.size // 16, 2))
+    out = np.empty((lines.size, pixels.size), np.float32)
+    resample(
+        spline(sparse_lines, sparse_pixels),
+        np.linspace(0, sparse_lines.size - 1, lines.size),
+        np.linspace(0, sparse_pixels.size - 1, pixels.size),
+        out,
+    )
+    return out
+
+
+def simulate_scene(
+    template: str = "ew",
+    *,
+    seed: int,
+    spacing_m: float | None = None,
+    polarizations: tuple[str, ...] | None = None,
+    world: WorldConfig | None = None,
+    noise_error: NoiseError | None = None,
+    spread: float = 1.0,
+    denoise: Literal["esa", "none"] = "esa",
+    land: np.ndarray | None = None,
+    lines: tuple[int, int] | None = None,
+    pixels: tuple[int, int] | None = None,
+) -> xr.Dataset:
+    """A scene as `frazil.open_scene` would give it, with its truth.
+
+    Args:
+        template: ``"ew"`` (the bundled Extra Wide product), or the path of a GRD product, whose geometry, calibration
+            and noise are taken.
+        seed: decides everything that is not set.
+        spacing_m: pixel size, a multiple of the template's; None = 3 pixels (120 m in EW GRDM).
+        polarizations: of those in the template; all by default.
+        world: settings of the world (its seed is replaced by ``seed``).
+        noise_error: the true noise against the stated one; None draws errors, ``NoiseError()`` means none.
+        spread: factor on the scene-to-scene spread of the class means; 0 gives the published means.
+        denoise: ``"esa"`` subtracts the stated noise, ``"none"`` leaves the true one in.
+        land: land mask on the scene's own grid, True on land.
+        lines, pixels: window of the full-resolution image, first and one past the last. The world of a window is a small
+            world of its own, see `frazil.simulate.world`.
+
+    Returns:
+        A scene (see `frazil.conventions.check_scene`) with ``ice_class`` (line, pixel): codes of FIVE_CLASSES, 254 land,
+        255 not observed; and ``wind_speed`` (line, pixel), m/s. The same seed and window gives the same truth as
+        `simulate_product` where ``spacing_m`` is 3 pixels.
+
+    Raises:
+        OptionError: an impossible setting, naming the possible ones.
+    """
+    if denoise not in ("esa", "none"):
+        raise OptionError(f"denoise={denoise!r} is unknown. Choose 'esa' or 'none'.")
+    sim = prepare(
+        template, seed=seed, spacing_m=spacing_m, polarizations=polarizations, world=world, noise_error=noise_error,
+        spread=spread, land=land, lines=lines, pixels=pixels,
+    )  # fmt: skip
+    a = sim.bands[0].annotation
+    model = speckle_model(a, resolution_letter(sim.product), sim.block)
+    shape = sim.world.ice_class.shape
+    sigma0 = np.empty((len(sim.bands), *shape), np.float32)
+    nesz = np.empty_like(sigma0)
+    for k, band in enumerate(sim.bands):
+        nesz[k] = band_radiometry(band).nesz(sim.lines, sim.pixels)
+        sigma0[k] = sim.sigma0(band.polarization)
+
+    def observe(k: int) -> TrueNoise:
+        polarization = sim.bands[k].polarization
+        noise = true_noise(sim.noise_error, a, polarization, sim.lines, sim.pixels, seed)
+        stream = SpeckleStream(model, shape[1], (seed, 3, k))
+        for first in range(0, shape[0], 256):
+            part = slice(first, min(first + 256, shape[0]))
+            speckle = stream.take(part.stop - part.start)
+            _observe(
+                sigma0[k, part], nesz[k, part], noise.swath[part], noise.scale[:, part].copy(), noise.offset, speckle,
+                denoise == "esa",
+            )  # fmt: skip
+        return noise
+
+    with ThreadPoolExecutor(2) as pool:
+        noises = list(pool.map(observe, range(len(sim.bands))))
+    valid = np.isfinite(sigma0).all(axis=0)
+    ice_class = np.where(noises[0].swath >= 0, sim.world.ice_class, np.uint8(CLASS_NODATA))
+    return _dataset(sim, sigma0, nesz, valid, ice_class, denoise)
+
+
+@njit(cache=True, nogil=True, fastmath=False)
+def _observe(
+    sigma0: np.ndarray, nesz: np.ndarray, swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, speckle: np.ndarray,
+    denoise: bool,
+) -> None:  # fmt: skip
+    """Turn expected into observed sigma nought, in place; NaN outside the sub-swaths."""
+    for i in range(sigma0.shape[0]):
+        for j in range(sigma0.shape[1]):
+            k = swath[i, j]
+            if k < 0:
+                sigma0[i, j] = np.nan
+                continue
+            nominal = nesz[i, j]
+            if nominal != nominal:  # the product states no noise
+                nominal = np.float32(0.0)
+            noise = max(nominal * scale[k, i] + offset[k], np.float32(0.0))
+            value = (sigma0[i, j] + noise) * speckle[i, j]
+            sigma0[i, j] = value - nominal if denoise else value
+
+
+def _dataset(
+    sim: Simulation, sigma0: np.ndarray, nesz: np.ndarray, valid: np.ndarray, ice_class: np.ndarray, denoise: str
+) -> xr.Dataset:
+    a = sim.bands[0].annotation
+    planes, grid = ("polarization", "line", "pixel"), ("line", "pixel")
+    shift = np.timedelta64(sim.days, "D")
+    time = (a.first_line_time + shift).astype("datetime64[ns]") + np.round(a.time_of(sim.lines) * 1e9).astype(
+        "timedelta64[ns]"
+    )
+    wind = {"units": "m s-1", "long_name": "wind speed at the surface, simulated", "standard_name": "wind_speed"}
+    return xr.Dataset(
+        {
+            "sigma0": (planes, sigma0, VARIABLES["sigma0"]),
+            "nesz": (planes, nesz, VARIABLES["nesz"]),
+            "incidence_angle": (grid, sim.incidence_angle, VARIABLES["incidence_angle"]),
+            "valid": (grid, valid, VARIABLES["valid"]),
+            "ice_class": (grid, ice_class, class_attrs(FIVE_CLASSES)),
+            "wind_speed": (grid, sim.world.wind_ms, wind),
+            **tie_variables(a.ties),
+        },
+        {
+            "polarization": [b.polarization for b in sim.bands],
+            "line": ("line", sim.lines, VARIABLES["line"]),
+            "pixel": ("pixel", sim.pixels, VARIABLES["pixel"]),
+            "azimuth_time": ("line", time, VARIABLES["azimuth_time"]),
+            "ground_range": ("pixel", sim.pixels * a.range_spacing_m, VARIABLES["ground_range"]),
+            "tie_line": a.ties.line,
+            "tie_pixel": a.ties.pixel,
+        },
+        {
+            "Conventions": "CF-1.11",
+            "title": "Simulated Sentinel-1 scene",
+            "source": f"simulated by frazil; metadata of {sim.product.name} (modified Copernicus Sentinel data)",
+            "product": product_name(sim),
+            "mission": a.header.mission,
+            "mode": a.header.mode,
+            "product_type": a.header.product_type,
+            "orbit_pass": a.orbit_pass,
+            "orbit": a.header.orbit,
+            "start_time": str(a.header.start_time + shift),
+            "stop_time": str(a.header.stop_time + shift),
+            "ipf_version": sim.product.ipf_version or "unknown",
+            "spacing_m": float(a.range_spacing_m * sim.block),
+            "looks": sim.block,
+            "boxcar": 0,
+            "denoise": denoise,
+            "season": sim.world.parameters["season"],
+            "seed": sim.seed,
+            "frazil_version": __version__,
+        },
+    )
+
+
+def product_name(sim: Simulation) -> str:
+    """The name of the simulated product: the template's, with its own dates and an identifier made from the seed."""
+    parts = sim.product.name.split("_")
+    shift = np.timedelta64(sim.days, "D")
+    for i, part in enumerate(parts):
+        if len(part) == 15 and part[8] == "T":
+            iso = f"{part[:4]}-{part[4:6]}-{part[6:8]}"
+            parts[i] = str(np.datetime64(iso) + shift).replace("-", "") + part[8:]
+    parts[-1] = f"{(sim.seed * 40503 + sim.seed // 65536 * 9973 + 0x51A) % 65536:04X}"
+    return "_".join(parts)

@@ -1,0 +1,532 @@
+"""A world of sea ice: which class lies where, how strong the wind is, and what else the radar will see.
+
+Large forms (ice edge, wind, provinces of young and deformed ice) are random fields on a grid four times coarser than the
+scene; floes and cracks are drawn on the scene's own grid; fine noise roughens every border. One pass then decides each
+pixel. Lengths shrink with small scenes, so that a crop of 20 km shows a small world with everything in it: it is a world
+of its own and not a cut-out of the large one.
+
+References:
+    Dumont, Kohout & Bertino (2011), A wave-based model for the marginal ice zone, JGR 116: floes broken near the edge.
+    Johannessen et al. (1987), Mesoscale eddies in the Fram Strait marginal ice zone, JGR 92: eddies and bands.
+    Stern et al. (2018), floe sizes; Hutter et al. (2019), leads: see `frazil.simulate.floes`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit
+from scipy import ndimage
+
+from frazil.conventions import CLASS_LAND
+from frazil.errors import OptionError
+from frazil.simulate.floes import crack_network, floe_diameters, floe_outlines, place_floes
+from frazil.simulate.noise import noise_tile, power_law_noise
+
+WATER, BRASH, YOUNG, LEVEL, DEFORMED = range(5)
+_COARSE = 4  # pixels of the scene per pixel of the large forms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Season:
+    """How a time of year mixes the classes. Fractions 0 to 1; pairs are the ranges that scenes are drawn from."""
+
+    old: tuple[float, float]  # of the floes that are old or deformed
+    young: tuple[float, float]  # of the ice between floes that is young
+    deformed: tuple[float, float]  # of the level ice that is ridged or rubble
+    brash: tuple[float, float]  # of the gaps near the edge that are brash or pancake
+    closed: tuple[float, float]  # of the space between floes in the pack that is ice
+    leads_open: float  # of the leads that are not refrozen
+    wet: tuple[float, float]  # surface melt: 0 dry and cold, 1 wet snow everywhere
+
+
+SEASONS = {
+    "freeze_up": Season(
+        old=(0.2, 0.9), young=(0.35, 0.85), deformed=(0.0, 0.10), brash=(0.3, 0.8), closed=(0.9, 1.0),
+        leads_open=0.25, wet=(0.0, 0.15),
+    ),
+    "winter": Season(
+        old=(0.1, 0.8), young=(0.02, 0.30), deformed=(0.05, 0.40), brash=(0.15, 0.6), closed=(0.98, 1.0),
+        leads_open=0.15, wet=(0.0, 0.0),
+    ),
+    "spring": Season(
+        old=(0.1, 0.8), young=(0.0, 0.12), deformed=(0.05, 0.40), brash=(0.1, 0.5), closed=(0.85, 1.0),
+        leads_open=0.5, wet=(0.0, 0.5),
+    ),
+    "melt": Season(
+        old=(0.2, 0.9), young=(0.0, 0.0), deformed=(0.05, 0.30), brash=(0.1, 0.4), closed=(0.35, 0.9),
+        leads_open=1.0, wet=(0.5, 1.0),
+    ),
+}  # fmt: skip
+_SEASON_ODDS = {"freeze_up": 0.28, "winter": 0.38, "spring": 0.2, "melt": 0.14}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """What a world is made from. Everything left at None is drawn from the seed.
+
+    Attributes:
+        seed: the same seed, settings and grid give the same world.
+        season: ``"freeze_up"``, ``"winter"``, ``"spring"`` or ``"melt"``.
+        ice_fraction: part of the scene inside the ice edge, 0 to 1.
+        wind_speed_ms: mean wind over open water, m/s, 0 to 30.
+        floe_exponent: of the cumulative floe size distribution.
+        polynya: whether there is one.
+        land_fraction: part covered by a fictitious coast, 0 to 0.8; ignored where a land mask is given.
+    """
+
+    seed: int
+    season: str | None = None
+    ice_fraction: float | None = None
+    wind_speed_ms: float | None = None
+    floe_exponent: float | None = None
+    polynya: bool | None = None
+    land_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.season is not None and self.season not in SEASONS:
+            raise OptionError(f"season={self.season!r} is unknown. Choose one of {sorted(SEASONS)}.")
+        limits = {
+            "ice_fraction": (0, 1),
+            "wind_speed_ms": (0, 30),
+            "floe_exponent": (0.5, 3.5),
+            "land_fraction": (0, 0.8),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise OptionError(f"{name}={value} is outside {low} … {high}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The truth. All arrays of dims (line, pixel).
+
+    Attributes:
+        ice_class: codes of `frazil.conventions.FIVE_CLASSES`, 254 on land; uint8.
+        wind_ms: wind as the water feels it: weak in leads and in calm patches; m/s, float32.
+        anomaly: how far the backscatter lies from the class mean, in standard deviations of the class; float32.
+        frost: young ice from dark nilas (0) to bright with frost flowers (1); float32.
+        wet: surface melt, 0 to 1.
+        parameters: every number drawn.
+    """
+
+    ice_class: np.ndarray
+    wind_ms: np.ndarray
+    anomaly: np.ndarray
+    frost: np.ndarray
+    wet: float
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def make_world(
+    config: WorldConfig, shape: tuple[int, int], spacing_m: float, *, land: np.ndarray | None = None
+) -> World:
+    """The world of a seed on a grid of ``shape`` (lines, pixels) with square pixels of ``spacing_m`` metres.
+
+    Args:
+        config: seed and settings.
+        shape: lines and pixels, at least 16 × 16.
+        spacing_m: pixel size, metres; made for 50 to 500 m.
+        land: True on land, bool of ``shape``; None makes a coast of ``config.land_fraction``.
+
+    Raises:
+        OptionError: the grid is too small, or the land mask does not fit it.
+    """
+    if min(shape) < 16 or spacing_m <= 0:
+        raise OptionError(f"A world needs at least 16 × 16 pixels of positive size; got {shape} of {spacing_m} m.")
+    if land is not None and land.shape != tuple(shape):
+        raise OptionError(f"The land mask has shape {land.shape}, the world {tuple(shape)}. Make it on the same grid.")
+    rng = np.random.default_rng([config.seed, 1])
+    p = _draw_parameters(config, np.random.default_rng([config.seed, 0]))
+    large = _LargeForms(rng, p, shape, spacing_m, land)
+    floes, floe_table = _floes(rng, p, large, shape, spacing_m)
+    cracks, crack_table = _cracks(rng, p, large.scale, shape, spacing_m)
+    size = 2048 if max(shape) > 1024 else 512
+    rough = noise_tile(rng, size, longest=48.0, shortest=2.0, exponent=2.6)
+    fine = noise_tile(rng, size, longest=10.0, shortest=2.0, exponent=2.0)
+    shifts = rng.integers(0, size, 8)
+    ice_class = np.empty(shape, np.uint8)
+    wind, anomaly, frost = (np.empty(shape, np.float32) for _ in range(3))
+    numbers = np.array([
+        p["miz_m"] * large.scale, p["closed"], p["young"], p["young_edge"], p["deformed"], p["brash"],
+        p["band_m"] * large.scale, p["band_reach_m"] * large.scale, p["fast_ice_m"] * large.scale,
+        large.scale * 350.0, p["rim"], p["frost"], p["melt_ponds"],
+    ])  # fmt: skip
+
+    def strip(first: int) -> None:
+        _compose(
+            first, min(first + 512, shape[0]), large.fields, _COARSE, floes, floe_table, cracks, crack_table,
+            rough, fine, shifts, numbers, ice_class, wind, anomaly, frost,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(strip, range(0, shape[0], 512)))
+    if land is not None:
+        ice_class[land] = CLASS_LAND
+    return World(ice_class=ice_class, wind_ms=wind, anomaly=anomaly, frost=frost, wet=p["wet"], parameters=p)
+
+
+def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str, Any]:
+    """Every scene-wide number. All are drawn, whatever is given, so that one setting changes nothing else."""
+    season = str(rng.choice(list(_SEASON_ODDS), p=list(_SEASON_ODDS.values())))
+    season = config.season or season
+    s = SEASONS[season]
+    kind, share = rng.random(), rng.random(4)
+    # A third nearly all ice, a half with an edge through it, the rest mostly water.
+    ice = 1.0 if kind < 0.25 else 0.1 + 0.85 * share[0] if kind < 0.85 else 0.02 + 0.2 * share[1]
+    wind = float(np.clip(8.0 * rng.weibull(2.2), 0.8, 22.0))  # Rayleigh-like, as over the Nordic Seas
+    compact = rng.random()
+    p: dict[str, Any] = {
+        "season": season,
+        "ice_fraction": float(ice if config.ice_fraction is None else config.ice_fraction),
+        "wind_ms": wind if config.wind_speed_ms is None else float(config.wind_speed_ms),
+        "wind_towards_rad": float(rng.uniform(0, 2 * np.pi)),
+        "wind_look_deg": float(rng.uniform(0, 180)),
+        "edge_rad": float(rng.uniform(0, 2 * np.pi)),
+        "edge_meander": float(rng.uniform(0.25, 0.9)),
+        "eddies_m": float(rng.uniform(4e3, 22e3)),
+        # An edge packed by on-ice wind is a few km wide, one spread by off-ice wind tens of km.
+        "miz_m": float(2e3 * 20**compact * rng.uniform(0.7, 1.3)),
+        "floe_exponent": float(rng.uniform(1.5, 2.3)),
+        "largest_floe_m": float(rng.uniform(8e3, 35e3)),
+        "floe_cover": float(rng.uniform(0.15, 0.9)),
+        "cracks": int(10 * 20 ** rng.random()),
+        "crack_heading_rad": float(rng.uniform(0, np.pi)),
+        "widest_crack_m": float(700 * 7 ** rng.random()),
+        "band_m": float(rng.uniform(2e3, 6e3)),
+        "band_reach_m": float(rng.uniform(3e3, 22e3)),
+        "fast_ice_m": float(rng.uniform(4e3, 20e3)),
+        "rim": float(rng.uniform(0.2, 1.2)),
+        "frost": float(rng.beta(1.2, 1.2)),
+        "leads_open": s.leads_open,
+    }
+    for name in ("old", "young", "deformed", "brash", "closed", "wet"):
+        low, high = getattr(s, name)
+        p[name] = float(rng.uniform(low, high))
+    p["young_edge"] = min(1.0, p["young"] + (0.35 if season == "freeze_up" else 0.1 if season == "winter" else 0.0))
+    p["melt_ponds"] = p["wet"] if season == "melt" else 0.0
+    p["floe_exponent"] = p["floe_exponent"] if config.floe_exponent is None else float(config.floe_exponent)
+    polynya = bool(rng.random() < (0.3 if season != "melt" else 0.0))
+    p["polynya"] = polynya if config.polynya is None else config.polynya
+    p["land_fraction"] = config.land_fraction
+    return p
+
+
+class _LargeForms:
+    """Fields on the coarse grid, stacked as float32 (field, row, column), and the scale of the world."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        p: dict[str, Any],
+        shape: tuple[int, int],
+        spacing_m: float,
+        land: np.ndarray | None,
+    ) -> None:
+        grid = (shape[0] // _COARSE + 2, shape[1] // _COARSE + 2)
+        step = spacing_m * _COARSE
+        extent = max(shape) * spacing_m
+        self.step_m, self.grid = step, grid
+        self.scale = s = float(np.clip(extent / 300e3, 0.04, 1.0))
+
+        def noise(longest: float, shortest: float, exponent: float = 3.0, **more: Any) -> np.ndarray:
+            low = max(shortest * s, 2 * step)
+            return power_law_noise(
+                rng,
+                grid,
+                spacing_m=step,
+                longest_m=max(longest * s, 1.5 * low),
+                shortest_m=low,
+                exponent=exponent,
+                **more,
+            )
+
+        edge = _edge_distance(rng, p, grid, step, s, noise)
+        coast = _coast_distance(p, grid, step, noise, land)
+        wind = _wind(p, noise, edge, s)
+        polynya = _polynya(rng, p, grid, step, s, noise, edge)
+        self.fields = np.stack([
+            edge,
+            noise(25e3, 1.2e3, 2.6),  # concentration
+            noise(45e3, 3e3, 3.2),  # provinces of young ice
+            noise(60e3, 1.5e3, 2.8, stretch=3.5, direction_rad=p["crack_heading_rad"]),  # shear zones
+            wind,
+            noise(120e3, 3e3, 2.8),  # regional backscatter
+            polynya,
+            coast,
+            noise(18e3, 1.5e3, 2.8, stretch=2.0, direction_rad=p["edge_rad"] + np.pi / 2),  # bands along the edge
+            noise(20e3, 1e3, 2.6),  # frost flowers
+        ]).astype(np.float32)  # fmt: skip
+
+
+def _edge_distance(
+    rng: np.random.Generator, p: dict[str, Any], grid: tuple[int, int], step: float, s: float, noise: Any
+) -> np.ndarray:
+    """Metres inside the ice edge (negative outside), coarse grid; the edge meanders, is fractal and shows eddies."""
+    fraction = p["ice_fraction"]
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in grid), indexing="ij")
+    ramp = (x * np.cos(p["edge_rad"]) + y * np.sin(p["edge_rad"])) / np.float32(0.58)
+    score = ramp + p["edge_meander"] * noise(300e3, 5e3, 3.6) + 0.06 * noise(30e3, 1.5e3, 2.8)
+    stream = noise(60e3, 14e3, 4.0)
+    # Stirred by eddies: three short steps along the closed streamlines draw out filaments.
+    v, u = -np.gradient(stream, axis=1), np.gradient(stream, axis=0)
+    speed = np.float32(p["eddies_m"] * s / step / 3) / max(float(np.sqrt(np.mean(u * u + v * v))), 1e-9)
+    rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in grid), indexing="ij")
+    for _ in range(3):
+        at = np.stack([rows, columns])
+        rows = rows + speed * ndimage.map_coordinates(v, at, order=1, mode="nearest")
+        columns = columns + speed * ndimage.map_coordinates(u, at, order=1, mode="nearest")
+    score = ndimage.map_coordinates(score, np.stack([rows, columns]), order=1, mode="nearest")
+    far = 1e6
+    if fraction >= 1 or fraction <= 0:
+        return np.full(grid, far if fraction >= 1 else -far, np.float32)
+    inside = score > np.quantile(score[::4, ::4], 1 - fraction)
+    depth = np.full(grid, far) if inside.all() else ndimage.distance_transform_edt(inside)
+    gap = np.full(grid, far) if not inside.any() else ndimage.distance_transform_edt(~inside)
+    return np.asarray((depth - gap) * step, dtype=np.float32)
+
+
+def _coast_distance(
+    p: dict[str, Any], grid: tuple[int, int], step: float, noise: Any, land: np.ndarray | None
+) -> np.ndarray:
+    """Metres from the coast (negative on land), coarse grid; 1e6 if there is none."""
+    if land is not None:
+        small = np.zeros(grid, dtype=bool)
+        part = land[::_COARSE, ::_COARSE]
+        small[: part.shape[0], : part.shape[1]] = part
+    elif p["land_fraction"] > 0:
+        height = noise(200e3, 2e3, 3.2)
+        small = height > np.quantile(height, 1 - p["land_fraction"])
+    else:
+        small = np.zeros(grid, dtype=bool)
+    if not small.any():
+        return np.full(grid, 1e6, np.float32)
+    sea = ndimage.distance_transform_edt(~small)
+    return np.asarray((sea - ndimage.distance_transform_edt(small)) * step, dtype=np.float32)
+
+
+def _wind(p: dict[str, Any], noise: Any, edge: np.ndarray, s: float) -> np.ndarray:
+    """Wind speed, m/s: gradients over the scene, roll vortices along the wind, gusts, fronts, calm patches."""
+    towards = p["wind_towards_rad"]
+    speed = p["wind_ms"] * (
+        1.0
+        + 0.22 * noise(350e3, 40e3, 4.0)
+        + 0.05 * noise(5e3, 1.5e3, 2.0, stretch=6.0, direction_rad=towards)
+        + 0.07 * noise(25e3, 2e3, 2.7, stretch=1.5, direction_rad=towards)
+    )
+    # A front: within a few km the wind changes by up to a third.
+    front = np.tanh(4.0 * noise(350e3, 25e3, 4.0))
+    speed *= 1 + 0.12 * front
+    # Calm patches open where a light wind sinks below about 3 m/s, streaky along the wind.
+    lull = noise(35e3, 1.5e3, 3.0, stretch=2.5, direction_rad=towards) + 0.6 * (4.5 - speed)
+    speed *= 1 - 0.75 / (1 + np.exp(-4.0 * (lull - 1.2)))
+    # Cold, stable air off the ice: weaker wind within some 20 km downwind of the edge.
+    speed *= 1 - 0.25 * np.exp(np.minimum(edge, 0) / (20e3 * s))
+    return np.clip(speed, 0.3, 30.0).astype(np.float32)
+
+
+def _polynya(
+    rng: np.random.Generator,
+    p: dict[str, Any],
+    grid: tuple[int, int],
+    step: float,
+    s: float,
+    noise: Any,
+    edge: np.ndarray,
+) -> np.ndarray:
+    """0 outside a polynya, rising to 1 at its windward side, coarse grid."""
+    if not p["polynya"]:
+        return np.zeros(grid, np.float32)
+    y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) * step for n in grid), indexing="ij")
+    inside = np.argwhere(edge > 0.3 * edge.max())
+    cy, cx = inside[rng.integers(len(inside))] * step if len(inside) else (0.0, 0.0)
+    c, t = np.cos(p["wind_towards_rad"]), np.sin(p["wind_towards_rad"])
+    along, across = (x - cx) * c + (y - cy) * t, (y - cy) * c - (x - cx) * t
+    length, width = rng.uniform(15e3, 50e3) * s, rng.uniform(20e3, 60e3) * s
+    bent = along / length + 0.35 * (across / width) ** 2 + 0.22 * noise(30e3, 1.5e3, 2.8)
+    reach = np.clip(1.3 - (across / width) ** 2 + 0.2 * noise(30e3, 1.5e3, 2.8), 0, 1)
+    inner = np.where((bent > 0) & (bent < 1), 1 - bent, 0) * np.minimum(1, 3 * reach)
+    return np.where(edge > 0, inner, 0).astype(np.float32)
+
+
+def _floes(
+    rng: np.random.Generator, p: dict[str, Any], large: _LargeForms, shape: tuple[int, int], spacing_m: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (int32) of floes, and a table (label, 3) of class, anomaly and frost; label 0 is no floe."""
+    labels = np.zeros(shape, np.int32)
+    edge, concentration = large.fields[0], large.fields[1]
+    diameters = floe_diameters(
+        rng, area_m2=shape[0] * shape[1] * spacing_m**2, cover=p["floe_cover"] * max(p["ice_fraction"], 0.02),
+        smallest_m=4 * spacing_m, largest_m=p["largest_floe_m"] * large.scale, exponent=p["floe_exponent"],
+    )  # fmt: skip
+    # Inside the edge the floes close up over the width of the marginal zone; some stray outside.
+    z = edge / (p["miz_m"] * large.scale)
+    accept = np.clip(0.08 + 1.1 * z + 0.35 * concentration, 0, 1) * (z > -0.8)
+    # Provinces of floes alternate with provinces of unbroken ice.
+    accept *= np.clip(0.6 + 0.9 * large.fields[2] + 1.2 * np.exp(-np.maximum(z, 0)), 0, 1)
+    accept *= (large.fields[6] <= 0) * (large.fields[7] > p["fast_ice_m"] * large.scale * (1 + 0.4 * large.fields[3]))
+    # Where floes may lie, more places have to be tried if that is a small part of the scene.
+    tries = rng.random((diameters.size, 12, 3), dtype=np.float32)
+    outlines = floe_outlines(rng, diameters) / np.float32(spacing_m)
+    count = place_floes(labels, outlines, tries, accept.astype(np.float32), float(_COARSE), 0.12)
+    # Old ice comes in tongues, not evenly spread: the large field of regional backscatter says where.
+    place = np.zeros((count + 1, 2), np.int64)
+    first_line, first_pixel = _first_seen(labels, count)
+    place[:, 0], place[:, 1] = first_line // _COARSE, first_pixel // _COARSE
+    tongue = large.fields[5][place[:, 0], place[:, 1]] + 0.9 * rng.standard_normal(count + 1)
+    old = tongue > np.quantile(tongue, 1 - p["old"])
+    grey = rng.random(count + 1) < (p["young"] if p["season"] == "freeze_up" else 0.2 * p["young"])
+    cls = np.where(old, DEFORMED, np.where(grey, YOUNG, LEVEL))
+    frost = np.clip(p["frost"] + 0.25 * rng.standard_normal(count + 1), 0, 1)
+    return labels, np.stack([cls, rng.standard_normal(count + 1), frost], axis=1).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _first_seen(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Line and pixel of the first pixel of each label."""
+    line, pixel = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    seen = np.zeros(count + 1, np.uint8)
+    for i in range(labels.shape[0]):
+        for j in range(labels.shape[1]):
+            k = labels[i, j]
+            if not seen[k]:
+                seen[k] = 1
+                line[k], pixel[k] = i, j
+    return line, pixel
+
+
+def _cracks(
+    rng: np.random.Generator, p: dict[str, Any], s: float, shape: tuple[int, int], spacing_m: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (int32) of leads, and a table (label, 3) of class, anomaly and frost; label 0 is no lead."""
+    labels = np.zeros(shape, np.int32)
+    last = crack_network(
+        rng, labels, count=p["cracks"], longest=220e3 * s / spacing_m,
+        widest=max(p["widest_crack_m"] * s**0.5 / spacing_m, 2.0), heading_rad=p["crack_heading_rad"],
+    )  # fmt: skip
+    state = rng.random(last)
+    cls = np.where(state < p["leads_open"], WATER, np.where(state < 0.75 + 0.25 * p["leads_open"], YOUNG, LEVEL))
+    frost = np.clip(p["frost"] + 0.35 * rng.standard_normal(last), 0, 1)
+    return labels, np.stack([cls, rng.standard_normal(last), frost], axis=1).astype(np.float32)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _above(noise: float, fraction: float) -> bool:
+    """Whether a standard normal deviate belongs to its upper ``fraction`` (logistic approximation)."""
+    if fraction <= 0.001:
+        return False
+    if fraction >= 0.999:
+        return True
+    return bool(noise > 0.588 * np.log((1 - fraction) / fraction))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _compose(
+    first: int, last: int, fields: np.ndarray, coarse: int, floes: np.ndarray, floe_table: np.ndarray,
+    cracks: np.ndarray, crack_table: np.ndarray, rough: np.ndarray, fine: np.ndarray, shifts: np.ndarray,
+    numbers: np.ndarray, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray, frost: np.ndarray,
+) -> None:  # fmt: skip
+    """Decide every pixel of lines first to last from the large forms, floes, cracks and fine noise."""
+    miz, closed, young, young_edge, deformed, brash = numbers[:6]
+    band, band_reach, fast_width, shake, rim, frost_mean, ponds = numbers[6:13]
+    rows, columns = floes.shape
+    m = rough.shape[0] - 1
+    n_fields = fields.shape[0]
+    f = np.empty(n_fields, np.float32)
+    for i in range(first, last):
+        ci = i // coarse
+        fy = np.float32(i / coarse - ci)
+        for j in range(columns):
+            cj = j // coarse
+            fx = np.float32(j / coarse - cj)
+            for k in range(n_fields):
+                upper = fields[k, ci, cj] + fx * (fields[k, ci, cj + 1] - fields[k, ci, cj])
+                lower = fields[k, ci + 1, cj] + fx * (fields[k, ci + 1, cj + 1] - fields[k, ci + 1, cj])
+                f[k] = upper + fy * (lower - upper)
+            r1 = rough[(i + shifts[0]) & m, (j + shifts[1]) & m]
+            r2 = rough[(j + shifts[2]) & m, (i + shifts[3]) & m]
+            n1 = fine[(i + shifts[4]) & m, (j + shifts[5]) & m]
+            n2 = fine[(j + shifts[6]) & m, (i + shifts[7]) & m]
+            edge = f[0] + shake * r1 + 0.25 * shake * n1
+            z = edge / miz
+            coast = f[7] + 0.6 * shake * r2 + 0.2 * shake * n1
+            breeze = f[4] * (1 + 0.03 * n1)
+            cls = WATER
+            dev = 0.7 * f[5] + 0.25 * r1
+            flower = min(1.0, max(0.0, frost_mean + 0.22 * f[9] + 0.08 * r2))
+            if coast < 0:
+                ice_class[i, j] = CLASS_LAND
+                wind[i, j] = breeze
+                anomaly[i, j] = 0.5 * f[5] + 0.6 * r1
+                frost[i, j] = 0
+                continue
+            fast = coast < fast_width * (1 + 0.4 * f[3]) and edge > 0 and ponds == 0
+            # Borders are looked up with a shake of a pixel or two: straight polygon sides become ragged.
+            wi = min(max(i + int(np.rint(1.4 * r1 + 0.7 * n2)), 0), rows - 2)
+            wj = min(max(j + int(np.rint(1.4 * r2 + 0.7 * n1)), 0), columns - 2)
+            floe = floes[wi, wj]
+            if fast:
+                cls = LEVEL
+                dev = 0.8 * f[5] - 0.5 + 0.2 * r1
+                if _above(0.9 * f[3] + 0.35 * r2 + 0.15 * n1, 0.3 * deformed):
+                    cls = DEFORMED
+            elif floe > 0:
+                cls = int(floe_table[floe, 0])
+                dev = 0.5 * f[5] + 0.75 * floe_table[floe, 1] + 0.25 * r1
+                flower = min(1.0, max(0.0, floe_table[floe, 2] + 0.1 * f[9]))
+                if floes[wi + 1, wj] != floe or floes[wi, wj + 1] != floe:
+                    dev += rim
+                if ponds > 0 and _above(0.5 * f[1] + 0.6 * r2 + 0.6 * n2, 0.06 * ponds):
+                    cls = WATER
+            else:
+                cover = closed * min(1.0, max(0.0, 0.8 * z - 0.05))
+                gap = 0.85 * f[1] + 0.4 * r1 + 0.15 * n1
+                if z > -0.05 and not _above(gap, 1 - cover):
+                    part = young + (young_edge - young) * np.exp(-max(z, 0.0))
+                    if _above(0.95 * f[2] + 0.25 * r2 + 0.08 * n2, part):
+                        cls = YOUNG
+                    elif _above(0.85 * f[3] + 0.4 * r2 + 0.15 * n1, deformed):
+                        cls = DEFORMED
+                        dev -= 0.5
+                    else:
+                        cls = LEVEL
+                else:
+                    # Bands of brash and pancake: parallel to the edge outside, filling the gaps inside.
+                    part = brash * min(1.0, 0.35 + 0.65 * z)
+                    if edge < 0:
+                        stripe = np.cos(2 * np.pi * edge / band + 2.5 * f[1])
+                        part = 1.4 * brash * np.exp(edge / band_reach) * max(stripe, 0.0)
+                    if _above(0.9 * f[8] + 0.3 * r2 + 0.15 * n2, min(part, 0.97)):
+                        cls = BRASH
+            # Leads cut through everything inside the pack.
+            ki = min(max(i + int(np.rint(0.8 * r1 + 0.4 * n1)), 0), rows - 1)
+            kj = min(max(j + int(np.rint(0.8 * r2 + 0.4 * n2)), 0), columns - 1)
+            crack = cracks[ki, kj]
+            lead = crack > 0 and z > 0.6 and not fast
+            if lead:
+                cls = int(crack_table[crack, 0])
+                if cls == WATER and _above(0.9 * f[2] + 0.35 * r1 + 0.1 * n1, 0.5 * young):
+                    cls = YOUNG
+                dev = 0.5 * f[5] + (0.3 * crack_table[crack, 1] - 1.0 if cls == LEVEL else 0.5 * crack_table[crack, 1])
+                flower = min(1.0, max(0.0, crack_table[crack, 2] + 0.15 * f[9]))
+            polynya = f[6] > 0.02
+            if polynya:
+                streak = 0.8 * f[8] + 0.45 * r1 + 0.2 * n1
+                if f[6] > 0.55 + 0.08 * r2:
+                    cls = BRASH if _above(streak, 0.3 * brash + 0.1) else WATER
+                elif f[6] > 0.25 + 0.08 * r2:
+                    cls = YOUNG if _above(streak, 0.55) else BRASH
+                else:
+                    cls = YOUNG
+                flower = flower * (1 - f[6])
+            if cls == WATER and z > 0 and not polynya:
+                # Little fetch: the wind raises few ripples between floes and in leads.
+                breeze *= 0.55 if lead else max(0.55, 1 - 0.25 * z)
+            ice_class[i, j] = cls
+            wind[i, j] = breeze
+            anomaly[i, j] = dev
+            frost[i, j] = flower
