@@ -10,10 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit, prange
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from frazil.errors import ContractError, OptionError
+from frazil.sentinel1.geolocation import Geolocation
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -114,9 +116,7 @@ class MapGrid:
         if x.size < 2 or y.size < 2:
             raise ContractError(f"A projected grid needs at least 2 × 2 pixels; got {y.size} × {x.size}.")
         spacing = float(x[-1] - x[0]) / (x.size - 1)
-        if not (
-            np.allclose(np.diff(x), spacing, rtol=1e-6) and np.allclose(np.diff(y), -spacing, rtol=1e-6)
-        ):
+        if not (np.allclose(np.diff(x), spacing, rtol=1e-6) and np.allclose(np.diff(y), -spacing, rtol=1e-6)):
             raise ContractError("The y, x coordinates are not evenly spaced square pixels with y descending.")
         crs = CRS.from_wkt(ds["spatial_ref"].attrs["crs_wkt"])
         authority = crs.to_authority()
@@ -127,3 +127,134 @@ class MapGrid:
             spacing_m=spacing,
             shape=(y.size, x.size),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """Where each pixel of a map grid lies in a radar array, ready to sample.
+
+    Attributes:
+        grid: the map grid.
+        row, column: fractional index into the radar array, on the nodes of a coarse lattice over the map grid
+            (every `step` pixels); NaN outside the scene.
+        step: pixels between lattice nodes.
+        shape: of the radar array.
+    """
+
+    grid: MapGrid
+    row: np.ndarray
+    column: np.ndarray
+    step: int
+    shape: tuple[int, int]
+
+    def nearest(self, values: np.ndarray, fill: Any) -> np.ndarray:
+        """A radar array (line, pixel) on the map grid by nearest neighbour, `fill` outside: for classes and flags."""
+        out = np.empty(self.grid.shape, values.dtype)
+        _sample_nearest(values, self.row, self.column, self.step, values.dtype.type(fill), out)
+        return out
+
+    def bilinear(self, values: np.ndarray, missing: float = np.nan) -> np.ndarray:
+        """A radar array (line, pixel) on the map grid by bilinear interpolation: for continuous quantities. float32.
+
+        NaN outside and where the nearest radar pixel is missing (NaN, or the value given); other missing neighbours do
+        not spread, they get no weight.
+        """
+        out = np.empty(self.grid.shape, np.float32)
+        _sample_bilinear(np.ascontiguousarray(values), self.row, self.column, self.step, float(missing), out)
+        return out
+
+
+def plan_warp(scene: xr.Dataset, grid: MapGrid, *, step: int = 32) -> Warp:
+    """The warp of a scene onto a map grid.
+
+    Newton's method finds line and pixel at every `step`-th map pixel; between, they are interpolated linearly, which
+    errs by less than a hundredth of a pixel.
+    """
+    rows, columns = (-(-n // step) + 1 for n in grid.shape)
+    x = grid.left + (np.arange(columns) * step + 0.5) * grid.spacing_m
+    y = grid.top - (np.arange(rows) * step + 0.5) * grid.spacing_m
+    xx, yy = np.meshgrid(x, y)
+    line, pixel = Geolocation.of(scene).line_pixel(xx, yy, grid.pyproj_crs)
+    at = scene["line"].values, scene["pixel"].values
+    (l0, dl), (p0, dp) = ((c[0], (c[-1] - c[0]) / max(c.size - 1, 1)) for c in at)
+    return Warp(grid, (line - l0) / dl, (pixel - p0) / dp, step, (at[0].size, at[1].size))
+
+
+def grid_for(scene: xr.Dataset, *, crs: str | None = None, spacing_m: float) -> MapGrid:
+    """The map grid that holds a whole scene; its edges lie on multiples of the spacing, so that neighbours align.
+
+    Args:
+        scene: a scene.
+        crs: projected, in metres; by default EPSG:3413 in the north and EPSG:3031 in the south.
+        spacing_m: pixel size, metres.
+
+    Raises:
+        OptionError: the CRS is unknown, not in metres, or tears the scene; the spacing is not positive or absurd.
+    """
+    geo = Geolocation.of(scene)
+    name = crs or geo.polar_crs()
+    if not 1.0 <= spacing_m <= 100_000.0:
+        raise OptionError(f"spacing_m must lie between 1 and 100 000 m; got {spacing_m}.")
+    probe = MapGrid(crs=name, left=0.0, top=0.0, spacing_m=spacing_m, shape=(1, 1))
+    x, y = geo.outline(probe.pyproj_crs)
+    geo.line_pixel(x[:1], y[:1], probe.pyproj_crs)  # raises where the CRS tears the scene
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise OptionError(f"CRS {name!r} has no place for this scene. Use {geo.polar_crs()}.")
+    left, right = np.floor(x.min() / spacing_m), np.ceil(x.max() / spacing_m)
+    bottom, top = np.floor(y.min() / spacing_m), np.ceil(y.max() / spacing_m)
+    shape = (int(top - bottom), int(right - left))
+    return MapGrid(
+        crs=name, left=float(left * spacing_m), top=float(top * spacing_m), spacing_m=float(spacing_m), shape=shape
+    )
+
+
+@njit(cache=True, inline="always")
+def _position(row, column, step, i, j):  # type: ignore[no-untyped-def]
+    """Fractional radar index of map pixel (i, j), bilinear in the lattice."""
+    a, b = i // step, j // step
+    u, v = (i - a * step) / step, (j - b * step) / step
+    r = (1 - u) * ((1 - v) * row[a, b] + v * row[a, b + 1]) + u * ((1 - v) * row[a + 1, b] + v * row[a + 1, b + 1])
+    c = (1 - u) * ((1 - v) * column[a, b] + v * column[a, b + 1]) + u * (
+        (1 - v) * column[a + 1, b] + v * column[a + 1, b + 1]
+    )
+    return r, c
+
+
+@njit(cache=True, parallel=True)
+def _sample_nearest(values, row, column, step, fill, out):  # type: ignore[no-untyped-def]
+    n, m = values.shape
+    for i in prange(out.shape[0]):
+        for j in range(out.shape[1]):
+            r, c = _position(row, column, step, i, j)
+            out[i, j] = fill
+            if r > -0.5 and c > -0.5 and r < n - 0.5 and c < m - 0.5:
+                out[i, j] = values[int(np.floor(r + 0.5)), int(np.floor(c + 0.5))]
+
+
+@njit(cache=True, parallel=True)
+def _sample_bilinear(values, row, column, step, missing, out):  # type: ignore[no-untyped-def]
+    n, m = values.shape
+    for i in prange(out.shape[0]):
+        for j in range(out.shape[1]):
+            r, c = _position(row, column, step, i, j)
+            out[i, j] = np.nan
+            if not (r > -0.5 and c > -0.5 and r < n - 0.5 and c < m - 0.5):
+                continue
+            nearest = float(values[int(np.floor(r + 0.5)), int(np.floor(c + 0.5))])
+            if nearest != nearest or nearest == missing:
+                continue
+            r = min(max(r, 0.0), n - 1.0)
+            c = min(max(c, 0.0), m - 1.0)
+            a, b = int(r), int(c)
+            total = 0.0
+            weight = 0.0
+            for k in range(2):
+                for h in range(2):
+                    if a + k < n and b + h < m:
+                        value = float(values[a + k, b + h])
+                        w = (r - a if k else 1.0 - (r - a)) * (c - b if h else 1.0 - (c - b))
+                        if value == value and value != missing:
+                            total += w * value
+                            weight += w
+            if weight > 0.0:
+                out[i, j] = total / weight

@@ -16,18 +16,20 @@ _RUN = 16  #: this many zeros side by side are no observation; fewer, inside a s
 @njit(cache=True, inline="always")
 def _line_sigma0(dn, spans, gain0, gain1, w, flat, whole, fraction, s0, s1, out):
     """σ0 of one line into float64 ``out``; NaN where not observed."""
-    n = dn.shape[0]
-    for x in range(n):
-        a = (1.0 - w) * gain0[x] + w * gain1[x]
-        v = np.float64(dn[x])
-        out[x] = v * v / (a * a)
-    for s in range(s0, s1):
+    out[:] = 0.0
+    for s in range(s0, s1):  # out holds η first, then σ0: one division a pixel
         x0, x1, p0, p1 = whole[s, 0], whole[s, 1], whole[s, 2], whole[s, 3]
         u, factor, extra = fraction[s, 0], fraction[s, 1], fraction[s, 2]
         for x in range(x0, x1 + 1):
-            a = (1.0 - w) * gain0[x] + w * gain1[x]
-            eta = factor * ((1.0 - u) * flat[p0 + x - x0] + u * flat[p1 + x - x0])
-            out[x] -= eta / (a * a) + extra
+            out[x] = factor * ((1.0 - u) * flat[p0 + x - x0] + u * flat[p1 + x - x0])
+        if extra != 0.0:
+            for x in range(x0, x1 + 1):
+                a = (1.0 - w) * gain0[x] + w * gain1[x]
+                out[x] += extra * a * a
+    for x in range(dn.shape[0]):
+        a = (1.0 - w) * gain0[x] + w * gain1[x]
+        v = np.float64(dn[x])
+        out[x] = (v * v - out[x]) / (a * a)
     _mask_line(dn, spans, out)
 
 

@@ -1,0 +1,193 @@
+"""A trained model as files: ``model.safetensors`` (weights) and ``card.json`` (everything else a map needs).
+
+Weights are read by safetensors, never by pickle: a model from a stranger cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from frazil.conventions import CLASS_SCHEMES, ClassScheme
+from frazil.errors import FrazilError, ModelError
+from frazil.files import whole_output
+from frazil.learn.models import create_model
+from frazil.scene.scaling import Channel
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+DEFAULT_MODEL = "ice-simulated"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model is, what it wants, and what is known of it.
+
+    Attributes:
+        id: name and version; the name of the folder by default.
+        architecture, settings: as `create_model` takes them.
+        class_scheme: one of `CLASS_SCHEMES`.
+        channels: inputs in order, with their scaling.
+        spacing_m: of the pixels it was trained on.
+        denoise: how their noise was removed.
+        incidence_range: degrees, seen in training.
+        temperature: logits are divided by it before the softmax, for calibrated confidence.
+        statement: plain words on what it has and has not seen.
+        training: recipe, seeds, data, versions.
+        scores: on held-out data, and which data.
+    """
+
+    id: str
+    architecture: str
+    settings: dict[str, Any]
+    class_scheme: str
+    channels: tuple[Channel, ...]
+    spacing_m: float
+    denoise: str
+    incidence_range: tuple[float, float]
+    temperature: float = 1.0
+    statement: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.class_scheme not in CLASS_SCHEMES:
+            raise ModelError(f"class_scheme {self.class_scheme!r} is not one of {sorted(CLASS_SCHEMES)}.")
+        if not self.channels or not self.temperature > 0 or not self.spacing_m > 0:
+            raise ModelError("A model card needs channels, a temperature above 0 and a spacing above 0.")
+
+    @property
+    def scheme(self) -> ClassScheme:
+        """The classes."""
+        return CLASS_SCHEMES[self.class_scheme]
+
+    @property
+    def polarizations(self) -> tuple[str, ...]:
+        """The polarisations that the channels need, in the order of first use."""
+        return tuple(dict.fromkeys(c.polarization for c in self.channels if c.polarization))
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to ``card.json``."""
+        return {
+            "format": _FORMAT,
+            **{k: getattr(self, k) for k in self.__dataclass_fields__ if k != "channels"},
+            "channels": [{"name": c.name, "low": c.low, "high": c.high, "units": c.units} for c in self.channels],
+            "classes": list(self.scheme.names),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ModelCard:
+        """From the content of ``card.json``; raises ModelError where it does not fit."""
+        try:
+            if data["format"] != _FORMAT:
+                raise ModelError(f"format {data['format']!r} is not {_FORMAT}: the model is of another frazil version")
+            fields = {k: data[k] for k in cls.__dataclass_fields__ if k in data}
+            fields["channels"] = tuple(
+                Channel(name=c["name"], low=float(c["low"]), high=float(c["high"])) for c in data["channels"]
+            )
+            low, high = data["incidence_range"]
+            fields["incidence_range"] = (float(low), float(high))
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, FrazilError) and not isinstance(error, ModelError):
+                raise ModelError(str(error)) from error
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"a field is missing or wrong: {error!r}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network in evaluation mode, and its card."""
+
+    network: nn.Module
+    card: ModelCard
+
+
+def bundled_models() -> list[str]:
+    """Names of the models inside the package."""
+    folder = files("frazil") / "data" / "models"
+    return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+
+def save_model(network: nn.Module, card: ModelCard, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a model folder, whole or not at all."""
+    from safetensors.torch import save_file
+
+    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    with whole_output(folder, overwrite=overwrite) as part:
+        part.mkdir()
+        save_file(state, part / WEIGHTS)
+        (part / CARD).write_text(json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
+    """A model by folder, or by the name of a bundled one.
+
+    Raises:
+        ModelError: nothing there, a damaged card or weights, or weights of another architecture.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(name)
+    if not folder.is_dir() and str(name) in bundled_models():
+        folder = Path(str(files("frazil") / "data" / "models" / str(name)))
+    if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
+        raise ModelError(
+            f"No model at {name}: expected a folder with {WEIGHTS} and {CARD}, or one of the bundled models "
+            f"{bundled_models()}."
+        )
+    try:
+        data = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ModelError("it is not a JSON object")
+        card = ModelCard.from_json(data)
+        network = create_model(
+            card.architecture,
+            n_channels=len(card.channels),
+            n_classes=len(card.scheme.classes),
+            settings=card.settings,
+        )
+    except (ModelError, ValueError, OSError, TypeError) as error:
+        raise ModelError(f"The model card {folder / CARD} cannot be used: {error}. Get the model again.") from error
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+        raise ModelError(
+            f"The weights {folder / WEIGHTS} are damaged or of another network than {card.architecture} "
+            f"({str(error).splitlines()[0]}). Get the model again."
+        ) from error
+    return Model(network.eval(), card)
+
+
+def git_commit() -> str:
+    """The commit of the source tree, or ``"unknown"`` for an installed package."""
+    import subprocess
+
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return "unknown"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that decide about numbers."""
+    import numpy as np
+
+    from frazil import __version__
+
+    return {"frazil": __version__, "torch": torch.__version__, "numpy": np.__version__}

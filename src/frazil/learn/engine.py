@@ -1,0 +1,63 @@
+"""Running a network over images: one small interface, whatever computes behind it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from frazil.errors import OptionError
+from frazil.learn.models.unet import fold_batch_norm
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Engine(Protocol):
+    """Logits of images.
+
+    Attributes:
+        stride: heights and widths must be multiples of it.
+        margin: pixels around a result that decide about it; a multiple of the stride.
+    """
+
+    stride: int
+    margin: int
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Logits float32 (class, height, width) of one float32 image (channel, height, width)."""
+        ...
+
+
+class TorchEngine:
+    """PyTorch on the CPU or a CUDA device, channels last, batch norm folded.
+
+    Args:
+        network: in evaluation mode, with attributes `stride` and `margin`.
+        device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
+        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+
+    Raises:
+        OptionError: an unknown precision, or a device that is not there.
+    """
+
+    def __init__(self, network: nn.Module, *, device: str | None = None, precision: str = "float32") -> None:
+        if precision not in PRECISIONS:
+            raise OptionError(f"precision {precision!r} is not one of {sorted(PRECISIONS)}.")
+        name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise OptionError(f"Device {name!r} is not available on this machine; use device='cpu'.")
+        self.device, self.dtype = torch.device(name), PRECISIONS[precision]
+        self.stride: int = network.stride  # type: ignore[assignment]
+        self.margin: int = network.margin  # type: ignore[assignment]
+        folded = fold_batch_norm(copy.deepcopy(network).eval())
+        self.network = folded.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        x = torch.from_numpy(image)[None].to(self.device, self.dtype, memory_format=torch.channels_last)
+        logits: np.ndarray = self.network(x)[0].float().cpu().numpy()
+        return logits

@@ -1,0 +1,95 @@
+"""A small U-Net: every pixel of the scene gets its class, with the neighbourhood taken into account.
+
+References:
+    Ronneberger, O., Fischer, P., Brox, T. (2015), U-Net: convolutional networks for biomedical image segmentation.
+    MICCAI 2015. doi:10.1007/978-3-319-24574-4_28.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from frazil.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """The shape of the network.
+
+    Attributes:
+        widths: channels of each stage, finest first; each stage halves the resolution of the one before.
+        dropout: on the coarsest stage, in training.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 64, 96)
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if len(self.widths) < 2 or min(self.widths) < 1:
+            raise OptionError(f"widths {self.widths} must name at least two stages of at least one channel.")
+        if not 0 <= self.dropout < 1:
+            raise OptionError(f"dropout {self.dropout} must lie in [0, 1).")
+
+
+class UNet(nn.Module):
+    """Logits (batch, class, height, width) of images (batch, channel, height, width).
+
+    Height and width must be multiples of `stride`. There is no normalisation over the image, so the result at a pixel
+    depends only on what lies within `margin` pixels.
+    """
+
+    def __init__(self, n_channels: int, n_classes: int, config: UNetConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        self.encoder = nn.ModuleList([_double(n_channels, widths[0])])
+        self.encoder.extend(_double(a, b) for a, b in itertools.pairwise(widths))
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
+        self.decoder = nn.ModuleList(_double(a, a) for a in widths[:-1])
+        self.head = nn.Conv2d(widths[0], n_classes, 1)
+        self.stride = 2 ** (len(widths) - 1)
+        # Two 3 × 3 convolutions a stage on the way down and up, plus up to one coarse pixel of misalignment a stage.
+        reach = sum(2 * 2**k for k in range(len(widths))) + sum(3 * 2**k for k in range(len(widths) - 1))
+        self.margin = -(-(reach + self.stride) // self.stride) * self.stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        skips = []
+        for i, stage in enumerate(self.encoder):
+            x = stage(self.pool(x) if i else x)
+            skips.append(x)
+        x = self.dropout(skips.pop())
+        for i in reversed(range(len(skips))):
+            x = nn.functional.interpolate(self.reduce[i](x), scale_factor=2.0, mode="nearest")
+            x = self.decoder[i](x + skips[i])
+        out: Tensor = self.head(x)
+        return out
+
+
+def _double(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def fold_batch_norm(model: nn.Module) -> nn.Module:
+    """The same function in evaluation mode with every convolution-norm pair of a Sequential folded into one."""
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    for child in model.modules():
+        if not isinstance(child, nn.Sequential):
+            continue
+        for i in range(len(child) - 1):
+            if isinstance(child[i], nn.Conv2d) and isinstance(child[i + 1], nn.BatchNorm2d):
+                child[i] = fuse_conv_bn_eval(child[i].eval(), child[i + 1].eval())
+                child[i + 1] = nn.Identity()
+    return model

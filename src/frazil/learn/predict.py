@@ -1,0 +1,392 @@
+"""A scene and a model to a map: dense inference, flags, and the warp to a projected grid.
+
+The scene goes through the network tile by tile; tiles overlap by more than the receptive field, so that the map does
+not depend on them, and no more than one row of tiles is held at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+
+from frazil import __version__
+from frazil.conventions import (
+    BINARY,
+    CLASS_LAND,
+    CLASS_NODATA,
+    PERCENT_NODATA,
+    QUALITY_FLAGS,
+    VARIABLES,
+    check_scene,
+    class_attrs,
+    flag_attrs,
+)
+from frazil.errors import ModelError, OptionError
+from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
+from frazil.learn.engine import Engine, TorchEngine
+from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
+from frazil.scene.land import add_land, land_on
+from frazil.scene.scaling import to_db
+from frazil.scene.scene import open_scene
+from frazil.scene.tiles import TileGrid
+from frazil.sentinel1.product import open_product
+
+_HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
+_BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
+
+#: Called with the fraction done, 0…1, and what is being done.
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagSettings:
+    """Thresholds of the quality flags.
+
+    Attributes:
+        coast_m: sea closer to land than this is flagged ``coast``.
+        border_m: pixels closer than this to the edge of the data are flagged ``border``.
+        snr_db: signal-to-noise ratio of the cross-polarised (or only) channel below which ``near_noise_floor`` is set.
+        confidence_percent: below it ``low_confidence`` is set.
+    """
+
+    coast_m: float = 2000.0
+    border_m: float = 1000.0
+    snr_db: float = 0.0
+    confidence_percent: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.coast_m < 0 or self.border_m < 0 or not 0 <= self.confidence_percent <= 100:
+            raise OptionError(f"Impossible flag thresholds: {self}.")
+
+
+def predict(
+    scene: xr.Dataset | str | os.PathLike[str],
+    model: Model | str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    crs: str | None = "auto",
+    spacing_m: float | None = None,
+    flags: FlagSettings | None = None,
+    tile: int = 1024,
+    precision: str = "float32",
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """The ice map of a scene, as `frazil.conventions.check_map` describes it.
+
+    Args:
+        scene: a scene at the model's pixel spacing, or the path of a product, which is then opened as the model wants
+            it (polarisations, block averaging, denoising).
+        model: a loaded model, its folder, or the name of a bundled one.
+        crs: of the map, projected in metres; ``"auto"``: EPSG:3413 in the north and EPSG:3031 in the south; None keeps
+            the radar grid (line, pixel).
+        spacing_m: pixel size of the map; by default that of the model.
+        flags: thresholds of the quality flags.
+        tile: core size of the tiles, pixels; the result does not depend on it.
+        precision: ``"float32"`` or ``"bfloat16"``.
+        device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
+        progress: called as work proceeds.
+
+    Returns:
+        Dataset. Pixels without an observation are never classified: 255 everywhere, flag ``nodata``. Land has class
+        254 and no probability.
+
+    Raises:
+        ModelError: the scene lacks a polarisation of the model, or its spacing does not fit.
+        ProductError and others: as `frazil.open_scene`.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    card = loaded.card
+    report = progress or (lambda _fraction, _what: None)
+    if not isinstance(scene, xr.Dataset):
+        report(0.0, "opening the product")
+        scene = open_for(scene, card)
+    check_scene(scene)
+    _check_fit(scene, card)
+    engine = TorchEngine(loaded.network, device=device, precision=precision)
+    settings = flags or FlagSettings()
+    grid = (
+        None
+        if crs is None
+        else grid_for(scene, crs=None if crs == "auto" else crs, spacing_m=spacing_m or card.spacing_m)
+    )
+    with ThreadPoolExecutor(1) as pool:
+        # Land and the warp's geometry need no pixels: they are made while the network works.
+        place: Future[Any] = pool.submit(_place, scene, grid)
+        radar = classify(
+            scene, engine, card, settings, tile=tile, progress=lambda f: report(0.05 + 0.75 * f, "classifying")
+        )
+        report(0.8, "mapping")
+        land, distance, warp = place.result()
+    if warp is None:
+        maps = _finish(radar.probability, radar.flags, land, distance, settings, ("line", "pixel"))
+        coords = {name: scene[name] for name in ("line", "pixel")} | {
+            name: scene[name] for name in scene.variables if str(name).startswith("tie_")
+        }
+    else:
+        probability = np.empty((len(radar.probability), *warp.grid.shape), np.uint8)
+        for plane, values in zip(probability, radar.probability, strict=True):
+            onto = warp.bilinear(values, missing=_HALF_PERCENT_NODATA)
+            np.rint(onto, out=onto)
+            plane[:] = np.where(np.isnan(onto), _HALF_PERCENT_NODATA, onto)
+        flagged = warp.nearest(radar.flags, fill=_BIT["nodata"])
+        maps = _finish(probability, flagged, land, distance, settings, ("y", "x"))
+        coords = warp.grid.coords()
+    report(1.0, "mapping")
+    return _dataset(maps, coords, scene, card, settings, grid)
+
+
+def open_for(path: str | os.PathLike[str], card: ModelCard) -> xr.Dataset:
+    """The scene of a product as a model wants it.
+
+    Raises:
+        ModelError: the product lacks a polarisation, or its pixels do not divide the model's spacing.
+    """
+    product = open_product(path)
+    lacking = [p for p in card.polarizations if p not in product.polarizations]
+    if lacking:
+        raise ModelError(
+            f"Model {card.id} needs {list(card.polarizations)}, but {product.name} holds "
+            f"{list(product.polarizations)}. Choose a product with these polarisations, or another model."
+        )
+    spacing = product.bands[0].annotation.range_spacing_m
+    looks = max(round(card.spacing_m / spacing), 1)
+    return open_scene(product, polarizations=card.polarizations, looks=looks, denoise=card.denoise)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class RadarMap:
+    """What the network says, on the radar grid.
+
+    Attributes:
+        probability: uint8 (class, line, pixel) in half percents, 0…200; 255 where not observed.
+        flags: uint16 (line, pixel), without land and coast.
+    """
+
+    probability: np.ndarray
+    flags: np.ndarray
+
+
+def classify(
+    scene: xr.Dataset,
+    engine: Engine,
+    card: ModelCard,
+    settings: FlagSettings,
+    *,
+    tile: int = 1024,
+    progress: Callable[[float], None] | None = None,
+) -> RadarMap:
+    """Class probabilities and flags of a scene on its own grid, row of tiles by row of tiles."""
+    shape = scene.sizes["line"], scene.sizes["pixel"]
+    probability = np.full((len(card.scheme.classes), *shape), _HALF_PERCENT_NODATA, np.uint8)
+    flags = np.zeros(shape, np.uint16)
+    weak = _weak_channel(scene)
+    for core, logits, window in dense(scene, engine, card, tile=tile, progress=progress):
+        observed = window["valid"]
+        p = softmax(logits / np.float32(card.temperature))
+        half = np.rint(200.0 * p).astype(np.uint8)
+        half[:, ~observed] = _HALF_PERCENT_NODATA
+        probability[(slice(None), *core)] = half
+        part = np.where(observed, np.uint16(0), _BIT["nodata"])
+        part |= np.where(window["noise_missing"] & observed, _BIT["noise_missing"], np.uint16(0))
+        low, high = card.incidence_range
+        angle = window["incidence_angle"]
+        part |= np.where(observed & ((angle < low) | (angle > high)), _BIT["incidence_out_of_range"], np.uint16(0))
+        power, noise = window["sigma0"][weak], window["nesz"][weak]
+        snr = np.float32(10 ** (settings.snr_db / 10))
+        part |= np.where(observed & (power < snr * noise), _BIT["near_noise_floor"], np.uint16(0))
+        flags[core] = part
+    reach = max(round(settings.border_m / float(scene.attrs["spacing_m"])), 0)
+    if reach:
+        seen = (flags & _BIT["nodata"]) == 0
+        inner = ndimage.minimum_filter(seen.view(np.uint8), size=2 * reach + 1, mode="constant", cval=0)
+        flags[seen & (inner == 0)] |= _BIT["border"]
+    return RadarMap(probability, flags)
+
+
+def dense(
+    scene: xr.Dataset,
+    engine: Engine,
+    card: ModelCard,
+    *,
+    tile: int = 1024,
+    progress: Callable[[float], None] | None = None,
+) -> Any:
+    """Logits of a whole scene: yields (core slices, logits float32 (class, line, pixel), window of scene variables).
+
+    Independent of `tile`: reaches exceed cores by the network's margin, start at multiples of its stride, and are
+    padded to such multiples only where the scene ends.
+    """
+    shape = scene.sizes["line"], scene.sizes["pixel"]
+    core = max(tile // engine.stride, 1) * engine.stride
+    tiles = TileGrid(shape=shape, core=(core, core), margin=engine.margin, multiple=engine.stride)
+    done = 0
+    rows = list(tiles.rows())
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(_read_rows, scene, rows[0][0][1].slices[0], card)
+        for number, row in enumerate(rows):
+            inputs, variables = ahead.result()
+            if number + 1 < len(rows):
+                ahead = pool.submit(_read_rows, scene, rows[number + 1][0][1].slices[0], card)
+            for kept, reach in row:
+                part = inputs[:, :, reach.slices[1]]
+                pad = [(0, 0), *((0, -n % engine.stride) for n in part.shape[1:])]
+                logits = engine(np.pad(part, pad))
+                inner = kept.inside(reach)
+                line, pixel = inner[0], kept.slices[1]
+                window = {k: v[..., line, pixel] for k, v in variables.items()}
+                yield kept.slices, logits[(slice(None), *inner)], window
+                done += 1
+                if progress:
+                    progress(done / len(tiles))
+
+
+def _read_rows(scene: xr.Dataset, lines: slice, card: ModelCard) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Network input (channel, line, pixel) and the variables that flags need, of full-width lines."""
+    part = scene[["sigma0", "nesz", "incidence_angle"]].isel(line=lines)
+    arrays = {name: part[name].values for name in part.data_vars}
+    missing = scene["noise_missing"].isel(line=lines).values if "noise_missing" in scene else False
+    arrays["noise_missing"] = np.broadcast_to(missing, arrays["incidence_angle"].shape)
+    arrays["valid"] = np.isfinite(arrays["sigma0"]).all(axis=0)
+    return network_input(arrays, list(scene["polarization"].values), card), arrays
+
+
+def network_input(arrays: dict[str, np.ndarray], polarizations: list[str], card: ModelCard) -> np.ndarray:
+    """What the network sees: float32 (channel, line, pixel) in [0, 1], 0 in every channel where not observed."""
+    channels = []
+    for channel in card.channels:
+        if channel.polarization is None:
+            values = arrays["incidence_angle"]
+        else:
+            source = "nesz" if channel.name.startswith("nesz_") else "sigma0"
+            values = to_db(arrays[source][polarizations.index(channel.polarization)])
+        channels.append(np.where(arrays["valid"], np.nan_to_num(channel.scale(values)), np.float32(0)))
+    return np.stack(channels).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (class, …) of logits (class, …)."""
+    p = np.exp(logits - logits.max(axis=0))
+    p /= p.sum(axis=0)
+    return p
+
+
+def _check_fit(scene: xr.Dataset, card: ModelCard) -> None:
+    lacking = [p for p in card.polarizations if p not in scene["polarization"].values]
+    if lacking:
+        raise ModelError(
+            f"Model {card.id} needs {list(card.polarizations)}, but the scene holds "
+            f"{scene['polarization'].values.tolist()}. Open it with these polarisations, or choose another model."
+        )
+    spacing = float(scene.attrs["spacing_m"])
+    if abs(spacing / card.spacing_m - 1) > 0.2:
+        looks = max(round(card.spacing_m / spacing * int(scene.attrs.get("looks", 1))), 1)
+        raise ModelError(
+            f"Model {card.id} was trained on pixels of {card.spacing_m:g} m, but the scene has {spacing:g} m. "
+            f"Open the scene with looks={looks}."
+        )
+
+
+def _weak_channel(scene: xr.Dataset) -> int:
+    """Index of the polarisation that meets the noise floor first: the cross-polarised one, or the only one."""
+    names = scene["polarization"].values.tolist()
+    return next((i for i, p in enumerate(names) if p in ("HV", "VH")), 0)
+
+
+def _place(scene: xr.Dataset, grid: MapGrid | None) -> tuple[np.ndarray, np.ndarray, Warp | None]:
+    if grid is None:
+        with_land = add_land(scene)
+        return with_land["land_mask"].values, with_land["coast_distance"].values, None
+    return (*land_on(grid), plan_warp(scene, grid))
+
+
+def _finish(
+    probability: np.ndarray,
+    flags: np.ndarray,
+    land: np.ndarray,
+    distance: np.ndarray,
+    settings: FlagSettings,
+    dims: tuple[str, str],
+) -> dict[str, tuple[Any, ...]]:
+    """The variables of the map from half-percent probabilities on its grid."""
+    nodata = (probability[0] == _HALF_PERCENT_NODATA) | ((flags & _BIT["nodata"]) > 0)
+    blank = nodata | land
+    best = probability.argmax(axis=0).astype(np.uint8)
+    percent = probability // 2 + (probability & 1)  # half percents round up
+    confidence = percent.max(axis=0)
+    ice = np.clip(100 - percent[0].astype(np.int16), 0, 100).astype(np.uint8)
+    percent[:, blank] = PERCENT_NODATA
+    confidence[blank] = PERCENT_NODATA
+    ice[blank] = PERCENT_NODATA
+    best[land] = CLASS_LAND
+    best[nodata] = CLASS_NODATA
+    flags = np.where(nodata, _BIT["nodata"], flags)
+    flags[land & ~nodata] = _BIT["land"]
+    sea = ~blank
+    flags[sea & (distance < settings.coast_m)] |= _BIT["coast"]
+    flags[sea & (confidence < settings.confidence_percent)] |= _BIT["low_confidence"]
+    return {
+        "probability": (("category", *dims), percent, VARIABLES["probability"]),
+        "ice_probability": (dims, ice, VARIABLES["ice_probability"]),
+        "ice_class": (dims, best, {}),
+        "confidence": (dims, confidence, VARIABLES["confidence"]),
+        "quality_flags": (dims, flags.astype(np.uint16), flag_attrs()),
+    }
+
+
+def _dataset(
+    maps: dict[str, tuple[Any, ...]],
+    coords: dict[str, Any],
+    scene: xr.Dataset,
+    card: ModelCard,
+    settings: FlagSettings,
+    grid: MapGrid | None,
+) -> xr.Dataset:
+    kept = ("product", "mission", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source", "denoise", "note")
+    attrs = {k: scene.attrs[k] for k in kept if k in scene.attrs} | {
+        "Conventions": "CF-1.11",
+        "title": "Sea-ice map from Sentinel-1",
+        "class_scheme": card.class_scheme,
+        "model": card.id,
+        "model_statement": card.statement,
+        "model_incidence_range": list(card.incidence_range),
+        "coast_m": settings.coast_m,
+        "border_m": settings.border_m,
+        "snr_db": settings.snr_db,
+        "confidence_percent": settings.confidence_percent,
+        "frazil_version": __version__,
+        "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} frazil {__version__} predict",
+    }
+    coords = coords | {"category": ("category", list(card.scheme.names))}
+    ds = xr.Dataset(maps, coords, attrs)
+    ds["ice_class"].attrs = class_attrs(card.scheme)
+    if grid is not None:
+        for name in ds.data_vars:
+            ds[name].attrs["grid_mapping"] = "spatial_ref"
+    return ds
+
+
+def to_binary(ice_map: xr.Dataset) -> xr.Dataset:
+    """A map in the binary scheme (water, sea ice) from a map in any other: the ice classes' probabilities added."""
+    water = 100 - ice_map["ice_probability"].astype(np.int16)
+    blank = ice_map["ice_probability"] == PERCENT_NODATA
+    both = xr.concat([water, 100 - water], dim="category").where(~blank, PERCENT_NODATA).astype(np.uint8)
+    out = ice_map.drop_dims("category")
+    out["probability"] = both.assign_coords(category=list(BINARY.names)).assign_attrs(ice_map["probability"].attrs)
+    is_ice = (ice_map["ice_probability"] >= 50).astype(np.uint8)
+    special = ice_map["ice_class"] >= CLASS_LAND
+    out["ice_class"] = xr.where(special, ice_map["ice_class"], is_ice).astype(np.uint8)
+    out["ice_class"].attrs = class_attrs(BINARY)
+    best = both.max("category").where(~blank, PERCENT_NODATA).astype(np.uint8)
+    out["confidence"] = best.assign_attrs(ice_map["confidence"].attrs)
+    for name in ("probability", "ice_class", "confidence"):
+        if "grid_mapping" in ice_map["ice_class"].attrs:
+            out[name].attrs["grid_mapping"] = ice_map["ice_class"].attrs["grid_mapping"]
+    return out.assign_attrs(ice_map.attrs, class_scheme="binary")

@@ -1,0 +1,75 @@
+"""Linear power to decibels, and decibels to what a network eats: the one place where that happens.
+
+References:
+    Khaleghian (2022), paper 2, section IV-A: HH −30…0 dB, HV −35…−5 dB, incidence angle 19…46°, clipped to [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from frazil.errors import OptionError
+
+FLOOR_DB = -50.0  #: power at or below 1e-5 (noise subtraction leaves negatives) is shown as this
+
+
+def to_db(power: np.ndarray) -> np.ndarray:
+    """Decibels of linear power: 10 log₁₀, floored at −50 dB; NaN stays NaN. float32."""
+    lowest = np.float32(10 ** (FLOOR_DB / 10))
+    db: np.ndarray = 10 * np.log10(np.maximum(np.asarray(power, np.float32), lowest))
+    return db
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """One input of a network: where it comes from and how it is scaled to [0, 1].
+
+    Attributes:
+        name: ``"hh"``, ``"hv"``, ``"vv"``, ``"vh"`` (σ0 in dB), ``"nesz_hh"`` … (NESZ in dB), ``"incidence_angle"``.
+        low, high: in dB or degrees; clipped and scaled so that low is 0 and high is 1.
+    """
+
+    name: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise OptionError(f"Channel {self.name!r}: low {self.low} must be below high {self.high}.")
+
+    @property
+    def polarization(self) -> str | None:
+        """The polarisation that the channel needs, or None."""
+        last = self.name.removeprefix("nesz_").upper()
+        return last if last in ("HH", "HV", "VV", "VH") else None
+
+    @property
+    def units(self) -> str:
+        """``"dB"`` or ``"degree"``."""
+        return "dB" if self.polarization else "degree"
+
+    def scale(self, values: np.ndarray) -> np.ndarray:
+        """Values in `units` to [0, 1], float32; NaN stays NaN."""
+        scaled: np.ndarray = (np.asarray(values, np.float32) - np.float32(self.low)) * np.float32(
+            1.0 / (self.high - self.low)
+        )
+        return np.clip(scaled, 0.0, 1.0)
+
+
+#: The scaling of the thesis; VV and VH as HH and HV.
+CHANNELS = {
+    channel.name: channel
+    for channel in (
+        Channel(name="hh", low=-30.0, high=0.0),
+        Channel(name="vv", low=-30.0, high=0.0),
+        Channel(name="hv", low=-35.0, high=-5.0),
+        Channel(name="vh", low=-35.0, high=-5.0),
+        Channel(name="nesz_hh", low=-40.0, high=-15.0),
+        Channel(name="nesz_vv", low=-40.0, high=-15.0),
+        Channel(name="nesz_hv", low=-40.0, high=-15.0),
+        Channel(name="nesz_vh", low=-40.0, high=-15.0),
+        Channel(name="incidence_angle", low=19.0, high=46.0),
+    )
+}

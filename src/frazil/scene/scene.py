@@ -1,0 +1,281 @@
+"""A calibrated scene: the Dataset that every later stage reads.
+
+Rests on `frazil.sentinel1` for files and radiometry and on xarray's lazy arrays: nothing is read until it is asked
+for, and a window costs what the window costs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, get_args
+
+import numpy as np
+import xarray as xr
+from scipy.interpolate import RectBivariateSpline
+
+from frazil import __version__
+from frazil.conventions import VARIABLES
+from frazil.errors import OptionError, UnsupportedProductError
+from frazil.scene.lazy import lazy_variable
+from frazil.sentinel1 import kernels
+from frazil.sentinel1.annotation import Annotation
+from frazil.sentinel1.balance import balance
+from frazil.sentinel1.measurement import Measurement
+from frazil.sentinel1.product import Band, Product, open_product
+from frazil.sentinel1.radiometry import Denoise, Radiometry, make_radiometry
+
+_STRIP = 512  # lines read at a time: 10 MB of an EW scene
+
+
+def open_scene(
+    path: str | os.PathLike[str] | Product,
+    *,
+    polarizations: tuple[str, ...] | None = None,
+    denoise: Denoise = "esa",
+    looks: int = 1,
+    boxcar: bool = False,
+    image: str | None = None,
+    chunks: Any = None,
+) -> xr.Dataset:
+    """The calibrated scene of a Level-1 product, as `frazil.conventions.check_scene` describes it.
+
+    Nothing is read until asked for (``denoise="balanced"`` reads the image once to fit the noise). Slices read and
+    calibrate only their own lines.
+
+    Args:
+        path: SAFE folder, zip, cloud-mirror folder, or an opened product.
+        polarizations: which ones, for instance ``("HH", "HV")``; all by default, co-polarised first.
+        denoise: ``"esa"`` subtracts the product's noise; ``"balanced"`` rescales it so that σ0 is continuous across
+            sub-swath borders; ``"none"`` leaves it in. Where the processor subtracted it already, nothing is done.
+        looks: average looks × looks blocks in power (1: full resolution); incomplete blocks at the far ends are
+            dropped, a block less than half observed is NaN.
+        boxcar: 3 × 3 moving average in power at full resolution, as in the papers; excludes ``looks > 1``.
+        image: for products of several images (wave mode, SLC): the swath (``"IW1"``) or the number of the imagette
+            (``"003"``).
+        chunks: passed to ``Dataset.chunk`` to get dask arrays.
+
+    Returns:
+        Dataset with sigma0 and nesz (polarization, line, pixel), incidence_angle, valid and noise_missing (line,
+        pixel), tie points, and attrs. NaN in sigma0 where not observed.
+
+    Raises:
+        ProductNotFoundError, ProductError: as `frazil.open_product`; also zero-byte, truncated or mixed measurements.
+        OptionError: an impossible option, naming the possible ones.
+        UnsupportedProductError: TOPS SLC, whose bursts are not assembled.
+
+    References:
+        Khaleghian (2022), paper 1, section 4.1 (3 × 3 multilook).
+    """
+    product = path if isinstance(path, Product) else open_product(path)
+    if denoise not in get_args(Denoise):
+        raise OptionError(f"denoise {denoise!r} is not one of {list(get_args(Denoise))}.")
+    if looks < 1 or (boxcar and looks > 1):
+        raise OptionError(f"looks must be 1 or more, and 1 with boxcar; got looks={looks}, boxcar={boxcar}.")
+    bands = _choose(product, image, polarizations)
+    annotation = bands[0].annotation
+    shape = (annotation.n_lines, annotation.n_pixels)
+    if looks > min(shape):
+        raise OptionError(
+            f"looks {looks} exceeds the image of {shape[0]} × {shape[1]} pixels. Choose a smaller number."
+        )
+    radiometries = [
+        make_radiometry(b.annotation, b.calibration, _noise(b), denoise=denoise != "none", ipf=product.ipf_version)
+        for b in bands
+    ]
+    for band in bands[1:]:
+        if (band.annotation.n_lines, band.annotation.n_pixels) != shape:
+            raise UnsupportedProductError(
+                f"The images of {product.name} differ in size; open one polarisation at a time (polarizations=...)."
+            )
+    measurements = [Measurement(b.measurement, shape, f"measurement {b.stem} of {product.name}") for b in bands]
+    attrs: dict[str, Any] = {}
+    if denoise == "balanced":
+        for i, (band, radiometry) in enumerate(zip(bands, radiometries, strict=True)):
+            if radiometry.blocks and radiometry.denoise:
+                fit = balance(radiometry, measurements[i])
+                radiometries[i] = radiometry.corrected(fit.corrections)
+                attrs[f"balance_{band.polarization}"] = fit.summary()
+    pixels = _Pixels(measurements, radiometries, looks, boxcar)
+    scene = _dataset(product, bands, annotation, pixels, denoise, looks, boxcar)
+    scene.attrs.update(attrs)
+    return scene.chunk(chunks) if chunks is not None else scene
+
+
+class _Pixels:
+    """The computing behind the lazy variables: windows of σ0, NESZ and masks."""
+
+    def __init__(
+        self, measurements: list[Measurement], radiometries: list[Radiometry], looks: int, boxcar: bool
+    ) -> None:
+        self.measurements, self.radiometries, self.looks, self.boxcar = measurements, radiometries, looks, boxcar
+        n_lines, n_pixels = radiometries[0].shape
+        self.shape = n_lines // looks, n_pixels // looks
+
+    def centre(self, index: slice) -> np.ndarray:
+        """Full-resolution position of the centres of output indices."""
+        return np.arange(index.start, index.stop) * self.looks + (self.looks - 1) / 2
+
+    def sigma0(self, plane: int, line: slice, pixel: slice) -> np.ndarray:
+        radiometry, looks = self.radiometries[plane], self.looks
+        n_lines = radiometry.shape[0]
+        out = np.empty((line.stop - line.start, pixel.stop - pixel.start), np.float32)
+        step = max(_STRIP // looks, 1)
+        starts = range(line.start, line.stop, step)
+        halo = int(self.boxcar)
+        bounds = [(max(s * looks - halo, 0), min(min(s + step, line.stop) * looks + halo, n_lines)) for s in starts]
+        for start, (first, _), dn in zip(starts, bounds, self.measurements[plane].strips(bounds), strict=True):
+            stop = min(start + step, line.stop)
+            if looks > 1:
+                strip = radiometry.sigma0_blocks(dn, first, looks)
+            elif self.boxcar:
+                power = radiometry.sigma0(dn, first)
+                strip = np.empty_like(power)
+                kernels.boxcar(power, strip)
+                strip = strip[start - first : stop - first]
+            else:
+                strip = radiometry.sigma0(dn, first)
+            out[start - line.start : stop - line.start] = strip[:, pixel]
+        return out
+
+    def nesz(self, plane: int, line: slice, pixel: slice) -> np.ndarray:
+        return self.radiometries[plane].nesz(self.centre(line), self.centre(pixel))
+
+    def noise_missing(self, _: int, line: slice, pixel: slice) -> np.ndarray:
+        line_at, pixel_at = self.centre(line), self.centre(pixel)
+        missing = [r.noise_missing(line_at, pixel_at) for r in self.radiometries]
+        inside = self.radiometries[0].observed(line_at, pixel_at)
+        return np.logical_or.reduce(missing) & inside
+
+    def valid(self, _: int, line: slice, pixel: slice) -> np.ndarray:
+        return np.logical_and.reduce(
+            [np.isfinite(self.sigma0(plane, line, pixel)) for plane in range(len(self.radiometries))]
+        )
+
+
+def _choose(product: Product, image: str | None, polarizations: tuple[str, ...] | None) -> list[Band]:
+    """The bands of one image, in the order asked for."""
+    bands = product.bands
+    mode = bands[0].header.mode
+    if bands[0].header.product_type == "SLC" and mode in ("IW", "EW"):
+        raise UnsupportedProductError(
+            f"{product.name} is a {mode} SLC product, whose bursts frazil does not assemble. "
+            "`frazil info` works; for maps take the GRD product of the same time."
+        )
+    key = "image_number" if mode == "WV" else "swath"
+    images = list(dict.fromkeys(getattr(b.header, key) for b in bands))
+    if image is None and len(images) > 1:
+        raise OptionError(
+            f"{product.name} holds {len(images)} images ({images[0]} … {images[-1]}). "
+            f"Choose one with image={images[0]!r}."
+        )
+    if image is not None and image not in images:
+        raise OptionError(f"Image {image!r} is not in {product.name}, which holds {images}. Choose one of these.")
+    bands = tuple(b for b in bands if image is None or getattr(b.header, key) == image)
+    found = {b.polarization: b for b in bands}
+    wanted = tuple(p.upper() for p in polarizations) if polarizations else tuple(found)
+    missing = [p for p in wanted if p not in found]
+    if missing or not wanted:
+        raise OptionError(
+            f"Polarization {missing[0]!r} is not in {product.name}, which holds {list(found)}. Pass one of these."
+        )
+    return [found[p] for p in wanted]
+
+
+def _noise(band: Band) -> Any:
+    name = f"annotation/calibration/noise-{band.stem}.xml"
+    return band.noise if name in band.product.files else None
+
+
+def _dataset(
+    product: Product,
+    bands: list[Band],
+    annotation: Annotation,
+    pixels: _Pixels,
+    denoise: Denoise,
+    looks: int,
+    boxcar: bool,
+) -> xr.Dataset:
+    a, header, ties = annotation, annotation.header, annotation.ties
+    n_lines, n_pixels = pixels.shape
+    grid = ("line", "pixel")
+    line, pixel = pixels.centre(slice(0, n_lines)), pixels.centre(slice(0, n_pixels))
+    angle = RectBivariateSpline(
+        ties.line, ties.pixel, ties.incidence_angle, kx=min(3, len(ties.line) - 1), ky=min(3, len(ties.pixel) - 1)
+    )
+    planes = ("polarization", *grid)
+    full = (len(bands), n_lines, n_pixels)
+    noise_state = [_noise_state(r, b.annotation.noise_removed) for r, b in zip(pixels.radiometries, bands, strict=True)]
+    data = {
+        "sigma0": lazy_variable(planes, pixels.sigma0, full, np.float32, VARIABLES["sigma0"]),
+        "nesz": lazy_variable(planes, pixels.nesz, full, np.float32, VARIABLES["nesz"]),
+        "incidence_angle": lazy_variable(
+            grid,
+            lambda _, lines, pixels: angle(line[lines], pixel[pixels]),
+            full[1:],
+            np.float32,
+            VARIABLES["incidence_angle"],
+        ),
+        "valid": lazy_variable(grid, pixels.valid, full[1:], bool, VARIABLES["valid"]),
+        "noise_missing": lazy_variable(
+            grid,
+            pixels.noise_missing,
+            full[1:],
+            bool,
+            {"long_name": "thermal noise unknown in the product: the nearest value was taken, or none"},
+        ),
+        **tie_variables(ties),
+    }
+    coords = {
+        "polarization": ("polarization", [b.polarization for b in bands]),
+        "line": ("line", line, VARIABLES["line"]),
+        "pixel": ("pixel", pixel, VARIABLES["pixel"]),
+        "azimuth_time": (
+            "line",
+            a.first_line_time.astype("datetime64[ns]") + np.round(a.time_of(line) * 1e9).astype("timedelta64[ns]"),
+            VARIABLES["azimuth_time"],
+        ),
+        "ground_range": ("pixel", pixel * a.range_spacing_m, VARIABLES["ground_range"]),
+        "tie_line": ("tie_line", ties.line),
+        "tie_pixel": ("tie_pixel", ties.pixel),
+    }
+    attrs = {
+        "Conventions": "CF-1.11",
+        "title": "Calibrated Sentinel-1 scene",
+        "source": "Contains modified Copernicus Sentinel data "
+        f"{header.start_time.astype('datetime64[Y]').astype(int) + 1970}",
+        "product": product.name,
+        "mission": header.mission,
+        "mode": header.mode,
+        "product_type": header.product_type,
+        "orbit_pass": a.orbit_pass,
+        "orbit": header.orbit,
+        "start_time": str(header.start_time),
+        "stop_time": str(header.stop_time),
+        "ipf_version": product.ipf_version or "unknown",
+        "spacing_m": float(a.range_spacing_m * looks),
+        "looks": looks,
+        "boxcar": int(boxcar),
+        "denoise": denoise,
+        "noise": ", ".join(f"{b.polarization}: {state}" for b, state in zip(bands, noise_state, strict=True)),
+        "frazil_version": __version__,
+    }
+    return xr.Dataset(data, coords, attrs)
+
+
+def tie_variables(ties: Any) -> dict[str, Any]:
+    """The tie points of a product as scene variables on (tie_line, tie_pixel)."""
+    dims = ("tie_line", "tie_pixel")
+    return {
+        "tie_latitude": (dims, ties.latitude, VARIABLES["latitude"]),
+        "tie_longitude": (dims, ties.longitude, VARIABLES["longitude"]),
+        "tie_height": (dims, ties.height, {"units": "m", "long_name": "height above the ellipsoid"}),
+        "tie_incidence_angle": (dims, ties.incidence_angle, VARIABLES["incidence_angle"]),
+    }
+
+
+def _noise_state(radiometry: Radiometry, removed: bool) -> str:
+    if removed:
+        return "removed by the processor"
+    if not radiometry.blocks:
+        return "unknown in the product, not removed"
+    return "removed" if radiometry.denoise else "not removed"
