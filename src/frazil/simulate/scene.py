@@ -33,6 +33,7 @@ from frazil.simulate.instrument import (
     template_product,
     true_noise,
 )
+from frazil.simulate.metadata import Cut, product_name
 from frazil.simulate.noise import resample
 from frazil.simulate.world import World, WorldConfig, make_world
 
@@ -69,6 +70,11 @@ class Simulation:
     seed: int
     days: int
 
+    @property
+    def code(self) -> str:
+        """Four hexadecimal digits for the product's name, from the seed."""
+        return f"{(self.seed * 40503 + self.seed // 65536 * 9973 + 0x51A) % 65536:04X}"
+
     def sigma0(self, polarization: str) -> np.ndarray:
         """Expected sigma nought on the world's grid, linear power, float32."""
         return expected_sigma0(
@@ -104,8 +110,9 @@ def prepare(
     land: np.ndarray | None = None,
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
+    block: int = 3,
 ) -> Simulation:
-    """Draw everything of a simulation but speckle (arguments as `simulate_scene`; ``spacing_m=None`` is 3 pixels)."""
+    """Draw everything of a simulation but speckle (arguments as `simulate_scene`; ``spacing_m=None``: ``block`` pixels)."""
     product = template_product(template)
     found = {b.polarization: b for b in product.bands}
     wanted = tuple(polarizations or product.polarizations)
@@ -114,7 +121,7 @@ def prepare(
         raise OptionError(f"Polarization {missing[0]!r} is not in the template, which holds {list(found)}.")
     bands = tuple(found[p] for p in wanted)
     a = bands[0].annotation
-    block = 3 if spacing_m is None else round(spacing_m / a.range_spacing_m)
+    block = block if spacing_m is None else round(spacing_m / a.range_spacing_m)
     if block < 1 or (spacing_m is not None and abs(block * a.range_spacing_m - spacing_m) > 0.01 * spacing_m):
         raise OptionError(
             f"spacing_m={spacing_m} is not a multiple of the pixel spacing {a.range_spacing_m:.2f} m of {product.name}."
@@ -237,7 +244,15 @@ def simulate_scene(
         noises = list(pool.map(observe, range(len(sim.bands))))
     valid = np.isfinite(sigma0).all(axis=0)
     ice_class = np.where(noises[0].swath >= 0, sim.world.ice_class, np.uint8(CLASS_NODATA))
-    return _dataset(sim, sigma0, nesz, valid, ice_class, denoise)
+    cut = Cut(
+        first_line=lines[0] if lines else 0,
+        first_pixel=pixels[0] if pixels else 0,
+        n_lines=lines[1] - lines[0] if lines else a.n_lines,
+        n_pixels=pixels[1] - pixels[0] if pixels else a.n_pixels,
+        days=sim.days,
+        code=sim.code,
+    )
+    return _dataset(sim, sigma0, nesz, valid, ice_class, denoise, product_name(sim.product, cut))
 
 
 @njit(cache=True, nogil=True, fastmath=False)
@@ -261,8 +276,9 @@ def _observe(
 
 
 def _dataset(
-    sim: Simulation, sigma0: np.ndarray, nesz: np.ndarray, valid: np.ndarray, ice_class: np.ndarray, denoise: str
-) -> xr.Dataset:
+    sim: Simulation, sigma0: np.ndarray, nesz: np.ndarray, valid: np.ndarray, ice_class: np.ndarray, denoise: str,
+    name: str,
+) -> xr.Dataset:  # fmt: skip
     a = sim.bands[0].annotation
     planes, grid = ("polarization", "line", "pixel"), ("line", "pixel")
     shift = np.timedelta64(sim.days, "D")
@@ -293,7 +309,7 @@ def _dataset(
             "Conventions": "CF-1.11",
             "title": "Simulated Sentinel-1 scene",
             "source": f"simulated by frazil; metadata of {sim.product.name} (modified Copernicus Sentinel data)",
-            "product": product_name(sim),
+            "product": name,
             "mission": a.header.mission,
             "mode": a.header.mode,
             "product_type": a.header.product_type,
@@ -311,15 +327,3 @@ def _dataset(
             "frazil_version": __version__,
         },
     )
-
-
-def product_name(sim: Simulation) -> str:
-    """The name of the simulated product: the template's, with its own dates and an identifier made from the seed."""
-    parts = sim.product.name.split("_")
-    shift = np.timedelta64(sim.days, "D")
-    for i, part in enumerate(parts):
-        if len(part) == 15 and part[8] == "T":
-            iso = f"{part[:4]}-{part[4:6]}-{part[6:8]}"
-            parts[i] = str(np.datetime64(iso) + shift).replace("-", "") + part[8:]
-    parts[-1] = f"{(sim.seed * 40503 + sim.seed // 65536 * 9973 + 0x51A) % 65536:04X}"
-    return "_".join(parts)
