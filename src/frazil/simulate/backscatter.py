@@ -144,7 +144,9 @@ def water_sigma0(
     """
     if polarization in _CROSS:
         wind = np.asarray(wind_ms, float)
-        db = 0.592 * wind - 35.652 - 1.5 * np.maximum(3 - wind, 0) - 0.05 * (np.asarray(incidence_angle) - REFERENCE_DEG)
+        db = (
+            0.592 * wind - 35.652 - 1.5 * np.maximum(3 - wind, 0) - 0.05 * (np.asarray(incidence_angle) - REFERENCE_DEG)
+        )
         return np.asarray(10 ** (db / 10))
     vv = cmod5n(np.maximum(wind_ms, 0.3), look_deg, incidence_angle)
     return vv if polarization == "VV" else vv / polarization_ratio(incidence_angle)
@@ -283,8 +285,14 @@ def _sigma0_lines(
             theta = angle[i, j]
             db = table[k, 0] + table[k, 1] * (theta - np.float32(REFERENCE_DEG))
             if k == 0:
-                y = min(max((wind[i, j] - np.float32(0.25)) * np.float32(4.0), np.float32(0.0)), np.float32(water.shape[0] - 1.001))
-                x = min(max((theta - np.float32(15.0)) * np.float32(2.0), np.float32(0.0)), np.float32(water.shape[1] - 1.001))
+                y = min(
+                    max((wind[i, j] - np.float32(0.25)) * np.float32(4.0), np.float32(0.0)),
+                    np.float32(water.shape[0] - 1.001),
+                )
+                x = min(
+                    max((theta - np.float32(15.0)) * np.float32(2.0), np.float32(0.0)),
+                    np.float32(water.shape[1] - 1.001),
+                )
                 a = int(y)
                 b = int(x)
                 fy = y - a
@@ -296,7 +304,8 @@ def _sigma0_lines(
                 db += frost_db * (frost[i, j] - np.float32(0.5))
             fine = table[k, 3]
             t = np.sqrt(1 - fine * fine) * shared[(i + first) & m, j & m] + fine * (
-                np.float32(0.7) * shared[(j + 517) & m, (i + first + 91) & m] + np.float32(0.714) * own[(i + first) & m, j & m]
+                np.float32(0.7) * shared[(j + 517) & m, (i + first + 91) & m]
+                + np.float32(0.714) * own[(i + first) & m, j & m]
             )
             s = table[k, 2]
             db += s * t + table[k, 4] * anomaly[i, j]

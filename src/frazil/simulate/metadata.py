@@ -95,7 +95,11 @@ def band_files(band: Band, cut: Cut) -> dict[str, bytes]:
     files = {}
     for target, source, edit in (
         (f"annotation/{stem}.xml", f"annotation/{old}.xml", _cut_annotation),
-        (f"annotation/calibration/calibration-{stem}.xml", f"annotation/calibration/calibration-{old}.xml", _cut_calibration),
+        (
+            f"annotation/calibration/calibration-{stem}.xml",
+            f"annotation/calibration/calibration-{old}.xml",
+            _cut_calibration,
+        ),
         (f"annotation/calibration/noise-{stem}.xml", f"annotation/calibration/noise-{old}.xml", _cut_noise),
     ):
         data = band.product.read(source)
@@ -199,7 +203,8 @@ def _cut_bounds(element: ET.Element, a: Annotation, cut: Cut) -> bool:
 def _cut_ties(grid: ET.Element, a: Annotation, cut: Cut) -> float:
     """A new geolocation grid over the window, at sea level; the slant range time of its first point."""
     old = {
-        (int(p.findtext("line") or 0), int(p.findtext("pixel") or 0)): float(p.findtext("slantRangeTime") or 0) for p in grid
+        (int(p.findtext("line") or 0), int(p.findtext("pixel") or 0)): float(p.findtext("slantRangeTime") or 0)
+        for p in grid
     }
     ties = a.ties
     slant = np.array([[old[int(y), int(x)] for x in ties.pixel] for y in ties.line])
@@ -305,7 +310,7 @@ def _cut_noise(root: ET.Element, a: Annotation, cut: Cut) -> None:
     _listed(blocks, kept)
 
 
-def manifest(product: Product, cut: Cut, stems: dict[str, str], files: dict[str, Path], ties: str) -> bytes:
+def manifest(product: Product, cut: Cut, stems: dict[str, str], files: dict[str, Path], footprint: str | None) -> bytes:
     """The manifest of the new product, from the template's.
 
     Args:
@@ -314,7 +319,7 @@ def manifest(product: Product, cut: Cut, stems: dict[str, str], files: dict[str,
         stems: old stem of each image -> new stem.
         files: path in the product -> file on disk, already written; their sizes and checksums are entered. What the
             template's manifest names and is not there is left out.
-        ties: the footprint as ``lat,lon lat,lon …``.
+        footprint: ``lat,lon lat,lon …``; None keeps the template's.
 
     Raises:
         ProductError: the template has no manifest.
@@ -348,9 +353,11 @@ def manifest(product: Product, cut: Cut, stems: dict[str, str], files: dict[str,
         tag = unit.tag.rsplit("}", 1)[-1]
         if tag in ("startTime", "stopTime"):
             unit.text = _iso(_period(product.bands[0].annotation, cut)[tag == "stopTime"])
-        elif tag == "coordinates":
-            unit.text = ties
-        elif tag == "transmitterReceiverPolarisation" and not any(f"-{str(unit.text).lower()}-" in s for s in stems.values()):
+        elif tag == "coordinates" and footprint is not None:
+            unit.text = footprint
+        elif tag == "transmitterReceiverPolarisation" and not any(
+            f"-{str(unit.text).lower()}-" in s for s in stems.values()
+        ):
             parents[unit].remove(unit)
     return _serialise(root)
 

@@ -113,7 +113,10 @@ def write_safe(folder: Path, sim: Simulation, cut: Cut, *, compress: bool) -> An
     quick = [np.zeros((-(-cut.n_lines // 21), -(-cut.n_pixels // 21)), np.float32) for _ in sim.bands]
     writers = [
         MeasurementWriter(
-            folder / "measurement" / f"{band_stem(band, cut)}.tiff", (cut.n_lines, cut.n_pixels), gcps, compress=compress
+            folder / "measurement" / f"{band_stem(band, cut)}.tiff",
+            (cut.n_lines, cut.n_pixels),
+            gcps,
+            compress=compress,
         )
         for band in sim.bands
     ]
@@ -131,8 +134,8 @@ def write_safe(folder: Path, sim: Simulation, cut: Cut, *, compress: bool) -> An
     columns = np.arange(cut.n_pixels)
     with ThreadPoolExecutor(len(sim.bands)) as pool:
         waiting: list[Any] = []
-        for first in range(0, cut.n_lines, _STRIP):
-            inside = np.arange(first, min(first + _STRIP, cut.n_lines))
+        for first, last in strips(cut.n_lines):
+            inside = np.arange(first, last)
             # The noise kernel is parallel itself, so this thread alone calls it, one strip ahead of the writers.
             noise = [radiometry.nesz(inside, columns) for radiometry in radiometries]
             for job in waiting:
@@ -148,7 +151,7 @@ def write_safe(folder: Path, sim: Simulation, cut: Cut, *, compress: bool) -> An
             if path.count("/") == 1:
                 data = with_statistics(data, mean, float(np.sqrt(max(squares / max(n, 1) - mean**2, 0))))
             (folder / path).write_bytes(data)
-    _write_quicklook(folder / "preview" / "quick-look.png", quick, annotations[0].orbit_pass)
+    _write_quicklook(folder / "preview" / "quick-look.png", quick)
     finish(folder, sim.bands, cut, annotations[0])
     return annotations[0]
 
@@ -200,7 +203,18 @@ def _strip_dn(
     speckle = stream.take(last - first)
     out = np.empty((last - first, cut.n_pixels), np.uint16)
     _digital_numbers(
-        field, sim.block, first, nesz, radiometry.gain, low, weight, noise.swath, noise.scale, noise.offset, speckle, out
+        field,
+        sim.block,
+        first,
+        nesz,
+        radiometry.gain,
+        low,
+        weight,
+        noise.swath,
+        noise.scale,
+        noise.offset,
+        speckle,
+        out,
     )
     return out
 
@@ -240,7 +254,15 @@ def _digital_numbers(
 class MeasurementWriter:
     """A measurement GeoTIFF as ESA writes them (uint16, strips, ground control points), filled strip by strip."""
 
-    def __init__(self, path: Path, shape: tuple[int, int], gcps: list[Any], *, compress: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        gcps: list[Any],
+        *,
+        compress: bool,
+        description: str = "Simulated pixels",
+    ) -> None:
         import rasterio
 
         options = {"compress": "deflate", "predictor": 2, "zlevel": 1} if compress else {}
@@ -248,7 +270,7 @@ class MeasurementWriter:
             path, "w", driver="GTiff", height=shape[0], width=shape[1], count=1, dtype="uint16", gcps=gcps,
             crs="EPSG:4326", **options,
         )  # fmt: skip
-        self.file.update_tags(TIFFTAG_IMAGEDESCRIPTION="Simulated Sentinel-1 GRD", TIFFTAG_SOFTWARE=f"frazil {__version__}")
+        self.file.update_tags(TIFFTAG_IMAGEDESCRIPTION=description, TIFFTAG_SOFTWARE=f"frazil {__version__}")
 
     def write(self, dn: np.ndarray, first_line: int) -> None:
         """Write full-width lines."""
@@ -276,15 +298,14 @@ def write_truth(folder: Path, sim: Simulation, annotation: Annotation, cut: Cut)
     )  # fmt: skip
 
 
-def _write_quicklook(path: Path, planes: list[np.ndarray], orbit_pass: str) -> None:
-    """A small RGB of amplitudes as ESA makes them (red co-, green cross-polarised, blue their ratio), as seen from above."""
+def _write_quicklook(path: Path, planes: list[np.ndarray]) -> None:
+    """A small RGB of amplitudes as ESA makes them: red co-polarised, green cross-polarised, blue their ratio."""
     from PIL import Image
 
     red, green = planes[0], planes[-1]
     tops = [3.5 * float(np.mean(p[p > 0])) if (p > 0).any() else 1.0 for p in (red, green)]
     blue = np.where(red > 0, green / np.maximum(red, 1) * tops[0] / tops[1] * 0.5, 0)
     rgb = np.dstack([red / tops[0], green / tops[1], blue])
-    rgb = rgb[:, ::-1] if orbit_pass == "Descending" else rgb[::-1]
     Image.fromarray((np.clip(rgb, 0, 1) * 255).astype(np.uint8)).save(path)
 
 

@@ -95,7 +95,13 @@ class Simulation:
         }
         offset = {"/".join(k): v for k, v in self.climate.offset_db.items()}
         flat |= {"offset_db": offset, "noise_offset": {"/".join(k): v for k, v in self.noise_error.offset.items()}}
-        return {"seed": self.seed, "template": self.product.name, "days": self.days, **flat, "world": self.world.parameters}
+        return {
+            "seed": self.seed,
+            "template": self.product.name,
+            "days": self.days,
+            **flat,
+            "world": self.world.parameters,
+        }
 
 
 def prepare(
@@ -130,7 +136,9 @@ def prepare(
     left, right = _window(pixels, a.n_pixels, "pixels")
     shape = ((last - first) // block, (right - left) // block)
     if min(shape) < 16:
-        raise OptionError(f"The window gives {shape[0]} × {shape[1]} pixels of {block} looks; at least 16 × 16 are needed.")
+        raise OptionError(
+            f"The window gives {shape[0]} × {shape[1]} pixels of {block} looks; at least 16 × 16 are needed."
+        )
     centre_lines = first + np.arange(shape[0]) * block + (block - 1) / 2
     centre_pixels = left + np.arange(shape[1]) * block + (block - 1) / 2
     config = replace(world, seed=seed) if world is not None else WorldConfig(seed=seed)

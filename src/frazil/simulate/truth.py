@@ -34,9 +34,14 @@ def write_class_raster(path: Path, ice_class: np.ndarray, ties: TiePoints, block
     attrs = class_attrs(FIVE_CLASSES)
     with rasterio.open(path, "w", **profile) as file:
         file.write(ice_class, 1)
-        file.write_colormap(1, {c.code: (*c.colour, 255) for c in FIVE_CLASSES.classes} | {CLASS_LAND: (150, 150, 145, 255)})
+        file.write_colormap(
+            1, {c.code: (*c.colour, 255) for c in FIVE_CLASSES.classes} | {CLASS_LAND: (150, 150, 145, 255)}
+        )
         file.update_tags(
-            1, flag_values=" ".join(map(str, attrs["flag_values"])), flag_meanings=attrs["flag_meanings"], looks=str(block)
+            1,
+            flag_values=" ".join(map(str, attrs["flag_values"])),
+            flag_meanings=attrs["flag_meanings"],
+            looks=str(block),
         )
 
 
