@@ -1,0 +1,387 @@
+"""Vectors of a map: the lines of the ice edge and the polygons of the ice classes.
+
+Contours come from contourpy, outlines and the removal of specks from GDAL (rasterio.features), simplification that keeps
+neighbours together from GEOS (``coverage_simplify``). Areas and lengths are those on the ground, see `frazil.maps.areas`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil.conventions import PERCENT_NODATA, check_map
+from frazil.errors import OptionError
+from frazil.maps.areas import PixelAreas, geodesic_lengths_km
+from frazil.scene.grid import MapGrid
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import xarray as xr
+
+EDGE_MIN_AREA_KM2 = 10.0  #: smaller patches of ice or water have no edge of their own
+POLYGON_MIN_AREA_KM2 = 1.0  #: smaller patches of a class join their largest neighbour
+SMOOTH_M = 360.0  #: width of the mean over the probability before contouring
+_SIEVE_STEPS = (16, 4, 1)  # specks of 1/16, then 1/4, then all of the least area: noise made of noise needs it
+
+
+def ice_edge(
+    ice_map: xr.Dataset,
+    *,
+    threshold_percent: float = 50,
+    min_area_km2: float = EDGE_MIN_AREA_KM2,
+    smooth_m: float = SMOOTH_M,
+) -> gpd.GeoDataFrame:
+    """Lines of the ice edge: where the probability of ice crosses a threshold, longest first.
+
+    The probability is averaged over a small square; patches of ice in water and of water in ice below the least area are
+    taken for their surroundings; the rest is contoured between pixel centres. Only squares of four observed sea pixels
+    are contoured, so that a line ends at land, nodata and the scene border and never follows them.
+
+    Args:
+        ice_map: a map, see `frazil.conventions.check_map`.
+        threshold_percent: the probability that counts as ice, above 0 and at most 100.
+        min_area_km2: patches smaller than this have no edge of their own; 0 keeps every pixel.
+        smooth_m: width of the averaging square, metres on the map; below two pixels there is no averaging.
+
+    Returns:
+        One row a line, in the CRS of the map, with ``length_km`` (geodesic), ``mean_confidence`` (percent, of the pixels
+        along the line), ``threshold_percent``, ``product``, ``start_time``, ``model``. No rows if there is no edge.
+
+    Raises:
+        ContractError: not a map, or not on a projected grid.
+        OptionError: a threshold or size outside its range.
+    """
+    check_map(ice_map)
+    if not 0 < threshold_percent <= 100:
+        raise OptionError(f"threshold_percent is {threshold_percent}; it must lie above 0 and at most at 100.")
+    _refuse_negative(min_area_km2=min_area_km2, smooth_m=smooth_m)
+    grid = MapGrid.of(ice_map)
+    percent = ice_map["ice_probability"].values
+    sea = percent != PERCENT_NODATA
+    level = threshold_percent - 0.5  # between two whole percents: no pixel lies on the level, and 50 % counts as ice
+    field = _Field(percent, sea, int(smooth_m // grid.spacing_m))
+    ice = np.empty(percent.shape, np.uint8)
+    for rows in _bands(percent.shape[0]):
+        np.greater(field.rows(rows.start, rows.stop), level, out=ice[rows])
+    kept = _without_specks(ice, sea, _pixels(min_area_km2, grid), steps=(1,))
+    lines = _contour(field, ice, kept, level)
+
+    first = np.cumsum([0, *(len(line) for line in lines)])
+    index = np.concatenate(lines) if lines else np.zeros((0, 2))  # column, row of pixel centres
+    column, row = np.rint(index).astype(int).T
+    near = np.add.reduceat(ice_map["confidence"].values[row, column].astype(float), first[:-1]) if lines else []
+    xy = np.column_stack([grid.x[0] + index[:, 0] * grid.spacing_m, grid.y[0] - index[:, 1] * grid.spacing_m])
+    return _frame(
+        _linestrings(xy, first),
+        grid,
+        ice_map,
+        {
+            "length_km": np.round(geodesic_lengths_km(grid, xy, first[:-1]), 3),
+            "mean_confidence": np.round(near / np.diff(first), 1),
+            "threshold_percent": np.full(len(lines), float(threshold_percent)),
+        },
+        sort_by="length_km",
+    )
+
+
+def ice_polygons(
+    ice_map: xr.Dataset,
+    *,
+    min_area_km2: float = POLYGON_MIN_AREA_KM2,
+    simplify_m: float | None = None,
+) -> gpd.GeoDataFrame:
+    """Polygons of the classes, water included, largest first; they do not overlap and leave no gaps at sea.
+
+    Patches below the least area join their largest neighbour; those without a neighbour (enclosed by land) are left out.
+    ``area_km2`` is the sum of the ground areas of the pixels inside (areal scale of the projection), exact before the
+    outlines are simplified.
+
+    Args:
+        ice_map: a map, see `frazil.conventions.check_map`.
+        min_area_km2: the least area of a polygon; 0 keeps every pixel and gives exactly the areas of the classes.
+        simplify_m: how far outlines may be simplified: the root of the area that dropping a vertex may move, metres.
+            Default one and a half pixels, which turns the staircase of pixels into slopes; 0 keeps the pixel outlines.
+
+    Returns:
+        One row a polygon, in the CRS of the map, with ``code``, ``name``, ``title``, ``sigrid3`` (codes joined by
+        commas), ``area_km2``, ``mean_confidence`` (percent, mean over the pixels), ``product``, ``start_time``,
+        ``model``. No rows if there is no sea. Land and nodata have no polygons.
+
+    Raises:
+        ContractError: not a map, or not on a projected grid.
+        OptionError: a negative size.
+    """
+    import shapely
+
+    scheme = check_map(ice_map)
+    grid = MapGrid.of(ice_map)
+    simplify_m = 1.5 * grid.spacing_m if simplify_m is None else simplify_m
+    _refuse_negative(min_area_km2=min_area_km2, simplify_m=simplify_m)
+    codes = ice_map["ice_class"].values
+    sea = codes < len(scheme.classes)
+    codes = _without_specks(codes, sea, _pixels(min_area_km2, grid), steps=_SIEVE_STEPS)
+    outlines = _Outlines.of(codes, sea)
+
+    areas = PixelAreas(grid)
+    confidence = ice_map["confidence"].values
+    area, mean = outlines.sums(
+        lambda rows: (areas.rows(rows.start, rows.stop), np.where(sea[rows], confidence[rows], 0)), codes.shape
+    )
+    shapes = outlines.polygons()
+    mean /= shapely.area(shapes)
+
+    keep = area >= min_area_km2 * (1 - 1e-9)
+    shapes = shapes[keep]
+    if simplify_m > 0 and len(shapes):
+        shapes = shapely.coverage_simplify(shapes, simplify_m / grid.spacing_m)
+    shapes = shapely.transform(
+        shapes, lambda c: np.column_stack([grid.left + c[:, 0] * grid.spacing_m, grid.top - c[:, 1] * grid.spacing_m])
+    )
+    bad = ~shapely.is_valid(shapes)
+    shapes[bad] = shapely.make_valid(shapes[bad], method="structure", keep_collapsed=False)
+    code = outlines.codes[keep]
+    return _frame(
+        shapes,
+        grid,
+        ice_map,
+        {
+            "code": code.astype(np.int16),
+            "name": np.array(scheme.names, dtype=object)[code],
+            "title": np.array(scheme.titles, dtype=object)[code],
+            "sigrid3": np.array([",".join(c.sigrid3) for c in scheme.classes], dtype=object)[code],
+            "area_km2": np.round(area[keep], 4),
+            "mean_confidence": np.round(mean[keep], 1),
+        },
+        sort_by="area_km2",
+    )
+
+
+class _Outlines:
+    """Outlines of the patches of equal code, as flat arrays: ``corners`` in whole pixels, split by ``rings``, ``parts``.
+
+    Attributes:
+        corners: column, row of pixel corners along all closed rings, one ring after the other, ``(n, 2)``.
+        rings: where each ring starts in ``corners``, and the end.
+        parts: where each polygon starts in ``rings`` (its outer ring comes first), and the end.
+        codes: the class of each polygon.
+    """
+
+    def __init__(self, corners: np.ndarray, rings: np.ndarray, parts: np.ndarray, codes: np.ndarray) -> None:
+        self.corners, self.rings, self.parts, self.codes = corners, rings, parts, codes
+
+    @classmethod
+    def of(cls, codes: np.ndarray, sea: np.ndarray) -> _Outlines:
+        """Outlines of a class raster ``(y, x)`` where ``sea`` is True; patches hang together by pixel sides."""
+        from rasterio.features import shapes
+
+        rings, parts, values = [], [0], []
+        if sea.any():
+            for geometry, value in shapes(codes, mask=sea, connectivity=4):
+                rings += [np.array(ring, dtype=np.int32) for ring in geometry["coordinates"]]
+                parts.append(len(rings))
+                values.append(int(value))
+        corners = np.concatenate(rings) if rings else np.zeros((0, 2), np.int32)
+        starts = np.cumsum([0, *(len(ring) for ring in rings)])
+        return cls(corners, starts, np.array(parts), np.array(values, dtype=int))._noded(codes.shape)
+
+    def _noded(self, shape: tuple[int, int]) -> _Outlines:
+        """With every corner of a neighbour also in the sides that pass it, as GEOS demands of a coverage.
+
+        GDAL leaves out the corners on a straight side, also where two other patches meet.
+        """
+        if not len(self.codes):
+            return self
+        is_corner = np.zeros((shape[0] + 1, shape[1] + 1), bool)
+        is_corner[self.corners[:, 1], self.corners[:, 0]] = True
+        last = np.zeros(len(self.corners), bool)
+        last[self.rings[1:] - 1] = True
+        sides = np.flatnonzero(~last)
+        step = self.corners[sides + 1] - self.corners[sides]
+        length = np.abs(step).sum(axis=1)
+        side = np.repeat(np.arange(len(sides)), length)
+        along = np.arange(len(side)) - np.repeat(np.cumsum(length) - length, length)
+        points = self.corners[sides][side] + along[:, None].astype(np.int32) * np.sign(step)[side]
+        keep = is_corner[points[:, 1], points[:, 0]]
+        ring_of_side = np.searchsorted(self.rings, sides, side="right") - 1
+        size = np.bincount(ring_of_side[side[keep]], minlength=len(self.rings) - 1)
+        starts = np.cumsum([0, *(size + 1)])
+        corners = np.empty((starts[-1], 2), np.int32)
+        closing = np.zeros(starts[-1], bool)
+        closing[starts[1:] - 1] = True
+        corners[~closing] = points[keep]
+        corners[closing] = corners[starts[:-1]]
+        return _Outlines(corners, starts, self.parts, self.codes)
+
+    def polygons(self) -> np.ndarray:
+        """The outlines as shapely polygons in pixel coordinates (column, row)."""
+        import shapely
+
+        if not len(self.codes):
+            return np.zeros(0, dtype=object)
+        return shapely.from_ragged_array(
+            shapely.GeometryType.POLYGON, self.corners.astype(float), (self.rings, self.parts)
+        )
+
+    def sums(self, bands: Callable[[slice], tuple[np.ndarray, ...]], shape: tuple[int, int]) -> np.ndarray:
+        """Sums of rasters without negative values over the pixels of each polygon, exactly, float64 ``(raster, polygon)``.
+
+        Green's theorem on the pixel grid: with the sums over all pixels above and left of each corner, the sum inside a
+        closed ring needs only its upright sides. No raster of polygon numbers is made, and no sum over a whole raster
+        is held: the rows pass once.
+
+        Args:
+            bands: gives the rasters ``(y, x)`` of a slice of rows.
+            shape: rows, columns.
+        """
+        order = np.argsort(self.corners[:, 1], kind="stable")
+        sorted_rows = self.corners[order, 1]
+        above = at = np.zeros(0)
+        for rows in _bands(shape[0]):
+            values = np.stack([np.cumsum(band, axis=1, dtype=float) for band in bands(rows)])
+            if not at.size:
+                at = np.zeros((len(values), len(self.corners)))  # zero along the upper and left border
+                above = np.zeros((len(values), 1, shape[1]))
+            np.cumsum(values, axis=1, out=values)
+            values += above
+            above = values[:, -1:].copy()
+            here = order[slice(*np.searchsorted(sorted_rows, (rows.start + 1, rows.stop + 1)))]
+            here = here[self.corners[here, 0] > 0]
+            at[:, here] = values[:, self.corners[here, 1] - 1 - rows.start, self.corners[here, 0] - 1]
+        if not len(self.codes):
+            return at
+        upright = np.zeros(at.shape)
+        upright[:, :-1] = np.where(self.corners[1:, 0] == self.corners[:-1, 0], np.diff(at), 0.0)
+        upright[:, self.rings[1:] - 1] = 0.0
+        ring = np.abs(np.add.reduceat(upright, self.rings[:-1], axis=1))
+        ring[:, np.isin(np.arange(ring.shape[1]), self.parts[:-1], invert=True)] *= -1  # holes
+        return np.add.reduceat(ring, self.parts[:-1], axis=1)
+
+
+def _pixels(area_km2: float, grid: MapGrid) -> int:
+    """How many pixels anywhere on the grid surely cover an area."""
+    areas = PixelAreas(grid)
+    rows = grid.shape[0]
+    least = min(float(areas.rows(row, row + 1).min()) for row in (0, rows // 2, rows - 1))
+    return int(np.ceil(area_km2 / least * (1 - 1e-9)))
+
+
+def _without_specks(codes: np.ndarray, use: np.ndarray, pixels: int, *, steps: tuple[int, ...]) -> np.ndarray:
+    """A uint8 raster whose patches below a size have joined their largest neighbours; pixels not in use stay."""
+    from rasterio.features import sieve
+
+    if not use.any():
+        return codes
+    for step in steps:
+        if pixels // step > 1:
+            codes = sieve(codes, pixels // step, mask=use, connectivity=4)
+    return codes
+
+
+class _Field:
+    """Percentages averaged over a square of pixels, made a few rows at a time.
+
+    Args:
+        percent: uint8 ``(y, x)``.
+        use: True where ``percent`` counts.
+        width: side of the square in pixels, made odd; below 3 there is no averaging.
+    """
+
+    def __init__(self, percent: np.ndarray, use: np.ndarray, width: int) -> None:
+        self.percent, self.use, self.reach = percent, use, width // 2
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """The mean over the pixels in use around each pixel in use, float32; 0 where not in use."""
+        top = max(start - self.reach, 0)
+        around = slice(top, stop + self.reach)
+        use = self.use[around]
+        total = np.where(use, self.percent[around], np.uint8(0)).astype(np.uint32 if self.reach > 12 else np.uint16)
+        count = use.astype(total.dtype)
+        for axis in (0, 1):
+            total, count = _box_sum(total, self.reach, axis), _box_sum(count, self.reach, axis)
+        out = np.zeros(total.shape, np.float32)
+        return np.divide(total, count, out=out, where=use)[start - top : stop - top]
+
+
+def _box_sum(values: np.ndarray, reach: int, axis: int) -> np.ndarray:
+    """Sum over the ``2 reach + 1`` values around each one along an axis; nothing beyond the ends."""
+    values = np.moveaxis(values, axis, 0)
+    out = values.copy()
+    for shift in range(1, min(reach, len(values) - 1) + 1):
+        out[shift:] += values[:-shift]
+        out[:-shift] += values[shift:]
+    return np.moveaxis(out, 0, axis)
+
+
+def _contour(field: _Field, ice: np.ndarray, kept: np.ndarray, level: float) -> list[np.ndarray]:
+    """Contour lines (column, row of pixel centres) inside squares of four sea pixels.
+
+    Band by band, for a contour of a whole scene would hold it in float64 several times; lines that cross from one band
+    to the next have the same point (to a millionth of a pixel) on the row they share, where GEOS joins them.
+
+    Args:
+        field: the heights.
+        ice: 1 where the field is above the level.
+        kept: the same without specks; the field is lifted or lowered to the level where the two differ.
+        level: height of the contour.
+    """
+    import shapely
+    from contourpy import contour_generator
+
+    pieces = []
+    for rows in _bands(ice.shape[0]):
+        band = slice(rows.start, min(rows.stop + 1, ice.shape[0]))
+        columns = np.flatnonzero(_has_edge(kept[band], field.use[band]))
+        if not columns.size:
+            continue
+        part = (band, slice(columns[0], columns[-1] + 2))
+        height = field.rows(band.start, band.stop)[:, part[1]].astype(float)
+        height[kept[part] > ice[part]] = level + 0.5
+        height[kept[part] < ice[part]] = level - 0.5
+        masked = np.ma.array(height, mask=~field.use[part])
+        lines = contour_generator(z=masked, name="serial", corner_mask=False).lines(level)
+        pieces += [np.round(line + (columns[0], band.start), 6) for line in lines if len(line) > 1]
+    if not pieces:
+        return []
+    joined = shapely.line_merge(shapely.multilinestrings([shapely.linestrings(piece) for piece in pieces]))
+    return [shapely.get_coordinates(line) for line in shapely.get_parts(joined)]
+
+
+def _has_edge(ice: np.ndarray, sea: np.ndarray) -> np.ndarray:
+    """True for every pair of neighbouring columns between which ice and water meet."""
+    down = ((ice[1:] != ice[:-1]) & sea[1:] & sea[:-1]).any(axis=0)
+    across = ((ice[:, 1:] != ice[:, :-1]) & sea[:, 1:] & sea[:, :-1]).any(axis=0)
+    return across | down[1:] | down[:-1]
+
+
+def _bands(rows: int) -> Iterator[slice]:
+    """The rows of a raster in bands that fit the cache of a processor."""
+    for start in range(0, rows, 128):
+        yield slice(start, min(start + 128, rows))
+
+
+def _linestrings(xy: np.ndarray, first: np.ndarray) -> np.ndarray:
+    import shapely
+
+    if len(first) < 2:
+        return np.zeros(0, dtype=object)
+    return shapely.linestrings(xy, indices=np.repeat(np.arange(len(first) - 1), np.diff(first)))
+
+
+def _frame(
+    shapes: np.ndarray, grid: MapGrid, ice_map: xr.Dataset, columns: dict[str, Any], *, sort_by: str
+) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+
+    where = {
+        name: np.full(len(shapes), str(ice_map.attrs[name]), object) for name in ("product", "start_time", "model")
+    }
+    frame = gpd.GeoDataFrame({**columns, **where}, geometry=list(shapes), crs=grid.crs)
+    return frame.sort_values(sort_by, ascending=False, kind="stable").reset_index(drop=True)
+
+
+def _refuse_negative(**sizes: float) -> None:
+    for name, size in sizes.items():
+        if not size >= 0:
+            raise OptionError(f"{name} is {size}; it must be 0 or more.")

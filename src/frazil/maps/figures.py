@@ -1,0 +1,200 @@
+"""The picture of a map: classes, ice or confidence, a graticule, a scale, a legend with areas, where not to trust it.
+
+Drawn on matplotlib's Agg canvas without pyplot, so that no global state changes and any thread may draw.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frazil.conventions import check_map
+from frazil.errors import ContractError, OptionError
+from frazil.files import whole_output
+from frazil.maps.areas import PixelAreas
+from frazil.maps.panels import (
+    FAINT,
+    INK,
+    TITLES,
+    Drawing,
+    Style,
+    doubts_of,
+    draw_doubt_key,
+    draw_graticule,
+    draw_key,
+    draw_north,
+    draw_panel,
+    draw_scale,
+)
+from frazil.scene.grid import MapGrid
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH, _COLUMN, _LEFT, _GAP, _RIGHT = 12.6, 3.3, 0.75, 0.75, 0.35  # inches: page, right column, margins
+_TALLEST, _LOWEST = 8.2, 6.4  # inches: the row of panels
+_KEY = 2.6  # inches: height of the legend
+
+
+def draw_map(
+    ice_map: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    style: Style = "classes",
+    background: np.ndarray | None = None,
+    edge: gpd.GeoDataFrame | None = None,
+    dpi: float = 130,
+    overwrite: bool = False,
+) -> Path:
+    """Draw a map as a PNG.
+
+    The large panel shows the classes in the colours of the scheme, the probability of ice, or the confidence; land is
+    grey, no data hatched. The small panel shows where not to trust the map (for ``style="confidence"``: the classes). The
+    legend gives the ground area of each class; the scale bar is true at the centre of the map. ``attrs["note"]`` is
+    printed in a band under the title.
+
+    Args:
+        ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
+        path: the PNG.
+        style: what the large panel shows.
+        background: radar image on the grid of the map, ``(y, x)``, any units; shades the colours of the large panel.
+        edge: lines of `frazil.ice_edge`, drawn on the large panel.
+        dpi: dots per inch; the page is 12.6 inches wide.
+        overwrite: replace the file if it exists.
+
+    Raises:
+        ContractError: not a map, not on a projected grid, or a background of another shape.
+        OptionError: an unknown style, or a resolution outside 20 to 1200 dpi.
+        OutputExistsError: the file exists and ``overwrite`` is not set.
+        OutputError: the file could not be written.
+    """
+    if style not in TITLES:
+        raise OptionError(f"style {style!r} is unknown; choose from {list(TITLES)}.")
+    if not 20 <= dpi <= 1200:
+        raise OptionError(f"dpi is {dpi}; it must lie between 20 and 1200.")
+    scheme = check_map(ice_map)
+    grid = MapGrid.of(ice_map)
+    if background is not None and np.shape(background) != grid.shape:
+        raise ContractError(f"background has shape {np.shape(background)}, the map {grid.shape}; pass one on its grid.")
+    area = PixelAreas(grid).by_code(ice_map["ice_class"].values)
+    drawing = Drawing(ice_map=ice_map, scheme=scheme, grid=grid, area=area, edge=edge)
+    with whole_output(path, overwrite=overwrite) as part:
+        figure = _figure(drawing, style, background, dpi)
+        figure.savefig(part, dpi=dpi, format="png")
+    return Path(path)
+
+
+def _figure(drawing: Drawing, style: Style, background: np.ndarray | None, dpi: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    note = " ".join(str(drawing.ice_map.attrs.get("note") or "").split())
+    note_lines = textwrap.wrap(note, 150, max_lines=4, placeholder=" …")
+    rows, columns = drawing.grid.shape
+    widest = _WIDTH - _LEFT - _GAP - _COLUMN - _RIGHT
+    width = min(widest, _TALLEST * columns / rows)
+    height = width * rows / columns
+    row_height = max(height, _LOWEST)
+    head = 1.15 + (0.28 + 0.19 * len(note_lines) if note_lines else 0.0)
+    foot = 0.8
+    total = head + row_height + foot
+    figure = Figure(figsize=(_WIDTH, total), facecolor="white")
+    FigureCanvasAgg(figure)
+
+    def place(left: float, bottom: float, wide: float, tall: float) -> Axes:
+        """Axes at inches from the lower left corner of the page."""
+        return figure.add_axes((left / _WIDTH, bottom / total, wide / _WIDTH, tall / total))
+
+    top = foot + row_height
+    main = place(_LEFT + (widest - width) / 2, top - height, width, height)
+    draw_panel(main, drawing, style, width * dpi, background)
+    draw_graticule(main, drawing.grid, width_inches=width)
+    draw_scale(main, drawing.grid, width)
+    draw_north(main, drawing.grid, width)
+
+    left = _LEFT + widest + _GAP
+    draw_key(place(left, top - _KEY, _COLUMN, _KEY), drawing, style)
+    other: Style = "classes" if style == "confidence" else "confidence"
+    doubts = doubts_of(drawing.ice_map)
+    below = 0.62 + 0.2 * max(len(doubts), 1)
+    tall = min(row_height - _KEY - 0.45 - below, _COLUMN * rows / columns)
+    wide = tall * columns / rows
+    bottom = top - _KEY - 0.45 - tall
+    small = place(left, bottom, wide, tall)
+    draw_panel(small, drawing, other, wide * dpi, None)
+    draw_graticule(small, drawing.grid)
+    heading = "Where not to trust it" if other == "confidence" else TITLES[other]
+    small.set_title(heading, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=6)
+    draw_doubt_key(place(left, bottom - below, _COLUMN, below - 0.08), doubts)
+    _write_head(figure, drawing, style, note_lines, total)
+    return figure
+
+
+def _write_head(figure: Figure, drawing: Drawing, style: Style, note_lines: list[str], total: float) -> None:
+    """Title, time, product and model; the note in its band; the foot line."""
+    from matplotlib.patches import Rectangle
+
+    from frazil import __version__
+
+    attrs = drawing.ice_map.attrs
+    x = _LEFT / _WIDTH
+
+    def write(inches_from_top: float, text: str, **style: object) -> None:
+        figure.text(x, 1 - inches_from_top / total, text, va="baseline", **style)  # type: ignore[arg-type]
+
+    sensor = _sensor(str(attrs["product"]))
+    when = _period(str(attrs["start_time"]), str(attrs.get("stop_time", attrs["start_time"])))
+    write(0.42, TITLES[style], fontsize=17, fontweight="bold", color=INK)
+    write(0.68, " · ".join(part for part in (sensor, when) if part), fontsize=11, color=INK)
+    write(0.89, f"Product {attrs['product']}   ·   Model {attrs['model']}", fontsize=8, color=FAINT)
+    if note_lines:
+        tall = 0.12 + 0.19 * len(note_lines)
+        bottom = 1 - (1.02 + tall) / total
+        band = Rectangle(
+            (x, bottom),
+            1 - (_LEFT + _RIGHT) / _WIDTH,
+            tall / total,
+            transform=figure.transFigure,
+            facecolor="#fff3cd",
+            edgecolor="#d9a400",
+            linewidth=0.8,
+        )
+        figure.add_artist(band)
+        for number, line in enumerate(note_lines):
+            figure.text(
+                x + 0.1 / _WIDTH,
+                1 - (1.02 + 0.155 + 0.19 * number) / total,
+                line,
+                fontsize=9,
+                color="#5c4300",
+                va="center",
+            )
+    grid = drawing.grid
+    crs = grid.crs if len(grid.crs) < 30 else grid.pyproj_crs.name
+    foot = f"{crs} · {grid.spacing_m:g} m pixels · ground areas on the ellipsoid · frazil {__version__}"
+    figure.text(x, 0.24 / total, foot, fontsize=7.5, color=FAINT, va="baseline")
+
+
+def _sensor(product: str) -> str:
+    """``Sentinel-1A EW`` from a product name; empty for other names."""
+    found = re.match(r"S1([A-D])_([A-Z0-9]{2})_", product)
+    return f"Sentinel-1{found[1]} {found[2]}" if found else ""
+
+
+def _period(start: str, stop: str) -> str:
+    """``16 January 2018, 07:54:30–07:55:30 UTC``; the text as it is where it is no ISO time."""
+    try:
+        first, last = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (start, stop))
+    except ValueError:
+        return start
+    until = "" if last == first else f"–{last:%H:%M:%S}"
+    return f"{first.day} {first:%B %Y}, {first:%H:%M:%S}{until} UTC"

@@ -1,0 +1,146 @@
+"""The bands of a map as Cloud-Optimised GeoTIFFs.
+
+Written by GDAL's COG driver: tiles of 512 pixels, overviews, deflate. The colour table and the nodata value live in the
+file; category names do not fit into a TIFF, so GDAL keeps them beside it (``class.tif.aux.xml``), and QGIS reads its
+style, with the legend of the classes only, from ``class.qml``.
+
+References:
+    OGC 21-026 (2023), Cloud Optimized GeoTIFF Standard.
+    GDAL documentation: COG driver; Persistent Auxiliary Metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+
+from frazil.conventions import (
+    CLASS_LAND,
+    CLASS_NODATA,
+    LAND_COLOUR,
+    PERCENT_NODATA,
+    QUALITY_FLAGS,
+    ClassScheme,
+)
+
+if TYPE_CHECKING:
+    from frazil.scene.grid import MapGrid
+
+THREADS = 2
+
+
+def write_cog(
+    path: Path,
+    bands: np.ndarray,
+    grid: MapGrid,
+    *,
+    descriptions: tuple[str, ...],
+    tags: Mapping[str, str],
+    nodata: int | None = None,
+    overviews: str = "NEAREST",
+    colours: Mapping[int, tuple[int, int, int, int]] | None = None,
+    units: str = "",
+) -> Path:
+    """Write bands ``(band, y, x)`` of an unsigned integer type as one Cloud-Optimised GeoTIFF.
+
+    Args:
+        path: the file; must not exist.
+        bands: the values.
+        grid: where they lie.
+        descriptions: what each band is.
+        tags: metadata of the whole file, as text.
+        nodata: the value of pixels without one.
+        overviews: how GDAL makes them: ``NEAREST`` or ``MODE`` for codes and bits, ``AVERAGE`` for quantities.
+        colours: red, green, blue, alpha of each value, for a single band.
+        units: of all bands.
+
+    Raises:
+        OSError: the file could not be written (rasterio.errors.RasterioIOError).
+    """
+    import rasterio
+
+    quantity = overviews == "AVERAGE"
+    count, height, width = bands.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="COG",
+        count=count,
+        height=height,
+        width=width,
+        dtype=bands.dtype,
+        crs=grid.crs,
+        transform=grid.transform,
+        nodata=nodata,
+        COMPRESS="DEFLATE",
+        LEVEL="1" if quantity else "6",  # noise does not compress, and codes compress well
+        PREDICTOR="YES" if quantity else "NO",
+        BLOCKSIZE="512",
+        OVERVIEW_RESAMPLING=overviews,
+        BIGTIFF="IF_SAFER",
+        NUM_THREADS=str(THREADS),
+    ) as dataset:
+        dataset.write(bands)
+        dataset.update_tags(**tags)
+        for number, text in enumerate(descriptions, start=1):
+            dataset.set_band_description(number, text)
+            if units:
+                dataset.set_band_unit(number, units)
+        if colours:
+            dataset.write_colormap(1, dict(colours))
+    return path
+
+
+def class_colours(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:
+    """Colour of every code of ``ice_class``: the classes, land grey, nodata transparent."""
+    return {
+        **{c.code: (*c.colour, 255) for c in scheme.classes},
+        CLASS_LAND: (*LAND_COLOUR, 255),
+        CLASS_NODATA: (0, 0, 0, 0),
+    }
+
+
+def write_category_names(tiff: Path, scheme: ClassScheme) -> Path:
+    """Names of the codes of ``ice_class`` where GDAL looks for them: ``<tiff>.aux.xml``."""
+    names = {c.code: c.title for c in scheme.classes} | {CLASS_LAND: "Land", CLASS_NODATA: "No data"}
+    lines = [f"      <Category>{escape(names.get(code, ''))}</Category>" for code in range(256)]
+    path = tiff.with_name(tiff.name + ".aux.xml")
+    path.write_text(
+        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
+        + "\n".join(lines)
+        + "\n    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def write_qgis_style(tiff: Path, scheme: ClassScheme) -> Path:
+    """The style QGIS applies when it opens the class raster: ``<stem>.qml`` with one legend entry per class."""
+    entries = [(c.code, c.title, c.colour) for c in scheme.classes] + [(CLASS_LAND, "Land", LAND_COLOUR)]
+    palette = "\n".join(
+        f'        <paletteEntry value="{code}" color="#{red:02x}{green:02x}{blue:02x}" alpha="255" '
+        f"label={quoteattr(title)}/>"
+        for code, title, (red, green, blue) in entries
+    )
+    path = tiff.with_suffix(".qml")
+    path.write_text(
+        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+        '<qgis version="3.28.0" styleCategories="Symbology">\n  <pipe>\n'
+        '    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
+        f"      <colorPalette>\n{palette}\n      </colorPalette>\n"
+        "    </rasterrenderer>\n  </pipe>\n  <blendMode>0</blendMode>\n</qgis>\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def flag_tags() -> dict[str, str]:
+    """Meaning of each bit of ``quality_flags``, as tags of the file: ``bit_1 = "nodata: no observation"`` …"""
+    return {f"bit_{mask}": f"{name}: {meaning}" for name, (mask, meaning) in QUALITY_FLAGS.items()}
+
+
+PERCENT = {"nodata": PERCENT_NODATA, "overviews": "AVERAGE", "units": "percent"}

@@ -1,0 +1,226 @@
+"""The STAC item of a map folder.
+
+References:
+    STAC specification 1.1.0 (2024): item, asset, bands, common metadata.
+    STAC extensions: projection 2.0.0, classification 2.0.0, sar 1.0.0, sat 1.0.0, processing 1.2.0.
+    ESA, Sentinel-1 Product Specification (S1-RS-MDA-52-7441), section on naming.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, LAND_COLOUR, QUALITY_FLAGS, ClassScheme, check_map
+from frazil.errors import ContractError
+from frazil.maps.geojson import to_lonlat
+from frazil.scene.grid import MapGrid
+
+if TYPE_CHECKING:
+    import pystac
+    import xarray as xr
+
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+SAR = "https://stac-extensions.github.io/sar/v1.0.0/schema.json"
+SAT = "https://stac-extensions.github.io/sat/v1.0.0/schema.json"
+PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_NAME = re.compile(
+    r"(?P<mission>S1[A-D])_(?P<mode>S[1-6]|IW|EW|WV)_(?P<type>SLC|GRD|OCN)[FHM_]_[12]S(?P<polarization>SH|SV|DH|DV)_"
+    r"\d{8}T\d{6}_\d{8}T\d{6}_(?P<orbit>\d{6})_"
+)
+_POLARIZATIONS = {"SH": ["HH"], "SV": ["VV"], "DH": ["HH", "HV"], "DV": ["VV", "VH"]}
+
+
+def make_item(ice_map: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
+    """The STAC item that describes a folder of files made from a map.
+
+    The geometry is the convex hull of the observed pixels, cut at the antimeridian and closed over the pole as GeoJSON
+    wants it; there the bounding box has a western limit larger than the eastern one, or spans all longitudes.
+
+    Args:
+        ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
+        files: asset name (as `frazil.export` returns it) -> file name in the folder.
+    """
+    import pystac
+    import shapely
+
+    scheme = check_map(ice_map)
+    grid = MapGrid.of(ice_map)
+    attrs = ice_map.attrs
+    outline = footprint(ice_map, grid)
+    start = _time(attrs["start_time"])
+    stop = _time(attrs.get("stop_time", attrs["start_time"]))
+    product = str(attrs["product"])
+    item = pystac.Item(
+        id=f"{re.sub(r'[^A-Za-z0-9_.-]', '_', product)}_sea_ice",
+        geometry=shapely.geometry.mapping(outline),
+        bbox=bounding_box(outline),
+        datetime=start,
+        properties={
+            "title": f"Sea-ice map of {product}",
+            "description": _description(attrs),
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "end_datetime": stop.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            **_projection(grid),
+            **_processing(attrs),
+        },
+        stac_extensions=[PROJECTION, PROCESSING],
+    )
+    _describe_product(item, product, grid)
+    if "class" in files or "flags" in files:
+        item.stac_extensions.append(CLASSIFICATION)
+    known = _assets(scheme)
+    for name, file in files.items():
+        item.add_asset(name, pystac.Asset(href=f"./{Path(file).name}", **known[name]))
+    return item
+
+
+def footprint(ice_map: xr.Dataset, grid: MapGrid) -> Any:
+    """Convex hull of the observed pixels in longitude and latitude; of the grid where nothing was observed."""
+    import shapely
+
+    observed = ice_map["quality_flags"].values & np.uint16(QUALITY_FLAGS["nodata"][0]) == 0
+    rows = np.flatnonzero(observed.any(axis=1))
+    first, last = observed[rows].argmax(axis=1), observed.shape[1] - observed[rows, ::-1].argmax(axis=1)
+    if rows.size:
+        corners = np.concatenate([np.column_stack([c, r]) for c in (first, last) for r in (rows, rows + 1)])
+        hull = shapely.convex_hull(shapely.multipoints(corners.astype(float)))
+        hull = shapely.simplify(hull, 2.0)  # two pixels: a hull of pixels has thousands of corners
+    else:
+        hull = shapely.box(0, 0, observed.shape[1], observed.shape[0])
+    hull = shapely.transform(
+        hull, lambda c: np.column_stack([grid.left + c[:, 0] * grid.spacing_m, grid.top - c[:, 1] * grid.spacing_m])
+    )
+    lonlat = to_lonlat(np.array([hull], dtype=object), grid.crs)[0]
+    return shapely.simplify(lonlat, 1e-3)
+
+
+def bounding_box(outline: Any) -> list[float]:
+    """West, south, east, north of a shape that was cut at the antimeridian: west > east if it crosses (RFC 7946, 5.2)."""
+    import shapely
+
+    west, south, east, north = (float(v) for v in shapely.bounds(outline))
+    parts = shapely.bounds(shapely.get_parts(outline))
+    crosses = west == -180 and east == 180 and not ((parts[:, 0] == -180) & (parts[:, 2] == 180)).any()
+    if crosses:
+        west, east = float(parts[parts[:, 0] > -180, 0].min()), float(parts[parts[:, 2] < 180, 2].max())
+    return [west, south, east, north]
+
+
+def _projection(grid: MapGrid) -> dict[str, Any]:
+    t = grid.transform
+    authority = grid.pyproj_crs.to_authority()
+    return {
+        "proj:code": ":".join(authority) if authority else None,
+        **({} if authority else {"proj:wkt2": grid.pyproj_crs.to_wkt()}),
+        "proj:shape": list(grid.shape),
+        "proj:transform": [t.a, t.b, t.c, t.d, t.e, t.f],
+        "proj:bbox": list(grid.bounds),
+        "gsd": grid.spacing_m,
+    }
+
+
+def _processing(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    from frazil import __version__
+
+    return {
+        "processing:software": {"frazil": __version__},
+        "processing:lineage": f"Classified by model {attrs['model']}",
+    }
+
+
+def _description(attrs: Mapping[str, Any]) -> str:
+    text = "Sea-ice classes, their probabilities and confidence, from Sentinel-1 radar."
+    return f"{text} {attrs['note']}" if attrs.get("note") else text
+
+
+def _describe_product(item: pystac.Item, product: str, grid: MapGrid) -> None:
+    """What the name of a Sentinel-1 product tells; nothing if it is not such a name."""
+    found = _NAME.match(product)
+    if not found:
+        return
+    item.stac_extensions += [SAR, SAT]
+    item.properties |= {
+        "platform": f"sentinel-{found['mission'][1:].lower()}",
+        "constellation": "sentinel-1",
+        "instruments": ["c-sar"],
+        "sar:instrument_mode": found["mode"],
+        "sar:frequency_band": "C",
+        "sar:center_frequency": 5.405,
+        "sar:polarizations": _POLARIZATIONS[found["polarization"]],
+        "sar:product_type": found["type"],
+        "sat:absolute_orbit": int(found["orbit"]),
+    }
+
+
+def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
+    """Asset name -> title, media type, roles and fields."""
+    percent = {"data_type": "uint8", "nodata": 255, "unit": "percent"}
+    codes = [*((c.code, c.name, c.title, c.colour) for c in scheme.classes), (CLASS_LAND, "land", "Land", LAND_COLOUR)]
+    classes = [
+        {"value": code, "name": name, "title": title, "color_hint": "{:02X}{:02X}{:02X}".format(*colour)}
+        for code, name, title, colour in codes
+    ]
+    bits = [
+        {
+            "name": name,
+            "description": meaning,
+            "offset": mask.bit_length() - 1,
+            "length": 1,
+            "classes": [
+                {"value": 0, "name": "no", "description": f"not {name}"},
+                {"value": 1, "name": name, "description": meaning},
+            ],
+        }
+        for name, (mask, meaning) in QUALITY_FLAGS.items()
+    ]
+
+    def raster(title: str, roles: list[str], **fields: Any) -> dict[str, Any]:
+        return {"title": title, "media_type": _COG, "roles": roles, "extra_fields": fields}
+
+    def vector(title: str, media_type: str) -> dict[str, Any]:
+        return {"title": title, "media_type": media_type, "roles": ["data"]}
+
+    return {
+        "class": raster(
+            "Ice classes",
+            ["data"],
+            data_type="uint8",
+            nodata=CLASS_NODATA,
+            **{"classification:classes": [*classes, {"value": CLASS_NODATA, "name": "nodata", "nodata": True}]},
+        ),
+        "probability": raster(
+            "Probability of each class",
+            ["data"],
+            bands=[{"name": c.name, "description": f"Probability of {c.title.lower()}"} for c in scheme.classes],
+            **percent,
+        ),
+        "ice_probability": raster("Probability of ice of any class", ["data"], **percent),
+        "confidence": raster("Confidence of the class shown", ["data-mask"], **percent),
+        "flags": raster(
+            "Quality flags", ["data-mask"], data_type="uint16", unit="1", **{"classification:bitfields": bits}
+        ),
+        "netcdf": vector("The whole map, CF-1.11 NetCDF-4", "application/netcdf"),
+        "vectors": vector("Ice edge and class polygons, GeoPackage", "application/geopackage+sqlite3"),
+        "ice_edge": vector("Ice edge, GeoJSON", "application/geo+json"),
+        "ice_classes": vector("Class polygons, GeoJSON", "application/geo+json"),
+        "figure": {"title": "Picture of the map", "media_type": "image/png", "roles": ["overview", "thumbnail"]},
+        "summary": {"title": "Areas, extent, flags", "media_type": "application/json", "roles": ["metadata"]},
+    }
+
+
+def _time(text: Any) -> datetime:
+    try:
+        time = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ContractError(f"Time {text!r} of the map is not ISO 8601, as 2018-01-16T07:54:30Z.") from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,0 +1,148 @@
+"""What a map says, in numbers: areas, extent, edge length, confidence, flags.
+
+Areas are ground areas on the ellipsoid (nominal pixel area over the areal scale of the projection), see
+`frazil.maps.areas`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil.conventions import CLASS_LAND, PERCENT_NODATA, QUALITY_FLAGS, check_map
+from frazil.maps.areas import PixelAreas
+from frazil.maps.edges import ice_edge
+from frazil.scene.grid import MapGrid
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import xarray as xr
+
+
+def summarise(
+    ice_map: xr.Dataset,
+    *,
+    edge: gpd.GeoDataFrame | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Areas, extent, edge length, confidence and flags of a map, ready for JSON.
+
+    Shares of flags are percent of the *scene pixels*: those of the grid that are not flagged ``nodata``, land included.
+    The ice extent is the ground area of all classes but the first (open water), and its share refers to the mapped sea:
+    the pixels that have a class. Means over no pixels are None.
+
+    Args:
+        ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
+        edge: the lines of `frazil.ice_edge`, if they are there already; else they are made.
+        timings: seconds by step, kept as they are.
+
+    Raises:
+        ContractError: not a map, or not on a projected grid.
+    """
+    scheme = check_map(ice_map)
+    grid = MapGrid.of(ice_map)
+    edge = ice_edge(ice_map) if edge is None else edge
+    codes = ice_map["ice_class"].values
+    area = PixelAreas(grid).by_code(codes)
+    count, confidence = _confidence_by_code(codes, ice_map["confidence"].values)
+    scene_pixels, flagged = flag_counts(ice_map["quality_flags"].values)
+    n = len(scheme.classes)
+    sea, ice = float(area[:n].sum()), float(area[1:n].sum())
+    attrs = ice_map.attrs
+    return {
+        "product": str(attrs["product"]),
+        "start_time": str(attrs["start_time"]),
+        "stop_time": str(attrs.get("stop_time", attrs["start_time"])),
+        "model": str(attrs["model"]),
+        "model_card": _text(attrs.get("model_card")),
+        "note": _text(attrs.get("note")),
+        "class_scheme": scheme.name,
+        "ice_extent_km2": round(ice, 3),
+        "ice_extent_percent_of_mapped_sea": _percent(ice, sea),
+        "mapped_sea_km2": round(sea, 3),
+        "land_km2": round(float(area[CLASS_LAND]), 3),
+        "ice_edge_km": round(float(edge["length_km"].sum()), 3),
+        "mean_confidence_percent": _ratio(confidence[:n].sum(), count[:n].sum()),
+        "classes": [
+            {
+                "code": c.code,
+                "name": c.name,
+                "title": c.title,
+                "sigrid3": list(c.sigrid3),
+                "area_km2": round(float(area[c.code]), 3),
+                "percent_of_mapped_sea": _percent(area[c.code], sea),
+                "mean_confidence_percent": _ratio(confidence[c.code], count[c.code]),
+            }
+            for c in scheme.classes
+        ],
+        "flags_percent_of_scene_pixels": {name: _percent(flagged[name], scene_pixels) for name in flagged},
+        "scene_pixels": scene_pixels,
+        "areas_are": "ground areas on the ellipsoid",
+        "grid": {
+            "crs": grid.crs,
+            "spacing_m": grid.spacing_m,
+            "shape": list(grid.shape),
+            "bounds_m": list(grid.bounds),
+        },
+        "timings": {name: round(float(seconds), 3) for name, seconds in (timings or {}).items()},
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of frazil and of the libraries that made the files."""
+    from importlib.metadata import version
+
+    import pyproj
+    import rasterio
+    import shapely
+
+    from frazil import __version__
+
+    names = ("numpy", "xarray", "rasterio", "pyproj", "shapely", "geopandas", "pyogrio", "h5netcdf")
+    return {
+        "frazil": __version__,
+        **{name: version(name) for name in names},
+        "GDAL": rasterio.__gdal_version__,
+        "PROJ": pyproj.proj_version_str,
+        "GEOS": shapely.geos_version_string,
+    }
+
+
+def _confidence_by_code(codes: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels with a confidence, and the sum of it, by code: 256 values each."""
+    both = np.zeros((256, 256), dtype=np.int64)
+    for start in range(0, len(codes), 256):  # a band at a time: bincount wants 8 bytes a pixel
+        rows = slice(start, start + 256)
+        index = codes[rows].astype(np.int64).ravel() << 8
+        index |= confidence[rows].ravel()
+        both += np.bincount(index, minlength=65536).reshape(256, 256)
+    both[:, PERCENT_NODATA] = 0
+    return both.sum(axis=1), both @ np.arange(256)
+
+
+def flag_counts(flags: np.ndarray) -> tuple[int, dict[str, int]]:
+    """Scene pixels, and how many of them bear each flag but ``nodata``."""
+    combinations = np.zeros(65536, dtype=np.int64)
+    for start in range(0, len(flags), 256):
+        combinations += np.bincount(flags[start : start + 256].ravel(), minlength=65536)
+    value = np.arange(65536)
+    combinations[value & QUALITY_FLAGS["nodata"][0] > 0] = 0
+    counts = {
+        name: int(combinations[value & mask > 0].sum()) for name, (mask, _) in QUALITY_FLAGS.items() if name != "nodata"
+    }
+    return int(combinations.sum()), counts
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return round(float(part) / float(whole), 3) if whole else None
+
+
+def _percent(part: float, whole: float) -> float | None:
+    return _ratio(100 * float(part), whole)
+
+
+def _text(value: Any) -> str | None:
+    return None if value in (None, "") else str(value)

@@ -1,0 +1,151 @@
+"""Makers of synthetic inputs, shipped with the package so that other projects can test against frazil.
+
+Everything here is made of random numbers: it looks plausible and says nothing about any sea.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frazil.conventions import (
+    CLASS_LAND,
+    CLASS_NODATA,
+    FIVE_CLASSES,
+    PERCENT_NODATA,
+    QUALITY_FLAGS,
+    VARIABLES,
+    ClassScheme,
+    check_map,
+    class_attrs,
+    flag_attrs,
+)
+from frazil.scene.grid import MapGrid
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def make_map(
+    *,
+    shape: tuple[int, int] = (200, 240),
+    scheme: ClassScheme = FIVE_CLASSES,
+    crs: str = "EPSG:3413",
+    centre: tuple[float, float] = (-10.0, 78.0),
+    spacing_m: float = 120.0,
+    seed: int = 0,
+    land: float = 0.1,
+    border: bool = True,
+    noise: float = 0.5,
+    **attrs: str,
+) -> xr.Dataset:
+    """A map of made-up ice: smooth fields of classes, land, a tilted scene border, confidences and flags.
+
+    Args:
+        shape: rows, columns.
+        scheme: the classes.
+        crs: a projected CRS in metres.
+        centre: longitude and latitude of the middle of the grid, degrees; the pole (``(0, 90)``) and the
+            antimeridian are fine. The pole then lies on the corner of a pixel if ``shape`` is even.
+        spacing_m: pixel size, metres.
+        seed: equal seeds give equal maps.
+        land: share of the grid that is land, 0 to 1.
+        border: leave nodata corners around a tilted rectangle, as a scene does; else every pixel is observed.
+        noise: strength of the pixel noise on the class fields; 0 gives smooth outlines, 2 gives many specks.
+        **attrs: attributes of the map, in place of the made-up ones (``note=...``).
+
+    Returns:
+        A Dataset on dims ``category, y, x`` that passes `frazil.conventions.check_map`.
+    """
+    import xarray as xr
+    from pyproj import Transformer
+
+    rng = np.random.default_rng(seed)
+    x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(*centre)
+    rows, columns = shape
+    grid = MapGrid(
+        crs=crs, left=x - columns * spacing_m / 2, top=y + rows * spacing_m / 2, spacing_m=spacing_m, shape=shape
+    )
+    n = len(scheme.classes)
+    logits = np.empty((n, rows, columns), np.float32)
+    slope = np.linspace(-1.5, 1.5, columns, dtype=np.float32)  # water on the right, ice on the left
+    for k in range(n):
+        logits[k] = 2.5 * _smooth_field(shape, rng) + noise * rng.standard_normal(shape, dtype=np.float32)
+    logits[0] += 2.5 * slope + 0.8 * np.log(n)
+    logits -= logits.max(axis=0)
+    percent = np.exp(logits, out=logits)
+    percent *= 100 / percent.sum(axis=0)
+
+    land_field = _smooth_field(shape, rng)
+    is_land = land_field > np.quantile(land_field, 1 - land) if land > 0 else np.zeros(shape, bool)
+    observed = _tilted_rectangle(shape) if border else np.ones(shape, bool)
+    no_class = is_land | ~observed
+
+    ice_class = percent.argmax(axis=0).astype(np.uint8)
+    confidence = np.rint(percent.max(axis=0)).astype(np.uint8)
+    ice = np.rint(100 - percent[0]).astype(np.uint8)
+    probability = np.rint(percent).astype(np.uint8)
+    ice_class[is_land] = CLASS_LAND
+    ice_class[~observed] = CLASS_NODATA
+    for band in (confidence, ice, *probability):
+        band[no_class] = PERCENT_NODATA
+
+    mask = {name: np.uint16(bit) for name, (bit, _) in QUALITY_FLAGS.items()}
+    flags = np.where(observed, np.where(is_land, mask["land"], np.uint16(0)), mask["nodata"])
+    sea = ~no_class
+    flags[sea & _near(is_land, 4)] |= mask["coast"]
+    flags[sea & _near(~observed, 4)] |= mask["border"]
+    flags[sea & (confidence < 50)] |= mask["low_confidence"]
+    flags[sea & (_smooth_field(shape, rng) > 1.6)] |= mask["near_noise_floor"]
+
+    grid_dims = ("y", "x")
+    ice_map = xr.Dataset(
+        {
+            "probability": (("category", *grid_dims), probability, dict(VARIABLES["probability"])),
+            "ice_probability": (grid_dims, ice, dict(VARIABLES["ice_probability"])),
+            "ice_class": (grid_dims, ice_class, class_attrs(scheme)),
+            "confidence": (grid_dims, confidence, dict(VARIABLES["confidence"])),
+            "quality_flags": (grid_dims, flags, flag_attrs()),
+        },
+        coords={**grid.coords(), "category": list(scheme.names)},
+        attrs={
+            "class_scheme": scheme.name,
+            "product": "S1A_EW_GRDM_1SDH_20180116T075430_20180116T075530_020177_0226B9_9FE3",
+            "model": "made-up",
+            "start_time": "2018-01-16T07:54:30.000000Z",
+            "stop_time": "2018-01-16T07:55:30.000000Z",
+            **attrs,
+        },
+    )
+    check_map(ice_map)
+    return ice_map
+
+
+def _smooth_field(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A random field of unit variance with structure at a tenth and a fortieth of the grid, float32."""
+    from scipy.ndimage import zoom
+
+    out = np.zeros(shape, np.float32)
+    for cells, weight in ((10, 0.8), (40, 0.6)):
+        nodes = rng.standard_normal((cells, cells), dtype=np.float32)
+        # cubic at low resolution, linear from there: cubic zoom of a whole scene would take most of the time
+        middle = zoom(nodes, [min(s, 8 * cells) / cells for s in shape], order=3)
+        fine = zoom(middle, [s / m for s, m in zip(shape, middle.shape, strict=True)], order=1)
+        out += weight * fine[: shape[0], : shape[1]]
+    return out
+
+
+def _tilted_rectangle(shape: tuple[int, int]) -> np.ndarray:
+    """True inside a rectangle turned by 14 degrees that nearly fills the grid."""
+    rows, columns = shape
+    v = np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
+    u = np.linspace(-1, 1, columns, dtype=np.float32)[None, :]
+    return (np.abs(0.97 * u + 0.24 * v) <= 0.92) & (np.abs(0.97 * v - 0.24 * u) <= 0.92)
+
+
+def _near(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """True within ``pixels`` (city-block distance) of a True pixel."""
+    from scipy.ndimage import binary_dilation
+
+    return binary_dilation(mask, iterations=pixels) if mask.any() else mask
