@@ -1,8 +1,8 @@
 """True areas and lengths of what a projected map shows.
 
-Polar stereographic grids stretch: a 120 m pixel of EPSG:3413 covers about 7 % less ground at 60° N and 6 % more at the
-pole than its nominal 0.0144 km². Areas here are ground areas on the ellipsoid: nominal area divided by the
-areal scale of the projection (PROJ, ``proj_factors``), which is evaluated on nodes some kilometres apart and interpolated
+Polar stereographic grids stretch: a 120 m pixel of EPSG:3413 covers about 7 % less ground at 60° N and 6 % more at
+the pole than its nominal 0.0144 km². Areas here are ground areas on the ellipsoid: nominal area divided by the areal
+scale of the projection (PROJ, ``proj_factors``), which is evaluated on nodes some kilometres apart and interpolated
 linearly (relative error below 1e-6). Lengths are geodesic.
 
 References:
@@ -47,7 +47,7 @@ class PixelAreas:
         upper = np.minimum(position.astype(int), max(self._node_rows.size - 2, 0))
         lower = np.minimum(upper + 1, self._node_rows.size - 1)
         weight = (position - upper)[:, None]
-        return (1 - weight) * self._lines[upper] + weight * self._lines[lower]
+        return np.asarray((1 - weight) * self._lines[upper] + weight * self._lines[lower])
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """The whole grid in bands of rows: the rows and the areas of their pixels, km²."""

@@ -1,12 +1,12 @@
 """Vectors of a map: the lines of the ice edge and the polygons of the ice classes.
 
-Contours come from contourpy, outlines and the removal of specks from GDAL (rasterio.features), simplification that keeps
-neighbours together from GEOS (``coverage_simplify``). Areas and lengths are those on the ground, see `frazil.maps.areas`.
+Contours come from contourpy, outlines and the removal of specks from GDAL (rasterio.features), simplification that
+keeps neighbours together from GEOS (``coverage_simplify``). Areas and lengths are those on the ground, see
+`frazil.maps.areas`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from frazil.conventions import PERCENT_NODATA, check_map
 from frazil.errors import OptionError
 from frazil.maps.areas import PixelAreas, geodesic_lengths_km
+from frazil.maps.outlines import Outlines, bands
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def ice_edge(
 ) -> gpd.GeoDataFrame:
     """Lines of the ice edge: where the probability of ice crosses a threshold, longest first.
 
-    The probability is averaged over a small square; patches of ice in water and of water in ice below the least area are
-    taken for their surroundings; the rest is contoured between pixel centres. Only squares of four observed sea pixels
-    are contoured, so that a line ends at land, nodata and the scene border and never follows them.
+    The probability is averaged over a small square; patches of ice in water and of water in ice below the least area
+    are taken for their surroundings; the rest is contoured between pixel centres. Only squares of four observed sea
+    pixels are contoured, so that a line ends at land, nodata and the scene border and never follows them.
 
     Args:
         ice_map: a map, see `frazil.conventions.check_map`.
@@ -46,8 +47,9 @@ def ice_edge(
         smooth_m: width of the averaging square, metres on the map; below two pixels there is no averaging.
 
     Returns:
-        One row a line, in the CRS of the map, with ``length_km`` (geodesic), ``mean_confidence`` (percent, of the pixels
-        along the line), ``threshold_percent``, ``product``, ``start_time``, ``model``. No rows if there is no edge.
+        One row a line, in the CRS of the map, with ``length_km`` (geodesic), ``mean_confidence`` (percent, of the
+        pixels along the line), ``threshold_percent``, ``product``, ``start_time``, ``model``. No rows if there is no
+        edge.
 
     Raises:
         ContractError: not a map, or not on a projected grid.
@@ -63,7 +65,7 @@ def ice_edge(
     level = threshold_percent - 0.5  # between two whole percents: no pixel lies on the level, and 50 % counts as ice
     field = _Field(percent, sea, int(smooth_m // grid.spacing_m))
     ice = np.empty(percent.shape, np.uint8)
-    for rows in _bands(percent.shape[0]):
+    for rows in bands(percent.shape[0]):
         np.greater(field.rows(rows.start, rows.stop), level, out=ice[rows])
     kept = _without_specks(ice, sea, _pixels(min_area_km2, grid), steps=(1,))
     lines = _contour(field, ice, kept, level)
@@ -71,7 +73,8 @@ def ice_edge(
     first = np.cumsum([0, *(len(line) for line in lines)])
     index = np.concatenate(lines) if lines else np.zeros((0, 2))  # column, row of pixel centres
     column, row = np.rint(index).astype(int).T
-    near = np.add.reduceat(ice_map["confidence"].values[row, column].astype(float), first[:-1]) if lines else []
+    near = ice_map["confidence"].values[row, column].astype(float)
+    near = np.add.reduceat(near, first[:-1]) if lines else near
     xy = np.column_stack([grid.x[0] + index[:, 0] * grid.spacing_m, grid.y[0] - index[:, 1] * grid.spacing_m])
     return _frame(
         _linestrings(xy, first),
@@ -94,7 +97,7 @@ def ice_polygons(
 ) -> gpd.GeoDataFrame:
     """Polygons of the classes, water included, largest first; they do not overlap and leave no gaps at sea.
 
-    Patches below the least area join their largest neighbour; those without a neighbour (enclosed by land) are left out.
+    Patches below the least area join their largest neighbour; those without one (enclosed by land) are left out.
     ``area_km2`` is the sum of the ground areas of the pixels inside (areal scale of the projection), exact before the
     outlines are simplified.
 
@@ -122,7 +125,7 @@ def ice_polygons(
     codes = ice_map["ice_class"].values
     sea = codes < len(scheme.classes)
     codes = _without_specks(codes, sea, _pixels(min_area_km2, grid), steps=_SIEVE_STEPS)
-    outlines = _Outlines.of(codes, sea)
+    outlines = Outlines.of(codes, sea)
 
     areas = PixelAreas(grid)
     confidence = ice_map["confidence"].values
@@ -158,107 +161,6 @@ def ice_polygons(
     )
 
 
-class _Outlines:
-    """Outlines of the patches of equal code, as flat arrays: ``corners`` in whole pixels, split by ``rings``, ``parts``.
-
-    Attributes:
-        corners: column, row of pixel corners along all closed rings, one ring after the other, ``(n, 2)``.
-        rings: where each ring starts in ``corners``, and the end.
-        parts: where each polygon starts in ``rings`` (its outer ring comes first), and the end.
-        codes: the class of each polygon.
-    """
-
-    def __init__(self, corners: np.ndarray, rings: np.ndarray, parts: np.ndarray, codes: np.ndarray) -> None:
-        self.corners, self.rings, self.parts, self.codes = corners, rings, parts, codes
-
-    @classmethod
-    def of(cls, codes: np.ndarray, sea: np.ndarray) -> _Outlines:
-        """Outlines of a class raster ``(y, x)`` where ``sea`` is True; patches hang together by pixel sides."""
-        from rasterio.features import shapes
-
-        rings, parts, values = [], [0], []
-        if sea.any():
-            for geometry, value in shapes(codes, mask=sea, connectivity=4):
-                rings += [np.array(ring, dtype=np.int32) for ring in geometry["coordinates"]]
-                parts.append(len(rings))
-                values.append(int(value))
-        corners = np.concatenate(rings) if rings else np.zeros((0, 2), np.int32)
-        starts = np.cumsum([0, *(len(ring) for ring in rings)])
-        return cls(corners, starts, np.array(parts), np.array(values, dtype=int))._noded(codes.shape)
-
-    def _noded(self, shape: tuple[int, int]) -> _Outlines:
-        """With every corner of a neighbour also in the sides that pass it, as GEOS demands of a coverage.
-
-        GDAL leaves out the corners on a straight side, also where two other patches meet.
-        """
-        if not len(self.codes):
-            return self
-        is_corner = np.zeros((shape[0] + 1, shape[1] + 1), bool)
-        is_corner[self.corners[:, 1], self.corners[:, 0]] = True
-        last = np.zeros(len(self.corners), bool)
-        last[self.rings[1:] - 1] = True
-        sides = np.flatnonzero(~last)
-        step = self.corners[sides + 1] - self.corners[sides]
-        length = np.abs(step).sum(axis=1)
-        side = np.repeat(np.arange(len(sides)), length)
-        along = np.arange(len(side)) - np.repeat(np.cumsum(length) - length, length)
-        points = self.corners[sides][side] + along[:, None].astype(np.int32) * np.sign(step)[side]
-        keep = is_corner[points[:, 1], points[:, 0]]
-        ring_of_side = np.searchsorted(self.rings, sides, side="right") - 1
-        size = np.bincount(ring_of_side[side[keep]], minlength=len(self.rings) - 1)
-        starts = np.cumsum([0, *(size + 1)])
-        corners = np.empty((starts[-1], 2), np.int32)
-        closing = np.zeros(starts[-1], bool)
-        closing[starts[1:] - 1] = True
-        corners[~closing] = points[keep]
-        corners[closing] = corners[starts[:-1]]
-        return _Outlines(corners, starts, self.parts, self.codes)
-
-    def polygons(self) -> np.ndarray:
-        """The outlines as shapely polygons in pixel coordinates (column, row)."""
-        import shapely
-
-        if not len(self.codes):
-            return np.zeros(0, dtype=object)
-        return shapely.from_ragged_array(
-            shapely.GeometryType.POLYGON, self.corners.astype(float), (self.rings, self.parts)
-        )
-
-    def sums(self, bands: Callable[[slice], tuple[np.ndarray, ...]], shape: tuple[int, int]) -> np.ndarray:
-        """Sums of rasters without negative values over the pixels of each polygon, exactly, float64 ``(raster, polygon)``.
-
-        Green's theorem on the pixel grid: with the sums over all pixels above and left of each corner, the sum inside a
-        closed ring needs only its upright sides. No raster of polygon numbers is made, and no sum over a whole raster
-        is held: the rows pass once.
-
-        Args:
-            bands: gives the rasters ``(y, x)`` of a slice of rows.
-            shape: rows, columns.
-        """
-        order = np.argsort(self.corners[:, 1], kind="stable")
-        sorted_rows = self.corners[order, 1]
-        above = at = np.zeros(0)
-        for rows in _bands(shape[0]):
-            values = np.stack([np.cumsum(band, axis=1, dtype=float) for band in bands(rows)])
-            if not at.size:
-                at = np.zeros((len(values), len(self.corners)))  # zero along the upper and left border
-                above = np.zeros((len(values), 1, shape[1]))
-            np.cumsum(values, axis=1, out=values)
-            values += above
-            above = values[:, -1:].copy()
-            here = order[slice(*np.searchsorted(sorted_rows, (rows.start + 1, rows.stop + 1)))]
-            here = here[self.corners[here, 0] > 0]
-            at[:, here] = values[:, self.corners[here, 1] - 1 - rows.start, self.corners[here, 0] - 1]
-        if not len(self.codes):
-            return at
-        upright = np.zeros(at.shape)
-        upright[:, :-1] = np.where(self.corners[1:, 0] == self.corners[:-1, 0], np.diff(at), 0.0)
-        upright[:, self.rings[1:] - 1] = 0.0
-        ring = np.abs(np.add.reduceat(upright, self.rings[:-1], axis=1))
-        ring[:, np.isin(np.arange(ring.shape[1]), self.parts[:-1], invert=True)] *= -1  # holes
-        return np.add.reduceat(ring, self.parts[:-1], axis=1)
-
-
 def _pixels(area_km2: float, grid: MapGrid) -> int:
     """How many pixels anywhere on the grid surely cover an area."""
     areas = PixelAreas(grid)
@@ -274,8 +176,9 @@ def _without_specks(codes: np.ndarray, use: np.ndarray, pixels: int, *, steps: t
     if not use.any():
         return codes
     for step in steps:
-        if pixels // step > 1:
-            codes = sieve(codes, pixels // step, mask=use, connectivity=4)
+        size = min(pixels // step, codes.size)  # rasterio refuses more than there are
+        if size > 1:
+            codes = sieve(codes, size, mask=use, connectivity=4)
     return codes
 
 
@@ -301,7 +204,8 @@ class _Field:
         for axis in (0, 1):
             total, count = _box_sum(total, self.reach, axis), _box_sum(count, self.reach, axis)
         out = np.zeros(total.shape, np.float32)
-        return np.divide(total, count, out=out, where=use)[start - top : stop - top]
+        np.divide(total, count, out=out, where=use)
+        return out[start - top : stop - top]
 
 
 def _box_sum(values: np.ndarray, reach: int, axis: int) -> np.ndarray:
@@ -330,7 +234,7 @@ def _contour(field: _Field, ice: np.ndarray, kept: np.ndarray, level: float) -> 
     from contourpy import contour_generator
 
     pieces = []
-    for rows in _bands(ice.shape[0]):
+    for rows in bands(ice.shape[0]):
         band = slice(rows.start, min(rows.stop + 1, ice.shape[0]))
         columns = np.flatnonzero(_has_edge(kept[band], field.use[band]))
         if not columns.size:
@@ -340,8 +244,8 @@ def _contour(field: _Field, ice: np.ndarray, kept: np.ndarray, level: float) -> 
         height[kept[part] > ice[part]] = level + 0.5
         height[kept[part] < ice[part]] = level - 0.5
         masked = np.ma.array(height, mask=~field.use[part])
-        lines = contour_generator(z=masked, name="serial", corner_mask=False).lines(level)
-        pieces += [np.round(line + (columns[0], band.start), 6) for line in lines if len(line) > 1]
+        lines: Any = contour_generator(z=masked, name="serial", corner_mask=False).lines(level)
+        pieces += [np.round(line + np.array([columns[0], band.start]), 6) for line in lines if len(line) > 1]
     if not pieces:
         return []
     joined = shapely.line_merge(shapely.multilinestrings([shapely.linestrings(piece) for piece in pieces]))
@@ -352,13 +256,7 @@ def _has_edge(ice: np.ndarray, sea: np.ndarray) -> np.ndarray:
     """True for every pair of neighbouring columns between which ice and water meet."""
     down = ((ice[1:] != ice[:-1]) & sea[1:] & sea[:-1]).any(axis=0)
     across = ((ice[:, 1:] != ice[:, :-1]) & sea[:, 1:] & sea[:, :-1]).any(axis=0)
-    return across | down[1:] | down[:-1]
-
-
-def _bands(rows: int) -> Iterator[slice]:
-    """The rows of a raster in bands that fit the cache of a processor."""
-    for start in range(0, rows, 128):
-        yield slice(start, min(start + 128, rows))
+    return np.asarray(across | down[1:] | down[:-1])
 
 
 def _linestrings(xy: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -366,7 +264,7 @@ def _linestrings(xy: np.ndarray, first: np.ndarray) -> np.ndarray:
 
     if len(first) < 2:
         return np.zeros(0, dtype=object)
-    return shapely.linestrings(xy, indices=np.repeat(np.arange(len(first) - 1), np.diff(first)))
+    return np.asarray(shapely.linestrings(xy, indices=np.repeat(np.arange(len(first) - 1), np.diff(first))))
 
 
 def _frame(

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,11 +104,11 @@ def _write_all(ice_map: xr.Dataset, folder: Path, formats: set[str], files: dict
         return folder / files[name]
 
     with ThreadPoolExecutor(1) as pool:
-        compressed = []
+        compressed: list[Future[Any]] = []
         if "geotiff" in formats:
-            compressed.append(pool.submit(_write_rasters, ice_map, folder, clock))
+            compressed.append(pool.submit(lambda: _write_rasters(ice_map, folder, clock)))
         if "netcdf" in formats:
-            compressed.append(pool.submit(clock.timed, files["netcdf"], write_netcdf, ice_map, path("netcdf")))
+            compressed.append(pool.submit(lambda: clock.timed("map.nc", write_netcdf, ice_map, path("netcdf"))))
         edge = polygons = None
         if formats & {"geopackage", "geojson", "png", "summary"}:
             edge = clock.timed("ice edge", ice_edge, ice_map)
@@ -199,7 +199,7 @@ class _Clock:
 
 @contextmanager
 def _as_output_error(target: Path) -> Iterator[None]:
-    """Turn what GDAL, HDF5 and GEOS-free writers raise when they cannot write into one `OutputError`."""
+    """Turn what GDAL and HDF5 raise when they cannot write into one `OutputError` of one line."""
     from pyogrio.errors import DataLayerError, DataSourceError
     from rasterio.errors import RasterioError
 

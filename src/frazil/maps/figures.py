@@ -31,6 +31,7 @@ from frazil.maps.panels import (
     draw_north,
     draw_panel,
     draw_scale,
+    key_height,
 )
 from frazil.scene.grid import MapGrid
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 _WIDTH, _COLUMN, _LEFT, _GAP, _RIGHT = 12.6, 3.3, 0.75, 0.75, 0.35  # inches: page, right column, margins
 _TALLEST, _LOWEST = 8.2, 6.4  # inches: the row of panels
-_KEY = 2.6  # inches: height of the legend
 
 
 def draw_map(
@@ -58,9 +58,9 @@ def draw_map(
     """Draw a map as a PNG.
 
     The large panel shows the classes in the colours of the scheme, the probability of ice, or the confidence; land is
-    grey, no data hatched. The small panel shows where not to trust the map (for ``style="confidence"``: the classes). The
-    legend gives the ground area of each class; the scale bar is true at the centre of the map. ``attrs["note"]`` is
-    printed in a band under the title.
+    grey, no data hatched. The small panel shows where not to trust the map (for ``style="confidence"``: the classes).
+    The legend gives the ground area of each class; the scale bar is true at the centre of the map. ``attrs["note"]``
+    is printed in a band under the title.
 
     Args:
         ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
@@ -122,13 +122,14 @@ def _figure(drawing: Drawing, style: Style, background: np.ndarray | None, dpi: 
     draw_north(main, drawing.grid, width)
 
     left = _LEFT + widest + _GAP
-    draw_key(place(left, top - _KEY, _COLUMN, _KEY), drawing, style)
+    key = key_height(drawing.scheme, style)
+    draw_key(place(left, top - key, _COLUMN, key), drawing, style)
     other: Style = "classes" if style == "confidence" else "confidence"
     doubts = doubts_of(drawing.ice_map)
     below = 0.62 + 0.2 * max(len(doubts), 1)
-    tall = min(row_height - _KEY - 0.45 - below, _COLUMN * rows / columns)
+    tall = min(row_height - key - 0.5 - below, _COLUMN * rows / columns)
     wide = tall * columns / rows
-    bottom = top - _KEY - 0.45 - tall
+    bottom = top - key - 0.5 - tall
     small = place(left, bottom, wide, tall)
     draw_panel(small, drawing, other, wide * dpi, None)
     draw_graticule(small, drawing.grid)

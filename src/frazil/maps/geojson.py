@@ -1,8 +1,8 @@
 """Shapes of a projected map in longitude and latitude, cut where RFC 7946 wants them cut.
 
-On the sphere a polygon may cross the antimeridian or hold a pole; in the plane of longitude and latitude it may not. The
-rings are transformed, unwrapped so that no step exceeds 180 degrees, closed over the pole if they run around it, and
-clipped to -180 … 180.
+On the sphere a polygon may cross the antimeridian or hold a pole; in the plane of longitude and latitude it may not.
+The rings are transformed, unwrapped so that no step exceeds 180 degrees, closed over the pole if they run around it,
+and clipped to -180 … 180.
 
 References:
     RFC 7946 (2016), The GeoJSON Format, sections 3.1.6 (orientation), 3.1.9 (antimeridian), 4 (CRS), 5.3 (poles).
@@ -54,7 +54,7 @@ def to_lonlat(shapes: np.ndarray, crs: Any) -> np.ndarray:
     for index in np.unique(owner[1:][jumps]):
         lonlat[index] = _cut(lonlat[index])
     rounded = shapely.set_precision(lonlat, 10.0**-_DIGITS)
-    return shapely.orient_polygons(rounded, exterior_cw=False)
+    return np.asarray(shapely.orient_polygons(rounded, exterior_cw=False), dtype=object)
 
 
 def write_geojson(frame: gpd.GeoDataFrame, path: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -61,37 +61,45 @@ def write_cog(
     Raises:
         OSError: the file could not be written (rasterio.errors.RasterioIOError).
     """
-    import rasterio
+    import rasterio.shutil
+    from rasterio.io import MemoryFile
 
     quantity = overviews == "AVERAGE"
     count, height, width = bands.shape
-    with rasterio.open(
-        path,
-        "w",
-        driver="COG",
-        count=count,
-        height=height,
-        width=width,
-        dtype=bands.dtype,
-        crs=grid.crs,
-        transform=grid.transform,
-        nodata=nodata,
-        COMPRESS="DEFLATE",
-        LEVEL="1" if quantity else "6",  # noise does not compress, and codes compress well
-        PREDICTOR="YES" if quantity else "NO",
-        BLOCKSIZE="512",
-        OVERVIEW_RESAMPLING=overviews,
-        BIGTIFF="IF_SAFER",
-        NUM_THREADS=str(THREADS),
-    ) as dataset:
-        dataset.write(bands)
-        dataset.update_tags(**tags)
-        for number, text in enumerate(descriptions, start=1):
-            dataset.set_band_description(number, text)
-            if units:
-                dataset.set_band_unit(number, units)
-        if colours:
-            dataset.write_colormap(1, dict(colours))
+    # Through a plain TIFF in memory: rasterio's copy lets other threads run, its COG writer does not.
+    with MemoryFile(ext=".tif") as memory:
+        with memory.open(
+            driver="GTiff",
+            count=count,
+            height=height,
+            width=width,
+            dtype=bands.dtype,
+            crs=grid.crs,
+            transform=grid.transform,
+            nodata=nodata,
+            INTERLEAVE="BAND",
+            BIGTIFF="IF_SAFER",
+        ) as dataset:
+            dataset.write(bands)
+            dataset.update_tags(**tags)
+            for number, text in enumerate(descriptions, start=1):
+                dataset.set_band_description(number, text)
+                if units:
+                    dataset.set_band_unit(number, units)
+            if colours:
+                dataset.write_colormap(1, dict(colours))
+        rasterio.shutil.copy(
+            memory.name,
+            path,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            LEVEL="1" if quantity else "6",  # noise does not compress, and codes compress well
+            PREDICTOR="YES" if quantity else "NO",
+            BLOCKSIZE="512",
+            OVERVIEW_RESAMPLING=overviews,
+            BIGTIFF="IF_SAFER",
+            NUM_THREADS=str(THREADS),
+        )
     return path
 
 
@@ -139,8 +147,8 @@ def write_qgis_style(tiff: Path, scheme: ClassScheme) -> Path:
 
 
 def flag_tags() -> dict[str, str]:
-    """Meaning of each bit of ``quality_flags``, as tags of the file: ``bit_1 = "nodata: no observation"`` …"""
+    """Meaning of each bit of ``quality_flags`` as tags of the file (``bit_1`` is ``nodata: no observation``)."""
     return {f"bit_{mask}": f"{name}: {meaning}" for name, (mask, meaning) in QUALITY_FLAGS.items()}
 
 
-PERCENT = {"nodata": PERCENT_NODATA, "overviews": "AVERAGE", "units": "percent"}
+PERCENT: dict[str, Any] = {"nodata": PERCENT_NODATA, "overviews": "AVERAGE", "units": "percent"}

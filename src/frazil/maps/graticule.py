@@ -1,7 +1,7 @@
 """Parallels and meridians on a projected map, and where to label them.
 
-Lines are computed with PROJ point by point and cut at the frame, so that maps that hold a pole or cross the antimeridian
-need no special case but the choice of the longitudes.
+Lines are computed with PROJ point by point and cut at the frame, so that maps that hold a pole or cross the
+antimeridian need no special case but the choice of the longitudes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pyproj import Transformer
+
     from frazil.scene.grid import MapGrid
 
 _STEPS_DEG = (1 / 60, 2 / 60, 5 / 60, 10 / 60, 0.25, 0.5, 1, 2, 5, 10, 15, 30)
@@ -66,15 +68,15 @@ def graticule(grid: MapGrid, *, lines: int = 6) -> list[GraticuleLine]:
     return out
 
 
-def _limits(grid: MapGrid, to_lonlat: object, to_map: object) -> tuple[float, float, float, float]:
+def _limits(grid: MapGrid, to_lonlat: Transformer, to_map: Transformer) -> tuple[float, float, float, float]:
     """West, south, east, north of a grid, degrees; east may exceed 180; all longitudes if a pole is inside."""
     left, bottom, right, top = grid.bounds
     x, y = np.meshgrid(np.linspace(left, right, 60), np.linspace(bottom, top, 60))
-    longitude, latitude = to_lonlat.transform(x, y)  # type: ignore[attr-defined]
+    longitude, latitude = to_lonlat.transform(x, y)
     known = np.isfinite(longitude) & np.isfinite(latitude)
     longitude, latitude = longitude[known], latitude[known]
     south, north = float(latitude.min()), float(latitude.max())
-    px, py = to_map.transform([0.0, 0.0], [-90.0, 90.0])  # type: ignore[attr-defined]
+    px, py = to_map.transform([0.0, 0.0], [-90.0, 90.0])
     holds = [left <= px[i] <= right and bottom <= py[i] <= top for i in (0, 1)]
     if any(holds):
         return -180.0, -90.0 if holds[0] else south, 180.0, 90.0 if holds[1] else north

@@ -70,9 +70,11 @@ def draw_panel(axes: Axes, drawing: Drawing, style: Style, width_pixels: float, 
     hatch = Rectangle((left, bottom), right - left, top - bottom, hatch="////", facecolor="none", edgecolor="#d5d9dc")
     hatch.set_linewidth(0)
     axes.add_patch(hatch)
+    picture = _picture(drawing, style, step, background)
+    block = step * grid.spacing_m  # the last blocks may reach beyond the frame, which cuts them
     axes.imshow(
-        _picture(drawing, style, step, background),
-        extent=(left, right, bottom, top),
+        picture,
+        extent=(left, left + picture.shape[1] * block, top - picture.shape[0] * block, top),
         interpolation="nearest" if step == 1 else "antialiased",
         zorder=2,
     )
@@ -100,7 +102,7 @@ def draw_graticule(axes: Axes, grid: MapGrid, *, width_inches: float | None = No
 
 
 def draw_scale(axes: Axes, grid: MapGrid, width_inches: float) -> None:
-    """A scale bar of a round length, true at the centre of the map: both axes alike, for the projections are conformal."""
+    """A scale bar of a round length, true at the centre of the map (conformal projections: along both axes)."""
     from matplotlib.patches import Rectangle
 
     left, bottom, right, top = grid.bounds
@@ -110,7 +112,7 @@ def draw_scale(axes: Axes, grid: MapGrid, width_inches: float) -> None:
     bar = length_km * 1000 * scale
     x, y, tall = left + 0.3 * inch, bottom + 0.26 * inch, 0.07 * inch
     plate = Rectangle(
-        (x - 0.17 * inch, y - 0.13 * inch), bar + 0.62 * inch, 0.52 * inch, facecolor="white", alpha=0.85, zorder=5
+        (x - 0.17 * inch, y - 0.12 * inch), bar + 0.5 * inch, 0.48 * inch, facecolor="white", alpha=0.85, zorder=5
     )
     axes.add_patch(plate)
     for number, colour in enumerate((INK, "white")):
@@ -164,11 +166,17 @@ def draw_north(axes: Axes, grid: MapGrid, width_inches: float) -> None:
     )
 
 
+def key_height(scheme: ClassScheme, style: Style) -> float:
+    """Inches that the legend takes."""
+    return 0.25 * (len(scheme.classes) + (4 if style in _RAMPS else 3)) + 0.1
+
+
 def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
     """The legend: a row a class with its ground area, the totals, land, no data, the edge."""
     from matplotlib.lines import Line2D
 
-    row, width, height = _key_axes(axes)
+    row = 0.25
+    width, height = _key_axes(axes)
     scheme, area = drawing.scheme, drawing.area
     n = len(scheme.classes)
     sea = float(area[:n].sum())
@@ -211,7 +219,8 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
 
 def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]]) -> None:
     """The legend of the small panel: the ramp of confidence and the share of each doubt in the scene pixels."""
-    row, width, height = _key_axes(axes)
+    row = 0.2
+    width, height = _key_axes(axes)
     y = height - 0.16
     axes.imshow(_ramp("confidence")[:101][None], extent=(0, 1.6, y - 0.07, y + 0.07), aspect="auto", zorder=2)
     axes.text(1.7, y, "Confidence, 0 to 100 %", fontsize=8.5, color=INK, va="center")
@@ -261,18 +270,15 @@ def _picture(drawing: Drawing, style: Style, step: int, background: np.ndarray |
         out[..., :3] = (out[..., :3] * _shade(_middle(np.asarray(background), step))[..., None]).astype(np.uint8)
     out[codes == CLASS_LAND] = (*LAND_COLOUR, 255)
     out[codes == CLASS_NODATA] = 0
-    return out
+    return np.asarray(out)
 
 
 def _mode(codes: np.ndarray, step: int) -> np.ndarray:
-    """The commonest of up to nine codes in each block of ``step × step`` pixels (the lowest of equals)."""
+    """The commonest of nine codes in each block of ``step × step`` pixels (of equals, the lowest)."""
     if step == 1:
         return codes
     offsets = np.unique(np.linspace(0, step - 1, 3).astype(int))
-    rows, columns = (size // step * step for size in codes.shape)
-    if not rows or not columns:
-        return codes[::step, ::step]
-    samples = [codes[i:rows:step, j:columns:step] for i in offsets for j in offsets]
+    samples = [_sampled(codes, step, i, j) for i in offsets for j in offsets]
     best, votes = samples[0].copy(), np.zeros(samples[0].shape, np.uint8)
     for code in np.unique(np.stack(samples)):
         count = np.sum([sample == code for sample in samples], axis=0, dtype=np.uint8)
@@ -283,14 +289,17 @@ def _mode(codes: np.ndarray, step: int) -> np.ndarray:
 
 def _middle(values: np.ndarray, step: int) -> np.ndarray:
     """The middle pixel of each block of ``step × step`` pixels."""
-    if step == 1:
-        return values
-    rows, columns = (max(size // step * step, 1) for size in values.shape)
-    return (
-        values[step // 2 : rows : step, step // 2 : columns : step]
-        if min(rows, columns) > step // 2
-        else values[:1, :1]
+    return values if step == 1 else _sampled(values, step, step // 2, step // 2)
+
+
+def _sampled(values: np.ndarray, step: int, row: int, column: int) -> np.ndarray:
+    """The pixel at an offset in each block of ``step × step`` pixels; blocks at the far borders may be cut."""
+    rows, columns = values.shape
+    picked = np.ix_(
+        np.minimum(np.arange(0, rows, step) + row, rows - 1),
+        np.minimum(np.arange(0, columns, step) + column, columns - 1),
     )
+    return np.asarray(values[picked])
 
 
 def _ramp(name: str) -> np.ndarray:
@@ -346,8 +355,8 @@ def _label_graticule(axes: Axes, grid: MapGrid, lines: list[GraticuleLine], widt
             )
 
 
-def _key_axes(axes: Axes) -> tuple[float, float, float]:
-    """Make axes count in inches, without a frame: row height, width, height."""
+def _key_axes(axes: Axes) -> tuple[float, float]:
+    """Make axes count in inches, without a frame: width, height."""
     axes.axis("off")
     figure = axes.get_figure()
     assert figure is not None
@@ -355,7 +364,7 @@ def _key_axes(axes: Axes) -> tuple[float, float, float]:
     box = axes.get_position()
     width, height = float(box.width * wide), float(box.height * tall)
     axes.set(xlim=(0, width), ylim=(0, height))
-    return 0.25 if height > 1.8 else 0.2, width, height
+    return width, height
 
 
 def _key_row(

@@ -75,7 +75,7 @@ def make_item(ice_map: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
         },
         stac_extensions=[PROJECTION, PROCESSING],
     )
-    _describe_product(item, product, grid)
+    _describe_product(item, product)
     if "class" in files or "flags" in files:
         item.stac_extensions.append(CLASSIFICATION)
     known = _assets(scheme)
@@ -105,7 +105,7 @@ def footprint(ice_map: xr.Dataset, grid: MapGrid) -> Any:
 
 
 def bounding_box(outline: Any) -> list[float]:
-    """West, south, east, north of a shape that was cut at the antimeridian: west > east if it crosses (RFC 7946, 5.2)."""
+    """West, south, east, north of a shape cut at the antimeridian: west > east if it crosses (RFC 7946, 5.2)."""
     import shapely
 
     west, south, east, north = (float(v) for v in shapely.bounds(outline))
@@ -143,7 +143,7 @@ def _description(attrs: Mapping[str, Any]) -> str:
     return f"{text} {attrs['note']}" if attrs.get("note") else text
 
 
-def _describe_product(item: pystac.Item, product: str, grid: MapGrid) -> None:
+def _describe_product(item: pystac.Item, product: str) -> None:
     """What the name of a Sentinel-1 product tells; nothing if it is not such a name."""
     found = _NAME.match(product)
     if not found:
