@@ -5,12 +5,14 @@ class; floes and provinces deviate from it, and texture is log-normal. Water fol
 polarisation ratio for HH, and a wind-speed law for cross-polarisation.
 
 References:
-    Mäkynen & Karvonen (2017), doi:10.1109/TGRS.2017.2721981: slopes of first-year ice, Sentinel-1, Kara Sea. Deformed ice
-        -0.24 dB/° (HH) and -0.16 dB/° (HV), level ice -0.25 dB/° (HH); no reliable value for level ice in HV (noise floor).
-    Aldenhoff et al. (2020), doi:10.1109/JSTARS.2020.2977506, and Geldsetzer et al. (2023), doi:10.1109/TGRS.2023.3315056:
-        slopes of first-year (-0.235), second-year (-0.208) and multi-year ice (-0.167 dB/°, HH, winter) and in melt.
+    Mäkynen & Karvonen (2017), doi:10.1109/TGRS.2017.2721981: slopes of first-year ice, Sentinel-1, Kara Sea.
+        Deformed ice -0.24 dB/° (HH) and -0.16 dB/° (HV), level ice -0.25 dB/° (HH); no reliable value for level
+        ice in HV, where it is too close to the noise floor.
+    Incidence Angle Dependencies for C-Band Backscatter From Sea Ice During Both the Winter and Melt Season (2023),
+        doi:10.1109/TGRS.2023.3315056: first-year -0.235, second-year -0.208, multi-year ice -0.167 dB/° (HH, winter).
+    Aldenhoff et al. (2020), doi:10.1109/JSTARS.2020.2977506: slopes of both polarisations, first sub-swath unusable.
     Lohse, Doulgeris & Dierking (2020), doi:10.1017/aog.2020.45: slope as a property of the class.
-    Zakhvatkina et al. (2017), doi:10.5194/tc-11-33-2017: operational ice and water in dual-polarised scenes, confusion by wind.
+    Zakhvatkina et al. (2017), doi:10.5194/tc-11-33-2017: ice and water in dual-polarised scenes, confusion by wind.
     Onstott (1992), in Microwave Remote Sensing of Sea Ice, AGU Monogr. 68, ch. 5; Isleifson et al. (2010),
         doi:10.1109/TGRS.2010.2051808: new and young ice, frost flowers.
     Hersbach (2010), doi:10.1175/2009JTECHO698.1: CMOD5.N. Thompson, Elfouhaily & Chapron (1998), IGARSS, and Vachon &
@@ -129,7 +131,7 @@ def cmod5n(wind_ms: np.ndarray, look_deg: np.ndarray | float, incidence_angle: n
 
 
 def polarization_ratio(incidence_angle: np.ndarray) -> np.ndarray:
-    """VV over HH of the sea, linear (Thompson et al. 1998, coefficient 1, as Vachon & Dobson 2000 found for RADARSAT)."""
+    """VV over HH of the sea, linear: Thompson et al. (1998) with coefficient 1 (Vachon & Dobson 2000, RADARSAT)."""
     t = np.tan(np.radians(incidence_angle)) ** 2
     return np.asarray(((1 + 2 * t) / (1 + t)) ** 2)
 
@@ -183,7 +185,8 @@ def draw_climate(rng: np.random.Generator, *, look_deg: float, wet: float, sprea
         spread: factor on every spread; 0 gives the table itself.
     """
     together = rng.standard_normal()
-    offset, slope = {}, {}
+    offset: dict[tuple[str, str], float] = {}
+    slope: dict[tuple[str, str], float] = {}
     for name in (*FIVE_CLASSES.names, "land"):
         own, bend = rng.standard_normal(2)
         for pol in ("HH", "HV", "VV", "VH"):
@@ -247,7 +250,7 @@ def expected_sigma0(
         part = slice(first, first + 512)
         _sigma0_lines(
             first, world.ice_class[part], world.wind_ms[part], world.anomaly[part], world.frost[part], angle[part],
-            table, water.astype(np.float32), shared, own, np.float32(FROST_DB[polarization]), out[part],
+            table, water.astype(np.float32), shared, own, float(FROST_DB[polarization]), out[part],
         )  # fmt: skip
 
     with ThreadPoolExecutor(2) as pool:

@@ -190,8 +190,9 @@ def crack_network(
 ) -> int:
     """Draw a network of cracks with two orders of branches; the first label that is still free.
 
-    Main cracks run along two conjugate directions, about 20 to 25 degrees either side of ``heading_rad`` (Hutter et al. 2019). Lengths
-    and widths (pixels) follow power laws below ``longest`` and ``widest``: few long and wide ones, many short.
+    Main cracks run along two conjugate directions, about 20 to 25 degrees either side of ``heading_rad`` (Hutter et
+    al. 2019). Lengths and widths (pixels) follow power laws below ``longest`` and ``widest``: few long and wide ones,
+    many short.
     """
     rows, columns = labels.shape
     starts = rng.uniform(-0.1, 1.1, (count, 2)) * (rows, columns)

@@ -1,7 +1,7 @@
 """The radar: speckle with the right looks and correlation, and thermal noise that is not what the product says.
 
 References:
-    S1-RS-MDA-52-7440 (Sentinel-1 Product Definition), tables 5-5 to 5-9: resolution and equivalent looks of GRD products.
+    S1-RS-MDA-52-7440 (Sentinel-1 Product Definition), tables 5-5 to 5-9: resolution and looks of GRD.
     Park et al. (2018), doi:10.1109/TGRS.2017.2765248, and Park et al. (2019), doi:10.1109/TGRS.2018.2889381: the noise
         of Sentinel-1 EW cross-polarisation differs from its annotation by sub-swath.
     Goodman (1975), Statistical properties of laser speckle patterns: intensity of L looks is gamma distributed.
@@ -108,7 +108,7 @@ class SpeckleStream:
         rows = np.concatenate([self.tail, self._rows(n_lines)])
         self.tail = rows[n_lines:].copy()
         out = np.empty((n_lines, rows.shape[1]), np.float32)
-        _filter_lines(rows, self.model.kernel_line, np.float32(self.model.looks), out)
+        _filter_lines(rows, self.model.kernel_line, float(self.model.looks), out)
         return out
 
 

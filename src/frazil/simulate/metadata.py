@@ -184,7 +184,7 @@ def _cut_annotation(root: ET.Element, a: Annotation, cut: Cut) -> None:
 
 def _cut_bounds(element: ET.Element, a: Annotation, cut: Cut) -> bool:
     """Clip the box of a swath or noise block to the window, in place; False if nothing is left."""
-    box = {}
+    box: dict[str, int] = {}
     for name, origin, size in (
         ("AzimuthLine", cut.first_line, cut.n_lines),
         ("RangeSample", cut.first_pixel, cut.n_pixels),

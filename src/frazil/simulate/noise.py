@@ -32,8 +32,8 @@ def power_law_noise(
 ) -> np.ndarray:
     """A Gaussian field (rows, columns; float32) of mean 0 and variance 1.
 
-    The power spectral density falls as wavenumber\\ :sup:`-exponent` between the two scales, is flat for waves longer
-    than ``longest_m`` and dies off for waves shorter than ``shortest_m``. Exponent 2 is rough, 4 is smooth.
+    The power spectral density falls as wavenumber to the power -exponent between the two scales, is flat for waves
+    longer than ``longest_m`` and dies off for waves shorter than ``shortest_m``. Exponent 2 is rough, 4 is smooth.
 
     Args:
         rng: source of the white noise; the field is a function of its state and the arguments alone.
@@ -48,7 +48,8 @@ def power_law_noise(
     """
     if not 0 < shortest_m <= longest_m or stretch <= 0:
         raise OptionError(
-            f"A noise field needs 0 < shortest_m <= longest_m and stretch > 0; got {shortest_m}, {longest_m}, {stretch}."
+            "A noise field needs 0 < shortest_m <= longest_m and stretch > 0; "
+            f"got {shortest_m}, {longest_m}, {stretch}."
         )
     rows, columns = shape
     if periodic:
@@ -92,7 +93,7 @@ def sample(field: np.ndarray, y: float, x: float) -> float:
     fx = x - j
     upper = field[i, j] + fx * (field[i, j + 1] - field[i, j])
     lower = field[i + 1, j] + fx * (field[i + 1, j + 1] - field[i + 1, j])
-    return upper + fy * (lower - upper)
+    return float(upper + fy * (lower - upper))
 
 
 @njit(cache=True, nogil=True)

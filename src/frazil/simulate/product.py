@@ -1,8 +1,8 @@
 """A simulated product: a whole SAFE folder that any Sentinel-1 reader opens, and its truth beside it.
 
 Metadata are those of a real product (see `frazil.simulate.metadata`). Digital numbers are
-DN = √((σ0 + noise) · speckle) · A, rounded, with the true thermal noise in them; DN = 0 outside the sub-swaths. Work goes
-in strips of lines, so that a full Extra Wide scene needs little more memory than its coarse truth.
+DN = √((σ0 + noise) · speckle) · A, rounded, with the true thermal noise in them; DN = 0 outside the sub-swaths. Work
+goes in strips of lines, so that a full Extra Wide scene needs little more memory than its coarse truth.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def simulate_product(
 ) -> Path:
     """Write a simulated product and its truth; the path of the SAFE folder.
 
-    Beside ``NAME.SAFE`` stands ``NAME_truth`` with ``ice_class.tif`` (codes of FIVE_CLASSES, 254 land, 255 not observed;
-    radar geometry, one pixel per ``block`` × ``block``), ``polygons.gpkg`` (SIGRID-3, see
+    Beside ``NAME.SAFE`` stands ``NAME_truth`` with ``ice_class.tif`` (codes of FIVE_CLASSES, 254 land, 255 not
+    observed; radar geometry, one pixel per ``block`` × ``block``), ``polygons.gpkg`` (SIGRID-3, see
     `frazil.simulate.truth.write_polygons`) and ``simulation.json`` (every number drawn or set).
 
     Args:
@@ -65,7 +65,8 @@ def simulate_product(
         spread: factor on the scene-to-scene spread of the class means.
         block: product pixels per pixel of the world and of the truth raster.
         land: land mask on the truth's grid.
-        lines, pixels: window of the template's image (first, one past the last); the product is cut to it, consistently.
+        lines: first and one past the last line to take of the template's image; the product is cut consistently.
+        pixels: likewise across.
         compress: deflate the measurement files; ESA's are not compressed.
         overwrite: replace a product of the same name.
 
@@ -153,7 +154,8 @@ def write_safe(folder: Path, sim: Simulation, cut: Cut, *, compress: bool) -> An
             (folder / path).write_bytes(data)
     _write_quicklook(folder / "preview" / "quick-look.png", quick)
     finish(folder, sim.bands, cut, annotations[0])
-    return annotations[0]
+    first_annotation: Annotation = annotations[0]
+    return first_annotation
 
 
 def finish(folder: Path, bands: tuple[Band, ...], cut: Cut, annotation: Annotation) -> None:

@@ -1,9 +1,10 @@
 """The bundled sample: a real product's metadata with pixels rebuilt from its own quick-look.
 
-No measurement file of the product could be had, but its quick-look is real: red is the amplitude of HH, green that of HV,
-averaged over about 20 × 21 pixels, blue their ratio. Both are linear in DN without an offset: blue × red / green is the
-same constant from dark to bright, and the darkest green of every column follows √η of the annotation. One factor per
-polarisation makes the mean equal the annotation's own ``outputDataMean``. Detail below 800 m is speckle and nothing else.
+No measurement file of the product could be had, but its quick-look is real: red is the amplitude of HH, green that of
+HV, averaged over about 20 × 21 pixels, blue their ratio. Both are linear in DN without an offset: blue × red / green is
+the same constant from dark to bright, and the darkest green of every column follows √η of the annotation. One factor
+per polarisation makes the mean equal the annotation's own ``outputDataMean``; with it, and the annotation's noise
+removed, the sub-swaths fit together. Detail below 800 m is speckle and nothing else.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def sample_product(
 
     Args:
         out_dir: folder to write into; made if it is missing.
-        template: ``"ew"`` (bundled: Severnaya Zemlya, 30 November 2022), or the path of a GRD product with a manifest and
-            a colour quick-look.
+        template: ``"ew"`` (bundled: Severnaya Zemlya, 30 November 2022), or the path of a GRD product with a manifest
+            and a colour quick-look.
         seed: of the speckle.
         compress: deflate the measurement files.
         overwrite: replace a product of the same name.
@@ -79,16 +80,16 @@ def sample_product(
             band = product.bands[k]
             amplitude, seen = digital_numbers(picture[..., k], output_mean(product, k))
             writer = MeasurementWriter(
-                folder / "measurement" / f"{band.stem}.tiff", shape, ground_control_points(annotation.ties), compress=compress,
-                description="Pixels rebuilt from the quick-look",
+                folder / "measurement" / f"{band.stem}.tiff", shape, ground_control_points(annotation.ties),
+                compress=compress, description="Pixels rebuilt from the quick-look",
             )  # fmt: skip
             stream = SpeckleStream(model, shape[1], (seed, 5, k))
             mean_root = float(np.exp(gammaln(model.looks + 0.5) - gammaln(model.looks)) / np.sqrt(model.looks))
             for first, last in strips(shape[0]):
-                smooth = upsample(amplitude, first, last, shape)
+                smooth = upsample(amplitude, first, last, shape, annotation.swath_bounds)
                 keep = observed(seen, first, last, shape, annotation.swath_bounds)
                 out = np.empty(smooth.shape, np.uint16)
-                _speckled(smooth, stream.take(last - first), keep, np.float32(1 / mean_root), out)
+                _speckled(smooth, stream.take(last - first), keep, 1 / mean_root, out)
                 writer.write(out, first)
             writer.close()
 
@@ -134,11 +135,23 @@ def digital_numbers(channel: np.ndarray, mean: float) -> tuple[np.ndarray, np.nd
     return channel[tuple(nearest)] * np.float32(mean / channel.mean()), seen
 
 
-def upsample(amplitude: np.ndarray, first: int, last: int, shape: tuple[int, int]) -> np.ndarray:
-    """Lines first to last of the amplitude at full resolution, linear between quick-look pixels; float32."""
+def upsample(
+    amplitude: np.ndarray, first: int, last: int, shape: tuple[int, int], bounds: tuple[SwathBounds, ...]
+) -> np.ndarray:
+    """Lines first to last of the amplitude at full resolution, linear between quick-look pixels; float32.
+
+    A quick-look pixel astride two sub-swaths mixes their noise, which steps there: on either side the nearest pixel
+    that lies in the sub-swath alone is taken.
+    """
     rows, columns = amplitude.shape
     y = (np.arange(first, last) + 0.5) * rows / shape[0] - 0.5
     x = (np.arange(shape[1]) + 0.5) * columns / shape[1] - 0.5
+    for b in bounds:
+        if b.first_line <= last and b.last_line >= first:
+            inside = slice(b.first_pixel, b.last_pixel + 1)
+            low = np.ceil(b.first_pixel * columns / shape[1])
+            high = np.floor((b.last_pixel + 1) * columns / shape[1]) - 1
+            x[inside] = np.clip(x[inside], low, high)
     out = np.empty((last - first, shape[1]), np.float32)
     resample(amplitude, y, x, out)
     return out
@@ -147,7 +160,7 @@ def upsample(amplitude: np.ndarray, first: int, last: int, shape: tuple[int, int
 def observed(
     seen: np.ndarray, first: int, last: int, shape: tuple[int, int], bounds: tuple[SwathBounds, ...]
 ) -> np.ndarray:
-    """Where lines first to last were observed: inside a sub-swath, and not in a column that the quick-look leaves black.
+    """Where lines first to last were observed: inside a sub-swath, in a column that is not black in the quick-look.
 
     The staircase at the top is finer in the annotation than in the quick-look, so the annotation decides it.
     """
@@ -155,7 +168,8 @@ def observed(
     inside = np.zeros((last - first, shape[1]), bool)
     for b in bounds:
         inside[max(b.first_line - first, 0) : max(b.last_line + 1 - first, 0), b.first_pixel : b.last_pixel + 1] = True
-    return inside & seen.any(axis=0)[x]
+    lit = np.asarray(seen.any(axis=0))
+    return np.asarray(inside & lit[x])
 
 
 @njit(cache=True, nogil=True)

@@ -118,7 +118,7 @@ def prepare(
     pixels: tuple[int, int] | None = None,
     block: int = 3,
 ) -> Simulation:
-    """Draw everything of a simulation but speckle (arguments as `simulate_scene`; ``spacing_m=None``: ``block`` pixels)."""
+    """Draw everything but speckle (arguments as `simulate_scene`; ``spacing_m=None`` takes ``block`` pixels)."""
     product = template_product(template)
     found = {b.polarization: b for b in product.bands}
     wanted = tuple(polarizations or product.polarizations)
@@ -209,13 +209,14 @@ def simulate_scene(
         spread: factor on the scene-to-scene spread of the class means; 0 gives the published means.
         denoise: ``"esa"`` subtracts the stated noise, ``"none"`` leaves the true one in.
         land: land mask on the scene's own grid, True on land.
-        lines, pixels: window of the full-resolution image, first and one past the last. The world of a window is a small
-            world of its own, see `frazil.simulate.world`.
+        lines: first and one past the last line to take of the template's image. A window shows a small world of its
+            own, see `frazil.simulate.world`.
+        pixels: likewise across.
 
     Returns:
-        A scene (see `frazil.conventions.check_scene`) with ``ice_class`` (line, pixel): codes of FIVE_CLASSES, 254 land,
-        255 not observed; and ``wind_speed`` (line, pixel), m/s. The same seed and window gives the same truth as
-        `simulate_product` where ``spacing_m`` is 3 pixels.
+        A scene (see `frazil.conventions.check_scene`) with ``ice_class`` (line, pixel): codes of FIVE_CLASSES, 254
+        land, 255 not observed; and ``wind_speed`` (line, pixel), m/s. ``line`` and ``pixel`` count in the template's
+        image. The same seed and window gives the same truth as `simulate_product` with the same block.
 
     Raises:
         OptionError: an impossible setting, naming the possible ones.
@@ -250,7 +251,7 @@ def simulate_scene(
 
     with ThreadPoolExecutor(2) as pool:
         noises = list(pool.map(observe, range(len(sim.bands))))
-    valid = np.isfinite(sigma0).all(axis=0)
+    valid = np.asarray(np.isfinite(sigma0).all(axis=0))
     ice_class = np.where(noises[0].swath >= 0, sim.world.ice_class, np.uint8(CLASS_NODATA))
     cut = Cut(
         first_line=lines[0] if lines else 0,

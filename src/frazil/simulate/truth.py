@@ -23,7 +23,7 @@ _THICKEST_FIRST = (4, 3, 2, 1)
 
 
 def write_class_raster(path: Path, ice_class: np.ndarray, ties: TiePoints, block: int) -> None:
-    """Write a GeoTIFF of class codes in radar geometry: one pixel per block × block pixels, GCPs from the tie points."""
+    """Write a GeoTIFF of class codes in radar geometry: one pixel per block × block pixels, GCPs at the tie points."""
     import rasterio
 
     profile = {
@@ -46,7 +46,10 @@ def write_class_raster(path: Path, ice_class: np.ndarray, ties: TiePoints, block
 
 
 def ground_control_points(ties: TiePoints, block: int = 1) -> list[Any]:
-    """The tie points as ESA writes them into measurement files (pixel 0, line 0 is the first pixel); block-averaged if asked."""
+    """The tie points as ESA writes them into measurement files: pixel 0, line 0 is the first one of the image.
+
+    For block averages they count in blocks.
+    """
     from rasterio.control import GroundControlPoint
 
     shift = 0.0 if block == 1 else -(block - 1) / 2
@@ -65,10 +68,11 @@ def write_polygons(
 ) -> int:
     """Write SIGRID-3 polygons of homogeneous regions as a GeoPackage (EPSG:4326); how many there are.
 
-    Cells of about 5 km with like ice (total concentration to a fifth, and prevailing class) are joined; the codes are the
-    true fractions in the joined region. Columns, all text as in SIGRID-3: ``POLY_TYPE`` (I ice, W water, L land); ``CT``
-    total concentration (``01`` open water, ``10`` … ``90``, ``91``, ``92``); ``CA``, ``CB``, ``CC`` partial concentration,
-    ``SA``, ``SB``, ``SC`` stage of development and ``FA``, ``FB``, ``FC`` form of the three thickest kinds of ice, empty
+    Cells of about 5 km with like ice (total concentration to a fifth, and prevailing class) are joined; the codes are
+    the true fractions in the joined region. Columns, all text as in SIGRID-3: ``POLY_TYPE`` (I ice, W water, L land);
+    ``CT`` total concentration (``01`` open water, ``10`` … ``90``, ``91``, ``92``); ``CA``, ``CB``, ``CC`` partial
+    concentration, ``SA``, ``SB``, ``SC`` stage of development (81 brash or pancake, 83 young, 86 level first-year, 95
+    old or deformed) and ``FA``, ``FB``, ``FC`` form (01 brash, 99 not told) of the three thickest kinds of ice, empty
     where there are fewer. Also ``water``, ``brash_pancake`` … : the true fractions, as numbers.
     """
     import geopandas as gpd
@@ -154,8 +158,8 @@ def _attributes(counts: np.ndarray) -> dict[str, Any]:
     row: dict[str, Any] = {"POLY_TYPE": "W", "CT": "01"}
     row |= {name + letter: "" for letter in "ABC" for name in ("C", "S", "F")}
     fraction = counts[:5] / max(sea, 1)
-    for c in FIVE_CLASSES.classes:
-        row["water" if c.code == 0 else c.name] = float(fraction[c.code])
+    for ice_class in FIVE_CLASSES.classes:
+        row["water" if ice_class.code == 0 else ice_class.name] = float(fraction[ice_class.code])
     if counts[5] > sea:
         return row | {"POLY_TYPE": "L", "CT": ""}
     ice = 1 - fraction[0]

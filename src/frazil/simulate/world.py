@@ -1,13 +1,12 @@
 """A world of sea ice: which class lies where, how strong the wind is, and what else the radar will see.
 
-Large forms (ice edge, wind, provinces of young and deformed ice) are random fields on a grid four times coarser than the
-scene; floes and cracks are drawn on the scene's own grid; fine noise roughens every border. One pass then decides each
-pixel. Lengths shrink with small scenes, so that a crop of 20 km shows a small world with everything in it: it is a world
-of its own and not a cut-out of the large one.
+Large forms (ice edge, wind, provinces of young and deformed ice) are random fields on a grid four times coarser than
+the scene; floes, leads and ridges are drawn on the scene's own grid; fine noise roughens every border. One pass then
+decides each pixel. Lengths shrink with small scenes, so that a crop of 20 km shows a small world with everything in it:
+it is a world of its own and not a cut-out of the large one.
 
 References:
     Dumont, Kohout & Bertino (2011), A wave-based model for the marginal ice zone, JGR 116: floes broken near the edge.
-    Johannessen et al. (1987), Mesoscale eddies in the Fram Strait marginal ice zone, JGR 92: eddies and bands.
     Stern et al. (2018), floe sizes; Hutter et al. (2019), leads: see `frazil.simulate.floes`.
 """
 
@@ -19,15 +18,14 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from scipy import ndimage
 
 from frazil.conventions import CLASS_LAND
 from frazil.errors import OptionError
 from frazil.simulate.floes import crack_network, floe_diameters, floe_outlines, place_floes
-from frazil.simulate.noise import noise_tile, power_law_noise
+from frazil.simulate.forms import COARSE, LargeForms
+from frazil.simulate.noise import noise_tile
 
 WATER, BRASH, YOUNG, LEVEL, DEFORMED = range(5)
-_COARSE = 4  # pixels of the scene per pixel of the large forms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +140,14 @@ def make_world(
         raise OptionError(f"The land mask has shape {land.shape}, the world {tuple(shape)}. Make it on the same grid.")
     rng = np.random.default_rng([config.seed, 1])
     p = _draw_parameters(config, np.random.default_rng([config.seed, 0]))
-    large = _LargeForms(rng, p, shape, spacing_m, land)
+    large = LargeForms(rng, p, shape, spacing_m, land)
     floes, floe_table = _floes(rng, p, large, shape, spacing_m)
     cracks, crack_table = _cracks(rng, p, large.scale, shape, spacing_m)
+    ridges = np.zeros(shape, np.int32)
+    crack_network(
+        rng, ridges, count=p["ridges"], longest=80e3 * large.scale / spacing_m, widest=1.3,
+        heading_rad=p["crack_heading_rad"] + np.pi / 2,
+    )  # fmt: skip
     size = 2048 if max(shape) > 1024 else 512
     rough = noise_tile(rng, size, longest=48.0, shortest=2.0, exponent=2.6)
     fine = noise_tile(rng, size, longest=10.0, shortest=2.0, exponent=2.0)
@@ -154,13 +157,13 @@ def make_world(
     numbers = np.array([
         p["miz_m"] * large.scale, p["closed"], p["young"], p["young_edge"], p["deformed"], p["brash"],
         p["band_m"] * large.scale, p["band_reach_m"] * large.scale, p["fast_ice_m"] * large.scale,
-        large.scale * 350.0, p["rim"], p["frost"], p["melt_ponds"],
+        max(large.scale * 350.0, spacing_m), p["rim"], p["frost"], p["melt_ponds"],
     ])  # fmt: skip
 
     def strip(first: int) -> None:
         _compose(
-            first, min(first + 512, shape[0]), large.fields, _COARSE, floes, floe_table, cracks, crack_table,
-            rough, fine, shifts, numbers, ice_class, wind, anomaly, frost,
+            first, min(first + 512, shape[0]), large.fields, COARSE, floes, floe_table, cracks, crack_table,
+            ridges, rough, fine, shifts, numbers, ice_class, wind, anomaly, frost,
         )  # fmt: skip
 
     with ThreadPoolExecutor(2) as pool:
@@ -195,6 +198,7 @@ def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str,
         "largest_floe_m": float(rng.uniform(8e3, 35e3)),
         "floe_cover": float(rng.uniform(0.15, 0.9)),
         "cracks": int(10 * 20 ** rng.random()),
+        "ridges": int(30 * 15 ** rng.random()),
         "crack_heading_rad": float(rng.uniform(0, np.pi)),
         "widest_crack_m": float(700 * 7 ** rng.random()),
         "band_m": float(rng.uniform(2e3, 6e3)),
@@ -216,145 +220,8 @@ def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str,
     return p
 
 
-class _LargeForms:
-    """Fields on the coarse grid, stacked as float32 (field, row, column), and the scale of the world."""
-
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        p: dict[str, Any],
-        shape: tuple[int, int],
-        spacing_m: float,
-        land: np.ndarray | None,
-    ) -> None:
-        grid = (shape[0] // _COARSE + 2, shape[1] // _COARSE + 2)
-        step = spacing_m * _COARSE
-        extent = max(shape) * spacing_m
-        self.step_m, self.grid = step, grid
-        self.scale = s = float(np.clip(extent / 300e3, 0.04, 1.0))
-
-        def noise(longest: float, shortest: float, exponent: float = 3.0, **more: Any) -> np.ndarray:
-            low = max(shortest * s, 2 * step)
-            return power_law_noise(
-                rng,
-                grid,
-                spacing_m=step,
-                longest_m=max(longest * s, 1.5 * low),
-                shortest_m=low,
-                exponent=exponent,
-                **more,
-            )
-
-        edge = _edge_distance(rng, p, grid, step, s, noise)
-        coast = _coast_distance(p, grid, step, noise, land)
-        wind = _wind(p, noise, edge, s)
-        polynya = _polynya(rng, p, grid, step, s, noise, edge)
-        self.fields = np.stack([
-            edge,
-            noise(25e3, 1.2e3, 2.6),  # concentration
-            noise(45e3, 3e3, 3.2),  # provinces of young ice
-            noise(60e3, 1.5e3, 2.8, stretch=3.5, direction_rad=p["crack_heading_rad"]),  # shear zones
-            wind,
-            noise(120e3, 3e3, 2.8),  # regional backscatter
-            polynya,
-            coast,
-            noise(18e3, 1.5e3, 2.8, stretch=2.0, direction_rad=p["edge_rad"] + np.pi / 2),  # bands along the edge
-            noise(20e3, 1e3, 2.6),  # frost flowers
-        ]).astype(np.float32)  # fmt: skip
-
-
-def _edge_distance(
-    rng: np.random.Generator, p: dict[str, Any], grid: tuple[int, int], step: float, s: float, noise: Any
-) -> np.ndarray:
-    """Metres inside the ice edge (negative outside), coarse grid; the edge meanders, is fractal and shows eddies."""
-    fraction = p["ice_fraction"]
-    y, x = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in grid), indexing="ij")
-    ramp = (x * np.cos(p["edge_rad"]) + y * np.sin(p["edge_rad"])) / np.float32(0.58)
-    score = ramp + p["edge_meander"] * noise(300e3, 5e3, 3.6) + 0.06 * noise(30e3, 1.5e3, 2.8)
-    stream = noise(60e3, 14e3, 4.0)
-    # Stirred by eddies: three short steps along the closed streamlines draw out filaments.
-    v, u = -np.gradient(stream, axis=1), np.gradient(stream, axis=0)
-    speed = np.float32(p["eddies_m"] * s / step / 3) / max(float(np.sqrt(np.mean(u * u + v * v))), 1e-9)
-    rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in grid), indexing="ij")
-    for _ in range(3):
-        at = np.stack([rows, columns])
-        rows = rows + speed * ndimage.map_coordinates(v, at, order=1, mode="nearest")
-        columns = columns + speed * ndimage.map_coordinates(u, at, order=1, mode="nearest")
-    score = ndimage.map_coordinates(score, np.stack([rows, columns]), order=1, mode="nearest")
-    far = 1e6
-    if fraction >= 1 or fraction <= 0:
-        return np.full(grid, far if fraction >= 1 else -far, np.float32)
-    inside = score > np.quantile(score[::4, ::4], 1 - fraction)
-    depth = np.full(grid, far) if inside.all() else ndimage.distance_transform_edt(inside)
-    gap = np.full(grid, far) if not inside.any() else ndimage.distance_transform_edt(~inside)
-    return np.asarray((depth - gap) * step, dtype=np.float32)
-
-
-def _coast_distance(
-    p: dict[str, Any], grid: tuple[int, int], step: float, noise: Any, land: np.ndarray | None
-) -> np.ndarray:
-    """Metres from the coast (negative on land), coarse grid; 1e6 if there is none."""
-    if land is not None:
-        small = np.zeros(grid, dtype=bool)
-        part = land[::_COARSE, ::_COARSE]
-        small[: part.shape[0], : part.shape[1]] = part
-    elif p["land_fraction"] > 0:
-        height = noise(200e3, 2e3, 3.2)
-        small = height > np.quantile(height, 1 - p["land_fraction"])
-    else:
-        small = np.zeros(grid, dtype=bool)
-    if not small.any():
-        return np.full(grid, 1e6, np.float32)
-    sea = ndimage.distance_transform_edt(~small)
-    return np.asarray((sea - ndimage.distance_transform_edt(small)) * step, dtype=np.float32)
-
-
-def _wind(p: dict[str, Any], noise: Any, edge: np.ndarray, s: float) -> np.ndarray:
-    """Wind speed, m/s: gradients over the scene, roll vortices along the wind, gusts, fronts, calm patches."""
-    towards = p["wind_towards_rad"]
-    speed = p["wind_ms"] * (
-        1.0
-        + 0.22 * noise(350e3, 40e3, 4.0)
-        + 0.05 * noise(5e3, 1.5e3, 2.0, stretch=6.0, direction_rad=towards)
-        + 0.07 * noise(25e3, 2e3, 2.7, stretch=1.5, direction_rad=towards)
-    )
-    # A front: within a few km the wind changes by up to a third.
-    front = np.tanh(4.0 * noise(350e3, 25e3, 4.0))
-    speed *= 1 + 0.12 * front
-    # Calm patches open where a light wind sinks below about 3 m/s, streaky along the wind.
-    lull = noise(35e3, 1.5e3, 3.0, stretch=2.5, direction_rad=towards) + 0.6 * (4.5 - speed)
-    speed *= 1 - 0.75 / (1 + np.exp(-4.0 * (lull - 1.2)))
-    # Cold, stable air off the ice: weaker wind within some 20 km downwind of the edge.
-    speed *= 1 - 0.25 * np.exp(np.minimum(edge, 0) / (20e3 * s))
-    return np.clip(speed, 0.3, 30.0).astype(np.float32)
-
-
-def _polynya(
-    rng: np.random.Generator,
-    p: dict[str, Any],
-    grid: tuple[int, int],
-    step: float,
-    s: float,
-    noise: Any,
-    edge: np.ndarray,
-) -> np.ndarray:
-    """0 outside a polynya, rising to 1 at its windward side, coarse grid."""
-    if not p["polynya"]:
-        return np.zeros(grid, np.float32)
-    y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) * step for n in grid), indexing="ij")
-    inside = np.argwhere(edge > 0.3 * edge.max())
-    cy, cx = inside[rng.integers(len(inside))] * step if len(inside) else (0.0, 0.0)
-    c, t = np.cos(p["wind_towards_rad"]), np.sin(p["wind_towards_rad"])
-    along, across = (x - cx) * c + (y - cy) * t, (y - cy) * c - (x - cx) * t
-    length, width = rng.uniform(15e3, 50e3) * s, rng.uniform(20e3, 60e3) * s
-    bent = along / length + 0.35 * (across / width) ** 2 + 0.22 * noise(30e3, 1.5e3, 2.8)
-    reach = np.clip(1.3 - (across / width) ** 2 + 0.2 * noise(30e3, 1.5e3, 2.8), 0, 1)
-    inner = np.where((bent > 0) & (bent < 1), 1 - bent, 0) * np.minimum(1, 3 * reach)
-    return np.where(edge > 0, inner, 0).astype(np.float32)
-
-
 def _floes(
-    rng: np.random.Generator, p: dict[str, Any], large: _LargeForms, shape: tuple[int, int], spacing_m: float
+    rng: np.random.Generator, p: dict[str, Any], large: LargeForms, shape: tuple[int, int], spacing_m: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels (int32) of floes, and a table (label, 3) of class, anomaly and frost; label 0 is no floe."""
     labels = np.zeros(shape, np.int32)
@@ -372,11 +239,11 @@ def _floes(
     # Where floes may lie, more places have to be tried if that is a small part of the scene.
     tries = rng.random((diameters.size, 12, 3), dtype=np.float32)
     outlines = floe_outlines(rng, diameters) / np.float32(spacing_m)
-    count = place_floes(labels, outlines, tries, accept.astype(np.float32), float(_COARSE), 0.12)
+    count = place_floes(labels, outlines, tries, accept.astype(np.float32), float(COARSE), 0.12)
     # Old ice comes in tongues, not evenly spread: the large field of regional backscatter says where.
     place = np.zeros((count + 1, 2), np.int64)
     first_line, first_pixel = _first_seen(labels, count)
-    place[:, 0], place[:, 1] = first_line // _COARSE, first_pixel // _COARSE
+    place[:, 0], place[:, 1] = first_line // COARSE, first_pixel // COARSE
     tongue = large.fields[5][place[:, 0], place[:, 1]] + 0.9 * rng.standard_normal(count + 1)
     old = tongue > np.quantile(tongue, 1 - p["old"])
     grey = rng.random(count + 1) < (p["young"] if p["season"] == "freeze_up" else 0.2 * p["young"])
@@ -427,8 +294,8 @@ def _above(noise: float, fraction: float) -> bool:
 @njit(cache=True, nogil=True, fastmath=True)
 def _compose(
     first: int, last: int, fields: np.ndarray, coarse: int, floes: np.ndarray, floe_table: np.ndarray,
-    cracks: np.ndarray, crack_table: np.ndarray, rough: np.ndarray, fine: np.ndarray, shifts: np.ndarray,
-    numbers: np.ndarray, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray, frost: np.ndarray,
+    cracks: np.ndarray, crack_table: np.ndarray, ridges: np.ndarray, rough: np.ndarray, fine: np.ndarray,
+    shifts: np.ndarray, numbers: np.ndarray, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray, frost: np.ndarray,
 ) -> None:  # fmt: skip
     """Decide every pixel of lines first to last from the large forms, floes, cracks and fine noise."""
     miz, closed, young, young_edge, deformed, brash = numbers[:6]
@@ -502,6 +369,8 @@ def _compose(
                         part = 1.4 * brash * np.exp(edge / band_reach) * max(stripe, 0.0)
                     if _above(0.9 * f[8] + 0.3 * r2 + 0.15 * n2, min(part, 0.97)):
                         cls = BRASH
+            if ridges[wi, wj] > 0 and cls in (LEVEL, DEFORMED):
+                dev += 1.5  # narrower than a pixel: brighter, but no class of its own
             # Leads cut through everything inside the pack.
             ki = min(max(i + int(np.rint(0.8 * r1 + 0.4 * n1)), 0), rows - 1)
             kj = min(max(j + int(np.rint(0.8 * r2 + 0.4 * n2)), 0), columns - 1)
