@@ -38,6 +38,7 @@ def make_map(
     land: float = 0.1,
     border: bool = True,
     noise: float = 0.5,
+    codes: np.ndarray | None = None,
     **attrs: str,
 ) -> xr.Dataset:
     """A map of made-up ice: smooth fields of classes, land, a tilted scene border, confidences and flags.
@@ -53,6 +54,8 @@ def make_map(
         land: share of the grid that is land, 0 to 1.
         border: leave nodata corners around a tilted rectangle, as a scene does; else every pixel is observed.
         noise: strength of the pixel noise on the class fields; 0 gives smooth outlines, 2 gives many specks.
+        codes: the ``ice_class`` to show, ``(y, x)``, land (254) and nodata (255) included; then ``shape``, ``land``,
+            ``border`` and ``noise`` do not count, and each class has a probability of 80 percent.
         **attrs: attributes of the map, in place of the made-up ones (``note=...``).
 
     Returns:
@@ -62,24 +65,21 @@ def make_map(
     from pyproj import Transformer
 
     rng = np.random.default_rng(seed)
+    shape = shape if codes is None else (codes.shape[0], codes.shape[1])
     x, y = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(*centre)
     rows, columns = shape
     grid = MapGrid(
         crs=crs, left=x - columns * spacing_m / 2, top=y + rows * spacing_m / 2, spacing_m=spacing_m, shape=shape
     )
-    n = len(scheme.classes)
-    logits = np.empty((n, rows, columns), np.float32)
-    slope = np.linspace(-1.5, 1.5, columns, dtype=np.float32)  # water on the right, ice on the left
-    for k in range(n):
-        logits[k] = 2.5 * _smooth_field(shape, rng) + noise * rng.standard_normal(shape, dtype=np.float32)
-    logits[0] += 2.5 * slope + 0.8 * np.log(n)
-    logits -= logits.max(axis=0)
-    percent = np.exp(logits, out=logits)
-    percent *= 100 / percent.sum(axis=0)
-
-    land_field = _smooth_field(shape, rng)
-    is_land = land_field > np.quantile(land_field, 1 - land) if land > 0 else np.zeros(shape, bool)
-    observed = _tilted_rectangle(shape) if border else np.ones(shape, bool)
+    if codes is None:
+        percent = _made_up_percent(len(scheme.classes), shape, noise, rng)
+        land_field = _smooth_field(shape, rng)
+        is_land = land_field > np.quantile(land_field, 1 - land) if land > 0 else np.zeros(shape, bool)
+        observed = _tilted_rectangle(shape) if border else np.ones(shape, bool)
+    else:
+        others = 20 / (len(scheme.classes) - 1)
+        percent = np.stack([np.where(codes == c.code, 80, others) for c in scheme.classes])
+        is_land, observed = codes == CLASS_LAND, codes != CLASS_NODATA
     no_class = is_land | ~observed
 
     ice_class = percent.argmax(axis=0).astype(np.uint8)
@@ -120,6 +120,18 @@ def make_map(
     )
     check_map(ice_map)
     return ice_map
+
+
+def _made_up_percent(n: int, shape: tuple[int, int], noise: float, rng: np.random.Generator) -> np.ndarray:
+    """Probabilities of ``n`` classes, percent ``(class, y, x)``: more water on the right, more ice on the left."""
+    logits = np.empty((n, *shape), np.float32)
+    for k in range(n):
+        logits[k] = 2.5 * _smooth_field(shape, rng) + noise * rng.standard_normal(shape, dtype=np.float32)
+    logits[0] += np.linspace(-3.75, 3.75, shape[1], dtype=np.float32) + 0.8 * np.log(n)
+    logits -= logits.max(axis=0)
+    percent = np.exp(logits, out=logits)
+    percent *= 100 / percent.sum(axis=0)
+    return percent
 
 
 def _smooth_field(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

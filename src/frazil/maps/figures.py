@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH, _COLUMN, _LEFT, _GAP, _RIGHT = 12.6, 3.3, 0.75, 0.75, 0.35  # inches: page, right column, margins
-_TALLEST, _LOWEST = 8.2, 6.4  # inches: the row of panels
+_TALLEST, _BETWEEN = 8.2, 0.5  # inches: the large panel at most, legend to small panel
 
 
 def draw_map(
@@ -98,13 +99,16 @@ def _figure(drawing: Drawing, style: Style, background: np.ndarray | None, dpi: 
     from matplotlib.figure import Figure
 
     note = " ".join(str(drawing.ice_map.attrs.get("note") or "").split())
-    note_lines = textwrap.wrap(note, 150, max_lines=4, placeholder=" …")
+    note_lines = textwrap.wrap(note, 170, max_lines=4, placeholder=" …", break_on_hyphens=False)
     rows, columns = drawing.grid.shape
     widest = _WIDTH - _LEFT - _GAP - _COLUMN - _RIGHT
     width = min(widest, _TALLEST * columns / rows)
     height = width * rows / columns
-    row_height = max(height, _LOWEST)
-    head = 1.15 + (0.28 + 0.19 * len(note_lines) if note_lines else 0.0)
+    key = key_height(drawing.scheme, style)
+    doubts = doubts_of(drawing.ice_map)
+    below = 0.62 + 0.2 * max(len(doubts), 1)
+    row_height = max(height, key + _BETWEEN + min(_COLUMN * rows / columns, _COLUMN) + below)
+    head = 1.3 + (0.13 + 0.19 * len(note_lines) if note_lines else 0.0)
     foot = 0.8
     total = head + row_height + foot
     figure = Figure(figsize=(_WIDTH, total), facecolor="white")
@@ -122,16 +126,13 @@ def _figure(drawing: Drawing, style: Style, background: np.ndarray | None, dpi: 
     draw_north(main, drawing.grid, width)
 
     left = _LEFT + widest + _GAP
-    key = key_height(drawing.scheme, style)
     draw_key(place(left, top - key, _COLUMN, key), drawing, style)
     other: Style = "classes" if style == "confidence" else "confidence"
-    doubts = doubts_of(drawing.ice_map)
-    below = 0.62 + 0.2 * max(len(doubts), 1)
-    tall = min(row_height - key - 0.5 - below, _COLUMN * rows / columns)
+    tall = min(row_height - key - _BETWEEN - below, _COLUMN * rows / columns)
     wide = tall * columns / rows
-    bottom = top - key - 0.5 - tall
+    bottom = top - key - _BETWEEN - tall
     small = place(left, bottom, wide, tall)
-    draw_panel(small, drawing, other, wide * dpi, None)
+    draw_panel(small, replace(drawing, edge=None), other, wide * dpi, None)
     draw_graticule(small, drawing.grid)
     heading = "Where not to trust it" if other == "confidence" else TITLES[other]
     small.set_title(heading, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=6)

@@ -168,41 +168,28 @@ def draw_north(axes: Axes, grid: MapGrid, width_inches: float) -> None:
 
 def key_height(scheme: ClassScheme, style: Style) -> float:
     """Inches that the legend takes."""
-    return 0.25 * (len(scheme.classes) + (4 if style in _RAMPS else 3)) + 0.1
+    return 0.25 * (len(scheme.classes) + (4 if style == "ice" else 3)) + 0.1
 
 
 def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
     """The legend: a row a class with its ground area, the totals, land, no data, the edge."""
-    from matplotlib.lines import Line2D
-
     row = 0.25
     width, height = _key_axes(axes)
     scheme, area = drawing.scheme, drawing.area
     n = len(scheme.classes)
     sea = float(area[:n].sum())
     y = height - 0.1
-    axes.text(
-        0,
-        y,
-        "Classes" if style == "classes" else TITLES[style],
-        fontsize=10.5,
-        fontweight="bold",
-        color=INK,
-        va="center",
-    )
+    axes.text(0, y, "Classes", fontsize=10.5, fontweight="bold", color=INK, va="center")
     axes.text(width - 0.62, y, "km²", fontsize=8, color=FAINT, ha="right", va="center")
     axes.text(width, y, "% of sea", fontsize=8, color=FAINT, ha="right", va="center")
-    if style in _RAMPS:
-        y -= 0.26
-        ramp = _ramp(style)[:101][None]
-        axes.imshow(ramp, extent=(0, 1.6, y - 0.07, y + 0.07), aspect="auto", zorder=2)
-        axes.text(1.7, y, "0 to 100 %", fontsize=8.5, color=INK, va="center")
-    swatches = style == "classes"
+    if style == "ice":
+        y -= row
+        _draw_ramp(axes, y, "ice", "Sea ice, 0 to 100 %")
     for c in scheme.classes:
         y -= row
-        if swatches:
+        if style != "ice":
             _swatch(axes, y, c.colour)
-        _key_row(axes, width, y, c.title, area[c.code], sea, indent=0.38 if swatches else 0.0)
+        _key_row(axes, width, y, c.title, area[c.code], sea, indent=0.0 if style == "ice" else 0.38)
     y -= row
     axes.plot([0, width], [y + row / 2 - 0.005] * 2, color="#b9c2c9", linewidth=0.7)
     _key_row(axes, width, y, "Sea ice, all classes", area[1:n].sum(), sea, bold=True)
@@ -212,7 +199,7 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
     _swatch(axes, y, None, x=1.05)
     axes.text(1.43, y, "No data", fontsize=9, color=INK, va="center")
     if drawing.edge is not None and style != "confidence":
-        axes.add_line(Line2D([2.2, 2.5], [y, y], color=EDGE, linewidth=1.2))
+        axes.plot([2.2, 2.5], [y, y], color=EDGE, linewidth=1.2)
         axes.text(2.58, y, "Ice edge", fontsize=9, color=INK, va="center")
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
 
@@ -222,8 +209,7 @@ def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]]) -> None:
     row = 0.2
     width, height = _key_axes(axes)
     y = height - 0.16
-    axes.imshow(_ramp("confidence")[:101][None], extent=(0, 1.6, y - 0.07, y + 0.07), aspect="auto", zorder=2)
-    axes.text(1.7, y, "Confidence, 0 to 100 %", fontsize=8.5, color=INK, va="center")
+    _draw_ramp(axes, y, "confidence", "Confidence, 0 to 100 %")
     for name, share in doubts:
         y -= row
         title, colour = DOUBTS[name]
@@ -372,8 +358,19 @@ def _key_row(
 ) -> None:
     style: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "center", "fontweight": "bold" if bold else "normal"}
     axes.text(indent, y, title, **style)
-    axes.text(width - 0.62, y, f"{area:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}"), ha="right", **style)
+    axes.text(width - 0.62, y, _area_text(area, sea), ha="right", **style)
     axes.text(width, y, f"{100 * area / sea:.1f}" if sea else "–", ha="right", **style)
+
+
+def _area_text(area_km2: float, total_km2: float) -> str:
+    """Whole km² with thin spaces, or decimals where the whole map is small."""
+    digits = 0 if total_km2 >= 1000 else 1 if total_km2 >= 100 else 2 if total_km2 >= 10 else 3
+    return f"{area_km2:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _draw_ramp(axes: Axes, y: float, name: str, text: str) -> None:
+    axes.imshow(_ramp(name)[:101][None], extent=(0, 1.6, y - 0.07, y + 0.07), aspect="auto", zorder=2)
+    axes.text(1.7, y, text, fontsize=8.5, color=INK, va="center")
 
 
 def _swatch(axes: Axes, y: float, colour: tuple[int, int, int] | None, *, x: float = 0.0) -> None:
