@@ -114,7 +114,7 @@ def len_sea(ice_map) -> int:
     return int((ice_map["ice_class"].values < 5).sum())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(codes=CODES, min_area_km2=st.sampled_from([0.0, 0.03, 0.1, 1.0]))
 def test_polygons_cover_the_sea_but_for_specks(codes, min_area_km2):
     ice_map = make_map(codes=codes)
@@ -127,7 +127,7 @@ def test_polygons_cover_the_sea_but_for_specks(codes, min_area_km2):
     assert covered.max(initial=0) <= 1
     assert not covered[~sea].any()
     area = np.vstack([block for _, block in PixelAreas(grid).blocks()])
-    assert polygons["area_km2"].sum() == pytest.approx(area[covered > 0].sum(), abs=1e-3)
+    assert polygons["area_km2"].sum() == pytest.approx(area[covered > 0].sum(), abs=1e-4)
     assert (polygons["area_km2"] >= min_area_km2 - 1e-4).all()
     if min_area_km2 == 0:
         assert (covered > 0).sum() == sea.sum()
@@ -167,7 +167,7 @@ def test_a_straight_edge():
         [x[0]] * 2, [grid.y[0], grid.y[-1]]
     )
     assert edge["length_km"][0] == pytest.approx(
-        GEOD.inv(longitude[0], latitude[0], longitude[1], latitude[1])[2] / 1000, rel=1e-5
+        GEOD.inv(longitude[0], latitude[0], longitude[1], latitude[1])[2] / 1000, abs=1e-3
     )
     assert edge["length_km"][0] < 0.98 * 299 * 0.12  # the map stretches at 62° N
     assert edge["mean_confidence"][0] == 80

@@ -154,7 +154,7 @@ def ice_polygons(
             "name": np.array(scheme.names, dtype=object)[code],
             "title": np.array(scheme.titles, dtype=object)[code],
             "sigrid3": np.array([",".join(c.sigrid3) for c in scheme.classes], dtype=object)[code],
-            "area_km2": np.round(area[keep], 4),
+            "area_km2": np.round(area[keep], 6),
             "mean_confidence": np.round(mean[keep], 1),
         },
         sort_by="area_km2",
