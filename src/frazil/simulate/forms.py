@@ -53,13 +53,13 @@ class LargeForms:
         self.fields = np.stack([
             edge,
             noise(25e3, 1.2e3, 2.6),  # concentration
-            noise(45e3, 3e3, 3.2),  # provinces of young ice
+            noise(60e3, 3e3, 3.6),  # provinces of young ice
             noise(60e3, 1.5e3, 2.8, stretch=3.5, direction_rad=p["crack_heading_rad"]),  # shear zones
             wind,
             noise(120e3, 3e3, 2.8),  # regional backscatter
             polynya,
             coast,
-            noise(18e3, 1.5e3, 2.8, stretch=2.0, direction_rad=p["edge_rad"] + np.pi / 2),  # bands along the edge
+            noise(30e3, 2.5e3, 3.0, stretch=3.0, direction_rad=p["edge_rad"] + np.pi / 2),  # bands along the edge
             noise(20e3, 1e3, 2.6),  # frost flowers
         ]).astype(np.float32)  # fmt: skip
 
@@ -113,9 +113,9 @@ def _wind(p: dict[str, Any], noise: Any, edge: np.ndarray, s: float) -> np.ndarr
     towards = p["wind_towards_rad"]
     speed = p["wind_ms"] * (
         1.0
-        + 0.22 * noise(350e3, 40e3, 4.0)
+        + 0.15 * noise(350e3, 40e3, 4.0)
         + 0.05 * noise(5e3, 1.5e3, 2.0, stretch=6.0, direction_rad=towards)
-        + 0.07 * noise(25e3, 2e3, 2.7, stretch=1.5, direction_rad=towards)
+        + 0.05 * noise(25e3, 2e3, 2.7, stretch=1.5, direction_rad=towards)
     )
     # A front: within a few km the wind changes by up to a third.
     front = np.tanh(4.0 * noise(350e3, 25e3, 4.0))

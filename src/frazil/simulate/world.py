@@ -295,7 +295,8 @@ def _above(noise: float, fraction: float) -> bool:
 def _compose(
     first: int, last: int, fields: np.ndarray, coarse: int, floes: np.ndarray, floe_table: np.ndarray,
     cracks: np.ndarray, crack_table: np.ndarray, ridges: np.ndarray, rough: np.ndarray, fine: np.ndarray,
-    shifts: np.ndarray, numbers: np.ndarray, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray, frost: np.ndarray,
+    shifts: np.ndarray, numbers: np.ndarray, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray,
+    frost: np.ndarray,
 ) -> None:  # fmt: skip
     """Decide every pixel of lines first to last from the large forms, floes, cracks and fine noise."""
     miz, closed, young, young_edge, deformed, brash = numbers[:6]
@@ -354,7 +355,7 @@ def _compose(
                 gap = 0.85 * f[1] + 0.4 * r1 + 0.15 * n1
                 if z > -0.05 and not _above(gap, 1 - cover):
                     part = young + (young_edge - young) * np.exp(-max(z, 0.0))
-                    if _above(0.95 * f[2] + 0.25 * r2 + 0.08 * n2, part):
+                    if _above(0.97 * f[2] + 0.15 * r2 + 0.06 * n2, part):
                         cls = YOUNG
                     elif _above(0.85 * f[3] + 0.4 * r2 + 0.15 * n1, deformed):
                         cls = DEFORMED
@@ -363,11 +364,11 @@ def _compose(
                         cls = LEVEL
                 else:
                     # Bands of brash and pancake: parallel to the edge outside, filling the gaps inside.
-                    part = brash * min(1.0, 0.35 + 0.65 * z)
                     if edge < 0:
-                        stripe = np.cos(2 * np.pi * edge / band + 2.5 * f[1])
-                        part = 1.4 * brash * np.exp(edge / band_reach) * max(stripe, 0.0)
-                    if _above(0.9 * f[8] + 0.3 * r2 + 0.15 * n2, min(part, 0.97)):
+                        stripe = 1.1 * np.cos(2 * np.pi * edge / band + 1.5 * f[5] + 0.5 * f[1])
+                        if stripe + 0.6 * f[8] + 0.2 * r2 > 3.0 - 2.8 * np.sqrt(brash) * np.exp(edge / band_reach):
+                            cls = BRASH
+                    elif _above(0.9 * f[8] + 0.3 * r2 + 0.15 * n2, brash * min(1.0, 0.35 + 0.65 * z)):
                         cls = BRASH
             if ridges[wi, wj] > 0 and cls in (LEVEL, DEFORMED):
                 dev += 1.5  # narrower than a pixel: brighter, but no class of its own
