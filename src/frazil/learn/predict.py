@@ -349,8 +349,9 @@ def _dataset(
     settings: FlagSettings,
     grid: MapGrid | None,
 ) -> xr.Dataset:
-    kept = ("product", "mission", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source", "denoise", "note")
+    kept = ("product", "mission", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source", "denoise")
     attrs = {k: scene.attrs[k] for k in kept if k in scene.attrs} | {
+        "note": " ".join(filter(None, [scene.attrs.get("note", ""), card.statement])),
         "Conventions": "CF-1.11",
         "title": "Sea-ice map from Sentinel-1",
         "class_scheme": card.class_scheme,

@@ -259,6 +259,8 @@ def _dataset(
         "noise": ", ".join(f"{b.polarization}: {state}" for b, state in zip(bands, noise_state, strict=True)),
         "frazil_version": __version__,
     }
+    if product.note:
+        attrs["note"] = product.note
     return xr.Dataset(data, coords, attrs)
 
 

@@ -166,15 +166,20 @@ def parse_noise(data: bytes, name: str) -> Noise:
     return _guard(_noise, _root(data, name), name)
 
 
-def parse_ipf_version(manifest: bytes | None) -> str | None:
-    """The processor version (``"3.52"``) that a manifest names, or None."""
-    if manifest is None:
-        return None
-    for element in _root(manifest, "manifest.safe").iter():
-        if element.tag.endswith("}software") and "IPF" in element.get("name", ""):
+def parse_manifest(data: bytes) -> tuple[str | None, int | None]:
+    """The processor version (``"3.52"``) and the relative orbit that a manifest names, or None for either.
+
+    Raises:
+        ProductError: the XML is broken or hostile.
+    """
+    version, orbit = None, None
+    for element in _root(data, "manifest.safe").iter():
+        if element.tag.endswith("}software") and "IPF" in element.get("name", "") and version is None:
             major, _, minor = element.get("version", "").partition(".")
-            return f"{int(major)}.{minor}" if major.isdigit() else None
-    return None
+            version = f"{int(major)}.{minor}" if major.isdigit() and minor.isdigit() else None
+        if element.tag.endswith("}relativeOrbitNumber") and orbit is None and (element.text or "").strip().isdigit():
+            orbit = int(element.text or "")
+    return version, orbit
 
 
 def _root(data: bytes, name: str) -> ET.Element:

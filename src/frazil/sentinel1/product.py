@@ -27,7 +27,7 @@ from frazil.sentinel1.annotation import (
     parse_annotation,
     parse_calibration,
     parse_header,
-    parse_ipf_version,
+    parse_manifest,
     parse_noise,
 )
 
@@ -111,9 +111,25 @@ class Product:
         return re.sub(r"\.(SAFE|zip)$", "", inside or self.path.resolve().name, flags=re.IGNORECASE)
 
     @cached_property
+    def _manifest(self) -> tuple[str | None, int | None]:
+        return parse_manifest(self.read("manifest.safe")) if "manifest.safe" in self.files else (None, None)
+
+    @property
     def ipf_version(self) -> str | None:
         """The processor version, ``"3.52"``, or None if no manifest says."""
-        return parse_ipf_version(self.read("manifest.safe") if "manifest.safe" in self.files else None)
+        return self._manifest[0]
+
+    @property
+    def relative_orbit(self) -> int | None:
+        """The relative orbit number (1…175), or None if no manifest says."""
+        return self._manifest[1]
+
+    @property
+    def note(self) -> str:
+        """What ``note.txt`` in the product folder says, ``""`` without one: frazil's own products explain themselves."""
+        if self.files.get("note.txt", 10**6) > 4000:
+            return ""
+        return " ".join(self.read("note.txt").decode("utf-8", "replace").split())
 
     @cached_property
     def bands(self) -> tuple[Band, ...]:

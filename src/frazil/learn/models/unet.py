@@ -21,15 +21,20 @@ class UNetConfig:
 
     Attributes:
         widths: channels of each stage, finest first; each stage halves the resolution of the one before.
+        patch: side of the pixel groups that enter as channels and leave as pixels again: the finest stage works at a
+            patch-th of the resolution, which costs a quarter at 2.
         dropout: on the coarsest stage, in training.
     """
 
-    widths: tuple[int, ...] = (16, 32, 64, 96)
+    widths: tuple[int, ...] = (32, 64, 96)
+    patch: int = 2
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise OptionError(f"widths {self.widths} must name at least two stages of at least one channel.")
+        if self.patch < 1:
+            raise OptionError(f"patch {self.patch} must be 1 or more.")
         if not 0 <= self.dropout < 1:
             raise OptionError(f"dropout {self.dropout} must lie in [0, 1).")
 
@@ -44,20 +49,23 @@ class UNet(nn.Module):
     def __init__(self, n_channels: int, n_classes: int, config: UNetConfig) -> None:
         super().__init__()
         widths = config.widths
-        self.encoder = nn.ModuleList([_double(n_channels, widths[0])])
+        self.patch = config.patch
+        self.encoder = nn.ModuleList([_double(n_channels * self.patch**2, widths[0])])
         self.encoder.extend(_double(a, b) for a, b in itertools.pairwise(widths))
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout2d(config.dropout)
         self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.decoder = nn.ModuleList(_double(a, a) for a in widths[:-1])
-        self.head = nn.Conv2d(widths[0], n_classes, 1)
-        self.stride = 2 ** (len(widths) - 1)
+        self.head = nn.Conv2d(widths[0], n_classes * self.patch**2, 1)
+        self.stride = self.patch * 2 ** (len(widths) - 1)
         # Two 3 × 3 convolutions a stage on the way down and up, plus up to one coarse pixel of misalignment a stage.
         reach = sum(2 * 2**k for k in range(len(widths))) + sum(3 * 2**k for k in range(len(widths) - 1))
+        reach = (reach + 1) * self.patch
         self.margin = -(-(reach + self.stride) // self.stride) * self.stride
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
+        x = nn.functional.pixel_unshuffle(x, self.patch)
         skips = []
         for i, stage in enumerate(self.encoder):
             x = stage(self.pool(x) if i else x)
@@ -66,7 +74,7 @@ class UNet(nn.Module):
         for i in reversed(range(len(skips))):
             x = nn.functional.interpolate(self.reduce[i](x), scale_factor=2.0, mode="nearest")
             x = self.decoder[i](x + skips[i])
-        out: Tensor = self.head(x)
+        out: Tensor = nn.functional.pixel_shuffle(self.head(x), self.patch)
         return out
 
 

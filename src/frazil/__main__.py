@@ -1,0 +1,5 @@
+"""``python -m frazil``."""
+
+from frazil.cli import main
+
+main()

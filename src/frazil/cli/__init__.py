@@ -1,0 +1,214 @@
+"""The command line: parse, call a verb of the library, print.
+
+Results go to stdout (``--json`` for machines), progress and messages to stderr. A `FrazilError` is one line and exit
+status 1; any other exception is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from frazil import __version__
+from frazil.cli.progress import progress_bar
+from frazil.errors import FrazilError
+
+DENOISE = click.Choice(["esa", "balanced", "none"])
+
+
+def _shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that several commands share, declared once."""
+    options = {
+        "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        "overwrite": click.option("--overwrite", is_flag=True, help="Replace an output that is there already."),
+        "crs": click.option("--crs", help="Projection of the output, in metres.  [default: EPSG:3413 or EPSG:3031]"),
+        "image": click.option("--image", help="Which image of a wave-mode or SLC product, for instance 003 or IW1."),
+    }
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            command = options[name](command)
+        return command
+
+    return add
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="frazil")
+def cli() -> None:
+    """Sentinel-1 radar products to maps of sea ice."""
+
+
+@cli.command()
+@click.argument("product", type=click.Path())
+@_shared("json")
+def info(product: str, as_json: bool) -> None:
+    """Say what PRODUCT is, from its metadata alone (SAFE folder, zip or cloud folder)."""
+    from frazil.sentinel1.info import describe
+    from frazil.sentinel1.product import open_product
+
+    _print(describe(open_product(product)), as_json)
+
+
+@cli.command()
+@click.argument("product", type=click.Path())
+@click.option("-o", "--output", required=True, type=click.Path(), help="File to write: .nc, .zarr or .tif (geocoded).")
+@click.option("--polarization", "polarizations", multiple=True, help="Which polarisation; repeat for several.")
+@click.option("--denoise", type=DENOISE, default="esa", show_default=True, help="How thermal noise is removed.")
+@click.option("--looks", type=int, default=1, show_default=True, help="Average looks x looks blocks in power.")
+@click.option("--boxcar", is_flag=True, help="3 x 3 moving average at full resolution.")
+@click.option("--spacing", type=float, help="Pixel size of a .tif in metres.  [default: that of the scene]")
+@_shared("image", "crs", "overwrite", "json")
+def scene(
+    product: str, output: str, polarizations: tuple[str, ...], spacing: float | None, crs: str | None, overwrite: bool,
+    as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Calibrate PRODUCT and write it as a file."""
+    from frazil.files import refuse_existing
+    from frazil.scene.save import save_scene
+    from frazil.scene.scene import open_scene
+
+    refuse_existing(output, overwrite=overwrite)
+    with progress_bar("calibrating") as progress:
+        opened = open_scene(product, polarizations=polarizations or None, **options)
+        path = save_scene(opened, output, crs=crs, spacing_m=spacing, overwrite=overwrite, progress=progress)
+    _print({"scene": str(path), "product": opened.attrs["product"], "noise": opened.attrs["noise"]}, as_json)
+
+
+@cli.command("map")
+@click.argument("product", type=click.Path())
+@click.option("--model", default="ice-simulated", show_default=True, help="Model folder, or name of a bundled model.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder to write.")
+@click.option("--spacing", type=float, help="Pixel size of the map in metres.  [default: that of the model]")
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+    help="Arithmetic of the network.",
+)  # fmt: skip
+@click.option(
+    "--coast", "coast_m", type=float, default=2000.0, show_default=True, help="Flag sea this close to land, m."
+)
+@click.option(
+    "--min-confidence", "confidence_percent", type=float, default=60.0, show_default=True, help="Flag below this, %."
+)
+@_shared("crs", "overwrite", "json")
+def map_command(
+    product: str, model: str, output: str, spacing: float | None, precision: str, coast_m: float,
+    confidence_percent: float, crs: str | None, overwrite: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Map the sea ice of PRODUCT: GeoTIFFs, vectors, NetCDF, picture and summary in one folder."""
+    import time
+
+    from frazil.files import refuse_existing
+    from frazil.learn.predict import FlagSettings, predict
+    from frazil.maps.export import export
+
+    refuse_existing(output, overwrite=overwrite)
+    started = time.perf_counter()
+    with progress_bar("mapping") as progress:
+        ice_map = predict(
+            product, model, crs=crs or "auto", spacing_m=spacing, precision=precision,
+            flags=FlagSettings(coast_m=coast_m, confidence_percent=confidence_percent),
+            progress=lambda fraction, what: progress(0.7 * fraction, what),
+        )  # fmt: skip
+        predicted = time.perf_counter()
+        progress(0.7, "writing")
+        files = export(
+            ice_map, output, overwrite=overwrite, timings={"predict_s": round(predicted - started, 2)},
+            progress=lambda what: progress(0.8, what),
+        )  # fmt: skip
+    _print({name: str(path) for name, path in files.items()}, as_json)
+
+
+@cli.command()
+@click.argument("map_folder", metavar="MAP", type=click.Path())
+@click.option("-o", "--output", required=True, type=click.Path(), help="File to write: .gpkg, .geojson or .shp.")
+@click.option("--threshold", type=float, default=50.0, show_default=True, help="Ice probability at the edge, %.")
+@click.option("--min-area", type=float, default=None, help="Drop ice and water patches smaller than this, km².")
+@_shared("overwrite", "json")
+def edge(
+    map_folder: str, output: str, threshold: float, min_area: float | None, overwrite: bool, as_json: bool
+) -> None:
+    """Draw the ice edge of MAP (a folder made by `frazil map`) at another threshold."""
+    from frazil.files import refuse_existing
+    from frazil.maps.edges import ice_edge
+    from frazil.maps.export import open_map, write_vector
+
+    refuse_existing(output, overwrite=overwrite)
+    options = {} if min_area is None else {"min_area_km2": min_area}
+    lines = ice_edge(open_map(map_folder), threshold_percent=threshold, **options)
+    path = write_vector(lines, output, overwrite=overwrite)
+    _print({"edge": str(path), "lines": len(lines), "length_km": round(float(lines["length_km"].sum()), 1)}, as_json)
+
+
+@cli.command()
+@click.argument("output", type=click.Path())
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn.")
+@click.option("--sample", is_flag=True, help="The bundled real product, its pixels rebuilt from its quick-look.")
+@click.option("--template", default="ew", show_default=True, help="Product whose metadata to use: ew, or a path.")
+@click.option("--lines", type=int, nargs=2, help="Only these lines of the template: first, one past the last.")
+@click.option("--pixels", type=int, nargs=2, help="Only these pixels.")
+@click.option("--compress", is_flag=True, help="Deflate the measurement files.")
+@_shared("overwrite", "json")
+def simulate(
+    output: str, seed: int, sample: bool, template: str, lines: tuple[int, int] | None,
+    pixels: tuple[int, int] | None, compress: bool, overwrite: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Write a simulated SAFE product with its truth into the folder OUTPUT."""
+    from frazil.simulate.product import simulate_product
+    from frazil.simulate.quicklook import sample_product
+
+    shared: dict[str, Any] = {"template": template, "seed": seed, "compress": compress, "overwrite": overwrite}
+    with progress_bar("simulating") as progress:
+        progress(0.0)
+        if sample:
+            path = sample_product(output, **shared)
+        else:
+            path = simulate_product(output, **shared, lines=lines, pixels=pixels)
+    _print({"product": str(path)}, as_json)
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    """A result on stdout: JSON, or one line a key."""
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, result))
+    for key, value in result.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            for item in value:
+                click.echo(f"{key:<{width}}  " + ", ".join(f"{k} {v}" for k, v in item.items()))
+        elif key != "footprint":  # many numbers: for machines
+            text = (
+                ", ".join(map(str, value.values() if isinstance(value, dict) else value))
+                if isinstance(value, (dict, list))
+                else str(value)
+            )
+            click.echo(f"{key:<{width}}  {text}")
+
+
+def _stop(_signal: int, _frame: Any) -> None:
+    """End on SIGTERM as on Ctrl-C, so that half-written outputs are removed."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """The entry point of the ``frazil`` command."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        cli.main(standalone_mode=False)
+    except FrazilError as error:
+        click.echo(f"frazil: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("frazil: interrupted; nothing was left half-written.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,89 @@
+"""Scores of class maps: counts are added up over scenes first, and divided last.
+
+References:
+    Guo, C., Pleiss, G., Sun, Y., Weinberger, K. Q. (2017), On calibration of modern neural networks. ICML 2017
+    (expected calibration error, equal-width bins).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from frazil.errors import OptionError
+
+
+def confusion_counts(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Counts int64 (true class, predicted class).
+
+    Args:
+        truth: integer codes, any shape; codes of `n_classes` or more (land, nodata) are left out.
+        predicted: codes, same shape; left out likewise.
+        n_classes: how many classes there are.
+
+    Raises:
+        OptionError: the shapes differ.
+    """
+    if truth.shape != predicted.shape:
+        raise OptionError(f"truth has shape {truth.shape}, predicted {predicted.shape}; they must agree.")
+    used = (truth < n_classes) & (predicted < n_classes)
+    pairs = truth[used].astype(np.int64) * n_classes + predicted[used]
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def scores(counts: np.ndarray) -> dict[str, float | list[float]]:
+    """Accuracy, balanced accuracy, macro-F1, and precision, recall and F1 per class, of confusion counts.
+
+    Per-class figures of a class that occurs nowhere are NaN and stay out of the averages.
+    """
+    counts = np.asarray(counts, np.float64)
+    hit, true, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision, recall, f1 = hit / said, hit / true, 2 * hit / (true + said)
+        accuracy = float(hit.sum() / counts.sum())
+    return {
+        "accuracy": accuracy,
+        "balanced_accuracy": float(np.mean(recall[true > 0])) if (true > 0).any() else float("nan"),
+        "macro_f1": float(np.mean(f1[true + said > 0])) if (true + said > 0).any() else float("nan"),
+        "precision": precision.tolist(),
+        "recall": recall.tolist(),
+        "f1": f1.tolist(),
+    }
+
+
+@dataclass
+class Reliability:
+    """Counts by confidence bin, to be added up over scenes: how often a stated confidence comes true."""
+
+    bins: int = 20
+    total: np.ndarray = field(init=False)
+    confidence: np.ndarray = field(init=False)
+    correct: np.ndarray = field(init=False)
+    log_loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.total, self.confidence, self.correct = (np.zeros(self.bins) for _ in range(3))
+
+    def add(self, truth: np.ndarray, probability: np.ndarray) -> None:
+        """Add pixels: codes (pixel,) and probabilities (class, pixel); codes beyond the classes are left out."""
+        used = truth < len(probability)
+        truth, probability = truth[used], probability[:, used]
+        top = probability.max(axis=0)
+        right = probability.argmax(axis=0) == truth
+        index = np.minimum((top * self.bins).astype(int), self.bins - 1)
+        self.total += np.bincount(index, minlength=self.bins)
+        self.confidence += np.bincount(index, weights=top, minlength=self.bins)
+        self.correct += np.bincount(index, weights=right, minlength=self.bins)
+        at_truth = np.take_along_axis(probability, truth[None].astype(int), axis=0)[0]
+        self.log_loss -= float(np.log(np.maximum(at_truth, 1e-12)).sum())
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, 0…1."""
+        return float(np.abs(self.confidence - self.correct).sum() / max(self.total.sum(), 1))
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood."""
+        return float(self.log_loss / max(self.total.sum(), 1))
