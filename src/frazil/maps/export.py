@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frazil.conventions import CLASS_NODATA, check_map
-from frazil.errors import FrazilError, OptionError, OutputError
+from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.netcdf import open_map
 from frazil.scene.grid import MapGrid
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 T = TypeVar("T")
+_FULL_BYTES = 2**20
 
 __all__ = ["FORMATS", "export", "open_map"]
 
@@ -199,16 +201,18 @@ class _Clock:
 
 @contextmanager
 def _as_output_error(target: Path) -> Iterator[None]:
-    """Turn what GDAL and HDF5 raise when they cannot write into one `OutputError` of one line."""
+    """Turn what files and GDAL raise when they cannot write into one `OutputError` of one line."""
     from pyogrio.errors import DataLayerError, DataSourceError
     from rasterio.errors import RasterioError
 
     try:
         yield
-    except FrazilError:
-        raise
     except (OSError, RasterioError, DataSourceError, DataLayerError) as error:
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        cause = error.__cause__ if isinstance(error, OutputError) and error.__cause__ else error
+        if shutil.disk_usage(target.parent).free < _FULL_BYTES:
+            reason = "no space left on the disk"  # SQLite, for one, tells of missing tables instead
+        else:
+            reason = getattr(cause, "strerror", None) or (str(cause).splitlines() or [type(cause).__name__])[0]
         raise OutputError(f"Cannot write {target}: {reason}. Free the space or choose another folder.") from error
 
 

@@ -59,16 +59,17 @@ def write_cog(
         units: of all bands.
 
     Raises:
-        OSError: the file could not be written (rasterio.errors.RasterioIOError).
+        OSError: the file could not be written.
     """
     import rasterio.shutil
     from rasterio.io import MemoryFile
 
     quantity = overviews == "AVERAGE"
     count, height, width = bands.shape
-    # Through a plain TIFF in memory: rasterio's copy lets other threads run, its COG writer does not.
-    with MemoryFile(ext=".tif") as memory:
-        with memory.open(
+    # From memory to memory: rasterio's copy lets other threads run, which its COG writer does not, and a full disk then
+    # is an OSError of Python and not a dozen lines that GDAL's threads print.
+    with MemoryFile(ext=".tif") as plain, MemoryFile(ext=".tif") as cog:
+        with plain.open(
             driver="GTiff",
             count=count,
             height=height,
@@ -89,8 +90,8 @@ def write_cog(
             if colours:
                 dataset.write_colormap(1, dict(colours))
         rasterio.shutil.copy(
-            memory.name,
-            path,
+            plain.name,
+            cog.name,
             driver="COG",
             COMPRESS="DEFLATE",
             LEVEL="1" if quantity else "6",  # noise does not compress, and codes compress well
@@ -100,6 +101,7 @@ def write_cog(
             BIGTIFF="IF_SAFER",
             NUM_THREADS=str(THREADS),
         )
+        path.write_bytes(cog.getbuffer())
     return path
 
 

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
     import h5py
 
     names = ["probability", "ice_probability", "ice_class", "confidence", "quality_flags"]
-    with h5netcdf.File(path, "w", decode_vlen_strings=True) as file:
+    image = io.BytesIO()  # HDF5 may crash the process when the disk is full while it closes a file
+    with h5netcdf.File(image, "w", decode_vlen_strings=True) as file:
         file.dimensions = {"category": ice_map.sizes["category"], "y": ice_map.sizes["y"], "x": ice_map.sizes["x"]}
         for axis in ("y", "x"):
             file.create_variable(axis, (axis,), "f8", data=ice_map[axis].values).attrs.update(
@@ -75,9 +77,10 @@ def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
             )
             variable.attrs.update(_plain(array.attrs) | {"grid_mapping": "spatial_ref"})
         file.attrs.update(_plain(ice_map.attrs) | _file_attrs(ice_map))
-    with h5py.File(path, "r+") as raw, ThreadPoolExecutor(threads) as pool:
+    with h5py.File(image, "r+") as raw, ThreadPoolExecutor(threads) as pool:
         for name in names:
             _write_chunks(raw[name], ice_map[name].values, pool)
+    path.write_bytes(image.getbuffer())
     return path
 
 
