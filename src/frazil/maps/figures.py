@@ -151,7 +151,7 @@ def _write_head(figure: Figure, drawing: Drawing, style: Style, note_lines: list
     x = _LEFT / _WIDTH
 
     def write(inches_from_top: float, text: str, **style: object) -> None:
-        figure.text(x, 1 - inches_from_top / total, text, va="baseline", **style)  # type: ignore[arg-type]
+        figure.text(x, 1 - inches_from_top / total, text, va="baseline", parse_math=False, **style)  # type: ignore[arg-type]
 
     sensor = _sensor(str(attrs["product"]))
     when = _period(str(attrs["start_time"]), str(attrs.get("stop_time", attrs["start_time"])))
@@ -179,6 +179,7 @@ def _write_head(figure: Figure, drawing: Drawing, style: Style, note_lines: list
                 fontsize=9,
                 color="#5c4300",
                 va="center",
+                parse_math=False,
             )
     grid = drawing.grid
     crs = grid.crs if len(grid.crs) < 30 else grid.pyproj_crs.name
