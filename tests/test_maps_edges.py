@@ -101,6 +101,7 @@ def test_sieved_and_simplified_polygons(noise):
     grid = MapGrid.of(ice_map)
     polygons = ice_polygons(ice_map)
     assert (polygons["area_km2"] >= 1).all()
+    assert shapely.coverage_is_valid(polygons.geometry.values)  # neighbours share their corners: no slivers
     assert shapely.is_valid(polygons.geometry.values).all()
     assert polygons.area.sum() == pytest.approx(polygons.union_all().area, rel=1e-9)
     sea = sum(PixelAreas(grid).by_code(ice_map["ice_class"].values)[:5])

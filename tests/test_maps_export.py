@@ -338,6 +338,20 @@ def test_a_line_along_and_across_the_pole():
     assert abs(geod.geometry_area_perimeter(shapely.get_parts(cut[2])[0])[0]) > 0
 
 
+def test_classes_that_meet_on_the_pole():
+    """The pole on the corner of four polygons, where it has no longitude."""
+    codes = np.zeros((40, 40), np.uint8)
+    codes[:20, 20:], codes[20:, :20], codes[20:, 20:] = 1, 2, 3
+    polygons = ice_polygons(make_map(codes=codes, centre=(0, 90), spacing_m=5000), simplify_m=0)
+    assert len(polygons) == 4
+    cut = to_lonlat(polygons.geometry.values, polygons.crs)
+    assert shapely.is_valid(cut).all()
+    cylindrical = Transformer.from_crs("OGC:CRS84", "+proj=cea +ellps=WGS84", always_xy=True)
+    rolled = shapely.transform(shapely.segmentize(cut, 0.02), lambda c: np.column_stack(cylindrical.transform(*c.T)))
+    assert shapely.area(rolled) / 1e6 == pytest.approx(polygons["area_km2"].values, rel=1e-3)
+    assert shapely.area(shapely.intersection(cut[0], cut[1])) < 1e-3
+
+
 def test_summary_file(ice_map, folder):
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["timings"]["predict"] == 1.25

@@ -75,7 +75,11 @@ def test_uniform_maps(code, tmp_path):
 def test_the_note_is_seen(tmp_path):
     band = (255, 243, 205)
     plain = pixels(draw_map(make_map(shape=(50, 50)), tmp_path / "plain.png"))
-    noted = pixels(draw_map(make_map(shape=(50, 50), note=r"made up $\nope{ 50 % $x " * 60, model="a$b$_^"), tmp_path / "noted.png"))
+    noted = pixels(
+        draw_map(
+            make_map(shape=(50, 50), note=r"made up $\nope{ 50 % $x " * 60, model="a$b$_^"), tmp_path / "noted.png"
+        )
+    )
     assert share(plain, band) == 0
     assert share(noted, band) > 0.01
     assert noted.shape[0] > plain.shape[0]

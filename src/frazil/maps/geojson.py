@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _STEP_M = 5000.0  # longest side before the transformation: straight on the map is curved in longitude and latitude
 _NEAR_POLE_M = 100_000.0  # nearer than this, sides are cut to a twentieth of their distance from the pole,
 _LEAST_STEP_M = 20.0  # but no shorter than this
-_AWAY_FROM_POLE_M = (0.013, 0.017)  # longitude is undefined on the pole itself, where pixel corners like to lie
 _DIGITS = 6  # of a degree: 0.1 m
 
 
@@ -45,7 +44,6 @@ def to_lonlat(shapes: np.ndarray, crs: Any) -> np.ndarray:
     transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
     shapes = shapely.segmentize(shapes, _STEP_M)
     for pole in _poles(shapes, crs):
-        shapes = shapely.transform(shapes, lambda xy: xy + _AWAY_FROM_POLE_M)
         for index in np.flatnonzero(shapely.dwithin(shapes, shapely.points(pole), _NEAR_POLE_M)):
             shapes[index] = _with_short_sides(shapes[index], pole)
     lonlat = shapely.transform(shapes, lambda xy: np.column_stack(transformer.transform(*xy.T)))
@@ -84,7 +82,11 @@ def _poles(shapes: np.ndarray, crs: Any) -> list[np.ndarray]:
 
 
 def _with_short_sides(shape: Any, pole: np.ndarray) -> Any:
-    """One line or polygon (or multi-part) with more points along the sides near the pole."""
+    """One line or polygon (or multi-part) with more points along the sides near the pole.
+
+    Longitude means nothing on the pole itself, where pixel corners like to lie: whichever PROJ gives, the detour to it
+    starts and ends within the shortest side.
+    """
     import shapely
 
     def divided(points: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 References:
     STAC specification 1.1.0 (2024): item, asset, bands, common metadata.
-    STAC extensions: projection 2.0.0, classification 2.0.0, sar 1.0.0, sat 1.0.0, processing 1.2.0.
+    STAC extensions: projection 2.0.0, classification 2.0.0, sar 1.0.0, sat 1.0.0, processing 1.1.0.
     ESA, Sentinel-1 Product Specification (S1-RS-MDA-52-7441), section on naming.
 """
 
@@ -29,7 +29,7 @@ PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 SAR = "https://stac-extensions.github.io/sar/v1.0.0/schema.json"
 SAT = "https://stac-extensions.github.io/sat/v1.0.0/schema.json"
-PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _NAME = re.compile(
@@ -205,7 +205,7 @@ def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
             **percent,
         ),
         "ice_probability": raster("Probability of ice of any class", ["data"], **percent),
-        "confidence": raster("Confidence of the class shown", ["data-mask"], **percent),
+        "confidence": raster("Confidence of the class shown", ["data"], **percent),
         "flags": raster(
             "Quality flags", ["data-mask"], data_type="uint16", unit="1", **{"classification:bitfields": bits}
         ),
