@@ -102,7 +102,6 @@ def build(run: RunConfig, output: Path, *, overwrite: bool = False) -> ModelCard
         spacing_m=data.spacing_m,
         denoise="esa",
         incidence_range=(18.8, 46.5),  # of the template: every simulated scene spans all of it
-,
         temperature=round(temperature, 4),
         statement=STATEMENT,
         training={

@@ -126,7 +126,7 @@ class Product:
 
     @property
     def note(self) -> str:
-        """What ``note.txt`` in the product folder says, ``""`` without one: frazil's own products explain themselves."""
+        """What ``note.txt`` in the product folder says, or ``""``: products that frazil wrote explain themselves."""
         if self.files.get("note.txt", 10**6) > 4000:
             return ""
         return " ".join(self.read("note.txt").decode("utf-8", "replace").split())

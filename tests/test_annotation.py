@@ -1,0 +1,136 @@
+"""Metadata: real files are read as they are, damaged and hostile ones are refused in one clear line."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from frazil.errors import ProductError
+from frazil.sentinel1.annotation import parse_annotation, parse_calibration, parse_manifest, parse_noise
+from frazil.sentinel1.product import Product, open_product
+
+
+@pytest.fixture(scope="module")
+def texts(ew_metadata: Product) -> dict[str, bytes]:
+    stem = ew_metadata.bands[1].stem
+    return {
+        "annotation": ew_metadata.read(f"annotation/{stem}.xml"),
+        "calibration": ew_metadata.read(f"annotation/calibration/calibration-{stem}.xml"),
+        "noise": ew_metadata.read(f"annotation/calibration/noise-{stem}.xml"),
+    }
+
+
+PARSERS = {"annotation": parse_annotation, "calibration": parse_calibration, "noise": parse_noise}
+
+
+def test_real_extra_wide(texts: dict[str, bytes]) -> None:
+    a = parse_annotation(texts["annotation"], "a.xml")
+    assert (a.n_lines, a.n_pixels) == (10708, 10487)
+    assert (a.header.mode, a.header.polarization, a.header.mission) == ("EW", "HV", "S1A")
+    assert a.ties.latitude.shape == (23, 21)
+    assert not a.noise_removed
+    noise = parse_noise(texts["noise"], "n.xml")
+    assert len(noise.azimuth) == 17
+    assert not noise.legacy
+    assert noise.known
+
+
+def test_old_noise_layout_is_told_by_its_tags_and_is_all_zero(metadata_products) -> None:
+    noise = open_product(metadata_products["iw-2015-ipf236"]).bands[0].noise
+    assert noise.legacy
+    assert not noise.known
+
+
+def test_stripmap_has_no_azimuth_noise(metadata_products) -> None:
+    noise = open_product(metadata_products["s4-2025-ipf390"]).bands[0].noise
+    assert not noise.legacy
+    assert noise.known
+    assert noise.azimuth == ()
+
+
+def test_manifest_names_processor_and_orbit(ew_metadata: Product) -> None:
+    assert parse_manifest(ew_metadata.read("manifest.safe")) == ("3.52", 20)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b'<!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;&lol;">]><product>&lol2;</product>',
+        b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><product>&e;</product>',
+        b'<!DOCTYPE x SYSTEM "http://example.invalid/x.dtd"><product/>',
+    ],
+)
+@pytest.mark.parametrize("kind", sorted(PARSERS))
+def test_entities_and_dtds_are_refused(bomb: bytes, kind: str) -> None:
+    with pytest.raises(ProductError, match="document type definition"):
+        PARSERS[kind](bomb, "bomb.xml")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "words"),
+    [
+        (rb"<numberOfLines>\d+<", b"<numberOfLines>-4<", "impossible"),
+        (rb"<azimuthTimeInterval>[^<]+<", b"<azimuthTimeInterval>nan<", "azimuthTimeInterval"),
+        (rb"<polarisation>HV</polarisation>", b"", "polarisation"),
+        (rb"<productFirstLineUtcTime>[^<]+<", b"<productFirstLineUtcTime>yesterday<", "yesterday"),
+        (rb"<latitude>[^<]+</latitude>", b"<latitude>123.0</latitude>", "impossible coordinates"),
+        (rb"<geolocationGridPoint>.*</geolocationGridPoint>", b"", "geolocation grid"),
+        (rb"<firstAzimuthLine>\d+<", b"<firstAzimuthLine>99999999<", "reversed"),
+    ],
+)
+def test_damaged_annotation_is_refused_with_the_reason(texts, pattern: bytes, replacement: bytes, words: str) -> None:
+    broken = re.sub(pattern, replacement, texts["annotation"], count=1, flags=re.DOTALL)
+    assert broken != texts["annotation"]
+    with pytest.raises(ProductError, match=words) as caught:
+        parse_annotation(broken, "the-file.xml")
+    assert "the-file.xml" in str(caught.value)
+
+
+def test_negative_gain_and_ragged_noise_are_refused(texts) -> None:
+    bad = re.sub(rb'(<sigmaNought count="264">)\S+', rb"\1-5.0", texts["calibration"], count=1)
+    with pytest.raises(ProductError, match="not positive"):
+        parse_calibration(bad, "c.xml")
+    bad = re.sub(rb'(<noiseRangeLut count="270">)\S+ ', rb"\1", texts["noise"], count=1)
+    with pytest.raises(ProductError, match="269 values"):
+        parse_noise(bad, "n.xml")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), kind=st.sampled_from(sorted(PARSERS)))
+def test_mutated_real_xml_is_read_or_refused_but_never_crashes(texts, data: st.DataObject, kind: str) -> None:
+    """A fuzz test: cut, overwrite, repeat or delete a piece of the real file."""
+    text = texts[kind]
+    # Work on the first part, where structure changes fast, or anywhere.
+    limit = data.draw(st.sampled_from([3000, 30_000, len(text)]))
+    at = data.draw(st.integers(0, limit - 1))
+    length = data.draw(st.integers(0, 400))
+    how = data.draw(st.sampled_from(["cut", "delete", "overwrite", "repeat", "number"]))
+    if how == "cut":
+        mutated = text[:at]
+    elif how == "delete":
+        mutated = text[:at] + text[at + length :]
+    elif how == "repeat":
+        mutated = text[: at + length] + text[at:]
+    elif how == "number":
+        value = data.draw(st.sampled_from([b"-1", b"1e999", b"nan", b"", b"0", b"99999999999999999999", b"x"]))
+        mutated = text[:at] + re.sub(rb">[^<>]+<", b">" + value + b"<", text[at:], count=1)
+    else:
+        mutated = text[:at] + data.draw(st.binary(max_size=20)) + text[at + length :]
+    try:
+        record = PARSERS[kind](mutated, "mutated.xml")
+    except ProductError as error:
+        assert "mutated.xml" in str(error)
+    else:
+        assert type(record).__name__.lower() == kind
+
+
+def test_times_are_seconds_after_the_first_line(ew_metadata: Product) -> None:
+    a = ew_metadata.bands[0].annotation
+    seconds = a.seconds(ew_metadata.bands[0].calibration.time)
+    assert seconds[0] == 0.0
+    assert np.all(np.diff(seconds) > 0)
+    assert a.time_of(10707) == pytest.approx(64.292453, abs=1e-5)  # productLastLineUtcTime − first
