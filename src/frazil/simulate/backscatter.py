@@ -200,8 +200,10 @@ def draw_climate(rng: np.random.Generator, *, look_deg: float, wet: float, sprea
                 offset[name, pol] = offset[name, "HV"]
                 slope[name, pol] = slope[name, "HV"]
                 continue
-            common = together if name not in ("open_water", "land") else own
-            z = np.sqrt(0.3) * common + np.sqrt(0.4) * own + np.sqrt(0.3) * z
+            if name in ("open_water", "land"):
+                z = np.sqrt(0.7) * own + np.sqrt(0.3) * z
+            else:
+                z = np.sqrt(0.3) * together + np.sqrt(0.4) * own + np.sqrt(0.3) * z
             offset[name, pol] = float(spread * SIGNATURES[name, pol].scene_db * z)
             slope[name, pol] = float(spread * 0.03 * bend)
     return Climate(offset_db=offset, slope_db=slope, look_deg=look_deg, wet=wet)

@@ -99,6 +99,8 @@ def place_floes(
                 continue
             first = max(0, int(np.ceil(cy + low)))
             last = min(rows - 1, int(np.floor(cy + high)))
+            if last < first:  # wholly between two rows or beyond the border
+                continue
             stride = 1 + (last - first) // 24  # a sample of rows is enough to judge the overlap
             total = 0
             taken = 0

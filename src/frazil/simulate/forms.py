@@ -69,7 +69,7 @@ def _edge_distance(p: dict[str, Any], grid: tuple[int, int], step: float, s: flo
     fraction = p["ice_fraction"]
     y, x = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in grid), indexing="ij")
     ramp = (x * np.cos(p["edge_rad"]) + y * np.sin(p["edge_rad"])) / np.float32(0.58)
-    score = ramp + p["edge_meander"] * noise(300e3, 5e3, 3.6) + 0.06 * noise(30e3, 1.5e3, 2.8)
+    score = ramp + p["edge_meander"] * noise(300e3, 5e3, 3.6) + 0.10 * noise(30e3, 1.5e3, 2.8)
     stream = noise(60e3, 14e3, 4.0)
     # Stirred by eddies: three short steps along the closed streamlines draw out filaments.
     v, u = -np.gradient(stream, axis=1), np.gradient(stream, axis=0)

@@ -234,7 +234,7 @@ def simulate_scene(
     nesz = np.empty_like(sigma0)
     for k, band in enumerate(sim.bands):
         nesz[k] = band_radiometry(band).nesz(sim.lines, sim.pixels)
-        sigma0[k] = sim.sigma0(band.polarization)
+        _blend(sim.sigma0(band.polarization), _neighbour_share(sim.block), sigma0[k])
 
     def observe(k: int) -> TrueNoise:
         polarization = sim.bands[k].polarization
@@ -262,6 +262,31 @@ def simulate_scene(
         code=sim.code,
     )
     return _dataset(sim, sigma0, nesz, valid, ice_class, denoise, product_name(sim.product, cut))
+
+
+def _neighbour_share(block: int) -> float:
+    """What a block average takes from either neighbour if values go linearly from one block's centre to the next's."""
+    offset = (np.arange(block) - (block - 1) / 2) / block
+    return float(np.mean(np.abs(offset)) / 2)
+
+
+@njit(cache=True, nogil=True)
+def _blend(field: np.ndarray, share: float, out: np.ndarray) -> None:
+    """Blur along both axes as the product's pixels, finer than the world, do between the world's pixels."""
+    rows, columns = field.shape
+    own = np.float32(1 - 2 * share)
+    side = np.float32(share)
+    for i in range(rows):
+        above = max(i - 1, 0)
+        below = min(i + 1, rows - 1)
+        left = own * field[i, 0] + side * (field[above, 0] + field[below, 0])
+        here = left
+        for j in range(columns):
+            k = min(j + 1, columns - 1)
+            right = own * field[i, k] + side * (field[above, k] + field[below, k])
+            out[i, j] = own * here + side * (left + right)
+            left = here
+            here = right
 
 
 @njit(cache=True, nogil=True, fastmath=False)
