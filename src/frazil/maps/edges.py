@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 EDGE_MIN_AREA_KM2 = 10.0  #: smaller patches of ice or water have no edge of their own
 POLYGON_MIN_AREA_KM2 = 1.0  #: smaller patches of a class join their largest neighbour
 SMOOTH_M = 360.0  #: width of the mean over the probability before contouring
-_SIEVE_STEPS = (16, 4, 1)  # specks of 1/16, then 1/4, then all of the least area: noise made of noise needs it
 
 
 def ice_edge(
@@ -67,7 +66,7 @@ def ice_edge(
     ice = np.empty(percent.shape, np.uint8)
     for rows in bands(percent.shape[0]):
         np.greater(field.rows(rows.start, rows.stop), level, out=ice[rows])
-    kept = _without_specks(ice, sea, _pixels(min_area_km2, grid), steps=(1,))
+    kept = _without_specks(ice, sea, (_pixels(min_area_km2, grid),))
     lines = _contour(field, ice, kept, level)
 
     first = np.cumsum([0, *(len(line) for line in lines)])
@@ -124,7 +123,7 @@ def ice_polygons(
     _refuse_negative(min_area_km2=min_area_km2, simplify_m=simplify_m)
     codes = ice_map["ice_class"].values
     sea = codes < len(scheme.classes)
-    codes = _without_specks(codes, sea, _pixels(min_area_km2, grid), steps=_SIEVE_STEPS)
+    codes = _without_specks(codes, sea, _growing(_pixels(min_area_km2, grid)))
     outlines = Outlines.of(codes, sea)
 
     areas = PixelAreas(grid)
@@ -169,16 +168,27 @@ def _pixels(area_km2: float, grid: MapGrid) -> int:
     return int(np.ceil(area_km2 / least * (1 - 1e-9)))
 
 
-def _without_specks(codes: np.ndarray, use: np.ndarray, pixels: int, *, steps: tuple[int, ...]) -> np.ndarray:
-    """A uint8 raster whose patches below a size have joined their largest neighbours; pixels not in use stay."""
+def _growing(pixels: int) -> tuple[int, ...]:
+    """Sizes up to the one wanted: in noise among many classes a speck finds no large neighbour until smaller ones went.
+
+    Four pixels first, for noise is of the size of pixels, then sixteen times as many, and so on.
+    """
+    sizes = [4]
+    while sizes[-1] * 64 <= pixels:
+        sizes.append(sizes[-1] * 16)
+    return (*sizes, pixels) if pixels > 16 else (pixels,)
+
+
+def _without_specks(codes: np.ndarray, use: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """A uint8 raster whose patches below each size in turn have joined their largest neighbours; the rest stays."""
     from rasterio.features import sieve
 
     if not use.any():
         return codes
-    for step in steps:
-        size = min(pixels // step, codes.size)  # rasterio refuses more than there are
-        if size > 1:
-            codes = sieve(codes, size, mask=use, connectivity=4)
+    for size in sizes:
+        least = min(size, codes.size)  # rasterio refuses more than there are
+        if least > 1:
+            codes = sieve(codes, least, mask=use, connectivity=4)
     return codes
 
 
