@@ -12,13 +12,14 @@ _HOME = {
     "export": "frazil.maps.export",
     "ice_edge": "frazil.maps.edges",
     "ice_polygons": "frazil.maps.edges",
+    "open_map": "frazil.maps.netcdf",
     "open_product": "frazil.sentinel1.product",
     "open_scene": "frazil.scene.scene",
     "predict": "frazil.learn.predict",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",
 }
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0604
+__all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -78,9 +78,7 @@ FIVE_CLASSES = ClassScheme(
             sigrid3=("01", "81"),
             colour=(240, 210, 250),
         ),
-        IceClass(
-            code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)
-        ),
+        IceClass(code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)),
         IceClass(
             code=3,
             name="level_first_year_ice",
@@ -231,9 +229,7 @@ def check_map(ice_map: xr.Dataset) -> ClassScheme:
     return CLASS_SCHEMES[name]
 
 
-def _check(
-    ds: xr.Dataset, want: dict[str, tuple[str, ...]], attrs: tuple[str, ...], what: str, maker: str
-) -> None:
+def _check(ds: xr.Dataset, want: dict[str, tuple[str, ...]], attrs: tuple[str, ...], what: str, maker: str) -> None:
     for name, dims in want.items():
         if name not in ds:
             raise ContractError(
@@ -241,9 +237,7 @@ def _check(
                 f"Make one with {maker}()."
             )
         if ds[name].dims != dims:
-            raise ContractError(
-                f"This Dataset is not {what}: {name!r} has dims {ds[name].dims}, expected {dims}."
-            )
+            raise ContractError(f"This Dataset is not {what}: {name!r} has dims {ds[name].dims}, expected {dims}.")
     missing = [a for a in attrs if a not in ds.attrs]
     if missing:
         raise ContractError(f"This Dataset is not {what}: attributes {missing} are missing. Make one with {maker}().")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from frazil.errors import OutputError, OutputExistsError
+from frazil.errors import FrazilError, OutputError, OutputExistsError
 
 
 def refuse_existing(target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -50,9 +50,11 @@ def whole_output(target: str | os.PathLike[str], *, overwrite: bool = False) -> 
         finally:
             _remove(part)
     except OSError as error:
-        if isinstance(error, OutputError) or not _is_about(error, path.parent, part):
+        if isinstance(error, FrazilError) or not _is_about(error, path.parent, part):
             raise
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Free the space or choose another folder.") from error
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Free the space or choose another folder."
+        ) from error
 
 
 def _is_about(error: OSError, parent: Path, part: Path) -> bool:

@@ -93,6 +93,9 @@ class MapGrid:
 
         t = self.transform
         attrs = self.pyproj_crs.to_cf()
+        if attrs.get("grid_mapping_name") == "polar_stereographic":  # CF wants the pole, PROJ leaves it out
+            south = attrs.get("standard_parallel", 90.0) < 0
+            attrs.setdefault("latitude_of_projection_origin", -90.0 if south else 90.0)
         attrs["GeoTransform"] = f"{t.c!r} {t.a!r} {t.b!r} {t.f!r} {t.d!r} {t.e!r}"
         return {
             "y": ("y", self.y, VARIABLES["y"]),

@@ -1,0 +1,117 @@
+"""Map grids and the warp: places, coordinates and values survive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import CRS
+
+from frazil.errors import ContractError, OptionError
+from frazil.scene.grid import MapGrid, grid_for, plan_warp
+from frazil.sentinel1.geolocation import Geolocation
+from tests.test_geolocation import PLACES, around
+
+
+def scene_at(geo: Geolocation, step: int = 20) -> xr.Dataset:
+    """A scene whose sigma0 planes are its own line and pixel numbers."""
+    line, pixel = np.arange(step / 2, 10000, step), np.arange(step / 2, 10000, step)
+    values = np.stack(np.meshgrid(line, pixel, indexing="ij")).astype(np.float32)
+    ties = ("tie_line", "tie_pixel")
+    return xr.Dataset(
+        {
+            "sigma0": (("polarization", "line", "pixel"), values),
+            "tie_latitude": (ties, geo.latitude),
+            "tie_longitude": (ties, geo.longitude),
+            "tie_height": (ties, geo.height),
+        },
+        {"line": line, "pixel": pixel, "tie_line": geo.line, "tie_pixel": geo.pixel},
+        {"spacing_m": 40.0 * step},
+    )
+
+
+@pytest.mark.parametrize("place", sorted(PLACES))
+def test_warped_values_stand_where_they_belong(place: str) -> None:
+    """Line and pixel numbers, warped, must equal Newton's answer at each map pixel: under half a pixel everywhere."""
+    latitude, longitude, _ = PLACES[place]
+    geo = around(latitude, longitude)
+    scene = scene_at(geo)
+    grid = grid_for(scene, spacing_m=2000.0)
+    warp = plan_warp(scene, grid)
+    line_map, pixel_map = warp.bilinear(scene.sigma0.values[0]), warp.bilinear(scene.sigma0.values[1])
+    x, y = np.meshgrid(grid.x, grid.y)
+    line, pixel = geo.line_pixel(x, y, grid.pyproj_crs)
+    inside = np.isfinite(line_map) & (line > 10) & (line < 9990) & (pixel > 10) & (pixel < 9990)
+    assert inside.mean() > 0.4
+    assert np.max(np.abs(line_map - line)[inside]) < 0.5
+    assert np.max(np.abs(pixel_map - pixel)[inside]) < 0.5
+    nearest = warp.nearest(scene.sigma0.values[0], fill=-1)
+    assert np.max(np.abs(nearest - line)[inside]) <= 10.5  # half of the 20-pixel step, and half a pixel
+    assert np.all(nearest[~np.isfinite(line_map)] == -1)
+    # Every scene pixel lies inside the grid.
+    bx, by = geo.outline(grid.pyproj_crs)
+    left, bottom, right, top = grid.bounds
+    assert left <= bx.min()
+    assert bx.max() <= right
+    assert bottom <= by.min()
+    assert by.max() <= top
+
+
+def test_missing_pixels_do_not_spread() -> None:
+    scene = scene_at(around(75.0, 20.0))
+    values = np.ones((500, 500), np.float32)
+    values[100:110, 100:110] = np.nan
+    warp = plan_warp(scene, grid_for(scene, spacing_m=400.0))
+    warped = warp.bilinear(values)
+    assert np.nanmin(warped) == np.nanmax(warped) == 1.0
+    counted = warp.bilinear(np.where(np.isnan(values), 255, 1).astype(np.uint8), missing=255)
+    np.testing.assert_array_equal(np.isnan(counted), np.isnan(warped))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    left=st.integers(-40, 40), top=st.integers(-40, 40), spacing=st.sampled_from([40.0, 100.0, 120.0, 333.3]),
+    rows=st.integers(2, 9), columns=st.integers(2, 9), crs=st.sampled_from(["EPSG:3413", "EPSG:3031", "EPSG:32633"]),
+)  # fmt: skip
+def test_coordinates_give_the_grid_back(left, top, spacing, rows, columns, crs) -> None:
+    grid = MapGrid(crs=crs, left=left * spacing, top=top * spacing, spacing_m=spacing, shape=(rows, columns))
+    back = MapGrid.of(xr.Dataset(coords=grid.coords()))
+    assert back.crs == crs
+    assert back.shape == grid.shape
+    np.testing.assert_allclose(back.bounds, grid.bounds, atol=1e-6)
+    x, y = grid.transform * (0.5, 0.5)
+    assert (x, y) == pytest.approx((grid.x[0], grid.y[0]))
+
+
+@pytest.mark.parametrize(
+    ("crs", "words"),
+    [("EPSG:4326", "not projected in metres"), ("EPSG:999999", "unknown to PROJ"), ("EPSG:3395", "seam")],
+)
+def test_unfit_projections_are_refused(crs: str, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        grid_for(scene_at(around(72.0, 180.0)), crs=crs, spacing_m=1000.0)
+
+
+def test_neighbouring_scenes_share_pixel_edges() -> None:
+    one = grid_for(scene_at(around(75.0, 20.0)), spacing_m=120.0)
+    two = grid_for(scene_at(around(76.1, 23.7)), spacing_m=120.0)
+    assert (one.left - two.left) % 120.0 == 0
+    assert (one.top - two.top) % 120.0 == 0
+
+
+@pytest.mark.parametrize("spacing", [0.0, -5.0, 1e6])
+def test_absurd_spacing(spacing: float) -> None:
+    with pytest.raises(OptionError, match="spacing_m"):
+        grid_for(scene_at(around(75.0, 20.0)), spacing_m=spacing)
+
+
+def test_uneven_or_missing_coordinates_are_no_grid() -> None:
+    with pytest.raises(ContractError, match="spatial_ref"):
+        MapGrid.of(xr.Dataset(coords={"x": [0.0, 1.0], "y": [1.0, 0.0]}))
+    grid = MapGrid(crs="EPSG:3413", left=0, top=0, spacing_m=10, shape=(3, 3))
+    bent = xr.Dataset(coords=grid.coords()).assign_coords(y=[0.0, -1.0, -5.0])
+    with pytest.raises(ContractError, match="evenly spaced"):
+        MapGrid.of(bent)
+    assert CRS.from_user_input(grid.crs).is_projected

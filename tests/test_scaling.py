@@ -1,0 +1,29 @@
+"""Decibels and [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from frazil.errors import OptionError
+from frazil.scene.scaling import CHANNELS, FLOOR_DB, Channel, to_db
+
+
+def test_decibels_floor_negatives_and_keep_nan() -> None:
+    db = to_db(np.array([1.0, 0.01, 0.0, -0.5, np.nan]))
+    np.testing.assert_allclose(db, [0.0, -20.0, FLOOR_DB, FLOOR_DB, np.nan], atol=1e-5)
+    assert db.dtype == np.float32
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("hh", -30, 0), ("hv", -35, -5), ("incidence_angle", 19, 46)])
+def test_scaling_of_the_thesis(name: str, low: float, high: float) -> None:
+    channel = CHANNELS[name]
+    values = np.array([low - 5, low, (low + high) / 2, high, high + 5, np.nan])
+    np.testing.assert_allclose(channel.scale(values), [0, 0, 0.5, 1, 1, np.nan], atol=1e-6)
+
+
+def test_channels_know_their_polarisation() -> None:
+    assert CHANNELS["nesz_hv"].polarization == "HV"
+    assert CHANNELS["incidence_angle"].polarization is None
+    with pytest.raises(OptionError, match="below high"):
+        Channel(name="hh", low=0.0, high=0.0)
