@@ -173,3 +173,15 @@ def test_other_spacings_keep_the_statistics():
         return np.nanstd(np.diff(values, axis=1)) / np.nanmean(values)
 
     assert roughness(coarse) < 0.9 * roughness(fine)
+
+
+def test_real_shorelines_are_those_that_the_reader_masks():
+    from frazil.scene.land import add_land
+
+    scene = simulate_scene(seed=1, land="gshhg", lines=(3000, 5000), pixels=(2000, 4400))
+    masked = add_land(scene).land_mask.values
+    land = scene.ice_class.values == 254
+    assert 0.02 < land.mean() < 0.6
+    assert (land == masked)[scene.valid.values].mean() > 0.97
+    hv = scene.sigma0.sel(polarization="HV").values
+    assert hv[land].mean() > 3 * hv[~land & scene.valid.values].mean()

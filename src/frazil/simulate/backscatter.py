@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -237,7 +238,7 @@ def expected_sigma0(
     shape = world.ice_class.shape
     angle = np.broadcast_to(np.asarray(incidence_angle, np.float32), shape)
     size = 2048 if max(shape) > 1024 else 512
-    shared = noise_tile(np.random.default_rng([texture_seed, 0]), size, longest=16.0, shortest=2.0, exponent=2.2)
+    shared = _shared_texture(texture_seed, size)
     own = noise_tile(
         np.random.default_rng([texture_seed, 1 + list(FROST_DB).index(polarization)]), size, longest=6.0, shortest=2.0,
         exponent=2.0,
@@ -258,6 +259,11 @@ def expected_sigma0(
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(strip, range(0, shape[0], 512)))
     return out
+
+
+@lru_cache(maxsize=1)  # the polarisations of a scene come one after the other
+def _shared_texture(texture_seed: int, size: int) -> np.ndarray:
+    return noise_tile(np.random.default_rng([texture_seed, 0]), size, longest=16.0, shortest=2.0, exponent=2.2)
 
 
 def _class_table(polarization: str, climate: Climate, spacing_m: float) -> np.ndarray:

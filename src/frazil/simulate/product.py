@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numba import njit
@@ -43,7 +43,7 @@ def simulate_product(
     noise_error: NoiseError | None = None,
     spread: float = 1.0,
     block: int = 3,
-    land: np.ndarray | None = None,
+    land: np.ndarray | Literal["gshhg"] | None = None,
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
     compress: bool = False,
@@ -64,7 +64,7 @@ def simulate_product(
         noise_error: the true noise against the stated one; None draws errors, ``NoiseError()`` means none.
         spread: factor on the scene-to-scene spread of the class means.
         block: product pixels per pixel of the world and of the truth raster.
-        land: land mask on the truth's grid.
+        land: as in `frazil.simulate.simulate_scene`; ``"gshhg"`` gives the islands that the reader will mask.
         lines: first and one past the last line to take of the template's image; the product is cut consistently.
         pixels: likewise across.
         compress: deflate the measurement files; ESA's are not compressed.

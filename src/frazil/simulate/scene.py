@@ -18,8 +18,10 @@ from scipy.interpolate import RectBivariateSpline
 from frazil import __version__
 from frazil.conventions import CLASS_NODATA, FIVE_CLASSES, VARIABLES, class_attrs
 from frazil.errors import OptionError
+from frazil.scene.land import land_mask
 from frazil.scene.scene import tie_variables
 from frazil.sentinel1.annotation import Annotation
+from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Band, Product
 from frazil.simulate.backscatter import Climate, draw_climate, expected_sigma0
 from frazil.simulate.instrument import (
@@ -113,7 +115,7 @@ def prepare(
     world: WorldConfig | None = None,
     noise_error: NoiseError | None = None,
     spread: float = 1.0,
-    land: np.ndarray | None = None,
+    land: np.ndarray | Literal["gshhg"] | None = None,
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
     block: int = 3,
@@ -142,7 +144,8 @@ def prepare(
     centre_lines = first + np.arange(shape[0]) * block + (block - 1) / 2
     centre_pixels = left + np.arange(shape[1]) * block + (block - 1) / 2
     config = replace(world, seed=seed) if world is not None else WorldConfig(seed=seed)
-    truth = make_world(config, shape, a.range_spacing_m * block, land=land)
+    mask = coast_of(a, centre_lines, centre_pixels) if isinstance(land, str) else land
+    truth = make_world(config, shape, a.range_spacing_m * block, land=mask)
     rng = np.random.default_rng([seed, 2])
     climate = draw_climate(rng, look_deg=truth.parameters["wind_look_deg"], wet=truth.wet, spread=spread)
     drawn = draw_noise_error(rng, a)
@@ -162,6 +165,14 @@ def _window(given: tuple[int, int] | None, size: int, name: str) -> tuple[int, i
     if not 0 <= first < last <= size:
         raise OptionError(f"{name}={given} is not a window of 0 … {size}. Give first and one past the last.")
     return first, last
+
+
+def coast_of(annotation: Annotation, lines: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Land by the GSHHG shorelines, True on land, (line, pixel); looked up at every fourth position."""
+    rows, columns = lines[::4], pixels[::4]
+    lon, lat = Geolocation.of_ties(annotation.ties).lonlat(rows[:, None], columns[None, :])
+    mask = np.repeat(np.repeat(land_mask(lon, lat), 4, axis=0), 4, axis=1)
+    return mask[: lines.size, : pixels.size]
 
 
 def incidence_angle(annotation: Annotation, lines: np.ndarray, pixels: np.ndarray) -> np.ndarray:
@@ -192,7 +203,7 @@ def simulate_scene(
     noise_error: NoiseError | None = None,
     spread: float = 1.0,
     denoise: Literal["esa", "none"] = "esa",
-    land: np.ndarray | None = None,
+    land: np.ndarray | Literal["gshhg"] | None = None,
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
 ) -> xr.Dataset:
@@ -208,7 +219,8 @@ def simulate_scene(
         noise_error: the true noise against the stated one; None draws errors, ``NoiseError()`` means none.
         spread: factor on the scene-to-scene spread of the class means; 0 gives the published means.
         denoise: ``"esa"`` subtracts the stated noise, ``"none"`` leaves the true one in.
-        land: land mask on the scene's own grid, True on land.
+        land: ``"gshhg"`` for the shorelines of the template's place, as the reader masks them; a mask on the scene's
+            own grid, True on land; None for the open sea (or the coast that ``world.land_fraction`` asks for).
         lines: first and one past the last line to take of the template's image. A window shows a small world of its
             own, see `frazil.simulate.world`.
         pixels: likewise across.
