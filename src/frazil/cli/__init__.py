@@ -126,7 +126,7 @@ def map_command(
 
 @cli.command()
 @click.argument("map_folder", metavar="MAP", type=click.Path())
-@click.option("-o", "--output", required=True, type=click.Path(), help="File to write: .gpkg, .geojson or .shp.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="File to write: .gpkg, .geojson or .fgb.")
 @click.option("--threshold", type=float, default=50.0, show_default=True, help="Ice probability at the edge, %.")
 @click.option("--min-area", type=float, default=None, help="Drop ice and water patches smaller than this, km².")
 @_shared("overwrite", "json")
@@ -136,7 +136,8 @@ def edge(
     """Draw the ice edge of MAP (a folder made by `frazil map`) at another threshold."""
     from frazil.files import refuse_existing
     from frazil.maps.edges import ice_edge
-    from frazil.maps.export import open_map, write_vector
+    from frazil.maps.netcdf import open_map
+    from frazil.maps.vectors import write_vector
 
     refuse_existing(output, overwrite=overwrite)
     options = {} if min_area is None else {"min_area_km2": min_area}

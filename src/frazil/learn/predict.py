@@ -127,9 +127,8 @@ def predict(
         land, distance, warp = place.result()
     if warp is None:
         maps = _finish(radar.probability, radar.flags, land, distance, settings, ("line", "pixel"))
-        coords = {name: scene[name] for name in ("line", "pixel")} | {
-            name: scene[name] for name in scene.variables if str(name).startswith("tie_")
-        }
+        tie_names = [str(name) for name in scene.variables if str(name).startswith("tie_")]
+        coords: dict[str, Any] = {name: scene[name] for name in ("line", "pixel", *tie_names)}
     else:
         probability = np.empty((len(radar.probability), *warp.grid.shape), np.uint8)
         for plane, values in zip(probability, radar.probability, strict=True):
@@ -251,7 +250,7 @@ def dense(
 def _read_rows(scene: xr.Dataset, lines: slice, card: ModelCard) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Network input (channel, line, pixel) and the variables that flags need, of full-width lines."""
     part = scene[["sigma0", "nesz", "incidence_angle"]].isel(line=lines)
-    arrays = {name: part[name].values for name in part.data_vars}
+    arrays = {str(name): part[name].values for name in part.data_vars}
     missing = scene["noise_missing"].isel(line=lines).values if "noise_missing" in scene else False
     arrays["noise_missing"] = np.broadcast_to(missing, arrays["incidence_angle"].shape)
     arrays["valid"] = np.isfinite(arrays["sigma0"]).all(axis=0)

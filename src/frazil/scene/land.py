@@ -62,7 +62,8 @@ def land_on(grid: MapGrid) -> tuple[np.ndarray, np.ndarray]:
     x = grid.left + (np.arange(columns) - margin + 0.5) * coarse_m
     y = grid.top - (np.arange(rows) - margin + 0.5) * coarse_m
     to_lonlat = Transformer.from_crs(grid.pyproj_crs, CRS.from_epsg(4326), always_xy=True)
-    land = land_mask(*to_lonlat.transform(*np.meshgrid(x, y), errcheck=False))
+    xx, yy = np.meshgrid(x, y)
+    land = land_mask(*to_lonlat.transform(xx, yy))
     distance = coast_distance(land, coarse_m)
     window = slice(margin, rows - margin), slice(margin, columns - margin)
     full = slice(0, grid.shape[0]), slice(0, grid.shape[1])

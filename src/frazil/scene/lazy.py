@@ -25,7 +25,8 @@ class _Planes(BackendArray):
 
     def _window(self, key: tuple[int | slice, ...]) -> np.ndarray:
         # Every axis becomes a forward range that covers what is wanted; what is wanted is then taken from it.
-        ranges, inner = [], []
+        ranges: list[slice] = []
+        inner: list[np.ndarray | int] = []
         for k, n in zip(key, self.shape, strict=True):
             index = range(n)[k] if isinstance(k, slice) else range(int(k) % n, int(k) % n + 1)
             low, high = (min(index[0], index[-1]), max(index[0], index[-1]) + 1) if len(index) else (0, 0)
@@ -39,11 +40,11 @@ class _Planes(BackendArray):
                 out[i] = self.compute(plane, line, pixel)
         whole = out if len(ranges) == 3 else out[0]
         for axis in reversed(range(whole.ndim)):
-            i = inner[axis]
-            if isinstance(i, np.ndarray) and not np.array_equal(i, np.arange(whole.shape[axis])):
-                whole = np.take(whole, i, axis=axis)
-            elif not isinstance(i, np.ndarray):
+            wanted = inner[axis]
+            if not isinstance(wanted, np.ndarray):
                 whole = np.take(whole, 0, axis=axis)
+            elif not np.array_equal(wanted, np.arange(whole.shape[axis])):
+                whole = np.take(whole, wanted, axis=axis)
         return whole
 
 

@@ -73,7 +73,7 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
     """Small variables by xarray, then the large ones strip by strip: memory stays at one strip."""
     import h5netcdf
 
-    large = [n for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
+    large = [str(n) for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
     try:
         scene.drop_vars(large).to_netcdf(path, engine="h5netcdf")
         with h5netcdf.File(path, "a") as file:
@@ -99,7 +99,7 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
 def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) -> None:
     import zarr
 
-    large = [n for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
+    large = [str(n) for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3|consolidated).*")
         scene.drop_vars(large).to_zarr(path, consolidated=False)
@@ -108,7 +108,11 @@ def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) 
             variable = scene[name]
             chunks = tuple(min(_LINES, n) if d in ("line", "pixel") else 1 for d, n in variable.sizes.items())
             array = group.create_array(
-                name, shape=variable.shape, dtype=variable.dtype, chunks=chunks, dimension_names=variable.dims
+                name,
+                shape=variable.shape,
+                dtype=variable.dtype,
+                chunks=chunks,
+                dimension_names=[str(d) for d in variable.dims],
             )
             array.attrs.update({**variable.attrs, "coordinates": "azimuth_time ground_range"})
         _stream(scene, large, lambda name, index, values: group[name].__setitem__(index, values), report)

@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pyproj import CRS, Geod, Transformer
 from scipy.interpolate import RectBivariateSpline
 from scipy.spatial import cKDTree
@@ -97,12 +98,12 @@ class Geolocation:
         first, second, _ = _transformer(_GEOCENTRIC, target).transform(*xyz)
         return np.asarray(first), np.asarray(second)
 
-    def lonlat(self, line: np.ndarray, pixel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def lonlat(self, line: ArrayLike, pixel: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Longitude (−180…180) and latitude, degrees, of image positions (broadcast together; fractions welcome)."""
         line, pixel = np.broadcast_arrays(np.asarray(line, float), np.asarray(pixel, float))
         return self._transform(line, pixel, _GEODETIC)
 
-    def xy(self, line: np.ndarray, pixel: np.ndarray, crs: CRS) -> tuple[np.ndarray, np.ndarray]:
+    def xy(self, line: ArrayLike, pixel: ArrayLike, crs: CRS) -> tuple[np.ndarray, np.ndarray]:
         """Projected x and y, in the units of the CRS, of image positions (broadcast together)."""
         line, pixel = np.broadcast_arrays(np.asarray(line, float), np.asarray(pixel, float))
         return self._transform(line, pixel, crs.to_3d())

@@ -323,7 +323,7 @@ def noise_blocks(annotation: Annotation, noise: Noise, ipf: str | None = None) -
 def _vectors_of(a: Annotation, vectors: tuple[NoiseRange, ...], b: SwathBounds) -> list[NoiseRange]:
     """The range vectors of a block: those of its time, or the nearest one that has a value in its columns."""
     useful = [v for v in vectors if ((v.lut > 0) & (v.pixel >= b.first_pixel) & (v.pixel <= b.last_pixel)).any()]
-    time = {id(v): float(a.seconds(v.time)) for v in useful}
+    time = {id(v): float(a.seconds(np.asarray(v.time))) for v in useful}
     # Vector times carry microseconds, line times their exact product: half a line of slack keeps a vector on its line.
     slack = a.azimuth_time_interval_s / 2
     first, last = b.first_line * a.azimuth_time_interval_s - slack, b.last_line * a.azimuth_time_interval_s + slack

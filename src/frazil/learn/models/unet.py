@@ -97,7 +97,8 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
         if not isinstance(child, nn.Sequential):
             continue
         for i in range(len(child) - 1):
-            if isinstance(child[i], nn.Conv2d) and isinstance(child[i + 1], nn.BatchNorm2d):
-                child[i] = fuse_conv_bn_eval(child[i].eval(), child[i + 1].eval())
+            conv, norm = child[i], child[i + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                child[i] = fuse_conv_bn_eval(conv.eval(), norm.eval())
                 child[i + 1] = nn.Identity()
     return model

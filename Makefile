@@ -1,0 +1,54 @@
+# `make` lists the targets. Everything happens in .venv; remove that folder to start afresh.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+
+.PHONY: help env test map lint docs bench model clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# PyTorch comes first and by itself: any other way may pull gigabytes of GPU packages on a machine without a GPU.
+# On a machine with one, set TORCH to the build you want, or to nothing to keep what is installed.
+TORCH ?= torch==2.13.0
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet "$(TORCH)")
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[learn]'
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed requirements-test.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-test.txt
+	touch $@
+
+env: $(VENV)/.installed ## create the environment
+
+test: $(VENV)/.tested ## create the environment and run all tests
+	$(BIN)/ruff check src tests recipes benchmarks
+	$(BIN)/ruff format --check src tests recipes benchmarks
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+map: $(VENV)/.installed ## map the bundled sample scene with the bundled model
+	@test -d $(OUT)/sample || $(BIN)/frazil simulate --sample $(OUT)/sample
+	$(BIN)/frazil map $(OUT)/sample/*.SAFE --output $(OUT)/map --overwrite
+
+lint: $(VENV)/.tested ## format and check the code
+	$(BIN)/ruff format src tests recipes benchmarks
+	$(BIN)/ruff check --fix src tests recipes benchmarks
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed ## write the command-line reference anew
+	$(BIN)/python docs/write_reference.py
+
+bench: $(VENV)/.installed ## time frazil against other readers, side by side
+	$(BIN)/python benchmarks/run.py
+
+model: $(VENV)/.installed ## train the bundled model anew (about half an hour on two cores)
+	$(BIN)/python recipes/ice_simulated.py --output src/frazil/data/models/ice-simulated --overwrite
+
+clean: ## remove what make map wrote
+	rm -rf $(OUT)
