@@ -39,11 +39,11 @@ def baseline() -> RunConfig:
         seed=1,
         model=ModelConfig(architecture="unet", settings={"widths": (24, 48, 96, 128), "patch": 2}),
         data=DataConfig(
-            train_seeds=tuple(range(1000, 1032)),
+            train_seeds=tuple(range(1000, 1040)),
             validation_seeds=tuple(range(2000, 2005)),
             test_seeds=tuple(range(3000, 3010)),
         ),
-        optim=OptimConfig(steps=1500, batch=8, lr=2e-3, warmup=100, precision="bfloat16"),
+        optim=OptimConfig(steps=4500, batch=8, lr=2e-3, warmup=100, precision="bfloat16"),
     )
 
 

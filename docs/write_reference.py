@@ -1,0 +1,26 @@
+"""Write docs/reference/cli.md from the commands themselves. A test fails when the page is out of date."""
+
+from pathlib import Path
+
+import click
+
+from frazil.cli import cli
+
+TARGET = Path(__file__).parent / "reference" / "cli.md"
+
+
+def page() -> str:
+    """The reference page as Markdown."""
+    parts = ["# Command line\n", "Written by `make docs` from the commands themselves.\n"]
+    root = click.Context(cli, info_name="frazil", max_content_width=110, terminal_width=110)
+    parts.append(f"```text\n{cli.get_help(root)}\n```\n")
+    for name in cli.list_commands(root):
+        command = cli.get_command(root, name)
+        context = click.Context(command, info_name=name, parent=root, max_content_width=110, terminal_width=110)
+        parts.append(f"## frazil {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(page(), encoding="utf-8")

@@ -1,0 +1,110 @@
+"""Models as files: what is saved comes back, what is damaged or hostile does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from frazil.errors import ModelError, OutputExistsError
+from frazil.learn.checkpoint import CARD, WEIGHTS, ModelCard, bundled_models, load_model, save_model
+from tests.test_learn_predict import random_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = random_model(temperature=1.7, statement="untrained")
+    save_model(model.network, model.card, tmp_path / "m")
+    return tmp_path / "m"
+
+
+def test_round_trip(folder: Path) -> None:
+    saved, loaded = random_model(temperature=1.7, statement="untrained"), load_model(folder)
+    assert loaded.card.to_json() == json.loads(json.dumps(saved.card.to_json()))
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded.network(image), saved.network(image))
+    with pytest.raises(OutputExistsError):
+        save_model(saved.network, saved.card, folder)
+
+
+def test_bundled_model_loads_and_is_honest() -> None:
+    assert "ice-simulated" in bundled_models()
+    model = load_model()
+    assert "seen no real labels" in model.card.statement
+    assert model.card.scores["data"].startswith("10 held-out simulated scenes")
+    assert 0 < model.card.scores["ece"] < 0.1
+    config = model.card.training["config"]["data"]
+    assert not set(config["train_seeds"]) & set(config["test_seeds"])
+    assert model.card.polarizations == ("HH", "HV")
+
+
+def edit(folder: Path, **changes) -> None:
+    card = json.loads((folder / CARD).read_text())
+    card.update(changes)
+    (folder / CARD).write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": "resnet9000"}, "'resnet9000' is unknown"),
+        ({"settings": {"width": [3]}}, r"\['width'\] are unknown"),
+        ({"settings": {"widths": []}}, "widths"),
+        ({"class_scheme": "nine"}, "'nine' is not one of"),
+        ({"format": 99}, "format 99"),
+        ({"channels": []}, "needs channels"),
+        ({"channels": [{"name": "hh"}]}, "missing or wrong"),
+        ({"temperature": 0}, "temperature"),
+        ({"incidence_range": [1]}, "missing or wrong"),
+    ],
+)
+def test_unfit_cards(folder: Path, changes, words: str) -> None:
+    edit(folder, **changes)
+    with pytest.raises(ModelError, match=words) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_files(folder: Path, tmp_path: Path) -> None:
+    good = (folder / WEIGHTS).read_bytes()
+    for bad in (b"", good[:100], good[: len(good) // 2], b"\xff" * 64):
+        (folder / WEIGHTS).write_bytes(bad)
+        with pytest.raises(ModelError, match="damaged or of another network"):
+            load_model(folder)
+    (folder / WEIGHTS).write_bytes(good)
+    edit(folder, settings={"widths": [6, 8, 12], "patch": 2})
+    with pytest.raises(ModelError, match="another network"):
+        load_model(folder)
+    (folder / CARD).write_text("[]")
+    with pytest.raises(ModelError, match="not a JSON object"):
+        load_model(folder)
+    (folder / CARD).write_text("{")
+    with pytest.raises(ModelError, match="cannot be used"):
+        load_model(folder)
+    with pytest.raises(ModelError, match=r"No model at .*nowhere.*ice-simulated"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_pickled_weights_are_not_executed(folder: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self):
+            return (mark.touch, ())
+
+    torch.save({"x": Evil()}, folder / WEIGHTS)
+    with pytest.raises(ModelError):
+        load_model(folder)
+    assert not mark.exists()
+
+
+def test_card_checks_itself() -> None:
+    card = random_model().card
+    assert card.scheme.names[0] == "open_water"
+    with pytest.raises(ModelError):
+        ModelCard(**{k: getattr(card, k) for k in card.__dataclass_fields__} | {"spacing_m": 0.0})
+    assert np.isclose(card.channels[0].low, -30)
