@@ -68,7 +68,7 @@ def build(run: RunConfig, output: Path, *, overwrite: bool = False) -> ModelCard
     n_classes = 5
     console.log(f"simulating {len(data.train_seeds)} training scenes")
     train = simulate_labelled(data.train_seeds, data, land_every=data.land_every)
-    sampler = CropSampler(train, data.crop, run.seed)
+    sampler = CropSampler(train, data, run.seed)
     frequency = sampler.class_frequency(n_classes)
     weight = np.maximum(frequency, 1e-3) ** -run.optim.class_balance
     weight /= (weight * frequency).sum()

@@ -37,9 +37,11 @@ def loaded_after(code: str) -> set[str]:
     "code",
     [
         "import frazil",
-        ("import sys; sys.argv = ['frazil', '--help']\n"
-        "from frazil.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass"),
+        (
+            "import sys; sys.argv = ['frazil', '--help']\n"
+            "from frazil.cli import main\n"
+            "try:\n    main()\nexcept SystemExit:\n    pass"
+        ),
     ],
 )
 def test_import_and_help_are_light(code: str) -> None:

@@ -29,6 +29,7 @@ class DataConfig:
         train_seeds, validation_seeds, test_seeds: one scene each; no seed twice.
         land_every: every so-many-th training scene has a fictitious coast (0: none).
         crop: side of the training crops, pixels.
+        coarsen: share of the training crops that `frazil.learn.augment.coarsen` robs of their fine texture.
     """
 
     channels: tuple[str, ...] = ("hh", "hv", "incidence_angle")
@@ -39,6 +40,7 @@ class DataConfig:
     test_seeds: tuple[int, ...] = ()
     land_every: int = 4
     crop: int = 256
+    coarsen: float = 0.35
 
     def __post_init__(self) -> None:
         unknown = [c for c in self.channels if c not in CHANNELS]
@@ -46,6 +48,8 @@ class DataConfig:
             raise OptionError(f"channels {unknown or self.channels} unknown; choose from {sorted(CHANNELS)}.")
         if self.class_scheme not in CLASS_SCHEMES:
             raise OptionError(f"class_scheme {self.class_scheme!r} is not one of {sorted(CLASS_SCHEMES)}.")
+        if not 0 <= self.coarsen <= 1:
+            raise OptionError(f"coarsen {self.coarsen} must lie in [0, 1].")
         seeds = (*self.train_seeds, *self.validation_seeds, *self.test_seeds)
         if len(set(seeds)) != len(seeds):
             raise OptionError("A scene seed stands twice: training, validation and test must not share scenes.")

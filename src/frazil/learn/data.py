@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from frazil.learn.augment import coarsen
 from frazil.learn.config import DataConfig
 from frazil.scene.scaling import CHANNELS, to_db
 from frazil.simulate.scene import simulate_scene
@@ -28,30 +29,35 @@ class LabelledScene:
         name: product name.
         image: float16 (channel, line, pixel) in [0, 1]; 0 where not observed.
         label: uint8 (line, pixel) class codes; `IGNORE` for land and nodata.
+        noise: float16 (channel, line, pixel) NESZ in linear power; 0 where there is none.
     """
 
     name: str
     image: np.ndarray
     label: np.ndarray
+    noise: np.ndarray
 
 
 def labelled_scene(scene: xr.Dataset, config: DataConfig) -> LabelledScene:
     """A scene with ``ice_class`` truth as the network will see it."""
     names = scene["polarization"].values.tolist()
     valid = scene["valid"].values
-    planes = []
+    planes, noise = [], []
     for name in config.channels:
         channel = CHANNELS[name]
         if channel.polarization is None:
             values = scene["incidence_angle"].values
+            floor = np.zeros_like(values)
         else:
             source = "nesz" if name.startswith("nesz_") else "sigma0"
-            values = to_db(scene[source].values[names.index(channel.polarization)])
+            plane = names.index(channel.polarization)
+            values = to_db(scene[source].values[plane])
+            floor = scene["nesz"].values[plane]
         planes.append(np.where(valid, np.nan_to_num(channel.scale(values)), 0).astype(np.float16))
+        noise.append(np.nan_to_num(floor).astype(np.float16))
     truth = scene["ice_class"].values
-    return LabelledScene(
-        scene.attrs["product"], np.stack(planes), np.where(truth < 254, truth, IGNORE).astype(np.uint8)
-    )
+    label = np.where(truth < 254, truth, IGNORE).astype(np.uint8)
+    return LabelledScene(scene.attrs["product"], np.stack(planes), label, np.stack(noise))
 
 
 def simulate_labelled(
@@ -74,12 +80,12 @@ class CropSampler:
 
     Args:
         scenes: to sample from, each as likely as the others.
-        crop: side, pixels.
+        config: channels, crop size, and share of coarsened crops.
         seed: of the run.
     """
 
-    def __init__(self, scenes: list[LabelledScene], crop: int, seed: int) -> None:
-        self.scenes, self.crop, self.seed = scenes, crop, seed
+    def __init__(self, scenes: list[LabelledScene], config: DataConfig, seed: int) -> None:
+        self.scenes, self.config, self.crop, self.seed = scenes, config, config.crop, seed
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Images float32 (batch, channel, height, width) and labels uint8 (batch, height, width) of a step."""
@@ -91,12 +97,15 @@ class CropSampler:
             line = int(rng.integers(max(height - self.crop, 0) + 1))
             pixel = int(rng.integers(max(width - self.crop, 0) + 1))
             window = slice(line, line + self.crop), slice(pixel, pixel + self.crop)
-            image, label = scene.image[(slice(None), *window)], scene.label[window]
+            image, label = scene.image[(slice(None), *window)].astype(np.float32), scene.label[window]
+            if rng.random() < self.config.coarsen:
+                noise = scene.noise[(slice(None), *window)].astype(np.float32)
+                image = coarsen(image, noise, self.config.channels, rng)
             if rng.random() < 0.5:
                 image, label = image[:, ::-1], label[::-1]
             images.append(image)
             labels.append(label)
-        return np.stack(images).astype(np.float32), np.stack(labels)
+        return np.stack(images), np.stack(labels)
 
     def class_frequency(self, n_classes: int) -> np.ndarray:
         """Share of each class among labelled pixels of the scenes, every eighth line and pixel looked at."""
