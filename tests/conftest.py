@@ -44,10 +44,10 @@ def ew_metadata(metadata_products: dict[str, Path]) -> Product:
 
 @pytest.fixture(scope="session")
 def small_safe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated SAFE folder of 900 × 1500 pixels across the border of EW1 and EW2."""
+    """A simulated SAFE folder of 900 × 1500 pixels of the open Kara Sea, across the border of EW1 and EW2."""
     from frazil.simulate.product import simulate_product
 
-    return simulate_product(tmp_path_factory.mktemp("small"), seed=7, lines=(1200, 2100), pixels=(2400, 3900))
+    return simulate_product(tmp_path_factory.mktemp("small"), seed=7, lines=(5200, 6100), pixels=(2400, 3900))
 
 
 @pytest.fixture(scope="session")
