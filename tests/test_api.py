@@ -14,7 +14,7 @@ import frazil
 SOURCE = Path(frazil.__file__).parent
 PUBLIC = [
     "__version__", "export", "ice_edge", "ice_polygons", "open_map", "open_product", "open_scene", "predict",
-    "simulate_product", "simulate_scene",
+    "rasterize_chart", "read_chart", "simulate_product", "simulate_scene",
 ]  # fmt: skip
 HEAVY = ("torch", "matplotlib", "xarray", "rasterio", "numpy", "numba", "scipy", "geopandas")
 
@@ -68,9 +68,18 @@ def imports_of(path: Path) -> set[str]:
 
 
 FORBIDDEN = {
-    "sentinel1": ("frazil.scene", "frazil.simulate", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
-    "scene": ("frazil.simulate", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
-    "simulate": ("frazil.learn", "frazil.maps", "frazil.cli", "torch"),
+    "sentinel1": (
+        "frazil.scene",
+        "frazil.labels",
+        "frazil.simulate",
+        "frazil.learn",
+        "frazil.maps",
+        "frazil.cli",
+        "torch",
+    ),
+    "scene": ("frazil.labels", "frazil.simulate", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
+    "labels": ("frazil.simulate", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
+    "simulate": ("frazil.labels", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
     "learn": ("frazil.maps", "frazil.cli"),
     "maps": ("frazil.learn", "frazil.cli", "torch"),
 }

@@ -16,6 +16,8 @@ _HOME = {
     "open_product": "frazil.sentinel1.product",
     "open_scene": "frazil.scene.scene",
     "predict": "frazil.learn.predict",
+    "rasterize_chart": "frazil.labels.chart",
+    "read_chart": "frazil.labels.chart",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",
 }

@@ -75,7 +75,7 @@ FIVE_CLASSES = ClassScheme(
             code=1,
             name="brash_pancake",
             title="Brash or pancake ice",
-            sigrid3=("01", "81"),
+            sigrid3=("01", "70", "81"),
             colour=(240, 210, 250),
         ),
         IceClass(code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)),
@@ -95,7 +95,31 @@ FIVE_CLASSES = ClassScheme(
         ),
     ),
 )
-CLASS_SCHEMES = {scheme.name: scheme for scheme in (BINARY, FIVE_CLASSES)}
+#: Stage of development as the AI4Arctic / AutoICE data sets group it, in WMO colours.
+AI4ARCTIC = ClassScheme(
+    name="ai4arctic",
+    classes=(
+        IceClass(code=0, name="open_water", title="Open water", sigrid3=("00", "55", "80"), colour=WATER.colour),
+        IceClass(code=1, name="new_ice", title="New ice", sigrid3=("81", "82"), colour=(240, 210, 250)),
+        IceClass(code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)),
+        IceClass(
+            code=3,
+            name="thin_first_year_ice",
+            title="Thin first-year ice",
+            sigrid3=("87", "88", "89"),
+            colour=(155, 210, 0),
+        ),
+        IceClass(
+            code=4,
+            name="thick_first_year_ice",
+            title="Thick first-year ice",
+            sigrid3=("86", "91", "93"),
+            colour=(0, 120, 0),
+        ),
+        IceClass(code=5, name="old_ice", title="Old ice", sigrid3=("95", "96", "97"), colour=(180, 100, 50)),
+    ),
+)
+CLASS_SCHEMES = {scheme.name: scheme for scheme in (BINARY, FIVE_CLASSES, AI4ARCTIC)}
 LAND_COLOUR = (150, 150, 145)
 
 #: Bits of ``quality_flags``: name -> (mask, meaning).
@@ -136,6 +160,15 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "line": {"units": "1", "long_name": "image line, zero-based, of the full-resolution product"},
     "pixel": {"units": "1", "long_name": "image pixel, zero-based, of the full-resolution product"},
     "probability": {"units": "percent", "long_name": "probability of each class"},
+    "sic": {
+        "units": "1",
+        "long_name": "sea-ice concentration of the chart",
+        "standard_name": "sea_ice_area_fraction",
+    },
+    "sic_class": {"units": "1", "long_name": "sea-ice concentration, tenths"},
+    "sod_class": {"long_name": "dominant stage of development"},
+    "floe_class": {"long_name": "dominant form of ice (floe size)"},
+    "polygon": {"long_name": "row of the polygon in its file, zero-based; -1 outside every polygon"},
     "ice_probability": {"units": "percent", "long_name": "probability of sea ice of any class"},
     "ice_class": {"long_name": "sea-ice class", "standard_name": "sea_ice_classification"},
     "confidence": {"units": "percent", "long_name": "calibrated probability of the class shown"},

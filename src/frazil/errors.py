@@ -10,6 +10,8 @@ exits with status 1. Each child is also the builtin that ordinary ``except`` cla
     ├── OptionError (ValueError)                   an argument outside what is possible
     ├── ContractError (ValueError)                 a Dataset that is not a scene or a map
     ├── ModelError (ValueError)                    a model that is broken or does not fit the scene
+    ├── LabelNotFoundError (FileNotFoundError)     no chart, polygons, class raster or patch set at this path
+    ├── LabelError (ValueError)                    labels that are broken, unknown, or do not fit the scene
     ├── OutputExistsError (FileExistsError)        an output is there already, and overwriting was not asked for
     ├── OutputError (OSError)                      an output could not be written
     └── MissingDependencyError (ImportError)       an optional package is not installed
@@ -42,6 +44,14 @@ class ContractError(FrazilError, ValueError):
 
 class ModelError(FrazilError, ValueError):
     """A model is broken or does not fit the scene."""
+
+
+class LabelNotFoundError(FrazilError, FileNotFoundError):
+    """No chart, polygon file, class raster or patch set at the path."""
+
+
+class LabelError(FrazilError, ValueError):
+    """Labels are broken, use codes that are not known, or do not fit the scene."""
 
 
 class OutputExistsError(FrazilError, FileExistsError):

@@ -1,0 +1,329 @@
+"""Charts against shapely, against the real chart, and against charts that are wrong in every way we know of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frazil.conventions import AI4ARCTIC, CLASS_SCHEMES, FIVE_CLASSES
+from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
+from frazil.labels.chart import chart_classes, rasterize_chart, read_chart
+from frazil.labels.polygons import place
+from frazil.labels.sigrid3 import COLUMNS, ChartSettings, classify, code_text, table
+from frazil.scene.grid import MapGrid
+from frazil.scene.scene import open_scene
+from frazil.sentinel1.geolocation import Geolocation
+
+
+@pytest.fixture(scope="module")
+def scene(small_safe: Path) -> xr.Dataset:
+    return open_scene(small_safe, looks=6)
+
+
+def polygon(
+    line: tuple[float, float], pixel: tuple[float, float], geo: Geolocation, points: int = 2
+) -> shapely.Polygon:
+    """A box of the radar grid as a polygon in longitude and latitude."""
+    (l0, l1), (p0, p1) = line, pixel
+    t = np.linspace(0, 1, points)
+    ll = np.concatenate([l0 + 0 * t, l0 + (l1 - l0) * t, l1 + 0 * t, l1 + (l0 - l1) * t])
+    pp = np.concatenate([p0 + (p1 - p0) * t, p1 + 0 * t, p1 + (p0 - p1) * t, p0 + 0 * t])
+    return shapely.Polygon(np.column_stack(geo.lonlat(ll, pp)))
+
+
+def chart_of(shapes: list[shapely.Geometry], crs: str = "EPSG:4326", **columns: list) -> gpd.GeoDataFrame:
+    rows = {"POLY_TYPE": ["I"] * len(shapes), "CT": ["92"] * len(shapes), "SA": ["84"] * len(shapes)} | columns
+    return gpd.GeoDataFrame(rows, geometry=shapes, crs=crs)
+
+
+def saved(frame: gpd.GeoDataFrame, folder: Path, name: str = "chart.gpkg", **options) -> Path:
+    frame.to_file(folder / name, **options)
+    return folder / name
+
+
+def row(**codes: str) -> dict[str, str]:
+    return {"POLY_TYPE": "I"} | dict.fromkeys(COLUMNS, "") | codes
+
+
+@pytest.mark.parametrize(
+    ("codes", "sic", "sic_class", "sod", "floe", "five", "binary"),
+    [
+        ({"POLY_TYPE": "W"}, 0.0, 0, 0, 0, 0, 0),
+        ({"POLY_TYPE": "L", "CT": "92"}, np.nan, 255, 255, 255, 254, 254),
+        ({"POLY_TYPE": "S"}, np.nan, 255, 255, 255, 254, 254),
+        ({"POLY_TYPE": "N"}, np.nan, 255, 255, 255, 255, 255),
+        ({}, np.nan, 255, 255, 255, 255, 255),
+        ({"CT": "01", "SA": "95"}, 0.05, 0, 0, 0, 0, 0),
+        ({"CT": "92", "SA": "84", "FA": "05"}, 1.0, 10, 2, 4, 2, 1),  # alone, without a partial concentration
+        ({"CT": "91", "CA": "60", "SA": "87", "CB": "40", "SB": "84"}, 0.95, 10, 255, 255, 255, 1),
+        ({"CT": "91", "CA": "70", "SA": "87", "CB": "30", "SB": "84"}, 0.95, 10, 3, 255, 3, 1),
+        ({"CT": "90", "CA": "40", "SA": "84", "CB": "50", "SB": "85"}, 0.9, 9, 2, 255, 2, 1),  # both are young ice
+        ({"CT": "50", "CA": "40", "SA": "95", "CB": "10", "SB": "81"}, 0.5, 5, 5, 255, 255, 255),
+        ({"CT": "80", "CA": "20", "SA": "95", "SB": "81"}, 0.8, 8, 1, 255, 1, 1),  # the rest is the other kind
+        ({"CT": "79", "SA": "93", "FA": "08"}, 0.8, 8, 4, 255, 4, 1),
+        ({"CT": "92", "SA": "99"}, 1.0, 10, 255, 255, 255, 1),
+        ({"CT": "10", "SA": "84"}, 0.1, 1, 2, 255, 0, 0),
+    ],
+)
+def test_codes_by_hand(codes, sic, sic_class, sod, floe, five, binary) -> None:
+    said = classify(row(**codes), FIVE_CLASSES, ChartSettings())
+    assert said.sic == pytest.approx(sic, nan_ok=True)
+    assert (said.sic_class, said.sod_class, said.floe_class, said.ice_class) == (sic_class, sod, floe, five)
+    assert classify(row(**codes), CLASS_SCHEMES["binary"], ChartSettings()).ice_class == binary
+
+
+@given(
+    st.sampled_from(["01", "10", "50", "80", "91", "92"]),
+    st.lists(st.sampled_from(["", "10", "30", "50", "70"]), min_size=3, max_size=3),
+    st.lists(st.sampled_from(["", "81", "84", "86", "95", "99"]), min_size=3, max_size=3),
+    st.floats(0.51, 1.0),
+)
+def test_a_higher_dominance_never_adds_a_class(total, partial, stages, dominance) -> None:
+    codes = row(CT=total, **dict(zip(["CA", "CB", "CC", "SA", "SB", "SC"], partial + stages, strict=True)))
+    strict = classify(codes, AI4ARCTIC, ChartSettings(dominance=dominance))
+    loose = classify(codes, AI4ARCTIC, ChartSettings(dominance=0.505))
+    assert strict.sod_class in (255, loose.sod_class)
+    assert strict.sod_class in {0, 1, 2, 4, 5, 255}
+
+
+def test_the_table_says_what_the_autoice_look_up_says() -> None:
+    sic = {code: entry[2] for code, entry in table()["concentration"].items()}
+    assert {c for c, v in sic.items() if v == 0} == {"00", "01", "02", "55"}
+    assert [sic[f"{10 * k}"] for k in range(1, 10)] == list(range(1, 10))
+    assert sic["91"] == sic["92"] == 10
+    stages = {code: c.code for c in AI4ARCTIC.classes for code in c.sigrid3}
+    assert [stages.get(f"{k}") for k in (80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 91, 93, 95, 96, 97, 98, 99)] == [
+        0, 1, 1, 2, 2, 2, 4, 3, 3, 3, 4, 4, 5, 5, 5, None, None,
+    ]  # fmt: skip
+    forms = {code: entry[1] for code, entry in table()["form"].items()}
+    assert [forms[f"{k:02d}"] for k in (2, 3, 4, 5, 6, 7, 9, 10)] == [1, 2, 3, 4, 5, 5, 6, 6]
+    assert {forms[f"{k:02d}"] for k in (1, 8, 21, 22)} == {255}
+    known = set(table()["stage"])
+    for scheme in CLASS_SCHEMES.values():
+        codes = [c for k in scheme.classes for c in k.sigrid3]
+        assert len(codes) == len(set(codes)), "a code stands for two classes"
+    assert set(stages) <= known
+
+
+@pytest.mark.parametrize(("value", "text"), [(1, "01"), (1.0, "01"), ("1", "01"), ("92", "92"), (" 55 ", "55"),
+                                             (-9, ""), ("-9", ""), ("-9.0", ""), (None, ""), (np.nan, ""), ("", ""),
+                                             ("xx", "xx")])  # fmt: skip
+def test_codes_of_all_spellings(value, text) -> None:
+    assert code_text(value) == text
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_pixels_inside_by_shapely(data, scene) -> None:
+    """Random triangles, burnt on the radar grid, against point-in-polygon on longitude and latitude."""
+    geo = Geolocation.of(scene)
+    n = scene.sizes["line"], scene.sizes["pixel"]
+    corners = [(data.draw(st.floats(-100, 1000)), data.draw(st.floats(-100, 1600))) for _ in range(3)]
+    lon, lat = geo.lonlat(*np.array(corners).T)
+    shape = shapely.Polygon(np.column_stack([lon, lat]))
+    if shape.area < 1e-4:
+        return
+    owner, shared = place(chart_of([shape]), scene).burn()
+    lon, lat = geo.lonlat(scene["line"].values[:, None], scene["pixel"].values[None, :])
+    wanted = shapely.contains_xy(shape, lon, lat)
+    wrong = (owner == 0) != wanted
+    # Only pixels whose centre lies within 10 m of an edge may differ.
+    metre = 1 / 111_000
+    near = shapely.distance(shapely.points(lon[wrong], lat[wrong]), shape.boundary) < 10 * metre
+    assert near.all()
+    assert wrong.sum() < 20
+    assert owner.shape == n
+    assert not shared.any()
+
+
+def test_long_edges_stay_where_the_chart_draws_them(scene) -> None:
+    """A parallel of latitude as one edge of four vertices: on the radar grid it is a curve."""
+    _, lat = Geolocation.of(scene).lonlat(450.0, 750.0)
+    lon, _ = Geolocation.of(scene).lonlat(450.0, 750.0)
+    box = shapely.box(float(lon) - 60, float(lat), float(lon) + 60, float(lat) + 5)
+    labels = rasterize_chart(chart_of_file_like(box), like=scene)
+    _, at = Geolocation.of(scene).lonlat(scene["line"].values[:, None], scene["pixel"].values[None, :])
+    inside = labels["polygon"].values == 0
+    assert inside.any()
+    assert at[inside].min() > float(lat) - 1e-5
+    assert at[~inside].max() < float(lat) + 1e-5
+
+
+def chart_of_file_like(*shapes: shapely.Geometry, **columns: list) -> gpd.GeoDataFrame:
+    """A chart as read_chart returns it."""
+    frame = chart_of(list(shapes), **columns)
+    for name in COLUMNS:
+        if name not in frame:
+            frame[name] = ""
+    return frame
+
+
+def test_on_a_map_grid_and_in_another_crs(scene) -> None:
+    shape = polygon((200, 700), (300, 1200), Geolocation.of(scene), points=40)
+    chart = chart_of_file_like(shape)
+    area = chart.to_crs("EPSG:3413").area.sum()
+    left, bottom, right, top = chart.to_crs("EPSG:3413").total_bounds
+    grid = MapGrid(
+        crs="EPSG:3413", left=left - 500, top=top + 500, spacing_m=100,
+        shape=(int((top - bottom) / 100) + 10, int((right - left) / 100) + 10),
+    )  # fmt: skip
+    like = xr.Dataset(coords=grid.coords())
+    for crs in ("EPSG:4326", "EPSG:3413", "EPSG:32645", "EPSG:3857"):
+        labels = rasterize_chart(chart.to_crs(crs), like=like)
+        assert labels["sic"].dims == ("y", "x")
+        assert int(labels["valid"].sum()) * 1e4 == pytest.approx(area, rel=0.005)
+        assert set(np.unique(labels["ice_class"])) == {2, 255}
+    assert "spatial_ref" in labels.coords
+
+
+def test_layers_and_their_attributes(scene) -> None:
+    geo = Geolocation.of(scene)
+    chart = chart_of_file_like(
+        polygon((0, 300), (0, 1499), geo), polygon((300, 600), (0, 1499), geo), polygon((600, 899), (0, 1499), geo),
+        POLY_TYPE=["I", "W", "L"], CT=["90", "55", ""], SA=["95", "", ""], FA=["03", "", ""],
+    )  # fmt: skip
+    labels = rasterize_chart(chart, like=scene, scheme="binary")
+    middle = labels.isel(pixel=120, line=[20, 75, 125])
+    np.testing.assert_allclose(middle["sic"], [0.9, 0, np.nan], rtol=1e-6)
+    assert middle["sic_class"].values.tolist() == [9, 0, 255]
+    assert middle["sod_class"].values.tolist() == [5, 0, 255]
+    assert middle["floe_class"].values.tolist() == [2, 0, 255]
+    assert middle["ice_class"].values.tolist() == [1, 0, 254]
+    assert middle["valid"].values.tolist() == [True, True, False]
+    assert middle["polygon"].values.tolist() == [0, 1, 2]
+    assert labels["sic"].attrs["standard_name"] == "sea_ice_area_fraction"
+    assert labels["ice_class"].attrs["flag_meanings"] == "open_water sea_ice land"
+    assert labels.attrs["dominance"] == 0.65
+    for name in ("sic_class", "sod_class", "floe_class", "ice_class"):
+        assert labels[name].dtype == np.uint8
+
+
+def test_overlapping_polygons_must_agree(scene) -> None:
+    geo = Geolocation.of(scene)
+    one, two = polygon((0, 500), (0, 800), geo), polygon((300, 800), (400, 1400), geo)
+    agree = rasterize_chart(chart_of_file_like(one, two), like=scene)
+    assert agree.attrs["overlap"] == 0
+    differ = rasterize_chart(chart_of_file_like(one, two, SA=["84", "95"]), like=scene)
+    assert differ.attrs["overlap"] == pytest.approx(200 * 400 / 36, rel=0.05)
+    both = (agree["polygon"] >= 0) & ~differ["valid"]
+    assert int(both.sum()) == differ.attrs["overlap"]
+    assert set(np.unique(differ["ice_class"].values[both.values])) == {255}
+
+
+def test_a_bow_tie_is_mended_and_counted(scene, tmp_path) -> None:
+    lon, lat = Geolocation.of(scene).lonlat([100, 100, 800, 800], [100, 1400, 100, 1400])
+    tie = shapely.Polygon(np.column_stack([lon, lat]))
+    assert not tie.is_valid
+    chart = read_chart(saved(chart_of([tie, tie.centroid.buffer(0.01)]), tmp_path))
+    assert chart.attrs["repaired"] == 1
+    assert chart.geometry.is_valid.all()
+    assert int(rasterize_chart(chart.iloc[:1], like=scene)["valid"].sum()) > 1000
+
+
+def test_rows_without_area_are_dropped_and_counted(tmp_path) -> None:
+    shapes = [shapely.box(0, 70, 1, 71), shapely.Polygon(), shapely.LineString([(0, 70), (1, 71)])]
+    path = saved(chart_of(shapes), tmp_path, "chart.geojson")
+    chart = read_chart(path)
+    assert chart.attrs["dropped"] == 2
+    assert chart.index.tolist() == [0]
+
+
+def test_lower_case_columns_numbers_and_shapefiles(tmp_path) -> None:
+    frame = gpd.GeoDataFrame(
+        {"poly_type": ["I", "w"], "ct": [92, 1], "ca": [-9, -9], "sa": [84.0, np.nan], "name": ["a", "b"]},
+        geometry=[shapely.box(0, 70, 1, 71), shapely.box(1, 70, 2, 71)],
+        crs="EPSG:4326",
+    )
+    chart = read_chart(saved(frame, tmp_path, "chart.shp"), crs="EPSG:3413")
+    assert chart.crs.to_epsg() == 3413
+    assert chart.CT.tolist() == ["92", "01"]
+    assert chart.SA.tolist() == ["84", ""]
+    assert chart.POLY_TYPE.tolist() == ["I", "W"]
+    assert chart.name.tolist() == ["a", "b"]
+    assert [r.ice_class for r in chart_classes(chart)] == [2, 0]
+
+
+def test_unknown_codes_are_refused_or_counted(tmp_path) -> None:
+    path = saved(chart_of([shapely.box(0, 70, 1, 71)] * 3, SA=["77", "77", "84"], POLY_TYPE=["I", "I", "Q"]), tmp_path)
+    with pytest.raises(LabelError, match=r"chart.gpkg uses codes .*POLY_TYPE Q \(1 ×\), SA 77 \(2 ×\).*ignore"):
+        read_chart(path)
+    chart = read_chart(path, unknown="ignore")
+    assert chart.attrs["unknown_codes"] == {"SA 77": 2, "POLY_TYPE Q": 1}
+    assert [r.sod_class for r in chart_classes(chart)] == [255, 255, 255]
+
+
+def test_wrong_files_in_one_line(tmp_path, scene) -> None:
+    with pytest.raises(LabelNotFoundError, match="No labels at"):
+        read_chart(tmp_path / "none.gpkg")
+    text = tmp_path / "notes.txt"
+    text.write_text("no chart")
+    with pytest.raises(LabelError, match="cannot be read as a vector file"):
+        read_chart(text)
+    plain = gpd.GeoDataFrame({"kind": ["a"]}, geometry=[shapely.box(0, 70, 1, 71)], crs="EPSG:4326")
+    with pytest.raises(LabelError, match="column CT is missing.*'kind'"):
+        read_chart(saved(plain, tmp_path, "plain.gpkg"))
+    with pytest.raises(LabelError, match="no polygon"):
+        read_chart(saved(plain.set_geometry([shapely.Point(0, 70)], crs="EPSG:4326"), tmp_path, "points.gpkg"))
+    frame = chart_of([shapely.box(0, 70, 1, 71)])
+    with pytest.raises(LabelError, match="does not touch S1"):
+        rasterize_chart(chart_of_file_like(shapely.box(0, -71, 1, -70)), like=scene)
+    with pytest.raises(ContractError, match="like= is neither"):
+        rasterize_chart(chart_of_file_like(shapely.box(0, 70, 1, 71)), like=xr.Dataset())
+    path = saved(frame, tmp_path, "two.gpkg", layer="one")
+    frame.to_file(path, layer="two")
+    with pytest.raises(LabelError, match=r"2 layers: \['one', 'two'\].*--layer"):
+        read_chart(path)
+    with pytest.raises(LabelError, match="'three' is not in"):
+        read_chart(path, layer="three")
+    assert len(read_chart(path, layer="two")) == 1
+    with pytest.raises(OptionError, match="unknown to PROJ"):
+        read_chart(path, layer="two", crs="EPSG:nonsense")
+    with pytest.raises(OptionError, match="dominance"):
+        ChartSettings(dominance=0.4)
+    with pytest.raises(OptionError, match="'six' is not one of"):
+        rasterize_chart(read_chart(path, layer="two"), like=scene, scheme="six")
+
+
+def test_a_chart_without_crs(tmp_path) -> None:
+    path = saved(chart_of([shapely.box(0, 70, 1, 71)]), tmp_path, "chart.shp")
+    path.with_suffix(".prj").unlink()
+    with pytest.raises(LabelError, match="does not say its CRS.*--assume-crs"):
+        read_chart(path)
+    assert read_chart(path, assume_crs="EPSG:4326").crs.to_epsg() == 4326
+
+
+@pytest.mark.data
+def test_the_real_chart(real_data: Path) -> None:
+    path = real_data / "ice-charts" / "cis_SGRDREA_20201102T.gpkg"
+    if not path.exists():
+        pytest.skip(f"no chart at {path}")
+    chart = read_chart(path)
+    assert len(chart) == 432
+    assert Counter(chart.POLY_TYPE) == {"I": 296, "L": 128, "S": 7, "W": 1}
+    assert chart.attrs["unknown_codes"] == {}
+    rows = chart_classes(chart)
+    assert sum(r.ice_class == 254 for r in rows) == 135
+    # 91 and 92 are ten tenths; the ice-free polygon, two of open water and two of bergy water are none.
+    assert Counter(r.sic_class for r in rows) == {10: 225, 9: 19, 8: 11, 7: 7, 5: 9, 2: 12, 1: 9, 0: 5, 255: 135}
+    metres = chart.to_crs("EPSG:3413")
+    left, bottom, right, top = metres.total_bounds
+    grid = MapGrid(
+        crs="EPSG:3413", left=left, top=top, spacing_m=5000,
+        shape=(int((top - bottom) / 5000) + 1, int((right - left) / 5000) + 1),
+    )  # fmt: skip
+    labels = rasterize_chart(chart, like=xr.Dataset(coords=grid.coords()))
+    pixels = labels["polygon"].values
+    assert (pixels >= 0).sum() * 25e6 == pytest.approx(metres.area.sum(), rel=1e-3)
+    for kind, wanted in (("I", True), ("L", False)):
+        index = chart.index[chart.POLY_TYPE.eq(kind)]
+        assert labels["valid"].values[np.isin(pixels, index)].all() == wanted
+        assert np.isin(pixels, index).sum() * 25e6 == pytest.approx(metres.area[index].sum(), rel=0.01)
+    assert labels.attrs["overlap"] == 0
