@@ -1,0 +1,184 @@
+"""Time frazil against other readers, side by side in one run; writes a table to stdout and, if asked, a page.
+
+    python benchmarks/run.py [--page docs/results/speed.md] [--rounds 3]
+
+A full-size Extra Wide product (10708 × 10487, HH + HV, uncompressed) is simulated behind the bundled real metadata
+once. Every measurement is a process of its own, with files in the page cache, in rounds A B C A B C …; the median
+counts. xarray-sentinel is measured where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+TASKS = {
+    "read": (
+        "rasterio, raw read of both bands",
+        """
+import rasterio, glob
+for path in sorted(glob.glob(product + "/measurement/*.tiff")):
+    with rasterio.open(path) as f:
+        f.read(1)
+""",
+    ),
+    "block": (
+        "frazil, denoised 3 × 3 block average in dB",
+        """
+import frazil
+from frazil.scene.scaling import to_db
+to_db(frazil.open_scene(product, looks=3).sigma0.values)
+""",
+    ),
+    "boxcar": (
+        "frazil, denoised 3 × 3 moving average in dB, strip by strip",
+        """
+import frazil
+from frazil.scene.scaling import to_db
+s = frazil.open_scene(product, boxcar=True)
+for i in range(0, s.sizes["line"], 512):
+    to_db(s.sigma0[:, i:i + 512].values)
+""",
+    ),
+    "plain": (
+        "frazil, σ0 at full resolution without noise removal, strip by strip",
+        """
+import frazil
+s = frazil.open_scene(product, denoise="none")
+for i in range(0, s.sizes["line"], 512):
+    s.sigma0[:, i:i + 512].values
+""",
+    ),
+    "xarray-sentinel": (
+        "xarray-sentinel, σ0 at full resolution (calibration only)",
+        """
+import xarray_sentinel as xs
+for pol in ("HH", "HV"):
+    dn = xs.open_sentinel1_dataset(product, group="EW/" + pol)
+    lut = xs.open_sentinel1_dataset(product, group=f"EW/{pol}/calibration")
+    xs.calibrate_intensity(dn.measurement, lut.sigmaNought).values
+""",
+    ),
+    "map": (
+        "frazil map, product to finished folder",
+        """
+from frazil.learn.predict import predict
+from frazil.maps.export import export
+export(predict(product), out)
+""",
+    ),
+    "map bf16": (
+        "frazil map --precision bfloat16",
+        """
+from frazil.learn.predict import predict
+from frazil.maps.export import export
+export(predict(product, precision="bfloat16"), out)
+""",
+    ),
+    "import": ("import frazil", "import frazil"),
+    "help": (
+        "frazil --help",
+        """
+import sys
+sys.argv = ["frazil", "--help"]
+from frazil.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+""",
+    ),
+}
+PROBE = """
+import json, resource, sys, time, warnings
+warnings.simplefilter("ignore")
+product, out = sys.argv[1:3]
+start = time.perf_counter()
+exec(sys.argv[3])
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+print("\\nRESULT " + json.dumps({"seconds": seconds, "peak_gb": peak}))
+"""
+
+
+def measure(task: str, product: Path, folder: Path) -> dict[str, float]:
+    """Seconds and peak memory of a task in a process of its own."""
+    out = folder / f"out-{task.replace(' ', '-')}"
+    code = TASKS[task][1]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(product), str(out), code], capture_output=True, text=True, check=False
+    )
+    subprocess.run(["rm", "-rf", str(out)], check=True)
+    line = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
+    if line is None:
+        raise SystemExit(f"{task} failed:\n{done.stderr[-2000:]}")
+    result: dict[str, float] = json.loads(line.removeprefix("RESULT "))
+    return result
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    """Markdown: medians, and the ratio to the raw read of the same round."""
+    rows = ["| what | seconds, median (min–max) | × raw read | peak GB |", "|---|---|---|---|"]
+    for task, runs in results.items():
+        seconds = [r["seconds"] for r in runs]
+        ratio = statistics.median(r["seconds"] / b["seconds"] for r, b in zip(runs, results["read"], strict=False))
+        peak = max(r["peak_gb"] for r in runs)
+        rows.append(
+            f"| {TASKS[task][0]} | {statistics.median(seconds):.2f} ({min(seconds):.2f}–{max(seconds):.2f}) "
+            f"| {ratio:.2f} | {peak:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Simulate, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slow-rounds", type=int, default=1, help="rounds that include xarray-sentinel")
+    parser.add_argument("--page", type=Path, help="write the table into this page")
+    parser.add_argument("--product", type=Path, help="measure this product instead of a simulated one")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        product = arguments.product
+        if product is None:
+            from frazil import simulate_product
+
+            product = simulate_product(folder, seed=1)
+        for task in ("read", "block", "boxcar", "plain", "map", "import"):  # compile, fill the page cache
+            measure(task, product, folder)
+        results: dict[str, list[dict[str, float]]] = {task: [] for task in TASKS}
+        for number in range(arguments.rounds):
+            for task in TASKS:
+                if task == "xarray-sentinel" and number >= arguments.slow_rounds:
+                    continue
+                results[task].append(measure(task, product, folder))
+                print(f"round {number + 1}: {task} {results[task][-1]}", file=sys.stderr)
+    text = table(results)
+    print(text)
+    if arguments.page:
+        from frazil.learn.checkpoint import git_commit
+
+        machine = (
+            f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+        )
+        page = (
+            f"# Speed and memory\n\n{datetime.now(UTC):%d %B %Y}, commit {git_commit()}, {machine}.\n\n"
+            "Caveats first: one machine, shared; ratios travel better than seconds. Files were in the page cache. The\n"
+            "product is simulated behind real metadata (10708 × 10487, HH + HV, uncompressed TIFF). Peak memory is\n"
+            "that of the whole process; a row's ratio is the median over rounds.\n\n"
+            f"Command: `make bench` (`python benchmarks/run.py --rounds {arguments.rounds}`)\n\n{text}\n"
+        )
+        arguments.page.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
