@@ -8,10 +8,29 @@ from typing import Any
 from torch import nn
 
 from frazil.errors import ModelError
+from frazil.learn.models.adhoc import AdHocCNN, AdHocConfig
+from frazil.learn.models.cnn13 import CNN13, CNN13Config
+from frazil.learn.models.densenet import DenseNet121, DenseNet121Config
+from frazil.learn.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite0Config
+from frazil.learn.models.mobilenet import MobileNetV2, MobileNetV2Config
+from frazil.learn.models.resnet import ResNet20, ResNet32, ResNet50, ResNetConfig
 from frazil.learn.models.unet import UNet, UNetConfig
+from frazil.learn.models.vgg import VGG16, ModifiedVGG16, VGG16Config
 
 #: name -> (network, its settings)
-ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {"unet": (UNet, UNetConfig)}
+ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
+    "unet": (UNet, UNetConfig),
+    "adhoc": (AdHocCNN, AdHocConfig),
+    "vgg16": (VGG16, VGG16Config),
+    "modified_vgg16": (ModifiedVGG16, VGG16Config),
+    "mobilenet_v2": (MobileNetV2, MobileNetV2Config),
+    "resnet20": (ResNet20, ResNetConfig),
+    "resnet32": (ResNet32, ResNetConfig),
+    "resnet50": (ResNet50, ResNetConfig),
+    "densenet121": (DenseNet121, DenseNet121Config),
+    "efficientnet_lite0": (EfficientNetLite0, EfficientNetLite0Config),
+    "cnn13": (CNN13, CNN13Config),
+}
 
 
 def create_model(name: str, *, n_channels: int, n_classes: int, settings: dict[str, Any] | None = None) -> nn.Module:
