@@ -26,6 +26,26 @@ from frazil.sentinel1.product import Band, open_product
 from frazil.sentinel1.radiometry import make_radiometry
 from frazil.simulate import NoiseError
 
+TEXT = """# Residual sub-swath banding
+
+{date}, commit {commit}.
+
+Caveats first: simulated products. The wrong noise is known because we made it: a scale error of up to ±20 % per
+sub-swath and polarisation, and 3 % from burst to burst. Real residual noise may differ in shape too, and what is common
+to all sub-swaths cannot be seen from within the scene.
+
+Steps are those of σ0 at the four sub-swath borders (EW1/EW2 … EW4/EW5), extrapolated from both sides: in dB the median
+over burst cycles; in units of NESZ the root mean square over borders and cycles. *Right noise* is the same scene and
+speckle without noise errors: what remains there is the scene itself (ice edges cross borders, too) and is the floor.
+The σ0 error is against that scene, over the 20-pixel bins of the profiles; it is the figure that counts.
+
+Command: `{command}`
+
+{head}
+{rows}
+
+![HV before and after](banding.png)
+"""
 SWATHS = ("EW1", "EW2", "EW3", "EW4", "EW5")
 
 
@@ -106,17 +126,9 @@ def main() -> None:
         "| seed | step before, dB | after | right noise | rms step before, NESZ | after | right noise "
         "| rms σ0 error before, NESZ | after | mean error of the scale |\n|---|---|---|---|---|---|---|---|---|---|"
     )
-    text = (
-        f"# Residual sub-swath banding\n\n{datetime.now(UTC):%d %B %Y}, commit {git_commit()}.\n\n"
-        "Caveats first: simulated products. The wrong noise is known because we made it: a scale error of up to ±20 %\n"
-        "per sub-swath and polarisation, and 3 % from burst to burst. Real residual noise may differ in shape too, and\n"
-        "what is common to all sub-swaths cannot be seen from steps.\n\n"
-        "Steps are those of σ0 at the four sub-swath borders (EW1/EW2 … EW4/EW5), extrapolated from both sides: in dB\n"
-        "the median over burst cycles; in units of NESZ the root mean square over borders and cycles. *Right noise* is\n"
-        "the same scene and speckle without noise errors: what remains there is the scene itself (ice edges cross\n"
-        "borders, too) and is the floor. The σ0 error is against that scene, over the 20-pixel bins of the profiles.\n\n"
-        f"Command: `python benchmarks/banding.py --output docs/results --seeds {' '.join(map(str, arguments.seeds))}`\n\n"
-        f"{head}\n" + "\n".join(rows) + "\n\n![HV before and after](banding.png)\n"
+    command = f"python benchmarks/banding.py --output docs/results --seeds {' '.join(map(str, arguments.seeds))}"
+    text = TEXT.format(
+        date=f"{datetime.now(UTC):%d %B %Y}", commit=git_commit(), command=command, head=head, rows="\n".join(rows)
     )
     (arguments.output / "banding.md").write_text(text, encoding="utf-8")
 

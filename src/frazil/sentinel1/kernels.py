@@ -19,13 +19,9 @@ def _line_sigma0(dn, spans, gain0, gain1, w, flat, whole, fraction, s0, s1, out)
     out[:] = 0.0
     for s in range(s0, s1):  # out holds η first, then σ0: one division a pixel
         x0, x1, p0, p1 = whole[s, 0], whole[s, 1], whole[s, 2], whole[s, 3]
-        u, factor, extra = fraction[s, 0], fraction[s, 1], fraction[s, 2]
+        u, factor = fraction[s, 0], fraction[s, 1]
         for x in range(x0, x1 + 1):
             out[x] = factor * ((1.0 - u) * flat[p0 + x - x0] + u * flat[p1 + x - x0])
-        if extra != 0.0:
-            for x in range(x0, x1 + 1):
-                a = (1.0 - w) * gain0[x] + w * gain1[x]
-                out[x] += extra * a * a
     for x in range(dn.shape[0]):
         a = (1.0 - w) * gain0[x] + w * gain1[x]
         v = np.float64(dn[x])
@@ -123,7 +119,7 @@ def nesz_lines(gain, low, weight, columns, flat, pointer, whole, fraction, out):
                     at = x - whole[s, 0]
                     u = fraction[s, 0]
                     eta = fraction[s, 1] * ((1.0 - u) * flat[whole[s, 2] + at] + u * flat[whole[s, 3] + at])
-                    out[y, i] = eta / (a * a) + fraction[s, 2]
+                    out[y, i] = eta / (a * a)
 
 
 @njit(cache=True, parallel=True, error_model="numpy")

@@ -59,18 +59,10 @@ class NoiseBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseCorrection:
-    """A correction of the nominal noise of one sub-swath: NESZ′ = scale · NESZ + offset(line).
-
-    Attributes:
-        swath: the sub-swath.
-        scale: factor, 1 = as the product says.
-        line, offset: the additive part in σ0 units at these lines; linear between, constant beyond.
-    """
+    """A correction of the nominal noise of one sub-swath: NESZ′ = scale · NESZ; 1 is as the product says."""
 
     swath: str
     scale: float = 1.0
-    line: tuple[float, ...] = (0.0,)
-    offset: tuple[float, ...] = (0.0,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +193,7 @@ class Radiometry:
 
         Returns the flat profiles (float64), the first segment of each line (int64, one more than lines), and per
         segment: whole numbers (first pixel, last pixel, offset of the two profiles) and fractions (weight of the second
-        profile, azimuth factor × scale, additive part in σ0).
+        profile, azimuth factor × scale).
         """
         blocks = self.blocks if subtract else ()
         flat = np.concatenate([b.profile.ravel() for b in blocks]) if blocks else np.zeros(1)
@@ -231,9 +223,9 @@ class Radiometry:
                 )
             )
             factor = block.factor(inside) * c.scale
-            fraction.append(np.stack([weight, factor, np.interp(inside, c.line, c.offset)], axis=1))
+            fraction.append(np.stack([weight, factor], axis=1))
         if not rows:
-            return flat, np.zeros(len(lines) + 1, np.int64), np.zeros((0, 4), np.int64), np.zeros((0, 3))
+            return flat, np.zeros(len(lines) + 1, np.int64), np.zeros((0, 4), np.int64), np.zeros((0, 2))
         line_of = np.concatenate(rows)
         order = np.argsort(line_of, kind="stable")
         pointer = np.searchsorted(line_of[order], np.arange(len(lines) + 1)).astype(np.int64)
