@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frazil.errors import OptionError
-from frazil.scene.tiles import TileGrid, Window
+from frazil.scene.tiles import TileGrid, Window, even_core
 
 
 @given(
@@ -41,6 +41,20 @@ def test_reach_is_core_and_margin_or_ends_with_the_array(shape, margin) -> None:
     for kept, reach in TileGrid(shape=shape, core=(7, 11), margin=margin):
         assert reach.line == max(kept.line - margin, 0)
         assert reach.pixel + reach.n_pixels == min(kept.pixel + kept.n_pixels + margin, shape[1])
+
+
+@given(
+    shape=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+    limit=st.integers(1, 3000),
+    multiple=st.sampled_from([1, 8, 16]),
+)
+def test_even_cores_are_few_equal_and_within_the_limit(shape, limit, multiple) -> None:
+    for n, core in zip(shape, even_core(shape, limit, multiple), strict=True):
+        tiles = -(-n // core)
+        assert core % multiple == 0
+        assert core < max(limit, multiple) + multiple
+        assert tiles <= -(-n // max(limit, multiple))
+        assert core - multiple < -(-n // tiles)  # no larger than needed for that many tiles
 
 
 @pytest.mark.parametrize(

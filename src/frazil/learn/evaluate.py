@@ -16,15 +16,15 @@ from frazil.learn.data import LabelledScene
 from frazil.learn.engine import Engine
 from frazil.learn.predict import softmax
 from frazil.metrics import Reliability, confusion_counts, scores
-from frazil.scene.tiles import TileGrid
+from frazil.scene.tiles import TileGrid, even_core
 
 
-def scene_logits(engine: Engine, scene: LabelledScene, tile: int = 1024) -> np.ndarray:
+def scene_logits(engine: Engine, scene: LabelledScene, tile: int = 2048) -> np.ndarray:
     """Logits float16 (class, line, pixel) of a scene in memory."""
     shape = scene.label.shape
-    core = max(tile // engine.stride, 1) * engine.stride
+    core = even_core(shape, tile, engine.stride)
     out: np.ndarray | None = None
-    for kept, reach in TileGrid(shape=shape, core=(core, core), margin=engine.margin, multiple=engine.stride):
+    for kept, reach in TileGrid(shape=shape, core=core, margin=engine.margin, multiple=engine.stride):
         part = scene.image[(slice(None), *reach.slices)].astype(np.float32)
         logits = engine(np.pad(part, [(0, 0), *((0, -n % engine.stride) for n in part.shape[1:])]))
         if out is None:

@@ -36,7 +36,7 @@ from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.scaling import to_db
 from frazil.scene.scene import open_scene
-from frazil.scene.tiles import TileGrid
+from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.product import open_product
 
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
@@ -74,7 +74,7 @@ def predict(
     crs: str | None = "auto",
     spacing_m: float | None = None,
     flags: FlagSettings | None = None,
-    tile: int = 1024,
+    tile: int = 2048,
     precision: str = "float32",
     device: str | None = None,
     progress: Progress | None = None,
@@ -89,7 +89,7 @@ def predict(
             the radar grid (line, pixel).
         spacing_m: pixel size of the map; by default that of the model.
         flags: thresholds of the quality flags.
-        tile: core size of the tiles, pixels; the result does not depend on it.
+        tile: largest core size of the tiles, pixels; the result does not depend on it.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
         progress: called as work proceeds.
@@ -179,7 +179,7 @@ def classify(
     card: ModelCard,
     settings: FlagSettings,
     *,
-    tile: int = 1024,
+    tile: int = 2048,
     progress: Callable[[float], None] | None = None,
 ) -> RadarMap:
     """Class probabilities and flags of a scene on its own grid, row of tiles by row of tiles."""
@@ -215,7 +215,7 @@ def dense(
     engine: Engine,
     card: ModelCard,
     *,
-    tile: int = 1024,
+    tile: int = 2048,
     progress: Callable[[float], None] | None = None,
 ) -> Any:
     """Logits of a whole scene: yields (core slices, logits float32 (class, line, pixel), window of scene variables).
@@ -224,8 +224,8 @@ def dense(
     padded to such multiples only where the scene ends.
     """
     shape = scene.sizes["line"], scene.sizes["pixel"]
-    core = max(tile // engine.stride, 1) * engine.stride
-    tiles = TileGrid(shape=shape, core=(core, core), margin=engine.margin, multiple=engine.stride)
+    core = even_core(shape, tile, engine.stride)
+    tiles = TileGrid(shape=shape, core=core, margin=engine.margin, multiple=engine.stride)
     done = 0
     rows = list(tiles.rows())
     with ThreadPoolExecutor(1) as pool:
@@ -317,9 +317,14 @@ def _finish(
     """The variables of the map from half-percent probabilities on its grid."""
     nodata = (probability[0] == _HALF_PERCENT_NODATA) | ((flags & _BIT["nodata"]) > 0)
     blank = nodata | land
-    best = probability.argmax(axis=0).astype(np.uint8)
+    best = np.zeros(nodata.shape, np.uint8)  # argmax, without its 64-bit indices
+    top = probability[0].copy()
+    for code in range(1, len(probability)):
+        better = probability[code] > top
+        best[better] = code
+        np.maximum(top, probability[code], out=top)
     percent = probability // 2 + (probability & 1)  # half percents round up
-    confidence = percent.max(axis=0)
+    confidence = top // 2 + (top & 1)
     ice = np.clip(100 - percent[0].astype(np.int16), 0, 100).astype(np.uint8)
     percent[:, blank] = PERCENT_NODATA
     confidence[blank] = PERCENT_NODATA

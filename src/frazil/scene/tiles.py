@@ -40,6 +40,18 @@ class Window:
         return slice(line, line + self.n_lines), slice(pixel, pixel + self.n_pixels)
 
 
+def even_core(shape: tuple[int, int], limit: int, multiple: int) -> tuple[int, int]:
+    """The core size, at most about `limit`, that cuts an array into tiles of nearly equal size.
+
+    A last tile of a few lines would still need its whole margin: equal tiles waste least.
+    """
+    core = []
+    for n in shape:
+        tiles = -(-n // max(limit, multiple))
+        core.append(-(-n // (tiles * multiple)) * multiple)
+    return core[0], core[1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TileGrid:
     """A partition of an array into tiles.
