@@ -360,6 +360,7 @@ def _dataset(
         "title": "Sea-ice map from Sentinel-1",
         "class_scheme": card.class_scheme,
         "model": card.id,
+        "model_card": card.id,
         "model_statement": card.statement,
         "model_incidence_range": list(card.incidence_range),
         "coast_m": settings.coast_m,
