@@ -1,0 +1,202 @@
+"""A trunk of convolutions made to answer more often: strides become dilations ("à trous").
+
+A network with a total stride of 32 describes an image on every 32nd pixel. To describe it on every 8th, its first
+strides are kept up to 8; each later one is set to 1, and all layers behind it look at every second (fourth, …) element
+of the finer map. What stands at the elements that the strided network would have computed is the same as before,
+apart from zero padding at the edge of the image.
+
+References:
+    Holschneider, M., Kronland-Martinet, R., Morlet, J., Tchamitchian, P. (1990), A real-time algorithm for signal
+    analysis with the help of the wavelet transform. doi:10.1007/978-3-642-75988-8_28.
+    Giusti, A., Cireşan, D. C., Masci, J., Gambardella, L. M., Schmidhuber, J. (2013), Fast image scanning with deep
+    max-pooling convolutional neural networks. ICIP 2013. doi:10.1109/ICIP.2013.6738831.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from frazil.errors import ModelError
+from frazil.learn.models.efficientnet_lite import PaddedConv2d
+from frazil.learn.models.patch import PatchClassifier
+
+_M = TypeVar("_M", bound=nn.Module)
+_STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Where the elements of a map stand, and what they see; lengths in pixels of the image.
+
+    Attributes:
+        spacing: between neighbours as the strided network has them.
+        step: between neighbours as computed; divides `spacing`.
+        before, after: how far an element sees beyond its own first pixel.
+    """
+
+    spacing: int = 1
+    step: int = 1
+    before: int = 0
+    after: int = 0
+
+    @property
+    def dilation(self) -> int:
+        """Elements from one that the strided network has to the next."""
+        return self.spacing // self.step
+
+
+def dilated_trunk(network: PatchClassifier, stride: int) -> tuple[fx.GraphModule, Lattice]:
+    """A `folded_trunk` with elements at least on every `stride`-th pixel.
+
+    Args:
+        network: of any mode; it is not changed.
+        stride: wanted; strides are kept as long as their product divides it.
+
+    Returns:
+        The trunk and the lattice of its map, whose `step` divides `stride`.
+
+    Raises:
+        ModelError: a layer that cannot be dilated.
+    """
+    traced = folded_trunk(network)
+    lattices: dict[fx.Node, Lattice] = {}
+    for node in traced.graph.nodes:
+        seen = [lattices[n] for n in node.all_input_nodes]
+        lattice = _merged(seen) if seen else Lattice()
+        if node.op == "call_module":
+            module = traced.get_submodule(str(node.target))
+            if isinstance(module, _STRIDED):
+                lattice = _dilate(traced, str(node.target), module, lattice, stride)
+        lattices[node] = lattice
+    return traced, lattices[next(n for n in traced.graph.nodes if n.op == "output")]
+
+
+def folded_trunk(network: PatchClassifier) -> fx.GraphModule:
+    """A copy of a network's trunk in evaluation mode, batch norm and weight norm folded into its convolutions."""
+    trunk = _Trunk(plain_copy(network))
+    traced = fx.GraphModule(trunk, _Tracer().trace(trunk))
+    _fold_batch_norm(traced)
+    return traced
+
+
+def plain_copy(module: _M) -> _M:
+    """A copy in evaluation mode in which weight norm is computed once and for all."""
+    out = copy.deepcopy(module).eval()
+    for part in out.modules():
+        if parametrize.is_parametrized(part):
+            # Not torch's remove_parametrizations: it changes a class that the copy shares with the original.
+            weight = part.weight.detach().clone()  # type: ignore[union-attr, operator]
+            part.__class__ = parametrize.type_before_parametrizations(part)
+            del part.parametrizations
+            part.weight = nn.Parameter(weight)
+    return out
+
+
+class _Trunk(nn.Module):
+    def __init__(self, network: PatchClassifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.trunk(x)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, _STRIDED) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _merged(seen: list[Lattice]) -> Lattice:
+    """Of an element made from several maps, such as a sum with a shortcut."""
+    first = seen[0]
+    if any((s.spacing, s.step) != (first.spacing, first.step) for s in seen):
+        raise ModelError(f"Maps of different resolution meet in this network ({seen}); run it patch by patch.")
+    return replace(first, before=max(s.before for s in seen), after=max(s.after for s in seen))
+
+
+def _dilate(traced: fx.GraphModule, name: str, module: nn.Module, lattice: Lattice, target: int) -> Lattice:
+    """Change one layer in place and return the lattice behind it."""
+    kernel, stride, padding = (_side(getattr(module, a)) for a in ("kernel_size", "stride", "padding"))
+    if isinstance(module, PaddedConv2d):
+        padding = module.pads[0]
+    dilation = lattice.dilation
+    kept = dilation == 1 and target % (lattice.step * stride) == 0
+    new_stride = stride if kept else 1
+    reach = (kernel - 1) * lattice.spacing
+    if isinstance(module, PaddedConv2d):
+        module.pads = (padding * dilation, (kernel - 1 - padding) * dilation)
+        module.dilation, module.stride = (dilation, dilation), (new_stride, new_stride)
+    elif isinstance(module, nn.Conv2d):
+        if _side(module.dilation) != 1:
+            raise ModelError(f"Layer {name} is dilated already; run this network patch by patch.")
+        module.padding = (padding * dilation, padding * dilation)
+        module.dilation, module.stride = (dilation, dilation), (new_stride, new_stride)
+    elif isinstance(module, nn.MaxPool2d):
+        module.padding, module.dilation, module.stride = 0, dilation, new_stride
+        if padding:  # torch allows half a kernel at most, however dilated
+            _replace(traced, name, nn.Sequential(nn.ConstantPad2d(padding * dilation, -torch.inf), module))
+    elif dilation > 1 or not kept:  # torch has no dilated mean
+        if padding:
+            raise ModelError(f"Layer {name} averages with padding; run this network patch by patch.")
+        _replace(traced, name, DilatedMean(kernel, dilation))
+    return Lattice(
+        spacing=lattice.spacing * stride,
+        step=lattice.step * new_stride,
+        before=lattice.before + padding * lattice.spacing,
+        after=lattice.after + reach - padding * lattice.spacing,
+    )
+
+
+class DilatedMean(nn.Module):
+    """Means over squares of `kernel` × `kernel` elements that stand `dilation` apart, at every element they fit."""
+
+    def __init__(self, kernel: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.kernel, self.dilation = kernel, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        reach = (self.kernel - 1) * self.dilation
+        height, width = x.shape[-2] - reach, x.shape[-1] - reach
+        shifts = range(0, reach + 1, self.dilation)
+        rows = functools.reduce(torch.add, (x[..., i : i + height, :] for i in shifts))
+        return functools.reduce(torch.add, (rows[..., i : i + width] for i in shifts)) / self.kernel**2
+
+
+def _fold_batch_norm(traced: fx.GraphModule) -> None:
+    """Fold every batch norm that alone follows a convolution into it, in place."""
+    for node in list(traced.graph.nodes):
+        if node.op != "call_module" or not isinstance(traced.get_submodule(str(node.target)), nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        conv = traced.get_submodule(str(before.target))
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        norm: Any = traced.get_submodule(str(node.target))
+        _replace(traced, str(before.target), fuse_conv_bn_eval(conv, norm))
+        node.replace_all_uses_with(before)
+        traced.graph.erase_node(node)
+    traced.recompile()
+
+
+def _replace(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(traced.get_submodule(parent), child, module)
+
+
+def _side(value: Any) -> int:
+    """Of a square kernel, stride or padding, given as a number or a pair of equal ones."""
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if pair[0] != pair[1]:
+        raise ModelError(f"A layer is not square ({value}); run this network patch by patch.")
+    return int(pair[0])
