@@ -327,8 +327,13 @@ def whole(scene: xr.Dataset, engine: Engine, card: ModelCard, tile: int) -> np.n
 
 @pytest.mark.parametrize(
     ("function", "name", "stride"),
-    [("dense", "valid", 8), ("patchwise", "valid", 8), ("patchwise", "adhoc", 10), ("dense", "adhoc", 4)]
-    + [("dense", "resnet20", 10)],
+    [
+        ("dense", "valid", 8),
+        ("patchwise", "valid", 8),
+        ("patchwise", "adhoc", 10),
+        ("dense", "adhoc", 4),
+        ("dense", "resnet20", 10),
+    ],
 )
 def test_scenes_do_not_depend_on_tiles(
     scene: xr.Dataset, card: ModelCard, function: str, name: str, stride: int
