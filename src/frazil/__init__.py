@@ -9,15 +9,18 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "cut_patches": "frazil.labels.patches",
     "export": "frazil.maps.export",
     "ice_edge": "frazil.maps.edges",
     "ice_polygons": "frazil.maps.edges",
     "open_map": "frazil.maps.netcdf",
+    "open_patches": "frazil.labels.patch_set",
     "open_product": "frazil.sentinel1.product",
     "open_scene": "frazil.scene.scene",
     "predict": "frazil.learn.predict",
     "rasterize_chart": "frazil.labels.chart",
     "read_chart": "frazil.labels.chart",
+    "save_patches": "frazil.labels.patch_set",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",
 }

@@ -10,11 +10,12 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from frazil import __version__
+from frazil.cli.labels import patches
 from frazil.cli.progress import progress_bar
 from frazil.errors import FrazilError
 
@@ -121,6 +122,8 @@ def map_command(
             ice_map, output, overwrite=overwrite, timings={"predict_s": round(predicted - started, 2)},
             progress=lambda what: progress(0.8, what),
         )  # fmt: skip
+    if ice_map.attrs.get("note"):
+        click.echo(f"Note: {ice_map.attrs['note']}", err=True)
     _print({name: str(path) for name, path in files.items()}, as_json)
 
 
@@ -153,24 +156,28 @@ def edge(
 @click.option("--template", default="ew", show_default=True, help="Product whose metadata to use: ew, or a path.")
 @click.option("--lines", type=int, nargs=2, help="Only these lines of the template: first, one past the last.")
 @click.option("--pixels", type=int, nargs=2, help="Only these pixels.")
+@click.option("--open-sea", is_flag=True, help="No land, wherever the template lies.")
 @click.option("--compress", is_flag=True, help="Deflate the measurement files.")
 @_shared("overwrite", "json")
 def simulate(
     output: str, seed: int, sample: bool, template: str, lines: tuple[int, int] | None,
-    pixels: tuple[int, int] | None, compress: bool, overwrite: bool, as_json: bool,
+    pixels: tuple[int, int] | None, open_sea: bool, compress: bool, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a simulated SAFE product with its truth into the folder OUTPUT."""
     from frazil.simulate.product import simulate_product
     from frazil.simulate.quicklook import sample_product
 
     shared: dict[str, Any] = {"template": template, "seed": seed, "compress": compress, "overwrite": overwrite}
-    with progress_bar("simulating") as progress:
-        progress(0.0)
+    with progress_bar("simulating", known=False):
         if sample:
             path = sample_product(output, **shared)
         else:
-            path = simulate_product(output, **shared, lines=lines, pixels=pixels)
+            land: Literal["gshhg"] | None = None if open_sea else "gshhg"
+            path = simulate_product(output, **shared, lines=lines, pixels=pixels, land=land)
     _print({"product": str(path)}, as_json)
+
+
+cli.add_command(patches)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

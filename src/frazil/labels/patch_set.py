@@ -1,0 +1,397 @@
+"""A patch set: labelled cuts of scenes with their provenance, in memory and as a Zarr store.
+
+Every reader and cutter of `frazil.labels` gives this Dataset, on the dims ``patch, channel, height, width``:
+
+- ``image(patch, channel, height, width)``: float32, in the units of ``channel_units`` (σ0 and NESZ in dB, angles in
+  degrees); never NaN;
+- ``label(patch)``: uint8, code of the class scheme; 255 without a label;
+- coordinates on ``patch``: ``scene`` (product name), ``season`` (DJF, MAM, JJA, SON), ``time``, ``polygon`` (row in the
+  label file; −1 for none), ``line`` and ``pixel`` (full-resolution position of the first pixel of the patch; NaN where
+  unknown), ``longitude`` and ``latitude`` (of its centre, degrees; NaN where unknown); some sets add ``part``;
+- coordinates ``channel`` and ``channel_units(channel)``;
+- attrs ``class_scheme``, ``class_names``, ``size``, and how the set was made.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil import __version__
+from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassScheme
+from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
+from frazil.files import refuse_existing, whole_output
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_CHUNK = 256  # patches per chunk of the store: 3 MB of 3 × 32 × 32
+_BLOCK = 4096  # patches read at a time where a whole set is gone through
+_WORDS = ("scene", "part")  # kept as numbers in the store, with the words in its attributes
+_NUMBERS: dict[str, tuple[type, dict[str, Any]]] = {
+    "label": (np.uint8, {"long_name": "class code; 255 without a label"}),
+    "polygon": (np.int32, VARIABLES["polygon"]),
+    "line": (np.float64, {"units": "1", "long_name": "first line of the patch, in the full-resolution product"}),
+    "pixel": (np.float64, {"units": "1", "long_name": "first pixel of the patch, in the full-resolution product"}),
+    "longitude": (np.float64, VARIABLES["longitude"]),
+    "latitude": (np.float64, VARIABLES["latitude"]),
+}
+_TIME = {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
+SEASONS = ("DJF", "MAM", "JJA", "SON")
+
+
+def make_patches(
+    image: np.ndarray,
+    label: np.ndarray,
+    *,
+    channels: tuple[str, ...],
+    units: tuple[str, ...],
+    scheme: ClassScheme,
+    scene: np.ndarray,
+    time: np.ndarray | None = None,
+    attrs: dict[str, Any] | None = None,
+    **provenance: np.ndarray,
+) -> xr.Dataset:
+    """A patch set of arrays in memory.
+
+    Args:
+        image: (patch, channel, height, width).
+        label: (patch) class codes.
+        channels: names.
+        units: of each channel.
+        scheme: of the labels.
+        scene: (patch) product names.
+        time: (patch) datetime64; not-a-time where unknown.
+        attrs: further attributes.
+        **provenance: ``polygon``, ``line``, ``pixel``, ``longitude``, ``latitude``, ``part``, each (patch).
+    """
+    import xarray as xr
+
+    n = len(image)
+    missing: dict[str, Any] = {"polygon": -1, "line": np.nan, "pixel": np.nan, "longitude": np.nan, "latitude": np.nan}
+    given = {name: provenance.get(name, np.full(n, fill)) for name, fill in missing.items()}
+    when = np.full(n, np.datetime64("NaT", "ns")) if time is None else np.asarray(time, "datetime64[ns]")
+    coords: dict[str, Any] = {
+        "channel": ("channel", np.array(channels, dtype=str)),
+        "channel_units": ("channel", np.array(units, dtype=str)),
+        "scene": ("patch", np.asarray(scene, dtype=str)),
+        "season": ("patch", season_of(when)),
+        "time": ("patch", when),
+        **{name: ("patch", np.asarray(v, _NUMBERS[name][0]), _NUMBERS[name][1]) for name, v in given.items()},
+    }
+    if "part" in provenance:
+        coords["part"] = ("patch", np.asarray(provenance["part"], dtype=str))
+    patches = xr.Dataset(
+        {
+            "image": (
+                ("patch", "channel", "height", "width"),
+                np.asarray(image, np.float32),
+                {"long_name": "radar image, in the units of channel_units"},
+            ),
+            "label": ("patch", np.asarray(label, np.uint8), label_attrs(scheme)),
+        },
+        coords,
+        {
+            "title": "Labelled patches of Sentinel-1 scenes",
+            "class_scheme": scheme.name,
+            "class_names": list(scheme.names),
+            "size": int(image.shape[-1]),
+            "frazil_version": __version__,
+            **(attrs or {}),
+        },
+    )
+    check_patches(patches)
+    return patches
+
+
+def label_attrs(scheme: ClassScheme) -> dict[str, Any]:
+    """CF attributes of ``label``."""
+    return {
+        **_NUMBERS["label"][1],
+        "flag_values": np.arange(len(scheme.classes), dtype=np.uint8),
+        "flag_meanings": " ".join(scheme.names),
+    }
+
+
+def season_of(time: np.ndarray) -> np.ndarray:
+    """Meteorological season of times: DJF, MAM, JJA or SON; "unknown" where there is no time."""
+    months = np.asarray(time, "datetime64[M]")
+    index = months.astype(np.int64) % 12 + 1  # January is 1
+    names = np.array(SEASONS)[index % 12 // 3]
+    return np.where(np.isnat(months), "unknown", names)
+
+
+def check_patches(patches: xr.Dataset) -> ClassScheme:
+    """The class scheme of a patch set; raise unless the Dataset is one (see the module).
+
+    Raises:
+        ContractError: naming what is missing or of the wrong dims.
+    """
+    want: dict[str, tuple[str, ...]] = {"image": ("patch", "channel", "height", "width")}
+    want |= dict.fromkeys(("label", "scene", "season", "time", "polygon", "line", "pixel"), ("patch",))
+    want |= {"longitude": ("patch",), "latitude": ("patch",), "channel": ("channel",), "channel_units": ("channel",)}
+    for name, dims in want.items():
+        if name not in patches.variables:
+            raise ContractError(f"This Dataset is not a patch set: {name!r} is missing. Make one with cut_patches().")
+        if patches[name].dims != dims:
+            raise ContractError(
+                f"This Dataset is not a patch set: {name!r} has dims {patches[name].dims}, expected {dims}."
+            )
+    scheme = patches.attrs.get("class_scheme")
+    if scheme not in CLASS_SCHEMES:
+        raise ContractError(f"class_scheme {scheme!r} of the patch set is not one of {sorted(CLASS_SCHEMES)}.")
+    return CLASS_SCHEMES[scheme]
+
+
+def save_patches(patches: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a patch set as a Zarr store; it appears whole or not at all. Memory stays at a few thousand patches.
+
+    Args:
+        patches: see the module.
+        path: ending in ``.zarr``.
+        overwrite: replace what is there.
+
+    Raises:
+        ContractError: not a patch set.
+        OptionError: another suffix.
+        OutputExistsError, OutputError: as `frazil.files.whole_output`.
+    """
+    check_patches(patches)
+    return stream_patches(blocks(patches), path, overwrite=overwrite)
+
+
+def stream_patches(
+    parts: Iterator[xr.Dataset], path: str | os.PathLike[str], *, overwrite: bool = False, **attrs: Any
+) -> Path:
+    """Write patch sets that come one after the other as one store.
+
+    Args:
+        parts: patch sets of the same channels, size and scheme. They are asked for while the store is written.
+        path: ending in ``.zarr``.
+        overwrite: replace what is there.
+        **attrs: attributes of the whole; functions are called at the end.
+
+    Raises:
+        LabelError: there was no patch at all.
+    """
+    target = Path(path)
+    if target.suffix != ".zarr":
+        raise OptionError(f"Output {target} should end in .zarr, the format of patch sets.")
+    refuse_existing(target, overwrite=overwrite)
+    with whole_output(target, overwrite=overwrite) as part:
+        store: _Store | None = None
+        for patches in parts:
+            store = store or _Store(part, patches)
+            store.add(patches)
+        if store is None:
+            raise LabelError("There are no patches to write.")
+        store.close({name: value() if callable(value) else value for name, value in attrs.items()})
+    return target
+
+
+def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
+    """A patch set from its Zarr store; images are read when they are asked for.
+
+    Raises:
+        LabelNotFoundError: there is no store.
+        LabelError: it cannot be read, or is not a patch set.
+    """
+    import xarray as xr
+
+    store = Path(path)
+    if not store.is_dir():
+        raise LabelNotFoundError(f"No patch set at {store}. Make one with `frazil patches`.")
+    try:
+        with _quiet():
+            raw = xr.open_zarr(store, chunks=None, consolidated=False)
+        small = raw.drop_vars("image").load()
+        words = {n: np.array(raw.attrs[f"{n}s"], dtype=str)[small[f"{n}_index"].values] for n in _words_in(raw)}
+        out = raw[["image"]].assign(label=small["label"])
+        channel, units = raw.attrs["channels"], raw.attrs["channel_units"]
+        coords = {name: small[name].variable for name in _NUMBERS if name != "label"}
+        times = small["time"].values
+        out = out.assign_coords(
+            channel=("channel", np.array(channel, dtype=str)), channel_units=("channel", np.array(units, dtype=str)),
+            **{name: ("patch", values) for name, values in words.items()},
+            season=("patch", season_of(times)), time=("patch", times), **coords,
+        )  # fmt: skip
+    except (KeyError, ValueError, OSError, IndexError, TypeError) as error:
+        raise LabelError(
+            f"{store} is not a patch set or is damaged ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Make it anew with `frazil patches`."
+        ) from error
+    out.attrs = {k: v for k, v in raw.attrs.items() if k not in ("channels", "channel_units", "scenes", "parts")}
+    check_patches(out)
+    return out
+
+
+def blocks(patches: xr.Dataset, size: int = _BLOCK) -> Iterator[xr.Dataset]:
+    """A patch set in pieces of a few thousand patches, in order."""
+    for first in range(0, patches.sizes["patch"], size):
+        yield patches.isel(patch=slice(first, first + size))
+
+
+def patch_statistics(patches: xr.Dataset) -> xr.Dataset:
+    """What is in a patch set.
+
+    Returns:
+        Dataset with ``count(scene, category)`` (patches per class; category ``"unlabelled"`` last, if there are any)
+        and, over all pixels, ``mean``, ``std``, ``minimum`` and ``maximum`` of each ``channel``, in its units.
+    """
+    import xarray as xr
+
+    scheme = check_patches(patches)
+    names, index = np.unique(patches["scene"].values, return_inverse=True)
+    label = patches["label"].values
+    codes = np.where(label < len(scheme.classes), label, len(scheme.classes)).astype(int)
+    count = np.zeros((names.size, len(scheme.classes) + 1), np.int64)
+    np.add.at(count, (index, codes), 1)
+    categories = [*scheme.names, "unlabelled"]
+    if not count[:, -1].any():
+        count, categories = count[:, :-1], categories[:-1]
+    n, total, squares = 0, np.zeros(patches.sizes["channel"]), np.zeros(patches.sizes["channel"])
+    low, high = np.full(total.shape, np.inf), np.full(total.shape, -np.inf)
+    for part in blocks(patches):
+        image = part["image"].values.astype(np.float64)
+        n += image[:, 0].size
+        total += image.sum(axis=(0, 2, 3))
+        squares += (image**2).sum(axis=(0, 2, 3))
+        low, high = np.minimum(low, image.min(axis=(0, 2, 3))), np.maximum(high, image.max(axis=(0, 2, 3)))
+    mean = total / max(n, 1)
+    variance = np.maximum(squares / max(n, 1) - mean**2, 0)
+    return xr.Dataset(
+        {
+            "count": (("scene", "category"), count, {"units": "1", "long_name": "patches"}),
+            "mean": ("channel", mean),
+            "std": ("channel", np.sqrt(variance)),
+            "minimum": ("channel", low),
+            "maximum": ("channel", high),
+        },
+        {
+            "scene": names, "category": categories, "channel": patches["channel"].values,
+            "channel_units": ("channel", patches["channel_units"].values),
+        },
+        {"class_scheme": scheme.name},
+    )  # fmt: skip
+
+
+def join_patches(parts: list[xr.Dataset]) -> xr.Dataset:
+    """Patch sets of the same channels, size and scheme as one, in memory.
+
+    Raises:
+        LabelError: there is none, or they differ in kind.
+    """
+    import xarray as xr
+
+    if not parts:
+        raise LabelError("There are no patches to join.")
+    first = parts[0]
+    for part in parts[1:]:
+        _same_kind(first, part)
+    return xr.concat(parts, "patch", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override")
+
+
+def _same_kind(first: xr.Dataset, part: xr.Dataset) -> None:
+    for what in ("channel", "height", "width"):
+        if first.sizes[what] != part.sizes[what]:
+            raise LabelError(
+                f"Patch sets differ in {what}: {first.sizes[what]} and {part.sizes[what]}. Cut them alike."
+            )
+    if first["channel"].values.tolist() != part["channel"].values.tolist():
+        raise LabelError(
+            f"Patch sets differ in channels: {first['channel'].values.tolist()} and {part['channel'].values.tolist()}."
+        )
+    if first.attrs["class_scheme"] != part.attrs["class_scheme"]:
+        raise LabelError(
+            f"Patch sets differ in classes: {first.attrs['class_scheme']} and {part.attrs['class_scheme']}."
+        )
+
+
+class _Store:
+    """A Zarr store that grows along ``patch``; full chunks are written as they come."""
+
+    def __init__(self, path: Path, like: xr.Dataset) -> None:
+        import zarr
+
+        self.path, self.like, self.waiting, self.count = path, like, 0, 0
+        self.queue: list[xr.Dataset] = []
+        self.arrays: dict[str, Any] = {}
+        self.words: dict[str, dict[str, int]] = {n: {} for n in _WORDS if n in like.variables}
+        with _quiet():
+            self.group = zarr.open_group(path, mode="w")
+        channel, height, width = (like.sizes[d] for d in ("channel", "height", "width"))
+        self._make("image", np.float32, (channel, height, width), ("channel", "height", "width"), like["image"].attrs)
+        for name, (dtype, attrs) in _NUMBERS.items():
+            self._make(name, dtype, (), (), label_attrs(CLASS_SCHEMES[like.attrs["class_scheme"]])
+                       if name == "label" else attrs)  # fmt: skip
+        self._make("time", np.int64, (), (), {k: v for k, v in _TIME.items() if k != "dtype"})
+        for name in self.words:
+            self._make(f"{name}_index", np.int32, (), (), {"long_name": f"row in the attribute {name}s of the store"})
+
+    def _make(self, name: str, dtype: type, shape: tuple[int, ...], dims: tuple[str, ...], attrs: Any) -> None:
+        rows = _CHUNK if shape else 65536
+        array = self.group.create_array(
+            name, shape=(0, *shape), dtype=dtype, chunks=(rows, *shape), dimension_names=["patch", *dims]
+        )
+        self.arrays[name] = array
+        array.attrs.update({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.items()})
+
+    def add(self, patches: xr.Dataset) -> None:
+        """Take patches; write as many as fill chunks."""
+        _same_kind(self.like, patches)
+        self.queue.append(patches)
+        self.waiting += patches.sizes["patch"]
+        if self.waiting >= 4 * _CHUNK:
+            self._flush(self.waiting // _CHUNK * _CHUNK)
+
+    def _flush(self, n: int) -> None:
+        if n == 0:
+            return
+        whole = join_patches(self.queue)
+        part, rest = whole.isel(patch=slice(0, n)), whole.isel(patch=slice(n, None))
+        self.queue, self.waiting = ([rest] if rest.sizes["patch"] else []), rest.sizes["patch"]
+        values = {"image": part["image"].values, **{name: part[name].values for name in _NUMBERS}}
+        values["time"] = part["time"].values.astype("datetime64[ns]").astype(np.int64)
+        for name, known in self.words.items():
+            words = part[name].values.tolist()
+            values[f"{name}_index"] = np.array([known.setdefault(word, len(known)) for word in words], np.int32)
+        for name, array in values.items():
+            self.arrays[name].append(np.asarray(array, self.arrays[name].dtype), axis=0)
+        self.count += n
+
+    def close(self, attrs: dict[str, Any]) -> None:
+        """Write what waits and the attributes."""
+        self._flush(self.waiting)
+        like = self.like
+        own = {k: v for k, v in like.attrs.items() if isinstance(v, (str, int, float, bool, list, dict))}
+        self.group.attrs.update(
+            own
+            | {f"{name}s": list(known) for name, known in self.words.items()}
+            | {"channels": like["channel"].values.tolist(), "channel_units": like["channel_units"].values.tolist()}
+            | attrs
+        )
+        if self.arrays["image"].shape[0] != self.count:
+            raise OutputError(f"Cannot write {self.path.name}: {self.count} patches were meant. Run it again.")
+
+
+def _words_in(raw: xr.Dataset) -> list[str]:
+    return [name for name in _WORDS if f"{name}_index" in raw.variables]
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801 - used like a function
+    """Without the warnings that Zarr gives about its own format."""
+
+    def __enter__(self) -> Any:
+        out = super().__enter__()
+        warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3|consolidated).*")
+        return out
+
+
+def labelled(patches: xr.Dataset) -> xr.Dataset:
+    """The patches that have a label."""
+    return patches.isel(patch=np.flatnonzero(patches["label"].values != CLASS_NODATA))
