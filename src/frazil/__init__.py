@@ -23,6 +23,7 @@ _HOME = {
     "save_patches": "frazil.labels.patch_set",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",
+    "split_patches": "frazil.labels.splits",
 }
 __all__ = sorted([*_HOME, "__version__"])
 
