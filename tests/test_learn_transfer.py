@@ -179,6 +179,9 @@ def test_heads() -> None:
         assert done.new == ("classifier.6.weight", "classifier.6.bias")
         done = load_pretrained(build("modified_vgg16", n_classes=2), published, unit_inputs=False)
         assert len(done.loaded) == 26
+        network = build("inception_v3", n_classes=2)
+        published = dict(build("inception_v3", n_classes=1000).state_dict()) | {"AuxLogits.fc.bias": torch.empty(1000)}
+        assert load_pretrained(network, published, unit_inputs=False).new == ("fc.weight", "fc.bias")
 
 
 def test_files(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from frazil.learn.models.patch import PatchClassifier
 from frazil.scene.scaling import CHANNELS
 
 PATCHES = (10, 20, 32, 36, 46)
-CLASSIFIERS = [name for name, (network, _) in ARCHITECTURES.items() if issubclass(network, PatchClassifier)]
+LARGE = ("inception_v3",)  # takes patches of 75 pixels or more
+CLASSIFIERS = [
+    n for n, (network, _) in ARCHITECTURES.items() if issubclass(network, PatchClassifier) and n not in LARGE
+]
 LEAST = {"vgg16": 32, "modified_vgg16": 16, "densenet121": 29, "cnn13": 12}
 TWO_CLASSES = next(name for name, scheme in CLASS_SCHEMES.items() if len(scheme.classes) == 2)
 
@@ -49,6 +52,7 @@ def build(name: str, n_channels: int = 3, n_classes: int = 5, seed: int = 0, **s
         ("resnet32", 10, {}, 464_154),
         ("densenet121", 1000, {}, 7_978_856),
         ("efficientnet_lite0", 1000, {}, 4_652_008),
+        ("inception_v3", 1000, {}, 23_834_568),  # of 27,161,264 with the second classifier
         ("cnn13", 10, {}, 3_121_802),  # published as 3.12 million
     ],
 )

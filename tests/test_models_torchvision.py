@@ -34,6 +34,7 @@ def pair(theirs: ModuleType, name: str, patch: int, n_classes: int = 7) -> tuple
     settings = {"patch": patch} | ({"head": "imagenet", "dropout": 0.0} if name == "vgg16" else {})
     ours = create_model(name, n_channels=3, n_classes=n_classes, settings=settings)
     options = {"init_weights": False} if name in ("vgg16", "inception_v3") else {}
+    options |= {"aux_logits": False} if name == "inception_v3" else {}
     other = getattr(theirs, name)(weights=None, num_classes=n_classes, **options)
     with torch.no_grad():
         for module in ours.modules():
@@ -42,18 +43,19 @@ def pair(theirs: ModuleType, name: str, patch: int, n_classes: int = 7) -> tuple
                 module.bias.normal_(std=0.1)
         ours.train()
         if name != "vgg16":
-            ours.trunk(torch.rand(2, 3, 40, 40))
+            ours.trunk(torch.rand(2, 3, patch + 8, patch + 8))
     assert list(ours.state_dict()) == list(other.state_dict())
     other.load_state_dict(ours.state_dict(), strict=True)
     return ours, other
 
 
-@pytest.mark.parametrize("name", ["vgg16", "mobilenet_v2", "resnet50", "densenet121"])
+@pytest.mark.parametrize("name", ["vgg16", "mobilenet_v2", "resnet50", "densenet121", "inception_v3"])
 def test_same_function(theirs: ModuleType, name: str) -> None:
     """In evaluation mode, for a patch size of the paper and for an odd one."""
-    ours, other = pair(theirs, name, 32)
+    least = 75 if name == "inception_v3" else 32
+    ours, other = pair(theirs, name, least)
     with torch.inference_mode():
-        for patch in (32, 45):
+        for patch in (least, least + 13):
             ours.patch = patch
             x = torch.rand(2, 3, patch, patch)
             a, b = ours.eval()(x), other.eval()(x)
@@ -82,7 +84,7 @@ def test_same_training_step(theirs: ModuleType) -> None:
     torch.testing.assert_close(ours.features[0][1].running_var, other.features[0][1].running_var)
 
 
-def test_densenet_of_2017(theirs: ModuleType) -> None:
+def test_densenet_of_2017() -> None:
     """The published file has older names: ours must come out as torchvision's own loader makes them."""
     network = create_model("densenet121", n_channels=3, n_classes=7)
     current = list(network.state_dict())

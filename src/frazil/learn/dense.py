@@ -159,8 +159,8 @@ class DenseEngine(PatchEngine):
             maps = folded_trunk(network)(patch)
         side = maps.shape[-1]
         head = convolutional_head(network, maps.shape[1], side, lattice.dilation, stride // lattice.step)
-        after = lattice.after + (side - 1) * lattice.spacing
-        self.margin = self._margin(lattice.before, after) if margin is None else -(-margin // stride) * stride
+        after = max(lattice.after) + (side - 1) * lattice.spacing
+        self.margin = self._margin(max(lattice.before), after) if margin is None else -(-margin // stride) * stride
         self.network = _placed(nn.Sequential(trunk, *head), self.device, self.dtype)
 
     @torch.inference_mode()

@@ -39,13 +39,13 @@ class Lattice:
     Attributes:
         spacing: between neighbours as the strided network has them.
         step: between neighbours as computed; divides `spacing`.
-        before, after: how far an element sees beyond its own first pixel.
+        before, after: how far an element sees beyond its own first pixel, along lines and along pixels.
     """
 
     spacing: int = 1
     step: int = 1
-    before: int = 0
-    after: int = 0
+    before: tuple[int, int] = (0, 0)
+    after: tuple[int, int] = (0, 0)
 
     @property
     def dilation(self) -> int:
@@ -119,39 +119,39 @@ def _merged(seen: list[Lattice]) -> Lattice:
     first = seen[0]
     if any((s.spacing, s.step) != (first.spacing, first.step) for s in seen):
         raise ModelError(f"Maps of different resolution meet in this network ({seen}); run it patch by patch.")
-    return replace(first, before=max(s.before for s in seen), after=max(s.after for s in seen))
+    before = max(s.before[0] for s in seen), max(s.before[1] for s in seen)
+    after = max(s.after[0] for s in seen), max(s.after[1] for s in seen)
+    return replace(first, before=before, after=after)
 
 
 def _dilate(traced: fx.GraphModule, name: str, module: nn.Module, lattice: Lattice, target: int) -> Lattice:
     """Change one layer in place and return the lattice behind it."""
-    kernel, stride, padding = (_side(getattr(module, a)) for a in ("kernel_size", "stride", "padding"))
+    kernels, paddings = _pair(module.kernel_size), _pair(module.padding)
     if isinstance(module, PaddedConv2d):
-        padding = module.pads[0]
-    dilation = lattice.dilation
+        paddings = (module.pads[0],) * 2
+    stride, dilation = _side(module.stride), lattice.dilation
     kept = dilation == 1 and target % (lattice.step * stride) == 0
     new_stride = stride if kept else 1
-    reach = (kernel - 1) * lattice.spacing
     if isinstance(module, PaddedConv2d):
-        module.pads = (padding * dilation, (kernel - 1 - padding) * dilation)
+        module.pads = (paddings[0] * dilation, (_side(kernels) - 1 - paddings[0]) * dilation)
         module.dilation, module.stride = (dilation, dilation), (new_stride, new_stride)
     elif isinstance(module, nn.Conv2d):
         if _side(module.dilation) != 1:
             raise ModelError(f"Layer {name} is dilated already; run this network patch by patch.")
-        module.padding = (padding * dilation, padding * dilation)
+        module.padding = (paddings[0] * dilation, paddings[1] * dilation)
         module.dilation, module.stride = (dilation, dilation), (new_stride, new_stride)
     elif isinstance(module, nn.MaxPool2d):
         module.padding, module.dilation, module.stride = 0, dilation, new_stride
-        if padding:  # torch allows half a kernel at most, however dilated
-            _replace(traced, name, nn.Sequential(nn.ConstantPad2d(padding * dilation, -torch.inf), module))
+        if any(paddings):  # torch allows half a kernel at most, however dilated
+            _replace(traced, name, nn.Sequential(nn.ConstantPad2d(_side(paddings) * dilation, -torch.inf), module))
     elif dilation > 1 or not kept:  # torch has no dilated mean
-        if padding:
-            raise ModelError(f"Layer {name} averages with padding; run this network patch by patch.")
-        _replace(traced, name, DilatedMean(kernel, dilation))
+        mean = DilatedMean(_side(kernels), dilation)
+        _replace(traced, name, nn.Sequential(nn.ZeroPad2d(_side(paddings) * dilation), mean) if any(paddings) else mean)
     return Lattice(
         spacing=lattice.spacing * stride,
         step=lattice.step * new_stride,
-        before=lattice.before + padding * lattice.spacing,
-        after=lattice.after + reach - padding * lattice.spacing,
+        before=_sum(lattice.before, paddings, lattice.spacing),
+        after=_sum(lattice.after, (kernels[0] - 1 - paddings[0], kernels[1] - 1 - paddings[1]), lattice.spacing),
     )
 
 
@@ -194,9 +194,18 @@ def _replace(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
     setattr(traced.get_submodule(parent), child, module)
 
 
+def _sum(reach: tuple[int, int], more: tuple[int, int], spacing: int) -> tuple[int, int]:
+    return reach[0] + more[0] * spacing, reach[1] + more[1] * spacing
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """Of lines and of pixels, given as one number or two."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
 def _side(value: Any) -> int:
-    """Of a square kernel, stride or padding, given as a number or a pair of equal ones."""
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    """The one number of a square kernel, stride or padding."""
+    pair = _pair(value)
     if pair[0] != pair[1]:
         raise ModelError(f"A layer is not square ({value}); run this network patch by patch.")
-    return int(pair[0])
+    return pair[0]

@@ -65,7 +65,8 @@ def load_pretrained(
         ModelError: a file that cannot be read, or weights of another network.
     """
     source = weights if isinstance(weights, dict) else read_weights(weights)
-    source = {network.published_name(key): value for key, value in source.items()}
+    named = {network.published_name(key): value for key, value in source.items()}
+    source = {key: value for key, value in named.items() if key is not None}
     state = network.state_dict()
     skipped = () if keep_head else network.untransferred
     wanted = [key for key in state if not key.startswith(skipped)]
@@ -149,7 +150,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return {str(key): value for key, value in content.items()}
 
 
-_TORCHVISION = ("vgg16", "modified_vgg16", "mobilenet_v2", "resnet50", "densenet121")
+_TORCHVISION = ("vgg16", "modified_vgg16", "mobilenet_v2", "resnet50", "densenet121", "inception_v3")
 _TIMM = {"resnet50": "resnet50.tv_in1k", "densenet121": "densenet121.tv_in1k"}  # those named as in torchvision
 
 

@@ -12,6 +12,7 @@ from frazil.learn.models.adhoc import AdHocCNN, AdHocConfig
 from frazil.learn.models.cnn13 import CNN13, CNN13Config
 from frazil.learn.models.densenet import DenseNet121, DenseNet121Config
 from frazil.learn.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite0Config
+from frazil.learn.models.inception import InceptionV3, InceptionV3Config
 from frazil.learn.models.mobilenet import MobileNetV2, MobileNetV2Config
 from frazil.learn.models.resnet import ResNet20, ResNet32, ResNet50, ResNetConfig
 from frazil.learn.models.unet import UNet, UNetConfig
@@ -29,6 +30,7 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
     "resnet50": (ResNet50, ResNetConfig),
     "densenet121": (DenseNet121, DenseNet121Config),
     "efficientnet_lite0": (EfficientNetLite0, EfficientNetLite0Config),
+    "inception_v3": (InceptionV3, InceptionV3Config),
     "cnn13": (CNN13, CNN13Config),
 }
 

@@ -112,6 +112,6 @@ class DenseNet121(PatchClassifier):
         return self.classifier
 
     @staticmethod
-    def published_name(key: str) -> str:
+    def published_name(key: str) -> str | None:
         """The file of 2017 writes ``norm.1``, ``conv.2`` … for what is called ``norm1``, ``conv2`` since."""
         return re.sub(r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)

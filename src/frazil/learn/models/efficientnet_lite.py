@@ -135,6 +135,6 @@ class EfficientNetLite0(PatchClassifier):
         return nn.Sequential(self.dropout, self.fc)
 
     @staticmethod
-    def published_name(key: str) -> str:
+    def published_name(key: str) -> str | None:
         """The published file writes an underscore before every name."""
         return ".".join(part.removeprefix("_") for part in key.split("."))

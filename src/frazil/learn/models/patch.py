@@ -41,7 +41,10 @@ class PatchClassifier(nn.Module):
         self.patch, self.n_features = patch, n_features
 
     def trunk(self, x: Tensor) -> Tensor:
-        """Map (batch, channel, height, width) of images (batch, channel, height, width), convolutions only."""
+        """Map (batch, channel, height, width) of images (batch, channel, height, width), of any size.
+
+        What looks at neighbours (convolutions, pooling) must be a module, used once, so that it can be dilated.
+        """
         raise NotImplementedError
 
     def pool(self, maps: Tensor) -> Tensor:
@@ -74,8 +77,8 @@ class PatchClassifier(nn.Module):
         return logits
 
     @staticmethod
-    def published_name(key: str) -> str:
-        """Our name of a parameter in the published weight file."""
+    def published_name(key: str) -> str | None:
+        """Our name of a parameter in the published weight file; None: of no use here."""
         return key
 
 
