@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -156,6 +157,24 @@ def test_nothing_is_overwritten_unasked(mapped: Path, small_safe: Path, model: P
 def test_unwritable_folder(small_safe: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     refused(frazil("scene", small_safe, "-o", tmp_path / "file" / "x.nc"), "Cannot write")
+
+
+@pytest.mark.parametrize("name", ["x.nc", "x.zarr", "x.tif", "m"])
+def test_disk_that_refuses_leaves_nothing(small_safe: Path, model: Path, tmp_path: Path, name: str) -> None:
+    """No file may grow beyond 60 kB: as on a full disk, writes fail in the middle."""
+    limit = 60_000
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    out = tmp_path / name
+    command = ("map", small_safe, "--model", model, "-o", out) if name == "m" else ("scene", small_safe, "-o", out)
+    done = frazil(*command, preexec_fn=small_files)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"frazil: Cannot write {out}"), done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_command_has_help_and_every_option_too() -> None:

@@ -7,6 +7,7 @@ status 1; any other exception is a bug and shows its traceback.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -207,6 +208,7 @@ def _stop(_signal: int, _frame: Any) -> None:
 def main() -> None:
     """The entry point of the ``frazil`` command."""
     signal.signal(signal.SIGTERM, _stop)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's abandoned writes are told of by the error itself
     try:
         cli.main(standalone_mode=False)
     except FrazilError as error:

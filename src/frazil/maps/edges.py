@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import PERCENT_NODATA, check_map
+from frazil.conventions import PERCENT_NODATA, QUALITY_FLAGS, check_map
 from frazil.errors import OptionError
 from frazil.maps.areas import PixelAreas, geodesic_lengths_km
 from frazil.maps.outlines import Outlines, bands
@@ -25,6 +25,8 @@ EDGE_MIN_AREA_KM2 = 10.0  #: smaller patches of ice or water have no edge of the
 POLYGON_MIN_AREA_KM2 = 1.0  #: smaller patches of a class join their largest neighbour
 SMOOTH_M = 360.0  #: width of the mean over the probability before contouring
 
+_UNSURE = QUALITY_FLAGS["border"][0] | QUALITY_FLAGS["noise_missing"][0]
+
 
 def ice_edge(
     ice_map: xr.Dataset,
@@ -37,7 +39,8 @@ def ice_edge(
 
     The probability is averaged over a small square; patches of ice in water and of water in ice below the least area
     are taken for their surroundings; the rest is contoured between pixel centres. Only squares of four observed sea
-    pixels are contoured, so that a line ends at land, nodata and the scene border and never follows them.
+    pixels are contoured, so that a line ends at land, nodata and the scene border and never follows them. Pixels
+    flagged ``border`` or ``noise_missing`` are left out: a strip of false ice along the swath's rim is no ice edge.
 
     Args:
         ice_map: a map, see `frazil.conventions.check_map`.
@@ -60,7 +63,7 @@ def ice_edge(
     _refuse_negative(min_area_km2=min_area_km2, smooth_m=smooth_m)
     grid = MapGrid.of(ice_map)
     percent = ice_map["ice_probability"].values
-    sea = percent != PERCENT_NODATA
+    sea = (percent != PERCENT_NODATA) & ((ice_map["quality_flags"].values & _UNSURE) == 0)
     level = threshold_percent - 0.5  # between two whole percents: no pixel lies on the level, and 50 % counts as ice
     field = _Field(percent, sea, int(smooth_m // grid.spacing_m))
     ice = np.empty(percent.shape, np.uint8)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import shutil
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from frazil.conventions import check_scene
-from frazil.errors import OptionError, OutputError
+from frazil.errors import FrazilError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.scaling import to_db
@@ -55,7 +60,7 @@ def save_scene(
     refuse_existing(target, overwrite=overwrite)
     check_scene(scene)
     report = progress or (lambda _fraction: None)
-    with whole_output(target, overwrite=overwrite) as part:
+    with whole_output(target, overwrite=overwrite) as part, _as_output_error(target):
         if target.suffix == ".tif":
             _write_geotiff(scene, part, crs, spacing_m, report)
         elif target.suffix == ".zarr":
@@ -63,6 +68,49 @@ def save_scene(
         else:
             _write_netcdf(scene, part, report)
     return target
+
+
+@contextmanager
+def _as_output_error(target: Path) -> Iterator[None]:
+    """Turn what the operating system and GDAL raise when they cannot write into one `OutputError` of one line."""
+    from rasterio._err import CPLE_BaseError  # GDAL's own errors reach the caller of rasterio.shutil.copy as these
+    from rasterio.errors import RasterioError
+
+    try:
+        yield
+    except (OSError, RasterioError, CPLE_BaseError) as error:
+        if isinstance(error, FrazilError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error.__cause__ or error).splitlines()[0]
+        raise OutputError(f"Cannot write {target}: {reason}. Free the space or choose another folder.") from error
+
+
+class _CarefulFile(io.FileIO):
+    """A file that remembers the first failed write and lets HDF5 go on: HDF5 crashes the process otherwise."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, or after a failure pretend to."""
+        size = memoryview(data).nbytes
+        if self.failure is None:
+            try:
+                written = 0
+                while written < size:
+                    written += super().write(memoryview(data).cast("B")[written:])
+            except OSError as error:
+                self.failure = error
+        if self.failure is not None:
+            self.seek(size, os.SEEK_CUR)
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size; what the disk refuses counts as a failed write."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
 
 
 def _strips(scene: xr.Dataset) -> list[slice]:
@@ -74,9 +122,11 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
     import h5netcdf
 
     large = [str(n) for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
-    try:
-        scene.drop_vars(large).to_netcdf(path, engine="h5netcdf")
-        with h5netcdf.File(path, "a") as file:
+    small = scene.drop_vars(large).to_netcdf(engine="h5netcdf")
+    with _CarefulFile(path, "w+") as raw:
+        raw.write(bytes(small))
+        raw.seek(0)
+        with h5netcdf.File(raw, "r+") as file:
             for name in large:
                 variable = scene[name]
                 dtype = np.dtype(np.int8) if variable.dtype == bool else variable.dtype
@@ -91,9 +141,15 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
                 if variable.dtype == bool:
                     out.attrs["dtype"] = "bool"  # how xarray marks booleans
                 out.attrs["coordinates"] = "azimuth_time ground_range"
-            _stream(scene, large, lambda name, index, values: file[name].__setitem__(index, values), report)
-    except (OSError, RuntimeError) as error:
-        raise OutputError(f"Cannot write {path.name}: {error}. Free the space or choose another folder.") from error
+
+            def put(name: str, index: Any, values: np.ndarray) -> None:
+                file[name][index] = values
+                if raw.failure is not None:
+                    raise raw.failure
+
+            _stream(scene, large, put, report)
+        if raw.failure is not None:
+            raise raw.failure
 
 
 def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) -> None:
@@ -149,15 +205,22 @@ def _write_geotiff(
     warp = plan_warp(scene, grid)
     names = scene["polarization"].values.tolist()
     plain = path.with_name(path.stem + ".plain.tif")
+    sums: list[int] = []
     profile = {
         "driver": "GTiff", "width": grid.shape[1], "height": grid.shape[0], "count": len(names), "dtype": "float32",
         "crs": grid.pyproj_crs.to_wkt(), "transform": grid.transform, "nodata": np.nan, "tiled": True,
         "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
+    needed = 1.2 * grid.shape[0] * grid.shape[1] * 4 * len(names)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:  # GDAL would say so too, after minutes and in many lines
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")
     try:
         with rasterio.open(plain, "w", **profile) as file:
             for i, name in enumerate(names):
-                file.write(to_db(warp.bilinear(scene["sigma0"][i].values)), i + 1)
+                band = to_db(warp.bilinear(scene["sigma0"][i].values))
+                file.write(band, i + 1)
+                sums.append(zlib.crc32(band))
                 file.set_band_description(i + 1, f"sigma0_db {name}")
                 report((i + 0.7) / len(names))
             file.update_tags(**{k: str(v) for k, v in scene.attrs.items()}, units="dB")
@@ -165,9 +228,9 @@ def _write_geotiff(
             plain, path, driver="COG", compress="ZSTD", predictor="FLOATING_POINT", level=1, num_threads="ALL_CPUS",
             overview_resampling="AVERAGE", bigtiff="IF_SAFER",
         )  # fmt: skip
+        with rasterio.open(path) as file:  # GDAL flushes late, and keeps some failures to itself
+            if [zlib.crc32(file.read(i + 1)) for i in range(len(names))] != sums:
+                raise OSError(errno.EIO, "what was written cannot be read back")
         report(1.0)
-    except rasterio.errors.RasterioError as error:
-        cause = str(error.__cause__ or error).splitlines()[0]
-        raise OutputError(f"Cannot write {path.name}: {cause}. Free the space or choose another folder.") from error
     finally:
         plain.unlink(missing_ok=True)

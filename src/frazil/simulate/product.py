@@ -32,6 +32,11 @@ from frazil.simulate.world import WorldConfig
 
 _STRIP = 384  # lines
 
+_NOTE = (
+    "SIMULATED product: ice, sea and speckle were made by frazil (seed {seed}). Metadata, calibration and noise tables "
+    "are those of {template}.\n"
+)
+
 
 def simulate_product(
     out_dir: str | os.PathLike[str],
@@ -97,6 +102,7 @@ def simulate_product(
         beside.mkdir()
         annotation = write_safe(folder, sim, cut, compress=compress)
         write_truth(beside, sim, annotation, cut)
+        (folder / "note.txt").write_text(_NOTE.format(seed=seed, template=sim.product.name), encoding="utf-8")
         _write_json(beside / "simulation.json", {"product": name, "frazil_version": __version__, **sim.parameters()})
     return target
 
