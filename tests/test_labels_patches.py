@@ -21,6 +21,7 @@ from frazil.conventions import BINARY, FIVE_CLASSES
 from frazil.errors import LabelError, LabelNotFoundError, OptionError, OutputError, OutputExistsError
 from frazil.files import whole_output
 from frazil.labels.contact_sheet import contact_sheet
+from frazil.labels.cutting import clear, uniform
 from frazil.labels.patch_set import (
     blocks,
     join_patches,
@@ -31,7 +32,7 @@ from frazil.labels.patch_set import (
     season_of,
     stream_patches,
 )
-from frazil.labels.patches import clear, cut_patches, uniform
+from frazil.labels.patches import cut_patches
 from frazil.labels.sources import LabelOptions, class_code
 from frazil.scene.grid import MapGrid
 from frazil.scene.scaling import to_db
@@ -309,6 +310,8 @@ def test_charts_and_polygons_of_several_products(small_safe, scene, tmp_path) ->
     options = LabelOptions(class_column="kind", scene_column="product")
     patches = cut(scene, tmp_path / "polygons.gpkg", options=options)
     assert set(patches["label"].values) == {0}
+    with pytest.raises(LabelError, match="has a label of"):
+        cut(scene, frame.assign(product="another"), options=options)
     chart = tmp_path / "chart.shp"
     gpd.GeoDataFrame(
         {"POLY_TYPE": ["W", "I"], "CT": ["01", "92"], "SA": ["", "96"]}, geometry=frame.geometry, crs=4326

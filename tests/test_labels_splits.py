@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.conventions import FIVE_CLASSES
@@ -140,8 +140,7 @@ def test_seasons_stay_together() -> None:
 
 @given(data=st.data())
 def test_json_there_and_back(data, tmp_path_factory) -> None:
-    names = data.draw(st.lists(st.text(min_size=1, max_size=8), unique=True, min_size=2, max_size=8))
-    assume(all(n.isprintable() for n in names))
+    names = data.draw(st.lists(st.text("Sé_-.0", min_size=1, max_size=8), unique=True, min_size=2, max_size=8))
     cut = data.draw(st.integers(1, len(names) - 1))
     split = Split(
         by="region", train=tuple(names[:cut]), test=tuple(names[cut:]), shares=(0.0, 0.25), seed=3,

@@ -194,6 +194,23 @@ def stream_patches(
     return target
 
 
+def gather(
+    parts: Iterator[xr.Dataset], path: str | os.PathLike[str] | None, *, overwrite: bool = False, **attrs: Any
+) -> xr.Dataset:
+    """Patch sets that come one after the other as one: in memory, or at a path (then opened from there).
+
+    Args:
+        parts: patch sets of the same kind.
+        path: ending in ``.zarr``; None for memory.
+        overwrite: replace what is there.
+        **attrs: as `stream_patches`.
+    """
+    if path is not None:
+        return open_patches(stream_patches(parts, path, overwrite=overwrite, **attrs))
+    whole = join_patches(list(parts))
+    return whole.assign_attrs({name: value() if callable(value) else value for name, value in attrs.items()})
+
+
 def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
     """A patch set from its Zarr store; images are read when they are asked for.
 

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, FIVE_CLASSES, ClassScheme, check_scene
+from frazil.conventions import FIVE_CLASSES, ClassScheme, check_scene
 from frazil.errors import LabelError, OptionError
 from frazil.labels.chart import find_scheme
-from frazil.labels.patch_set import join_patches, make_patches, open_patches, stream_patches
+from frazil.labels.cutting import Cutter, why_none
+from frazil.labels.patch_set import gather
 from frazil.labels.sources import LabelOptions, Labels, LabelsOnScene, open_labels, product_key
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, to_db
@@ -38,41 +39,7 @@ if TYPE_CHECKING:
     from frazil.sentinel1.product import Product
     from frazil.sentinel1.radiometry import Denoise
 
-_STRIP = 512  # scene lines whose patches are cut at a time
-_BATCH = 2048  # patches in memory at a time: 25 MB of 3 × 32 × 32
 PathLike = str | os.PathLike[str]
-
-
-@dataclass
-class PatchCounts:
-    """What became of the places that could have been patches.
-
-    Attributes:
-        cut: product -> patches cut.
-        inside: places wholly inside one region of a class.
-        limited: of those, left out by the limit.
-        missing: of those, left out because a pixel was not observed.
-        land: of those, left out because of land.
-        labelled: pixels with a label.
-    """
-
-    cut: dict[str, int] = field(default_factory=dict)
-    inside: int = 0
-    limited: int = 0
-    missing: int = 0
-    land: int = 0
-    labelled: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """The totals, for attributes and for printing."""
-        return {
-            "patches": sum(self.cut.values()), "inside": self.inside, "left_out_limit": self.limited,
-            "left_out_missing": self.missing, "left_out_land": self.land,
-        }  # fmt: skip
-
-    def without(self) -> list[str]:
-        """Products that gave no patch."""
-        return [product for product, n in self.cut.items() if not n]
 
 
 def cut_patches(
@@ -131,16 +98,14 @@ def cut_patches(
         Khaleghian (2022), paper 1, section 4 (size, stride, channels).
     """
     scheme = find_scheme(scheme)
-    if size < 1 or stride < 1 or (limit is not None and limit < 1):
-        raise OptionError(f"size, stride and limit must be 1 or more; got {size}, {stride} and {limit}.")
-    names = _channel_names(channels)
+    cutter = Cutter(size=size, stride=stride, scheme=scheme, limit=limit, seed=seed)
+    counts = cutter.counts
+    names = channel_names(channels)
     many = [scenes] if isinstance(scenes, (str, os.PathLike)) or not isinstance(scenes, Sequence) else list(scenes)
     if not many:
         raise OptionError("There are no scenes. Pass at least one product.")
     pairs = _pair(many, labels)
     names_of_labels = sorted({str(x) if isinstance(x, (str, os.PathLike)) else "the table" for _, x in pairs})
-    counts = PatchCounts()
-    cutter = _Cutter(size, stride, names, scheme, mask_land, limit, seed, counts)
     known: dict[Any, Labels] = {}
 
     def parts() -> Iterator[xr.Dataset]:
@@ -150,30 +115,21 @@ def cut_patches(
             if key not in known:
                 known.clear()  # one file of labels in memory at a time
                 known[key] = open_labels(label, scheme, options)
-            for part, done in cutter.cut(opened, known[key]):
+            for part, done in cutter.cut(SceneSource(opened, known[key].on(opened), names, mask_land)):
                 yield part
                 if progress:
                     progress((i + done) / len(pairs))
             if progress:
                 progress((i + 1) / len(pairs))
         if not sum(counts.cut.values()):
-            raise LabelError(_why_none(counts, names_of_labels, size))
+            raise LabelError(why_none(counts, names_of_labels, size))
 
-    attrs = {
-        "stride": stride,
-        "mask_land": bool(mask_land),
-        "limit": limit or 0,
-        "seed": seed,
-        "labels": names_of_labels,
-    }
-    if path is not None:
-        final = {**attrs, "counts": counts.as_dict, "scenes_without_patches": counts.without}
-        return open_patches(stream_patches(parts(), path, overwrite=overwrite, **final))
-    whole = join_patches(list(parts()))
-    return whole.assign_attrs(attrs, counts=counts.as_dict(), scenes_without_patches=counts.without())
+    attrs = {**cutter.attrs(), "mask_land": bool(mask_land), "labels": names_of_labels}
+    return gather(parts(), path, overwrite=overwrite, **attrs)
 
 
-def _channel_names(channels: Sequence[str]) -> tuple[str, ...]:
+def channel_names(channels: Sequence[str]) -> tuple[str, ...]:
+    """Channels checked, with ``"nesz"`` written out; raise OptionError for what is not a channel."""
     if isinstance(channels, str):
         channels = [c.strip() for c in channels.split(",")]
     names: list[str] = []
@@ -232,159 +188,71 @@ def _open(scene: Any, names: tuple[str, ...], looks: int, boxcar: bool, denoise:
     return scene
 
 
-def _why_none(counts: PatchCounts, labels: list[str], size: int) -> str:
-    where = ", ".join(labels[:3])
-    if not counts.labelled:
-        return f"No pixel of {len(counts.cut)} scene(s) has a label of {where}. Are these the labels of these scenes?"
-    if not counts.inside:
-        return f"No region of {where} holds a whole patch of {size} × {size} pixels. Choose a smaller size."
-    return (
-        f"All {counts.inside} patches inside {where} were left out: {counts.land} on land, {counts.missing} not "
-        "observed. If the labels know the land better, pass mask_land=False (--keep-land)."
-    )
+@dataclass(frozen=True, eq=False)
+class SceneSource:
+    """A scene Dataset with labels, as `frazil.labels.cutting` wants it."""
 
-
-@dataclass(frozen=True)
-class _Cutter:
-    size: int
-    stride: int
-    names: tuple[str, ...]
-    scheme: ClassScheme
+    scene: xr.Dataset
+    labels: LabelsOnScene
+    channels: tuple[str, ...]
     mask_land: bool
-    limit: int | None
-    seed: int
-    counts: PatchCounts
 
-    def cut(self, scene: xr.Dataset, labels: Labels) -> Iterator[tuple[xr.Dataset, float]]:
-        """Patch sets of a scene, strip by strip, and the fraction done."""
-        on_scene = labels.on(scene)
-        product = product_key(str(scene.attrs["product"]))
-        self.counts.cut.setdefault(product, 0)
-        row, column, region = self._limited(*self._places(scene, on_scene), on_scene)
-        geo = Geolocation.of(scene)
-        n_lines = scene.sizes["line"]
-        for first in range(0, n_lines, _STRIP):
-            mine = (row >= first) & (row < first + _STRIP)
-            if not mine.any():
-                continue
-            at = row[mine], column[mine], region[mine]
-            done = min((first + _STRIP) / n_lines, 1.0)
-            for part in self._strip(scene, geo, on_scene, *at):
-                self.counts.cut[product] += part.sizes["patch"]
-                yield part, done
+    @property
+    def product(self) -> str:
+        """The product name."""
+        return product_key(str(self.scene.attrs["product"]))
 
-    def _places(self, scene: xr.Dataset, labels: LabelsOnScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First row and column, and region, of every place of the lattice inside one region of a class."""
-        height, width = scene.sizes["line"], scene.sizes["pixel"]
-        columns = np.arange(0, width - self.size + 1, self.stride)
-        found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, int),) * 3]
-        for first in range(0, height, _STRIP):
-            rows = np.arange(-(-first // self.stride) * self.stride, first + _STRIP, self.stride)
-            rows = rows[rows + self.size <= height]
-            stop = min(first + _STRIP + self.size, height)
-            region = labels.regions(slice(first, stop))
-            classless = labels.class_of[np.maximum(region, 0)] >= CLASS_LAND
-            region[classless & (region >= 0)] = -1
-            self.counts.labelled += int((region[:_STRIP] >= 0).sum())
-            if not (rows.size and columns.size):
-                continue
-            inside = uniform(region, rows - first, columns, self.size)
-            i, j = np.nonzero(inside)
-            found.append((rows[i], columns[j], region[rows[i] - first, columns[j]]))
-        row, column, region = (np.concatenate(v) for v in zip(*found, strict=True))
-        self.counts.inside += row.size
-        return row, column, region
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Lines and pixels."""
+        return self.scene.sizes["line"], self.scene.sizes["pixel"]
 
-    def _limited(
-        self, row: np.ndarray, column: np.ndarray, region: np.ndarray, labels: LabelsOnScene
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if self.limit is None:
-            return row, column, region
-        rng = np.random.default_rng(self.seed)
-        codes = labels.class_of[region]
-        keep = np.zeros(row.size, bool)
-        for code in np.unique(codes):
-            mine = np.flatnonzero(codes == code)
-            keep[rng.permutation(mine)[: self.limit]] = True
-        self.counts.limited += int((~keep).sum())
-        return row[keep], column[keep], region[keep]
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Decibels or degrees."""
+        return tuple(CHANNELS[name].units for name in self.channels)
 
-    def _strip(
-        self, scene: xr.Dataset, geo: Geolocation, labels: LabelsOnScene,
-        row: np.ndarray, column: np.ndarray, region: np.ndarray,
-    ) -> Iterator[xr.Dataset]:  # fmt: skip
-        """Patch sets of a strip, some thousand patches each."""
-        lines = slice(int(row.min()), int(row.max()) + self.size)
-        pixels = slice(int(column.min()), int(column.max()) + self.size)
-        part = scene.isel(line=lines, pixel=pixels)
-        planes = np.stack([_plane(part, name) for name in self.names])
-        at = row - lines.start, column - pixels.start
-        keep = clear(~np.isfinite(planes).all(axis=0), *at, self.size)
-        self.counts.missing += int((~keep).sum())
-        if self.mask_land:
-            sea = clear(add_land(part)["land_mask"].values, *at, self.size)
-            self.counts.land += int((keep & ~sea).sum())
-            keep &= sea
-        windows = np.lib.stride_tricks.sliding_window_view(planes, (self.size, self.size), axis=(1, 2))
-        kept = np.flatnonzero(keep)
-        for first in range(0, kept.size, _BATCH):
-            some = kept[first : first + _BATCH]
-            image = np.moveaxis(windows[:, at[0][some], at[1][some]], 1, 0)
-            yield self._patches(scene, geo, labels, image, row[some], column[some], region[some])
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """How the scene was opened."""
+        names = ("looks", "boxcar", "denoise", "spacing_m")
+        return {name: self.scene.attrs[name] for name in names if name in self.scene.attrs}
 
-    def _patches(
-        self, scene: xr.Dataset, geo: Geolocation, labels: LabelsOnScene, image: np.ndarray,
-        row: np.ndarray, column: np.ndarray, region: np.ndarray,
-    ) -> xr.Dataset:  # fmt: skip
-        line, pixel = scene["line"].values, scene["pixel"].values
-        last = self.size - 1
+    @property
+    def class_of(self) -> np.ndarray:
+        """Class code of each region."""
+        return self.labels.class_of
+
+    @property
+    def polygon_of(self) -> np.ndarray:
+        """Row in the label file of each region."""
+        return self.labels.polygon_of
+
+    def regions(self, rows: slice) -> np.ndarray:
+        """Region of each pixel of some lines."""
+        return self.labels.regions(rows)
+
+    def image(self, lines: slice, pixels: slice) -> tuple[np.ndarray, np.ndarray | None]:
+        """Channels of a window, and land."""
+        part = self.scene.isel(line=lines, pixel=pixels)
+        planes = np.stack([_plane(part, name) for name in self.channels])
+        return planes, add_land(part)["land_mask"].values if self.mask_land else None
+
+    def provenance(self, row: np.ndarray, column: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        """Place and time of patches."""
+        line, pixel = self.scene["line"].values, self.scene["pixel"].values
+        last = size - 1
         middle = (line[row] + line[row + last]) / 2, (pixel[column] + pixel[column + last]) / 2
-        longitude, latitude = geo.lonlat(*middle)
-        product = product_key(str(scene.attrs["product"]))
-        return make_patches(
-            image, labels.class_of[region], channels=self.names, units=tuple(CHANNELS[n].units for n in self.names),
-            scheme=self.scheme, scene=np.full(row.size, product), time=_times(scene, row + self.size // 2),
-            polygon=labels.polygon_of[region], line=line[row], pixel=pixel[column],
-            longitude=longitude, latitude=latitude,
-            attrs={
-                name: scene.attrs[name] for name in ("looks", "boxcar", "denoise", "spacing_m") if name in scene.attrs
-            },
-        )  # fmt: skip
+        longitude, latitude = Geolocation.of(self.scene).lonlat(*middle)
+        return {
+            "line": line[row], "pixel": pixel[column], "longitude": longitude, "latitude": latitude,
+            "time": self._times(row + size // 2),
+        }  # fmt: skip
 
-
-def uniform(region: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:
-    """Whether square windows hold one region only: bool (rows, columns).
-
-    Args:
-        region: (line, pixel) numbers; negative for none.
-        rows: first rows of the windows.
-        columns: first columns.
-        size: of the windows; all must lie inside the array.
-    """
-    i, j = rows[:, None], columns[None, :]
-    along = _integral(region[1:] != region[:-1])
-    across = _integral(region[:, 1:] != region[:, :-1])
-    changes = _sums(along, i, j, size - 1, size) + _sums(across, i, j, size, size - 1)
-    same: np.ndarray = (changes == 0) & (region[i, j] >= 0)
-    return same
-
-
-def clear(wrong: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:
-    """Whether square windows hold no True: bool, one for each pair of first row and first column."""
-    free: np.ndarray = _sums(_integral(wrong), rows, columns, size, size) == 0
-    return free
-
-
-def _integral(mask: np.ndarray) -> np.ndarray:
-    """Summed-area table with a border of zeros."""
-    out = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
-    np.cumsum(np.cumsum(mask, axis=0, dtype=np.int32), axis=1, out=out[1:, 1:])
-    return out
-
-
-def _sums(table: np.ndarray, i: np.ndarray, j: np.ndarray, height: int, width: int) -> np.ndarray:
-    total: np.ndarray = table[i + height, j + width] - table[i, j + width] - table[i + height, j] + table[i, j]
-    return total
+    def _times(self, row: np.ndarray) -> np.ndarray:
+        if "azimuth_time" in self.scene.variables:
+            return np.asarray(self.scene["azimuth_time"].values[row])
+        return np.full(row.size, np.datetime64(str(self.scene.attrs["start_time"]).removesuffix("Z"), "ns"))
 
 
 def _plane(scene: xr.Dataset, name: str) -> np.ndarray:
@@ -395,10 +263,3 @@ def _plane(scene: xr.Dataset, name: str) -> np.ndarray:
     plane = scene["polarization"].values.tolist().index(polarization)
     variable = scene["nesz" if name.startswith("nesz_") else "sigma0"]
     return to_db(variable.isel(polarization=plane).values)
-
-
-def _times(scene: xr.Dataset, row: np.ndarray) -> np.ndarray:
-    if "azimuth_time" in scene.variables:
-        return np.asarray(scene["azimuth_time"].values[np.minimum(row, scene.sizes["line"] - 1)])
-    start = np.datetime64(str(scene.attrs["start_time"]).removesuffix("Z"), "ns")
-    return np.full(row.size, start)
