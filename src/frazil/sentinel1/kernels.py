@@ -18,14 +18,17 @@ def _line_sigma0(dn, spans, gain0, gain1, w, flat, whole, fraction, s0, s1, out)
     """σ0 of one line into float64 ``out``; NaN where not observed."""
     out[:] = 0.0
     for s in range(s0, s1):  # out holds η first, then σ0: one division a pixel
-        x0, x1, p0, p1 = whole[s, 0], whole[s, 1], whole[s, 2], whole[s, 3]
-        u, factor = fraction[s, 0], fraction[s, 1]
-        for x in range(x0, x1 + 1):
-            out[x] = factor * ((1.0 - u) * flat[p0 + x - x0] + u * flat[p1 + x - x0])
+        n = whole[s, 1] - whole[s, 0] + 1
+        # Slices, indexed from 0: numba vectorises these loops, and does not where an index might be negative.
+        part = out[whole[s, 0] : whole[s, 0] + n]
+        near, far = flat[whole[s, 2] : whole[s, 2] + n], flat[whole[s, 3] : whole[s, 3] + n]
+        u, v = fraction[s, 1] * (1.0 - fraction[s, 0]), fraction[s, 1] * fraction[s, 0]
+        for i in range(n):
+            part[i] = u * near[i] + v * far[i]
     for x in range(dn.shape[0]):
         a = (1.0 - w) * gain0[x] + w * gain1[x]
-        v = np.float64(dn[x])
-        out[x] = (v * v - out[x]) / (a * a)
+        d = np.float64(dn[x])
+        out[x] = (d * d - out[x]) / (a * a)
     _mask_line(dn, spans, out)
 
 
@@ -33,7 +36,10 @@ def _line_sigma0(dn, spans, gain0, gain1, w, flat, whole, fraction, s0, s1, out)
 def _mask_line(dn, spans, out):
     """NaN where DN is zero, but for lone zeros inside a sub-swath."""
     n = dn.shape[0]
-    x = 0
+    zeros = 0
+    for x in range(n):
+        zeros += dn[x] == 0
+    x = 0 if zeros else n
     while x < n:
         if dn[x] != 0:
             x += 1
@@ -76,8 +82,8 @@ def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fract
     last = gain.shape[0] - 1
     for block in prange(out.shape[0]):
         row = np.empty(n_pixels)
-        total = np.zeros(out.shape[1])
-        count = np.zeros(out.shape[1])
+        total = np.zeros(n_pixels)
+        count = np.zeros(n_pixels)
         for y in range(block * looks, (block + 1) * looks):
             high = min(low[y] + 1, last)
             _line_sigma0(
@@ -93,13 +99,16 @@ def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fract
                 pointer[y + 1],
                 row,
             )
-            for b in range(out.shape[1]):
-                for x in range(b * looks, (b + 1) * looks):
-                    if row[x] == row[x]:
-                        total[b] += row[x]
-                        count[b] += 1.0
+            for x in range(n_pixels):  # down the columns first, where neighbours add up side by side
+                seen = row[x] == row[x]
+                total[x] += row[x] if seen else 0.0
+                count[x] += 1.0 if seen else 0.0
         for b in range(out.shape[1]):
-            out[block, b] = total[b] / count[b] if 2.0 * count[b] >= looks * looks else np.nan
+            t, c = 0.0, 0.0
+            for x in range(b * looks, (b + 1) * looks):
+                t += total[x]
+                c += count[x]
+            out[block, b] = t / c if 2.0 * c >= looks * looks else np.nan
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
