@@ -220,7 +220,7 @@ def _write_geotiff(
             for i, name in enumerate(names):
                 band = to_db(warp.bilinear(scene["sigma0"][i].values))
                 file.write(band, i + 1)
-                sums.append(zlib.crc32(band))
+                sums.append(zlib.crc32(band.tobytes()))
                 file.set_band_description(i + 1, f"sigma0_db {name}")
                 report((i + 0.7) / len(names))
             file.update_tags(**{k: str(v) for k, v in scene.attrs.items()}, units="dB")
@@ -229,7 +229,7 @@ def _write_geotiff(
             overview_resampling="AVERAGE", bigtiff="IF_SAFER",
         )  # fmt: skip
         with rasterio.open(path) as file:  # GDAL flushes late, and keeps some failures to itself
-            if [zlib.crc32(file.read(i + 1)) for i in range(len(names))] != sums:
+            if [zlib.crc32(file.read(i + 1).tobytes()) for i in range(len(names))] != sums:
                 raise OSError(errno.EIO, "what was written cannot be read back")
         report(1.0)
     finally:

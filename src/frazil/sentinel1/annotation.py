@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET  # types only; defusedxml does the parsing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -148,6 +149,10 @@ def parse_header(data: bytes, name: str) -> Header:
     Raises:
         ProductError: the XML is broken, hostile or not of Sentinel-1.
     """
+    end = data.find(b"</adsHeader>", 0, 20_000)
+    tag = re.search(rb"<([A-Za-z_][\w.-]*)", data[:2000])
+    if end > 0 and tag:  # the header comes first: a file of megabytes need not be parsed for it
+        data = data[:end] + b"</adsHeader></" + tag.group(1) + b">"
     return _guard(_header, _root(data, name), name)
 
 
