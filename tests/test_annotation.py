@@ -10,7 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import ProductError
-from frazil.sentinel1.annotation import parse_annotation, parse_calibration, parse_manifest, parse_noise
+from frazil.sentinel1.annotation import (
+    parse_annotation,
+    parse_calibration,
+    parse_header,
+    parse_manifest,
+    parse_noise,
+)
 from frazil.sentinel1.product import Product, open_product
 
 
@@ -62,12 +68,17 @@ def test_manifest_names_processor_and_orbit(ew_metadata: Product) -> None:
         b'<!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;&lol;">]><product>&lol2;</product>',
         b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><product>&e;</product>',
         b'<!DOCTYPE x SYSTEM "http://example.invalid/x.dtd"><product/>',
+        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY e "e">]><product>&e;</product>'.encode("utf-16"),
+        '<!DOCTYPE x [<!ENTITY e "e">]><product>&e;</product>'.encode("utf-16-le"),
+        b"\xef\xbb\xbf" + b'<!DOCTYPE x [<!ENTITY e "e">]><product>&e;</product>',
     ],
 )
 @pytest.mark.parametrize("kind", sorted(PARSERS))
 def test_entities_and_dtds_are_refused(bomb: bytes, kind: str) -> None:
-    with pytest.raises(ProductError, match="document type definition"):
+    with pytest.raises(ProductError, match=r"document type definition|not well-formed"):
         PARSERS[kind](bomb, "bomb.xml")
+    with pytest.raises(ProductError, match=r"document type definition|not well-formed"):
+        parse_header(bomb, "bomb.xml")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ for, and a window costs what the window costs.
 from __future__ import annotations
 
 import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, get_args
 
 import numpy as np
@@ -25,6 +27,7 @@ from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Denoise, Radiometry, make_radiometry
 
 _STRIP = 512  # lines read at a time: 10 MB of an EW scene
+_WORKERS = min(os.cpu_count() or 1, 4)
 
 
 def open_scene(
@@ -123,7 +126,8 @@ class _Pixels:
         starts = range(line.start, line.stop, step)
         halo = int(self.boxcar)
         bounds = [(max(s * looks - halo, 0), min(min(s + step, line.stop) * looks + halo, n_lines)) for s in starts]
-        for start, (first, _), dn in zip(starts, bounds, self.measurements[plane].strips(bounds), strict=True):
+
+        def work(start: int, first: int, dn: np.ndarray) -> None:
             stop = min(start + step, line.stop)
             if looks > 1:
                 strip = radiometry.sigma0_blocks(dn, first, looks)
@@ -135,6 +139,19 @@ class _Pixels:
             else:
                 strip = radiometry.sigma0(dn, first)
             out[start - line.start : stop - line.start] = strip[:, pixel]
+
+        if len(bounds) == 1:
+            work(line.start, bounds[0][0], self.measurements[plane].lines(*bounds[0]))
+            return out
+        waiting: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(_WORKERS) as pool:  # this thread reads, the others calibrate
+            for start, (first, stop) in zip(starts, bounds, strict=True):
+                dn = self.measurements[plane].lines(first, stop)
+                waiting.append(pool.submit(work, start, first, dn))
+                if len(waiting) > 2 * _WORKERS:
+                    waiting.popleft().result()
+            for future in waiting:
+                future.result()
         return out
 
     def nesz(self, plane: int, line: slice, pixel: slice) -> np.ndarray:

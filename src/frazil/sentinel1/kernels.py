@@ -3,12 +3,15 @@
 Arrays of all kernels: ``dn`` (line, pixel); ``spans`` int64 (line, box, 2) first and last observed pixel;
 ``gain`` float64 (vector, pixel) with ``low`` and ``weight`` per line; noise as `Radiometry._segments_at` makes it:
 ``flat`` profiles, ``pointer`` per line, ``whole`` and ``fraction`` per segment. float64 inside, float32 out.
+
+They release the interpreter and use one core each; callers run strips side by side. (numba's own threads cost more to
+start than a scene takes, and not every threading layer may be entered from two threads.)
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 _RUN = 16  #: this many zeros side by side are no observation; fewer, inside a sub-swath, are a dark target
 
@@ -59,12 +62,12 @@ def _mask_line(dn, spans, out):
         x = end
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def sigma0_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, out):
     """σ0 at full resolution."""
     n_lines, n_pixels = dn.shape
     last = gain.shape[0] - 1
-    for y in prange(n_lines):
+    for y in range(n_lines):
         row = np.empty(n_pixels)
         high = min(low[y] + 1, last)
         _line_sigma0(
@@ -74,13 +77,13 @@ def sigma0_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, o
             out[y, x] = row[x]
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, out):
     """σ0 averaged over square blocks; NaN where less than half a block was observed."""
     n_pixels = dn.shape[1]
     looks = n_pixels // out.shape[1]
     last = gain.shape[0] - 1
-    for block in prange(out.shape[0]):
+    for block in range(out.shape[0]):
         row = np.empty(n_pixels)
         total = np.zeros(n_pixels)
         count = np.zeros(n_pixels)
@@ -111,11 +114,11 @@ def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fract
             out[block, b] = t / c if 2.0 * c >= looks * looks else np.nan
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def nesz_lines(gain, low, weight, columns, flat, pointer, whole, fraction, out):
     """NESZ at chosen lines and columns; NaN where no segment covers a pixel."""
     last = gain.shape[0] - 1
-    for y in prange(out.shape[0]):
+    for y in range(out.shape[0]):
         out[y, :] = np.nan
         high = min(low[y] + 1, last)
         w = weight[y]
@@ -131,11 +134,11 @@ def nesz_lines(gain, low, weight, columns, flat, pointer, whole, fraction, out):
                     out[y, i] = eta / (a * a)
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def boxcar(power, out):
     """3 × 3 moving average of observed pixels; NaN stays NaN; the scene border averages what is there."""
     n_lines, n_pixels = power.shape
-    for y in prange(n_lines):
+    for y in range(n_lines):
         total = np.zeros(n_pixels)
         count = np.zeros(n_pixels)
         for yy in range(max(y - 1, 0), min(y + 2, n_lines)):
@@ -159,11 +162,11 @@ def boxcar(power, out):
                 out[y, x] = np.nan
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def block_mean(power, looks):
     """Mean over square blocks of observed pixels; NaN where less than half a block was observed."""
     out = np.empty((power.shape[0] // looks, power.shape[1] // looks), np.float32)
-    for by in prange(out.shape[0]):
+    for by in range(out.shape[0]):
         for bx in range(out.shape[1]):
             total = 0.0
             count = 0.0
@@ -181,11 +184,11 @@ _MARGIN = 600  #: pixels from either side where border noise of old products is 
 _BORDER_DN = 30.0  #: a border pixel's mean amplitude over 16 neighbours lies below this [MPC-0243: noise, not signal]
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def mask_border_noise(dn, sigma0):
     """NaN in σ0 from either range border inwards until 16 neighbours exceed the border-noise amplitude together."""
     n_lines, n_pixels = dn.shape
-    for y in prange(n_lines):
+    for y in range(n_lines):
         reach = min(_MARGIN, n_pixels - _RUN)
         for side in range(2):
             for i in range(reach):
