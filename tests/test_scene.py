@@ -44,7 +44,9 @@ def test_nothing_is_read_before_it_is_asked_for(small_safe: Path, monkeypatch: p
 
     read: list[tuple[int, int]] = []
     original = Measurement.lines
-    monkeypatch.setattr(Measurement, "lines", lambda self, a, b: (read.append((a, b)), original(self, a, b))[1])
+    monkeypatch.setattr(
+        Measurement, "lines", lambda self, a, b, out=None: (read.append((a, b)), original(self, a, b, out))[1]
+    )
     opened = open_scene(small_safe)
     repr(opened)
     assert read == []

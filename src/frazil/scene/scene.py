@@ -143,14 +143,19 @@ class _Pixels:
         if len(bounds) == 1:
             work(line.start, bounds[0][0], self.measurements[plane].lines(*bounds[0]))
             return out
-        waiting: deque[Future[None]] = deque()
+        height = max(stop - first for first, stop in bounds)
+        memory = deque(np.empty((height, radiometry.shape[1]), np.uint16) for _ in range(_WORKERS + 1))
+        waiting: deque[tuple[Future[None], np.ndarray]] = deque()
         with ThreadPoolExecutor(_WORKERS) as pool:  # this thread reads, the others calibrate
             for start, (first, stop) in zip(starts, bounds, strict=True):
-                dn = self.measurements[plane].lines(first, stop)
-                waiting.append(pool.submit(work, start, first, dn))
-                if len(waiting) > 2 * _WORKERS:
-                    waiting.popleft().result()
-            for future in waiting:
+                if not memory:
+                    future, free = waiting.popleft()
+                    future.result()
+                    memory.append(free)
+                buffer = memory.popleft()
+                dn = self.measurements[plane].lines(first, stop, buffer)
+                waiting.append((pool.submit(work, start, first, dn), buffer))
+            for future, _ in waiting:
                 future.result()
         return out
 

@@ -66,14 +66,22 @@ class Measurement:
                 f"{self.name} cannot be read ({cause}). The file is truncated or damaged: download the product again."
             ) from error
 
-    def lines(self, first: int, stop: int) -> np.ndarray:
+    def lines(self, first: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         """Full-width lines [first, stop): uint16 digital numbers, or the float32 amplitude of a complex image.
+
+        Args:
+            first: the first line.
+            stop: one past the last line.
+            out: uint16 memory to use, of at least as many lines (touching new memory costs as much as reading); of a
+                complex image it is left alone.
 
         Raises:
             ProductError: the file is truncated or damaged.
         """
         with self._lock, self._reading():
-            dn: np.ndarray = self._file.read(1, window=((first, stop), (0, self.shape[1])))
+            window = ((first, stop), (0, self.shape[1]))
+            into = None if out is None or self._file.dtypes[0] != "uint16" else out[: stop - first]
+            dn: np.ndarray = self._file.read(1, window=window, out=into)
         return np.abs(dn).astype(np.float32) if np.iscomplexobj(dn) else dn
 
     def strips(self, bounds: list[tuple[int, int]]) -> Iterator[np.ndarray]:
