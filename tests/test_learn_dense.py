@@ -18,8 +18,8 @@ from frazil.learn.dilate import DilatedMean, dilated_trunk
 from frazil.learn.engine import Engine
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.predict import dense, network_input
-from frazil.scene.scaling import CHANNELS
+from frazil.learn.predict import dense
+from frazil.scene.scaling import CHANNELS, network_input
 
 LARGE = ("inception_v3",)  # takes patches of 75 pixels or more
 CLASSIFIERS = [
@@ -353,7 +353,7 @@ def test_scenes_do_not_depend_on_tiles(
     if name == "valid":
         arrays = {str(k): v.values for k, v in scene.data_vars.items()}
         arrays["valid"] = np.isfinite(arrays["sigma0"]).all(axis=0)
-        image = network_input(arrays, ["HH"], card)
+        image = network_input(arrays, ["HH"], card.channels)
         pad = [(0, 0), *((0, -n % stride) for n in image.shape[1:])]
         expected = by_hand(network, np.pad(image, pad), stride)[:, :101, :133]
         np.testing.assert_allclose(one, expected, atol=1e-4)

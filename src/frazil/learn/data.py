@@ -14,7 +14,7 @@ import xarray as xr
 
 from frazil.learn.augment import coarsen
 from frazil.learn.config import DataConfig
-from frazil.scene.scaling import CHANNELS, to_db
+from frazil.scene.scaling import CHANNELS, network_input
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.world import WorldConfig
 
@@ -41,23 +41,16 @@ class LabelledScene:
 def labelled_scene(scene: xr.Dataset, config: DataConfig) -> LabelledScene:
     """A scene with ``ice_class`` truth as the network will see it."""
     names = scene["polarization"].values.tolist()
-    valid = scene["valid"].values
-    planes, noise = [], []
-    for name in config.channels:
-        channel = CHANNELS[name]
-        if channel.polarization is None:
-            values = scene["incidence_angle"].values
-            floor = np.zeros_like(values)
-        else:
-            source = "nesz" if name.startswith("nesz_") else "sigma0"
-            plane = names.index(channel.polarization)
-            values = to_db(scene[source].values[plane])
-            floor = scene["nesz"].values[plane]
-        planes.append(np.where(valid, np.nan_to_num(channel.scale(values)), 0).astype(np.float16))
-        noise.append(np.nan_to_num(floor).astype(np.float16))
+    channels = tuple(CHANNELS[name] for name in config.channels)
+    arrays = {name: scene[name].values for name in ("sigma0", "nesz", "incidence_angle", "valid")}
+    image = network_input(arrays, names, channels).astype(np.float16)
+    noise = np.zeros_like(image)
+    for i, channel in enumerate(channels):
+        if channel.polarization is not None:
+            noise[i] = np.nan_to_num(arrays["nesz"][names.index(channel.polarization)])
     truth = scene["ice_class"].values
     label = np.where(truth < 254, truth, IGNORE).astype(np.uint8)
-    return LabelledScene(scene.attrs["product"], np.stack(planes), label, np.stack(noise))
+    return LabelledScene(scene.attrs["product"], image, label, noise)
 
 
 def simulate_labelled(

@@ -34,7 +34,7 @@ from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
 from frazil.learn.engine import Engine, TorchEngine
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
-from frazil.scene.scaling import to_db
+from frazil.scene.scaling import network_input
 from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.product import open_product
@@ -254,20 +254,7 @@ def _read_rows(scene: xr.Dataset, lines: slice, card: ModelCard) -> tuple[np.nda
     missing = scene["noise_missing"].isel(line=lines).values if "noise_missing" in scene else False
     arrays["noise_missing"] = np.broadcast_to(missing, arrays["incidence_angle"].shape)
     arrays["valid"] = np.isfinite(arrays["sigma0"]).all(axis=0)
-    return network_input(arrays, list(scene["polarization"].values), card), arrays
-
-
-def network_input(arrays: dict[str, np.ndarray], polarizations: list[str], card: ModelCard) -> np.ndarray:
-    """What the network sees: float32 (channel, line, pixel) in [0, 1], 0 in every channel where not observed."""
-    channels = []
-    for channel in card.channels:
-        if channel.polarization is None:
-            values = arrays["incidence_angle"]
-        else:
-            source = "nesz" if channel.name.startswith("nesz_") else "sigma0"
-            values = to_db(arrays[source][polarizations.index(channel.polarization)])
-        channels.append(np.where(arrays["valid"], np.nan_to_num(channel.scale(values)), np.float32(0)))
-    return np.stack(channels).astype(np.float32)
+    return network_input(arrays, list(scene["polarization"].values), card.channels), arrays
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -22,9 +22,11 @@ class Strategy(Protocol):
 
 
 def seed_everything(seed: int) -> None:
-    """Same seed, same machine, same result: seeds torch and numpy and asks torch for deterministic algorithms."""
+    """Same seed, same machine, same result: seeds torch and asks it for deterministic algorithms.
+
+    Everything else that is random draws from generators of its own, made from the run's seed.
+    """
     torch.manual_seed(seed)
-    np.random.default_rng(seed)
     torch.use_deterministic_algorithms(True, warn_only=False)
 
 

@@ -73,3 +73,26 @@ CHANNELS = {
         Channel(name="incidence_angle", low=19.0, high=46.0),
     )
 }
+
+
+def network_input(arrays: dict[str, np.ndarray], polarizations: list[str], channels: tuple[Channel, ...]) -> np.ndarray:
+    """What a network sees, in training as in prediction: float32 (channel, line, pixel) in [0, 1].
+
+    Args:
+        arrays: ``sigma0`` and ``nesz`` (polarization, line, pixel) in linear power, ``incidence_angle`` (line, pixel)
+            in degrees, ``valid`` (line, pixel).
+        polarizations: names along the first axis of sigma0.
+        channels: what the network wants, in order.
+
+    Returns:
+        0 in every channel where not observed.
+    """
+    planes = []
+    for channel in channels:
+        if channel.polarization is None:
+            values = arrays["incidence_angle"]
+        else:
+            source = "nesz" if channel.name.startswith("nesz_") else "sigma0"
+            values = to_db(arrays[source][polarizations.index(channel.polarization)])
+        planes.append(np.where(arrays["valid"], np.nan_to_num(channel.scale(values)), np.float32(0)))
+    return np.stack(planes).astype(np.float32)
