@@ -69,7 +69,7 @@ def ice_edge(
     ice = np.empty(percent.shape, np.uint8)
     for rows in bands(percent.shape[0]):
         np.greater(field.rows(rows.start, rows.stop), level, out=ice[rows])
-    kept = _without_specks(ice, sea, (_pixels(min_area_km2, grid),))
+    kept = without_specks(ice, sea, (pixels_covering(min_area_km2, grid),))
     lines = _contour(field, ice, kept, level)
 
     first = np.cumsum([0, *(len(line) for line in lines)])
@@ -126,7 +126,7 @@ def ice_polygons(
     _refuse_negative(min_area_km2=min_area_km2, simplify_m=simplify_m)
     codes = ice_map["ice_class"].values
     sea = codes < len(scheme.classes)
-    codes = _without_specks(codes, sea, _growing(_pixels(min_area_km2, grid)))
+    codes = without_specks(codes, sea, _growing(pixels_covering(min_area_km2, grid)))
     outlines = Outlines.of(codes, sea)
 
     areas = PixelAreas(grid)
@@ -163,7 +163,19 @@ def ice_polygons(
     )
 
 
-def _pixels(area_km2: float, grid: MapGrid) -> int:
+def lines_between(ice: np.ndarray, sea: np.ndarray) -> list[np.ndarray]:
+    """Lines between ice and water, as column and row of pixel centres, ``(n, 2)`` each.
+
+    They run half-way between the centres, inside squares of four sea pixels only: they end at land and nodata.
+
+    Args:
+        ice: uint8, 1 ice, 0 water.
+        sea: True where ``ice`` counts.
+    """
+    return _contour(_Field(ice * np.uint8(100), sea, 0), ice, ice, 50.0)
+
+
+def pixels_covering(area_km2: float, grid: MapGrid) -> int:
     """How many pixels anywhere on the grid surely cover an area."""
     areas = PixelAreas(grid)
     rows = grid.shape[0]
@@ -182,7 +194,7 @@ def _growing(pixels: int) -> tuple[int, ...]:
     return (*sizes, pixels) if pixels > 16 else (pixels,)
 
 
-def _without_specks(codes: np.ndarray, use: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+def without_specks(codes: np.ndarray, use: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     """A uint8 raster whose patches below each size in turn have joined their largest neighbours; the rest stays."""
     from rasterio.features import sieve
 

@@ -87,7 +87,7 @@ def export(
     chosen = {name: file for choice in FORMATS if choice in formats for name, file in FORMATS[choice].items()}
     ice_map = ice_map.compute()
     clock = _Clock(timings, progress)
-    with whole_output(target, overwrite=overwrite) as part, _as_output_error(target):
+    with whole_output(target, overwrite=overwrite) as part, as_output_error(target):
         part.mkdir()
         _write_all(ice_map, part, set(formats), chosen, clock)
     return {name: target / file for name, file in chosen.items()}
@@ -200,7 +200,7 @@ class _Clock:
 
 
 @contextmanager
-def _as_output_error(target: Path) -> Iterator[None]:
+def as_output_error(target: Path) -> Iterator[None]:
     """Turn what files and GDAL raise when they cannot write into one `OutputError` of one line."""
     from pyogrio.errors import DataLayerError, DataSourceError
     from rasterio.errors import RasterioError

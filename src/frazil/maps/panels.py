@@ -174,7 +174,7 @@ def key_height(scheme: ClassScheme, style: Style) -> float:
 def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
     """The legend: a row a class with its ground area, the totals, land, no data, the edge."""
     row = 0.25
-    width, height = _key_axes(axes)
+    width, height = key_axes(axes)
     scheme, area = drawing.scheme, drawing.area
     n = len(scheme.classes)
     sea = float(area[:n].sum())
@@ -188,15 +188,15 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
     for c in scheme.classes:
         y -= row
         if style != "ice":
-            _swatch(axes, y, c.colour)
+            swatch(axes, y, c.colour)
         _key_row(axes, width, y, c.title, area[c.code], sea, indent=0.0 if style == "ice" else 0.38)
     y -= row
     axes.plot([0, width], [y + row / 2 - 0.005] * 2, color="#b9c2c9", linewidth=0.7)
     _key_row(axes, width, y, "Sea ice, all classes", area[1:n].sum(), sea, bold=True)
     y -= row
-    _swatch(axes, y, LAND_COLOUR)
+    swatch(axes, y, LAND_COLOUR)
     axes.text(0.38, y, "Land", fontsize=9, color=INK, va="center")
-    _swatch(axes, y, None, x=1.05)
+    swatch(axes, y, None, x=1.05)
     axes.text(1.43, y, "No data", fontsize=9, color=INK, va="center")
     if drawing.edge is not None and style != "confidence":
         axes.plot([2.2, 2.5], [y, y], color=EDGE, linewidth=1.2)
@@ -207,13 +207,13 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
 def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]]) -> None:
     """The legend of the small panel: the ramp of confidence and the share of each doubt in the scene pixels."""
     row = 0.2
-    width, height = _key_axes(axes)
+    width, height = key_axes(axes)
     y = height - 0.16
     _draw_ramp(axes, y, "confidence", "Confidence, 0 to 100 %")
     for name, share in doubts:
         y -= row
         title, colour = DOUBTS[name]
-        _swatch(axes, y, colour)
+        swatch(axes, y, colour)
         axes.text(0.38, y, title, fontsize=8.5, color=INK, va="center")
         axes.text(width, y, f"{share:.1f} %", fontsize=8.5, color=INK, ha="right", va="center")
     if not doubts:
@@ -238,7 +238,7 @@ def round_length(limit: float) -> float:
 def _picture(drawing: Drawing, style: Style, step: int, background: np.ndarray | None) -> np.ndarray:
     """Red, green, blue, alpha of a reduced map, uint8 ``(y, x, 4)``."""
     ice_map = drawing.ice_map
-    codes = _mode(ice_map["ice_class"].values, step)
+    codes = commonest(ice_map["ice_class"].values, step)
     if style == "classes":
         table = np.zeros((256, 4), np.uint8)
         for c in drawing.scheme.classes:
@@ -259,7 +259,7 @@ def _picture(drawing: Drawing, style: Style, step: int, background: np.ndarray |
     return np.asarray(out)
 
 
-def _mode(codes: np.ndarray, step: int) -> np.ndarray:
+def commonest(codes: np.ndarray, step: int) -> np.ndarray:
     """The commonest of nine codes in each block of ``step × step`` pixels (of equals, the lowest)."""
     if step == 1:
         return codes
@@ -341,7 +341,7 @@ def _label_graticule(axes: Axes, grid: MapGrid, lines: list[GraticuleLine], widt
             )
 
 
-def _key_axes(axes: Axes) -> tuple[float, float]:
+def key_axes(axes: Axes) -> tuple[float, float]:
     """Make axes count in inches, without a frame: width, height."""
     axes.axis("off")
     figure = axes.get_figure()
@@ -358,11 +358,11 @@ def _key_row(
 ) -> None:
     style: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "center", "fontweight": "bold" if bold else "normal"}
     axes.text(indent, y, title, **style)
-    axes.text(width - 0.62, y, _area_text(area, sea), ha="right", **style)
+    axes.text(width - 0.62, y, area_text(area, sea), ha="right", **style)
     axes.text(width, y, f"{100 * area / sea:.1f}" if sea else "–", ha="right", **style)
 
 
-def _area_text(area_km2: float, total_km2: float) -> str:
+def area_text(area_km2: float, total_km2: float) -> str:
     """Whole km² with thin spaces, or decimals where the whole map is small."""
     digits = 0 if total_km2 >= 1000 else 1 if total_km2 >= 100 else 2 if total_km2 >= 10 else 3
     return f"{area_km2:,.{digits}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
@@ -373,7 +373,7 @@ def _draw_ramp(axes: Axes, y: float, name: str, text: str) -> None:
     axes.text(1.7, y, text, fontsize=8.5, color=INK, va="center")
 
 
-def _swatch(axes: Axes, y: float, colour: tuple[int, int, int] | None, *, x: float = 0.0) -> None:
+def swatch(axes: Axes, y: float, colour: tuple[int, int, int] | None, *, x: float = 0.0) -> None:
     from matplotlib.patches import Rectangle
 
     if colour is None:

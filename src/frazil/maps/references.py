@@ -1,0 +1,297 @@
+"""What a map is compared with: analyst polygons, ice charts, concentration maps, class rasters, other maps.
+
+A reference says for every pixel of a map: water, ice, land, or nothing. Which kind a file is follows from its name and
+content, or is stated.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
+
+import numpy as np
+
+from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, check_map
+from frazil.errors import LabelError, LabelNotFoundError, OptionError
+from frazil.labels.chart import chart_classes, is_chart, read_chart
+from frazil.labels.polygons import place, read_polygons
+from frazil.labels.sources import LabelOptions, PolygonLabels, product_key
+from frazil.maps.geotiff_reference import read_geotiff
+from frazil.maps.netcdf import MAP_FILE, open_map
+from frazil.maps.netcdf_reference import open_any, read_netcdf
+from frazil.maps.rasters import Raster, RasterReference, Resampling
+from frazil.maps.times import TimeSpan, span_of_name, span_of_texts
+from frazil.scene.grid import MapGrid
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import xarray as xr
+
+Kind = Literal["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration", "classes"]
+KINDS: tuple[str, ...] = get_args(Kind)
+WATER_CODE, ICE_CODE = 0, 1
+_NETCDF = (".nc", ".nc4", ".cdf", ".hdf", ".h5", ".he5")
+_RASTERS = (".tif", ".tiff", ".img", ".vrt")
+_FITTING: dict[str, tuple[str, ...]] = {
+    "a NetCDF file": ("map", "osisaf", "amsr2", "concentration"),
+    "a raster": ("nsidc", "amsr2", "concentration", "classes"),
+    "a vector file": ("polygons", "chart"),
+    "a folder": ("map",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceOptions:
+    """How a reference is read.
+
+    Attributes:
+        threshold_percent: concentration from which a chart or a concentration map counts as ice.
+        chart_edge: take the edge of a chart as its analyst drew it (ice from 1/10) and not the threshold.
+        ice_probability_percent: probability of ice from which another map counts as ice; None: its classes.
+        resampling: of concentration, see `frazil.maps.rasters`.
+        labels: class column, meanings, layer, CRS of vector files and class rasters.
+        near: of files of several times, the map nearest to this moment.
+    """
+
+    threshold_percent: float = 15.0
+    chart_edge: bool = False
+    ice_probability_percent: float | None = None
+    resampling: Resampling = "bilinear"
+    labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
+    near: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("threshold_percent", self.threshold_percent),
+            ("ice_probability_percent", self.ice_probability_percent),
+        ):
+            if value is not None and not 0 < value <= 100:
+                raise OptionError(f"{name} is {value}; it must lie above 0 and at most at 100.")
+        if self.resampling not in get_args(Resampling):
+            raise OptionError(f"resampling {self.resampling!r} is not one of {list(get_args(Resampling))}.")
+
+
+class Reference(Protocol):
+    """A reference, read.
+
+    Attributes:
+        name: what it is called in tables and pictures.
+        kind: one of `KINDS`.
+        time: when it was observed or drawn, where that is known.
+        says: what counts as ice in it.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def time(self) -> TimeSpan | None: ...  # noqa: D102
+    @property
+    def says(self) -> str: ...  # noqa: D102
+
+    def on(self, like: xr.Dataset) -> np.ndarray:
+        """Codes uint8 on the grid of a map: 0 water, 1 ice, 254 land, 255 not told."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PolygonReference:
+    """Polygons, each water, ice, land or nothing; where they overlap and disagree they say nothing."""
+
+    name: str
+    kind: str
+    time: TimeSpan | None
+    says: str
+    frame: gpd.GeoDataFrame
+    code: np.ndarray
+    scene_column: str | None = None
+
+    def on(self, like: xr.Dataset) -> np.ndarray:
+        """Codes on the grid of a map, see `Reference`; a pixel has those of the polygon that its centre lies in."""
+        code = self.code
+        if self.scene_column is not None:
+            product = product_key(str(like.attrs["product"]))
+            code = np.where([product_key(str(v)) == product for v in self.frame[self.scene_column]], code, CLASS_NODATA)
+        out = np.full(MapGrid.of(like).shape, CLASS_NODATA, np.uint8)
+        claimed = np.zeros(out.shape, bool)
+        for value in (WATER_CODE, ICE_CODE, CLASS_LAND):
+            if (code == value).any():
+                inside = place(self.frame[code == value], like).burn()[0] >= 0
+                out[inside] = np.where(claimed[inside], CLASS_NODATA, value)
+                claimed |= inside
+        return out
+
+
+def ice_codes(ice_map: xr.Dataset, ice_probability_percent: float | None = None) -> np.ndarray:
+    """Water and ice of a map: uint8, 0 water, 1 ice, 254 land, 255 nodata.
+
+    Args:
+        ice_map: a map.
+        ice_probability_percent: probability from which a pixel is ice; None: every class but the first is ice.
+    """
+    n = len(check_map(ice_map).classes)
+    classes = ice_map["ice_class"].values
+    if ice_probability_percent is None:
+        ice = classes > 0
+    else:
+        percent = ice_map["ice_probability"].values
+        ice = (percent >= ice_probability_percent) & (percent != PERCENT_NODATA)
+    return np.where(classes < n, ice.astype(np.uint8), np.maximum(classes, CLASS_LAND))
+
+
+def map_time(ice_map: xr.Dataset) -> TimeSpan | None:
+    """When the scene of a map was observed."""
+    return span_of_texts(ice_map.attrs["start_time"], ice_map.attrs.get("stop_time"))
+
+
+def open_reference(
+    source: str | os.PathLike[str] | xr.Dataset | gpd.GeoDataFrame,
+    *,
+    kind: str | None = None,
+    options: ReferenceOptions | None = None,
+) -> Reference:
+    """A reference from a file, a map or a table of polygons.
+
+    Args:
+        source: a map folder or NetCDF of frazil; NetCDF of concentration (`frazil.maps.netcdf_reference`); a GeoTIFF
+            (`frazil.maps.geotiff_reference`); any vector file that GDAL reads; a map; a GeoDataFrame.
+        kind: one of `KINDS`; None to find out.
+        options: how to read it.
+
+    Raises:
+        LabelNotFoundError: no such file.
+        LabelError: not readable, of no known kind, without CRS, or with values of unknown meaning.
+        OptionError: an unknown kind, or one that the file cannot be.
+    """
+    import xarray as xr
+
+    options = options or ReferenceOptions()
+    if kind is not None and kind not in KINDS:
+        raise OptionError(f"kind {kind!r} is not one of {list(KINDS)}.")
+    if isinstance(source, xr.Dataset):
+        return _of_map(source, str(source.attrs.get("product", "map")), options)
+    if not isinstance(source, (str, os.PathLike)):
+        return _of_polygons(source, kind, options)
+    path = Path(source)
+    if not path.exists():
+        raise LabelNotFoundError(
+            f"No reference at {path}. Pass polygons, a chart, a concentration map or a map folder."
+        )
+    what, reader = _reader(path)
+    if kind is not None and kind not in _FITTING[what]:
+        raise OptionError(f"{path} is {what}; kind {kind!r} is none: choose from {list(_FITTING[what])}.")
+    return reader(path, kind, options)
+
+
+def _reader(path: Path) -> tuple[str, Callable[[Path, str | None, ReferenceOptions], Reference]]:
+    """What a path is by its name, and what reads it."""
+    if path.is_dir() and (path / MAP_FILE).exists():
+        return "a folder", _from_map
+    suffix = path.suffix.lower()
+    if suffix in _NETCDF and path.is_file():
+        return "a NetCDF file", _from_netcdf
+    if suffix in _RASTERS and path.is_file():
+        return "a raster", _from_raster
+    return "a vector file", _from_vector
+
+
+def _from_map(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
+    return _of_map(open_map(path), path.name if path.name != MAP_FILE else path.parent.name, options)
+
+
+def _of_map(ice_map: xr.Dataset, name: str, options: ReferenceOptions) -> Reference:
+    grid = MapGrid.of(ice_map)
+    codes = ice_codes(ice_map, options.ice_probability_percent)
+    raster = Raster(crs=grid.pyproj_crs, transform=grid.transform, values=codes)
+    percent = options.ice_probability_percent
+    says = "its classes of ice" if percent is None else f"a probability of ice of {percent:g} % or more"
+    return RasterReference(name=name, kind="map", time=map_time(ice_map), says=says, raster=raster)
+
+
+def _from_netcdf(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
+    if kind == "map" or (kind is None and _is_map(path)):
+        return _from_map(path, kind, options)
+    found, raster, time = read_netcdf(path, options.near, options.labels.assume_crs)
+    return _of_raster(path, kind or found, raster, time, options)
+
+
+def _is_map(path: Path) -> bool:
+    try:
+        with open_any(path) as dataset:
+            return {"ice_class", "quality_flags"} <= set(dataset.variables)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        return False  # the reader says what is wrong
+
+
+def _from_raster(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
+    found, raster = read_geotiff(path, kind, options.labels)
+    return _of_raster(path, found, raster, None, options)
+
+
+def _of_raster(
+    path: Path, kind: str, raster: Raster, time: TimeSpan | None, options: ReferenceOptions
+) -> RasterReference:
+    classes = raster.values.dtype == np.uint8
+    return RasterReference(
+        name=path.name,
+        kind=kind,
+        time=time or span_of_name(path.stem),
+        says="its classes of ice" if classes else f"concentration of {options.threshold_percent:g} % or more",
+        raster=raster,
+        threshold_percent=options.threshold_percent,
+        resampling=options.resampling,
+    )
+
+
+def _from_vector(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
+    frame = read_polygons(path, layer=options.labels.layer, assume_crs=options.labels.assume_crs)
+    if kind == "chart" or (kind is None and options.labels.class_column is None and is_chart(frame)):
+        frame = read_chart(
+            path,
+            layer=options.labels.layer,
+            assume_crs=options.labels.assume_crs,
+            unknown=options.labels.unknown,
+        )
+        kind = "chart"
+    return _of_polygons(frame, kind, options)
+
+
+def _of_polygons(frame: gpd.GeoDataFrame, kind: str | None, options: ReferenceOptions) -> Reference:
+    if frame.empty:
+        raise LabelError("The table of polygons is empty. Pass one with polygons.")
+    name = str(frame.attrs.get("source", "polygons"))
+    time = span_of_name(Path(name).stem)
+    if kind != "polygons" and options.labels.class_column is None and is_chart(frame):
+        threshold = 0.1 if options.chart_edge else options.threshold_percent / 100
+        rows = chart_classes(frame, BINARY)
+        sic = np.array([row.sic for row in rows])
+        code = np.where(sic >= threshold - 1e-9, ICE_CODE, WATER_CODE)
+        code[np.isnan(sic)] = CLASS_NODATA
+        code[[row.ice_class == CLASS_LAND for row in rows]] = CLASS_LAND
+        says = f"total concentration of {100 * threshold:g} % or more" + (", as drawn" if options.chart_edge else "")
+        return PolygonReference(name=name, kind="chart", time=time, says=says, frame=frame, code=code)
+    if options.labels.class_column is None:
+        raise LabelError(
+            f"{name} is no SIGRID-3 chart; it has the columns {[c for c in frame.columns if c != frame.geometry.name]}. "
+            "Name the one that holds classes: class_column=... (--class-column)."
+        )
+    labels = PolygonLabels(frame, BINARY, options.labels)
+    return PolygonReference(
+        name=name,
+        kind="polygons",
+        time=time,
+        says="polygons of ice",
+        frame=frame,
+        code=labels.code,
+        scene_column=options.labels.scene_column,
+    )
+
+
+__all__ = [
+    "ICE_CODE", "KINDS", "WATER_CODE", "Kind", "PolygonReference", "Reference", "ReferenceOptions", "ice_codes",
+    "map_time", "open_reference",
+]  # fmt: skip
