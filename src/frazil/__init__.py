@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "compare": "frazil.maps.compare",
     "cut_patches": "frazil.labels.patches",
     "export": "frazil.maps.export",
     "ice_edge": "frazil.maps.edges",
@@ -20,6 +21,7 @@ _HOME = {
     "predict": "frazil.learn.predict",
     "rasterize_chart": "frazil.labels.chart",
     "read_chart": "frazil.labels.chart",
+    "save_comparison": "frazil.maps.comparison_files",
     "save_patches": "frazil.labels.patch_set",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",

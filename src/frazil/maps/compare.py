@@ -269,7 +269,7 @@ def _times(ours: TimeSpan | None, theirs: TimeSpan | None) -> dict[str, Any]:
         "map_time": None if ours is None else str(ours),
         "reference_time": None if theirs is None else str(theirs),
         "reference_span_h": None if theirs is None else round(theirs.hours, 3),
-        "reference_minus_map_h": None if hours is None else round(hours, 2),
+        "reference_minus_map_h": None if hours is None else round(hours, 2) + 0.0,
     }
 
 

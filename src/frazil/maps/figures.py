@@ -153,8 +153,8 @@ def _write_head(figure: Figure, drawing: Drawing, style: Style, note_lines: list
     def write(inches_from_top: float, text: str, **style: object) -> None:
         figure.text(x, 1 - inches_from_top / total, text, va="baseline", parse_math=False, **style)  # type: ignore[arg-type]
 
-    sensor = _sensor(str(attrs["product"]))
-    when = _period(str(attrs["start_time"]), str(attrs.get("stop_time", attrs["start_time"])))
+    sensor = sensor_name(str(attrs["product"]))
+    when = period_text(str(attrs["start_time"]), str(attrs.get("stop_time", attrs["start_time"])))
     write(0.42, TITLES[style], fontsize=17, fontweight="bold", color=INK)
     write(0.68, " · ".join(part for part in (sensor, when) if part), fontsize=11, color=INK)
     write(0.89, f"Product {attrs['product']}   ·   Model {attrs['model']}", fontsize=8, color=FAINT)
@@ -187,13 +187,13 @@ def _write_head(figure: Figure, drawing: Drawing, style: Style, note_lines: list
     figure.text(x, 0.24 / total, foot, fontsize=7.5, color=FAINT, va="baseline")
 
 
-def _sensor(product: str) -> str:
+def sensor_name(product: str) -> str:
     """``Sentinel-1A EW`` from a product name; empty for other names."""
     found = re.match(r"S1([A-D])_([A-Z0-9]{2})_", product)
     return f"Sentinel-1{found[1]} {found[2]}" if found else ""
 
 
-def _period(start: str, stop: str) -> str:
+def period_text(start: str, stop: str) -> str:
     """``16 January 2018, 07:54:30–07:55:30 UTC``; the text as it is where it is no ISO time."""
     try:
         first, last = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (start, stop))

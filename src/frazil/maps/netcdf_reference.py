@@ -105,9 +105,7 @@ def _load(path: Path, near: datetime | None) -> tuple[xr.Dataset, str]:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise LabelError(
-            f"{path} cannot be read as NetCDF: {reason}. It may be truncated, or another format."
-        ) from error
+        raise LabelError(f"{path} cannot be read as NetCDF ({reason}): truncated, or another format.") from error
 
 
 def _variable(dataset: xr.Dataset, path: Path) -> str:

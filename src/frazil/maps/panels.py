@@ -374,6 +374,7 @@ def _draw_ramp(axes: Axes, y: float, name: str, text: str) -> None:
 
 
 def swatch(axes: Axes, y: float, colour: tuple[int, int, int] | None, *, x: float = 0.0) -> None:
+    """A patch of colour in a legend; hatched for None."""
     from matplotlib.patches import Rectangle
 
     if colour is None:

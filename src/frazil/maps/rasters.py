@@ -78,10 +78,7 @@ class RasterReference:
             if values.dtype == np.uint8:
                 out[rows] = warp.nearest(values, CLASS_NODATA)
                 continue
-            if self.resampling == "nearest":
-                percent = warp.nearest(values, np.nan)
-            else:
-                percent = warp.bilinear(values)
+            percent = warp.nearest(values, np.nan) if self.resampling == "nearest" else warp.bilinear(values)
             codes = (percent >= self.threshold_percent - 1e-4).astype(np.uint8)  # float32 of weights that add up to 1
             codes[np.isnan(percent)] = CLASS_NODATA
             if land is not None:

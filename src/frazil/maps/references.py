@@ -178,9 +178,7 @@ def open_reference(
         return _of_polygons(source, kind, options)
     path = Path(source)
     if not path.exists():
-        raise LabelNotFoundError(
-            f"No reference at {path}. Pass polygons, a chart, a concentration map or a map folder."
-        )
+        raise LabelNotFoundError(f"No reference at {path}. Pass polygons, a chart, concentrations or a map folder.")
     what, reader = _reader(path)
     if kind is not None and kind not in _FITTING[what]:
         raise OptionError(f"{path} is {what}; kind {kind!r} is none: choose from {list(_FITTING[what])}.")
@@ -199,7 +197,7 @@ def _reader(path: Path) -> tuple[str, Callable[[Path, str | None, ReferenceOptio
     return "a vector file", _from_vector
 
 
-def _from_map(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
+def _from_map(path: Path, _kind: str | None, options: ReferenceOptions) -> Reference:
     return _of_map(open_map(path), path.name if path.name != MAP_FILE else path.parent.name, options)
 
 
@@ -275,8 +273,9 @@ def _of_polygons(frame: gpd.GeoDataFrame, kind: str | None, options: ReferenceOp
         says = f"total concentration of {100 * threshold:g} % or more" + (", as drawn" if options.chart_edge else "")
         return PolygonReference(name=name, kind="chart", time=time, says=says, frame=frame, code=code)
     if options.labels.class_column is None:
+        columns = [c for c in frame.columns if c != frame.geometry.name]
         raise LabelError(
-            f"{name} is no SIGRID-3 chart; it has the columns {[c for c in frame.columns if c != frame.geometry.name]}. "
+            f"{name} is not read as a SIGRID-3 chart; it has the columns {columns}. "
             "Name the one that holds classes: class_column=... (--class-column)."
         )
     labels = PolygonLabels(frame, BINARY, options.labels)

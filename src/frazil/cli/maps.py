@@ -1,0 +1,153 @@
+"""`frazil compare`: a map against polygons, charts, concentration maps or other maps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from frazil.cli.progress import progress_bar
+
+KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration", "classes"]
+
+
+@click.command()
+@click.argument("map_folder", metavar="MAP", type=click.Path())
+@click.argument("references", metavar="REFERENCES...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(KINDS),
+    help="What a reference is: once for all, or once for each.  [default: found out]",
+)  # fmt: skip
+@click.option(
+    "--threshold", "threshold_percent", type=float, default=15.0, show_default=True,
+    help="Concentration from which a chart or a concentration map is ice, %.",
+)  # fmt: skip
+@click.option("--chart-edge", is_flag=True, help="Take the edge of a chart as drawn (ice from 1/10), no threshold.")
+@click.option(
+    "--ice-probability", "ice_probability_percent", type=float,
+    help="Probability from which a map is ice, %.  [default: every class but open water is]",
+)  # fmt: skip
+@click.option(
+    "--exclude-flags", default="", metavar="FLAGS", help="Leave out pixels with these flags: low_confidence,…"
+)
+@click.option(
+    "--resampling", type=click.Choice(["bilinear", "nearest"]), default="bilinear", show_default=True,
+    help="How concentration comes onto the grid of the map.",
+)  # fmt: skip
+@click.option(
+    "--min-area", "min_area_km2", type=float, default=10.0, show_default=True,
+    help="Patches of ice or water smaller than this have no edge, km²; areas count them.",
+)  # fmt: skip
+@click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]")
+@click.option(
+    "--class", "classes", multiple=True, metavar="VALUE=NAME",
+    help="What a value of that column, or of a class raster, means; an empty name leaves it out.",
+)  # fmt: skip
+@click.option("--scene-column", help="Column that names the product a polygon was drawn on.")
+@click.option("--layer", help="Layer of a vector file of several layers.")
+@click.option("--assume-crs", help="CRS of a reference that does not say its own.")
+@click.option(
+    "--unknown-codes", type=click.Choice(["refuse", "ignore"]), default="refuse", show_default=True,
+    help="Codes of a chart that SIGRID-3 does not have.",
+)  # fmt: skip
+@click.option("-o", "--output", type=click.Path(), help="Folder to write: figures, GeoTIFF, edges, picture.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def compare(
+    map_folder: str, references: tuple[str, ...], kinds: tuple[str, ...], exclude_flags: str, output: str | None,
+    class_column: str | None, classes: tuple[str, ...], scene_column: str | None, layer: str | None,
+    assume_crs: str | None, unknown_codes: Any, overwrite: bool, as_json: bool, **settings: Any,
+) -> None:  # fmt: skip
+    """Compare MAP (made by `frazil map`) with REFERENCES: over- and under-estimation, IIEE, distance of the ice edges.
+
+    A reference is a file of polygons or a SIGRID-3 chart, a concentration map (OSI SAF, AMSR2 of Bremen, NSIDC), a
+    class raster, or another map.
+    """
+    from frazil.files import refuse_existing
+    from frazil.labels.sources import LabelOptions
+    from frazil.maps.compare import compare as compare_map
+    from frazil.maps.comparison_files import save_comparison
+    from frazil.maps.netcdf import open_map
+
+    if len(kinds) not in (0, 1, len(references)):
+        raise click.BadParameter(
+            f"given {len(kinds)} times for {len(references)} references; give it once, or once for each.",
+            param_hint="--kind",
+        )
+    wrong = [item for item in classes if "=" not in item]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not VALUE=NAME.", param_hint="--class")
+    if output is not None:
+        refuse_existing(output, overwrite=overwrite)
+    labels = LabelOptions(
+        class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
+        unknown=unknown_codes, classes=dict(item.split("=", 1) for item in classes),
+    )  # fmt: skip
+    each: Sequence[str | None] = kinds * len(references) if len(kinds) == 1 else kinds or [None] * len(references)
+    flags = [name.strip() for name in exclude_flags.split(",") if name.strip()]
+    files: dict[str, str] = {}
+    with progress_bar("comparing") as progress:
+        ice_map = open_map(map_folder)
+        comparisons = []
+        for number, (reference, kind) in enumerate(zip(references, each, strict=True)):
+            progress(number / (len(references) + 1), f"comparing {number + 1} of {len(references)}")
+            comparisons.append(
+                compare_map(ice_map, reference, kind=kind, exclude_flags=flags, labels=labels, **settings)
+            )
+        if output is not None:
+            progress(len(references) / (len(references) + 1), "writing")
+            made = save_comparison(comparisons, ice_map, output, overwrite=overwrite)
+            files = {name: str(path) for name, path in made.items()}
+    scores = [comparison.scores for comparison in comparisons]
+    for note in (note for one in scores for note in one["notes"]):
+        click.echo(f"Note: {note}", err=True)
+    if as_json:
+        result = {"product": str(ice_map.attrs["product"]), "comparisons": scores} | ({"files": files} if files else {})
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"map  {ice_map.attrs['product']}, {scores[0]['map_time'] or 'time not known'}\n")
+    click.echo(_table(scores))
+    for name, path in files.items():
+        click.echo(f"{name:<14}{path}")
+
+
+def _table(scores: Sequence[dict[str, Any]]) -> str:
+    """A row for each reference: areas in km², the distance of the edges in km, hours."""
+    head = (
+        "reference", "over", "under", "IIEE", "AEE", "ME", "agree", "compared", "edges: median", "mean", "95 %", "time",
+    )  # fmt: skip
+    units = ("", *["km²"] * 5, "%", "km²", "km", "km", "km", "h")
+    rows = [head, units]
+    for one in scores:
+        areas = ("over_km2", "under_km2", "iiee_km2", "absolute_extent_error_km2", "misplacement_error_km2")
+        moved = (one["displacement"] or {}).get("symmetric", {})
+        hours = one["reference_minus_map_h"]
+        rows.append(
+            (
+                str(one["reference"]),
+                *(_area(one[name], one["compared_km2"]) for name in areas),
+                f"{one['agreement_percent']:.1f}",
+                _area(one["compared_km2"], one["compared_km2"]),
+                *(f"{moved[name]:.1f}" if moved else "–" for name in ("median_km", "mean_km", "p95_km")),
+                "–" if hours is None else _signed(hours),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = []
+    for name, *values in rows:
+        cells = [f"{text:>{width}}" for text, width in zip(values, widths[1:], strict=True)]
+        lines.append("  ".join([f"{name:<{widths[0]}}", *cells]).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _area(area_km2: float, total_km2: float) -> str:
+    """Whole km², or with decimals where the whole area is small."""
+    return f"{area_km2:.{0 if total_km2 >= 1000 else 1 if total_km2 >= 100 else 3}f}"
+
+
+def _signed(hours: float) -> str:
+    """With its sign, but for a zero."""
+    text = f"{hours:+.1f}"
+    return "0.0" if float(text) == 0 else text
