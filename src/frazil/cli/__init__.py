@@ -17,6 +17,7 @@ import click
 
 from frazil import __version__
 from frazil.cli.labels import patches
+from frazil.cli.maps import compare
 from frazil.cli.progress import progress_bar
 from frazil.errors import FrazilError
 
@@ -179,6 +180,7 @@ def simulate(
 
 
 cli.add_command(patches)
+cli.add_command(compare)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:
