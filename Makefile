@@ -27,8 +27,8 @@ $(VENV)/.tested: $(VENV)/.installed requirements-test.txt
 env: $(VENV)/.installed ## create the environment
 
 test: $(VENV)/.tested ## create the environment and run all tests
-	$(BIN)/ruff check src tests recipes benchmarks
-	$(BIN)/ruff format --check src tests recipes benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -37,8 +37,8 @@ map: $(VENV)/.installed ## map the bundled sample scene with the bundled model
 	$(BIN)/frazil map $(OUT)/sample/*.SAFE --output $(OUT)/map --overwrite
 
 lint: $(VENV)/.tested ## format and check the code
-	$(BIN)/ruff format src tests recipes benchmarks
-	$(BIN)/ruff check --fix src tests recipes benchmarks
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed ## write the command-line reference anew
@@ -48,7 +48,8 @@ bench: $(VENV)/.installed ## time frazil against other readers, side by side
 	$(BIN)/python benchmarks/run.py
 
 model: $(VENV)/.installed ## train the bundled model anew (about half an hour on two cores)
-	$(BIN)/python recipes/ice_simulated.py --output src/frazil/data/models/ice-simulated --overwrite
+	$(BIN)/frazil train ice_simulated:baseline --output $(OUT)/ice-simulated
+	cp -r $(OUT)/ice-simulated/model/. src/frazil/data/models/ice-simulated/
 
 clean: ## remove what make map wrote
 	rm -rf $(OUT)

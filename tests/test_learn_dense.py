@@ -13,7 +13,7 @@ from torch import nn
 
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import ModelCard
-from frazil.learn.dense import DenseEngine, PatchwiseEngine, agreement, patch_engine
+from frazil.learn.dense import DenseEngine, PatchwiseEngine, agreement, make_engine
 from frazil.learn.dilate import DilatedMean, dilated_trunk
 from frazil.learn.engine import Engine
 from frazil.learn.models import ARCHITECTURES, create_model
@@ -250,7 +250,7 @@ def test_bfloat16_is_close() -> None:
     network, image = valid(32), image_of(8)
     exact = DenseEngine(network)(image)
     for function in ("dense", "patchwise"):
-        got = patch_engine(network, function, stride=8, precision="bfloat16")(image)
+        got = make_engine(network, function=function, stride=8, precision="bfloat16")(image)
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, exact, atol=0.05 * exact.std() + 0.05)
 
@@ -273,11 +273,14 @@ def test_errors() -> None:
     with pytest.raises(OptionError, match="40 × 61 pixels is not a multiple of the stride 8"):
         DenseEngine(network)(np.zeros((2, 40, 61), np.float32))
     with pytest.raises(OptionError, match=r"'fast' is not one of \['dense', 'patchwise'\]"):
-        patch_engine(network, "fast")
-    with pytest.raises(ModelError, match="UNet is not a patch classifier"):
-        patch_engine(create_model("unet", n_channels=2, n_classes=3))
-    assert patch_engine(network).stride == 8
-    assert patch_engine(network, "patchwise").stride == 10
+        make_engine(network, function="fast")
+    unet = create_model("unet", n_channels=2, n_classes=3)
+    with pytest.raises(OptionError, match="UNet classifies every pixel at once"):
+        make_engine(unet, stride=8)
+    assert make_engine(unet).cell == 1
+    assert make_engine(network).cell == 8
+    assert make_engine(network).stride == 8
+    assert make_engine(network, function="patchwise").stride == 10
     assert DenseEngine(network, margin=13).margin == 16
     network.classifier.append(nn.Softmax(1))
     with pytest.raises(ModelError, match="head with Softmax cannot run densely"):
@@ -345,7 +348,7 @@ def test_scenes_do_not_depend_on_tiles(
 ) -> None:
     """The same through `frazil.learn.predict.dense` in one piece and in many; sizes that no stride divides."""
     network = valid(22) if name == "valid" else build(name, patch=20)
-    engine = patch_engine(network, function, stride=stride)
+    engine = make_engine(network, function=function, stride=stride)
     one = whole(scene, engine, card, tile=4096)
     assert np.isfinite(one).all()
     for tile in (16, 40):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from frazil.errors import OptionError
+from frazil.errors import LabelError, ModelError, OptionError
 from frazil.learn.checkpoint import load_model
-from frazil.learn.config import DataConfig, OptimConfig
-from frazil.learn.data import IGNORE, CropSampler, LabelledScene
+from frazil.learn.config import OptimConfig, SimulatedData
+from frazil.learn.data import Batches
 from frazil.learn.engine import TorchEngine
-from frazil.learn.evaluate import evaluate, fit_temperature, scene_logits
+from frazil.learn.evaluate import evaluate, fit_temperature
 from frazil.learn.models import create_model
+from frazil.learn.run import train
+from frazil.learn.scenes import IGNORE, CropSampler, HeldOutScenes, LabelledScene, scene_logits
 from frazil.learn.strategies.supervised import Supervised
-from frazil.learn.train import learning_rate, seed_everything, train_loop
-
-ROOT = Path(__file__).resolve().parents[1]
+from frazil.learn.train import learning_rate, make_optimiser, seed_everything, train_loop
+from frazil.recipes import ice_simulated
 
 
 def toy_scene(seed: int) -> LabelledScene:
@@ -32,20 +32,25 @@ def toy_scene(seed: int) -> LabelledScene:
     return LabelledScene(f"toy-{seed}", image, label, np.zeros_like(image))
 
 
-CROPS = DataConfig(crop=64, coarsen=0.0)
 OPTIM = OptimConfig(steps=40, batch=2, lr=5e-3, warmup=5)
 
 
-def train_toy(seed: int) -> torch.nn.Module:
+def toy_sampler(seed: int, *scenes: int) -> CropSampler:
+    return CropSampler([toy_scene(s) for s in scenes], ("hh", "hv", "incidence_angle"), crop=64, coarse=0.0, seed=seed)
+
+
+def train_toy(seed: int, optim: OptimConfig = OPTIM, **options) -> torch.nn.Module:
     seed_everything(seed)
     network = create_model("unet", n_channels=3, n_classes=2, settings={"widths": (8, 12), "patch": 1})
-    sampler = CropSampler([toy_scene(1), toy_scene(2)], CROPS, seed)
-    return train_loop(network, Supervised(), lambda step: sampler.batch(step, 2), OPTIM)
+    batches = Batches(toy_sampler(seed, 1, 2), 2, torch.device("cpu"))
+    train_loop(Supervised(network, batches), optim, **options)
+    assert not network.training
+    return network
 
 
 def test_learns_the_toy_on_a_scene_it_has_not_seen() -> None:
     network = train_toy(0)
-    result = evaluate(TorchEngine(network), [toy_scene(9)], 2)
+    result = evaluate(network, HeldOutScenes([toy_scene(9)]), 2)
     assert np.trace(result.counts) / result.counts.sum() > 0.95
     assert result.counts.sum() == 128 * 118
 
@@ -57,9 +62,9 @@ def test_same_seed_same_weights_other_seed_other_weights() -> None:
 
 
 def test_batches_depend_on_seed_and_step_alone() -> None:
-    sampler = CropSampler([toy_scene(1)], CROPS, 3)
+    sampler = toy_sampler(3, 1)
     sampler.batch(0, 4)
-    a, b = sampler.batch(7, 4), CropSampler([toy_scene(1)], CROPS, 3).batch(7, 4)
+    a, b = sampler.batch(7, 4), toy_sampler(3, 1).batch(7, 4)
     np.testing.assert_array_equal(a[0], b[0])
     np.testing.assert_array_equal(a[1], b[1])
     assert not np.array_equal(a[0], sampler.batch(8, 4)[0])
@@ -69,7 +74,7 @@ def test_unlabelled_pixels_never_touch_the_loss() -> None:
     network = create_model("unet", n_channels=3, n_classes=2, settings={"widths": (4, 6), "patch": 1}).eval()
     image, label = torch.rand(1, 3, 32, 32), torch.randint(0, 2, (1, 32, 32))
     label[:, :, 16:] = IGNORE
-    loss, _ = Supervised().step(network, (image, label), 0)
+    loss, _ = Supervised(network, lambda step: (image, label)).step(0)
     logits = network(image).permute(0, 2, 3, 1)[:, :, :16].reshape(-1, 2)
     expected = torch.nn.functional.cross_entropy(logits, label[:, :, :16].reshape(-1))
     torch.testing.assert_close(loss, expected)
@@ -101,19 +106,80 @@ def test_scene_logits_do_not_depend_on_tiles() -> None:
 
 def test_scenes_must_not_be_shared_between_splits() -> None:
     with pytest.raises(OptionError, match="stands twice"):
-        DataConfig(train_seeds=(1, 2), test_seeds=(2,))
+        SimulatedData(train_seeds=(1, 2), test_seeds=(2,))
     with pytest.raises(OptionError, match="unknown"):
-        DataConfig(channels=("hh", "ndvi"))
+        SimulatedData(channels=("hh", "ndvi"))
 
 
 def test_recipe_of_the_bundled_model_runs(tmp_path: Path) -> None:
-    sys.path.insert(0, str(ROOT / "recipes"))
-    try:
-        import ice_simulated
-    finally:
-        sys.path.pop(0)
-    run = ice_simulated.tiny()
-    card = ice_simulated.build(run, tmp_path / "tiny")
-    assert card.scores["data"] == "1 held-out simulated scenes (seeds [3])"
-    assert load_model(tmp_path / "tiny").card.id == "tiny-1"
+    model = train(ice_simulated.tiny(), tmp_path / "tiny")
+    assert model.card.scores["data"] == "1 test scene, split by scene"
+    assert load_model(tmp_path / "tiny" / "model").card.id == "tiny-1"
     assert ice_simulated.baseline().data.train_seeds
+
+
+def test_crops_follow_sparse_labels() -> None:
+    scene = toy_scene(1)
+    scene.label[:] = IGNORE
+    scene.label[100:104, 30:34] = 1
+    sampler = CropSampler([scene], ("hh", "hv", "incidence_angle"), crop=32, coarse=0.0, seed=0)
+    _, labels = sampler.batch(0, 50)
+    assert ((labels != IGNORE).sum(axis=(1, 2)) > 0).all()
+    assert np.unique((labels != IGNORE).argmax(axis=1).argmax(axis=1)).size > 5  # at many places of the crop
+    with pytest.raises(LabelError, match="fewer than the crops of 200"):
+        CropSampler([scene], ("hh", "hv", "incidence_angle"), crop=200, coarse=0.0, seed=0)
+
+
+def test_schedules() -> None:
+    steps = OptimConfig(steps=100, warmup=0, lr=1.0, schedule="steps", milestones=(0.5, 0.8))
+    assert [round(learning_rate(steps, s), 6) for s in (0, 49, 50, 79, 80)] == [1.0, 1.0, 0.1, 0.1, 0.01]
+    constant = OptimConfig(steps=100, warmup=10, lr=1.0, schedule="constant")
+    assert learning_rate(constant, 99) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_a_killed_run_goes_on_bit_by_bit(kind: str, tmp_path: Path) -> None:
+    optim = OptimConfig(steps=12, batch=2, lr=1e-3, warmup=2, optimiser=kind)
+    whole = train_toy(0, optim).state_dict()
+
+    class Killed(Exception):  # noqa: N818 - stands for SIGKILL
+        pass
+
+    def kill(step: int, logs: dict[str, float]) -> None:
+        if step == 8:
+            raise Killed
+
+    seen: list[int] = []
+    options = {"state": tmp_path / "state.safetensors", "validate": lambda n: {"macro_f1": 0.0}, "validate_every": 5}
+    with pytest.raises(Killed):
+        train_toy(0, optim, log=kill, **options)
+    torch.manual_seed(99)
+    again = train_toy(0, optim, resumed=lambda p: seen.append(p.step), **options).state_dict()
+    assert seen == [5]
+    assert all(torch.equal(whole[k], again[k]) for k in whole)
+
+
+def test_best_look_is_kept_and_patience_ends_the_run() -> None:
+    scores, weights = iter([0.1, 0.5, 0.4, 0.3, 0.9]), []
+
+    def validate(network: torch.nn.Module) -> dict[str, float]:
+        weights.append({k: v.clone() for k, v in network.state_dict().items()})
+        return {"macro_f1": next(scores)}
+
+    optim = OptimConfig(steps=50, batch=2, warmup=0, patience=2, keep="best")
+    network = train_toy(0, optim, validate=validate, validate_every=3)
+    assert len(weights) == 4
+    assert all(torch.equal(v, weights[1][k]) for k, v in network.state_dict().items())
+
+
+def test_a_network_may_learn_at_a_rate_of_its_own() -> None:
+    slow, fast = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    slow.lr_scale = 0.125
+    assert [g["scale"] for g in make_optimiser({"slow": slow, "fast": fast}, OPTIM).param_groups] == [0.125, 1.0]
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(b"\x10" * 100)
+    with pytest.raises(ModelError, match="damaged or of another run"):
+        train_toy(0, OPTIM, state=state)

@@ -157,10 +157,10 @@ def _pair(scenes: list[Any], labels: Any) -> list[tuple[Any, Any]]:
         raise OptionError(
             f"There are {len(scenes)} scenes and {len(labels)} files of labels. Pass one file for all, or one each."
         )
-    return [(scene, _filled(label, scene)) for scene, label in zip(scenes, labels, strict=True)]
+    return [(scene, filled_label(label, scene)) for scene, label in zip(scenes, labels, strict=True)]
 
 
-def _filled(label: Any, scene: Any) -> Any:
+def filled_label(label: Any, scene: Any) -> Any:
     """A label path with ``{scene}`` and ``{folder}`` filled in."""
     text = str(label) if isinstance(label, (str, os.PathLike)) else ""
     if "{scene}" not in text and "{folder}" not in text:

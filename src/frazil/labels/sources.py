@@ -128,18 +128,18 @@ def class_code(value: Any, scheme: ClassScheme, classes: Mapping[str, str]) -> i
     for other in (scheme, *CLASS_SCHEMES.values()):
         for c in other.classes:
             if text.lower() in (c.name, c.title.lower()):
-                return _into(c.code, other, scheme)
+                return into_scheme(c.code, other, scheme)
     if text.isdecimal():
         if str(int(text)) == text and int(text) < len(scheme.classes):  # "02" is a SIGRID-3 code, "2" is not
             return int(text)
         for other in (scheme, *CLASS_SCHEMES.values()):
             for c in other.classes:
                 if code_text(text) in c.sigrid3:
-                    return _into(c.code, other, scheme)
+                    return into_scheme(c.code, other, scheme)
     return None
 
 
-def _into(code: int, source: ClassScheme, target: ClassScheme) -> int | None:
+def into_scheme(code: int, source: ClassScheme, target: ClassScheme) -> int | None:
     """A class of one scheme in another: equal names, or ice against water."""
     if source.name == target.name:
         return code

@@ -37,6 +37,7 @@ class ModelCard:
         channels: inputs in order, with their scaling.
         spacing_m: of the pixels it was trained on.
         denoise: how their noise was removed.
+        boxcar: whether they were averaged by a 3 × 3 moving window at full resolution, as in the papers.
         incidence_range: degrees, seen in training.
         temperature: logits are divided by it before the softmax, for calibrated confidence.
         statement: plain words on what it has and has not seen.
@@ -52,6 +53,7 @@ class ModelCard:
     spacing_m: float
     denoise: str
     incidence_range: tuple[float, float]
+    boxcar: bool = False
     temperature: float = 1.0
     statement: str = ""
     training: dict[str, Any] = field(default_factory=dict)

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import OptionError
 from frazil.scene.scaling import CHANNELS
 
+#: Changes of training patches, see `frazil.learn.augment`.
+AUGMENTATIONS = ("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor")
+#: Those of the first paper, and those that keep the physics of a radar image.
+PAPER_AUGMENTATIONS = ("flip", "rotate", "blur", "brightness_contrast")
+PHYSICAL_AUGMENTATIONS = ("flip", "rotate", "speckle", "noise_floor")
+
+
+class Settings:
+    """Read from JSON strictly: a field that is not known is an error."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The network: an architecture of `frazil.learn.models` and its settings."""
+class ModelConfig(Settings):
+    """The network.
+
+    Attributes:
+        architecture: one of `frazil.learn.models.ARCHITECTURES`.
+        settings: of the architecture.
+        pretrained: weights trained on photographs to start from: a file in torchvision's published layout, or
+            ``"torchvision"`` or ``"timm"`` where these are installed.
+    """
 
     architecture: str = "unet"
     settings: dict[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Simulated scenes to learn from.
+class SimulatedData(Settings):
+    """Simulated Extra Wide scenes to learn from, crop by crop.
 
     Attributes:
         channels: network inputs, names of `CHANNELS`.
@@ -32,6 +54,7 @@ class DataConfig:
         coarsen: share of the training crops that `frazil.learn.augment.coarsen` robs of their fine texture.
     """
 
+    kind: Literal["simulated"] = "simulated"
     channels: tuple[str, ...] = ("hh", "hv", "incidence_angle")
     class_scheme: str = "five_classes"
     spacing_m: float = 120.0
@@ -43,59 +66,288 @@ class DataConfig:
     coarsen: float = 0.35
 
     def __post_init__(self) -> None:
-        unknown = [c for c in self.channels if c not in CHANNELS]
-        if unknown or not self.channels:
-            raise OptionError(f"channels {unknown or self.channels} unknown; choose from {sorted(CHANNELS)}.")
-        if self.class_scheme not in CLASS_SCHEMES:
-            raise OptionError(f"class_scheme {self.class_scheme!r} is not one of {sorted(CLASS_SCHEMES)}.")
-        if not 0 <= self.coarsen <= 1:
-            raise OptionError(f"coarsen {self.coarsen} must lie in [0, 1].")
+        _check_channels(self.channels, self.class_scheme)
+        _check_share("coarsen", self.coarsen)
         seeds = (*self.train_seeds, *self.validation_seeds, *self.test_seeds)
         if len(set(seeds)) != len(seeds):
             raise OptionError("A scene seed stands twice: training, validation and test must not share scenes.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """AdamW with linear warm-up and cosine decay.
+class SceneData(Settings):
+    """Products with label rasters, polygons or charts to learn from, crop by crop.
 
     Attributes:
-        steps: optimiser steps.
-        batch: crops per step.
-        lr: peak learning rate.
-        warmup: steps of warm-up.
-        weight_decay: decoupled.
-        label_smoothing: of the cross-entropy.
-        class_balance: class weights are frequency to the power of minus this (0: none, 1: full).
-        precision: of the forward pass, ``"float32"`` or ``"bfloat16"`` (autocast).
+        train, validation, test: products; none twice.
+        labels: as `frazil.cut_patches` takes them; ``{scene}`` and ``{folder}`` stand for a product's name and folder.
+        channels, class_scheme: as in `SimulatedData`.
+        looks, boxcar, denoise: how products are opened, see `frazil.open_scene`.
+        mask_land: leave out GSHHG land, whatever the labels say.
+        class_column: of a vector file that is no SIGRID-3 chart.
+        classes: what its values mean: value -> class name.
+        crop: side of the training crops, pixels.
+        coarsen: as in `SimulatedData`.
     """
 
-    steps: int = 2000
-    batch: int = 8
-    lr: float = 2e-3
-    warmup: int = 100
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    class_balance: float = 0.5
-    precision: str = "float32"
+    kind: Literal["scenes"] = "scenes"
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    labels: str = ""
+    channels: tuple[str, ...] = ("hh", "hv", "incidence_angle")
+    class_scheme: str = "five_classes"
+    looks: int = 3
+    boxcar: bool = False
+    denoise: Literal["esa", "balanced", "none"] = "esa"
+    mask_land: bool = True
+    class_column: str | None = None
+    classes: dict[str, str] = field(default_factory=dict)
+    crop: int = 256
+    coarsen: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1 or self.lr <= 0 or self.warmup < 0 or self.weight_decay < 0:
-            raise OptionError(f"Impossible optimisation settings: {self}.")
+        _check_channels(self.channels, self.class_scheme)
+        _check_share("coarsen", self.coarsen)
+        listed = (*self.train, *self.validation, *self.test)
+        if len(set(listed)) != len(listed):
+            raise OptionError("A product stands twice: training, validation and test must not share scenes.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchData(Settings):
+    """Patch sets to learn from.
+
+    Attributes:
+        patches: patch sets (``.zarr``) of the same kind, joined.
+        channels: of those in the sets, in the order the network gets them; all by default.
+        class_scheme: into which the labels are turned, for instance ``"binary"``; that of the sets by default.
+        split: ``"scene"``, ``"region"``, ``"season"`` or ``"patch"`` (leaks), or the file of a saved split.
+        validation: share of the patches for early stopping and calibration.
+        test: share for the scores.
+        split_seed: of the draw.
+        allow_missing: accept a split in which a class is missing on one side.
+        augment: of `AUGMENTATIONS`, applied to training patches.
+        resample: draw training patches so that classes come equally often.
+        limit: take at most so many training patches of a class, drawn evenly over scenes (None: all).
+    """
+
+    kind: Literal["patches"] = "patches"
+    patches: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    class_scheme: str | None = None
+    split: str = "scene"
+    validation: float = 0.15
+    test: float = 0.2
+    split_seed: int = 0
+    allow_missing: bool = False
+    augment: tuple[str, ...] = PHYSICAL_AUGMENTATIONS
+    resample: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels:
+            _check_channels(self.channels, self.class_scheme or "binary")
+        _check_share("validation", self.validation)
+        _check_share("test", self.test)
+        strange = [a for a in self.augment if a not in AUGMENTATIONS]
+        if strange:
+            raise OptionError(f"Augmentation {strange[0]!r} is not one of {list(AUGMENTATIONS)}.")
+        if self.limit is not None and self.limit < 1:
+            raise OptionError(f"limit {self.limit} must be 1 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedConfig(Settings):
+    """Learning from labels alone.
+
+    Attributes:
+        label_smoothing: of the cross-entropy.
+        class_balance: class weights are frequency to the power of minus this (0: none, 1: full).
+    """
+
+    name: Literal["supervised"] = "supervised"
+    label_smoothing: float = 0.0
+    class_balance: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_share("label_smoothing", self.label_smoothing)
+        _check_share("class_balance", self.class_balance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig(Settings):
+    """Optimiser, learning rate, and when to look at the validation scenes.
+
+    Attributes:
+        optimiser: ``"adamw"``, ``"adam"`` or ``"sgd"``.
+        steps: optimiser steps.
+        epochs: passes over the training patches, in place of `steps`.
+        batch: patches or crops per step.
+        lr: peak learning rate.
+        schedule: ``"cosine"`` down to zero, ``"constant"``, or ``"steps"``: a tenth at each of `milestones`.
+        milestones: shares of the run.
+        warmup: steps of linear warm-up.
+        momentum: of SGD.
+        weight_decay: decoupled with AdamW.
+        clip: largest norm of the gradient; 0 does not clip.
+        precision: of the forward pass, ``"float32"`` or ``"bfloat16"`` (autocast).
+        validate_every: steps from one look at the validation scenes to the next; by default an epoch, or a twentieth
+            of the run.
+        patience: stop after so many looks without a better macro-F1; 0 never stops.
+        keep: the network of the ``"best"`` look or the ``"last"`` one.
+        compile: let ``torch.compile`` fuse the network.
+    """
+
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    steps: int = 2000
+    epochs: float | None = None
+    batch: int = 8
+    lr: float = 2e-3
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    milestones: tuple[float, ...] = (0.75, 0.92)
+    warmup: int = 100
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validate_every: int | None = None
+    patience: int = 0
+    keep: Literal["best", "last"] = "last"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = {"steps": self.steps, "batch": self.batch, "lr": self.lr, "validate_every": self.validate_every or 1}
+        numbers["epochs"] = 1.0 if self.epochs is None else self.epochs
+        for name, value in numbers.items():
+            if not value > 0:
+                raise OptionError(f"{name} {value} must be above 0.")
+        for name in ("warmup", "weight_decay", "clip", "patience"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} {getattr(self, name)} must not be negative.")
         if self.precision not in ("float32", "bfloat16"):
             raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """One training run."""
+class RunConfig(Settings):
+    """One training run.
+
+    Attributes:
+        name: of the model it makes.
+        seed: of weights, batches and augmentation; equal seeds give equal models on one machine's CPU.
+        statement: plain words for the model card on what the model has seen.
+    """
 
     name: str
     seed: int = 0
+    statement: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    data: Annotated[SimulatedData | SceneData | PatchData, Discriminator("kind")] = field(default_factory=PatchData)
+    strategy: SupervisedConfig = field(default_factory=SupervisedConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def to_json(self) -> dict[str, Any]:
-        """As saved in a model card."""
-        return asdict(self)
+        """As saved in a run folder and a model card."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+_KINDS = ("simulated", "scenes", "patches")  # stand in pydantic's places between "data" and the field
+
+
+def run_config(values: dict[str, Any]) -> RunConfig:
+    """A run from what `RunConfig.to_json` gave.
+
+    Raises:
+        OptionError: a field that is unknown or cannot hold its value, by name.
+    """
+    try:
+        return TypeAdapter(RunConfig).validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            raise OptionError(f"{where} is not a setting. {_known(values, where)}") from error
+        text = str(first["msg"]).removeprefix("Value error, ")
+        given = "" if isinstance(first["input"], dict) else f" (given: {first['input']!r:.80})"
+        raise OptionError(f"{where or 'run'}: {text}{given}") from error
+
+
+def override(config: RunConfig, changes: dict[str, str]) -> RunConfig:
+    """A run with some settings changed.
+
+    Args:
+        config: the run.
+        changes: dotted name -> value as written on a command line: JSON, a bare word, or words with commas between.
+
+    Raises:
+        OptionError: as `run_config`.
+    """
+    values = config.to_json()
+    for name, text in changes.items():
+        place: dict[str, Any] = values
+        *groups, last = name.split(".")
+        for group in groups:
+            inner = place.get(group)
+            if not isinstance(inner, dict):
+                raise OptionError(f"{name} is not a setting. {_known(values, name)}")
+            place = inner
+        place[last] = _parsed(text, place.get(last))
+    return run_config(values)
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the settings in which two configs differ."""
+    out: list[str] = []
+    for key in sorted({*one, *other}):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            out.append(f"{prefix}{key}")
+    return out
+
+
+def _known(values: dict[str, Any], name: str) -> str:
+    place: Any = values
+    path = []
+    for group in name.split(".")[:-1]:
+        if not isinstance(place.get(group), dict):
+            break
+        place = place[group]
+        path.append(group)
+    return f"{'.'.join(path) or 'A run'} has {sorted(set(place) - {name.split('.')[-1]})}."
+
+
+def _parsed(text: str, now: Any) -> Any:
+    import json
+
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    if isinstance(now, list) and not isinstance(value, list):
+        words = [w.strip() for w in text.split(",") if w.strip()]
+        return [_parsed(w, None) for w in words]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _check_channels(channels: tuple[str, ...], scheme: str) -> None:
+    unknown = [c for c in channels if c not in CHANNELS]
+    if unknown or not channels:
+        raise OptionError(f"channels {unknown or list(channels)} unknown; choose from {sorted(CHANNELS)}.")
+    if scheme not in CLASS_SCHEMES:
+        raise OptionError(f"class_scheme {scheme!r} is not one of {sorted(CLASS_SCHEMES)}.")
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise OptionError(f"{name} {value} must lie in [0, 1].")

@@ -1,110 +1,251 @@
-"""Simulated scenes as training batches.
-
-A batch is a function of the run's seed and the step alone: a run that goes on after an interruption sees what it would
-have seen.
-"""
+"""What a run learns from and is judged by, read as its settings say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-import xarray as xr
+import torch
+from torch import Tensor, nn
 
-from frazil.learn.augment import coarsen
-from frazil.learn.config import DataConfig
-from frazil.scene.scaling import CHANNELS, network_input
-from frazil.simulate.scene import simulate_scene
-from frazil.simulate.world import WorldConfig
+from frazil.conventions import CLASS_SCHEMES, ClassScheme
+from frazil.errors import LabelError, OptionError
+from frazil.labels.splits import Split, split_patches
+from frazil.learn.config import PatchData, RunConfig, SceneData, SimulatedData
+from frazil.learn.patches import UNLABELLED, Patches, PatchSampler, read_patches
+from frazil.learn.scenes import (
+    CropSampler,
+    HeldOutScenes,
+    LabelledScene,
+    describe_scenes,
+    label_scenes,
+    simulate_labelled,
+)
+from frazil.scene.scaling import CHANNELS, Channel
+from frazil.sentinel1.product import open_product
 
-IGNORE = 255  #: label of pixels that the loss leaves out: land and nodata
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledScene:
-    """One scene in memory.
-
-    Attributes:
-        name: product name.
-        image: float16 (channel, line, pixel) in [0, 1]; 0 where not observed.
-        label: uint8 (line, pixel) class codes; `IGNORE` for land and nodata.
-        noise: float16 (channel, line, pixel) NESZ in linear power; 0 where there is none.
-    """
-
-    name: str
-    image: np.ndarray
-    label: np.ndarray
-    noise: np.ndarray
+#: Called with the fraction done, 0…1, and what is being done.
+Progress = Callable[[float, str], None]
 
 
-def labelled_scene(scene: xr.Dataset, config: DataConfig) -> LabelledScene:
-    """A scene with ``ice_class`` truth as the network will see it."""
-    names = scene["polarization"].values.tolist()
-    channels = tuple(CHANNELS[name] for name in config.channels)
-    arrays = {name: scene[name].values for name in ("sigma0", "nesz", "incidence_angle", "valid")}
-    image = network_input(arrays, names, channels).astype(np.float16)
-    noise = np.zeros_like(image)
-    for i, channel in enumerate(channels):
-        if channel.polarization is not None:
-            noise[i] = np.nan_to_num(arrays["nesz"][names.index(channel.polarization)])
-    truth = scene["ice_class"].values
-    label = np.where(truth < 254, truth, IGNORE).astype(np.uint8)
-    return LabelledScene(scene.attrs["product"], image, label, noise)
+class Sampler(Protocol):
+    """Training batches; a batch is a function of seed and step alone."""
 
-
-def simulate_labelled(
-    seeds: tuple[int, ...], config: DataConfig, *, land_every: int = 0, progress: Callable[[float], None] | None = None
-) -> list[LabelledScene]:
-    """One simulated EW scene per seed."""
-    scenes = []
-    for i, seed in enumerate(seeds):
-        land = 0.2 if land_every and i % land_every == land_every - 1 else 0.0
-        world = WorldConfig(seed=seed, land_fraction=land)
-        scene = simulate_scene("ew", seed=seed, spacing_m=config.spacing_m, world=world)
-        scenes.append(labelled_scene(scene, config))
-        if progress:
-            progress((i + 1) / len(seeds))
-    return scenes
-
-
-class CropSampler:
-    """Random crops, flipped along azimuth half of the time (range is left alone: noise and angle belong to it).
-
-    Args:
-        scenes: to sample from, each as likely as the others.
-        config: channels, crop size, and share of coarsened crops.
-        seed: of the run.
-    """
-
-    def __init__(self, scenes: list[LabelledScene], config: DataConfig, seed: int) -> None:
-        self.scenes, self.config, self.crop, self.seed = scenes, config, config.crop, seed
+    @property
+    def n_samples(self) -> int:
+        """Samples of an epoch."""
+        ...
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images float32 (batch, channel, height, width) and labels uint8 (batch, height, width) of a step."""
-        rng = np.random.default_rng([self.seed, step])
-        images, labels = [], []
-        for _ in range(size):
-            scene = self.scenes[int(rng.integers(len(self.scenes)))]
-            height, width = scene.label.shape
-            line = int(rng.integers(max(height - self.crop, 0) + 1))
-            pixel = int(rng.integers(max(width - self.crop, 0) + 1))
-            window = slice(line, line + self.crop), slice(pixel, pixel + self.crop)
-            image, label = scene.image[(slice(None), *window)].astype(np.float32), scene.label[window]
-            if rng.random() < self.config.coarsen:
-                noise = scene.noise[(slice(None), *window)].astype(np.float32)
-                image = coarsen(image, noise, self.config.channels, rng)
-            if rng.random() < 0.5:
-                image, label = image[:, ::-1], label[::-1]
-            images.append(image)
-            labels.append(label)
-        return np.stack(images), np.stack(labels)
+        """Images float32 (batch, channel, height, width), and labels uint8 (batch,) or (batch, height, width)."""
+        ...
 
     def class_frequency(self, n_classes: int) -> np.ndarray:
-        """Share of each class among labelled pixels of the scenes, every eighth line and pixel looked at."""
-        counts = np.zeros(n_classes)
-        for scene in self.scenes:
-            label = scene.label[::8, ::8]
-            counts += np.bincount(label[label < n_classes], minlength=n_classes)
-        share: np.ndarray = counts / max(counts.sum(), 1)
-        return share
+        """Share of each class."""
+        ...
+
+
+class HeldOut(Protocol):
+    """What judges a network."""
+
+    @property
+    def names(self) -> list[str]:
+        """Product names."""
+        ...
+
+    def outputs(self, network: nn.Module, device: str | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Scene name, logits (class, n) and labels (n,), scene by scene."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LearningData:
+    """All that a run reads.
+
+    Attributes:
+        train: batches.
+        validation: for early stopping and calibration, None without.
+        test: for the scores, None without.
+        channels: of the images.
+        scheme: of the labels.
+        spacing_m, denoise, boxcar, incidence_range: of the scenes, for the model card.
+        description: scenes and samples of each side, for people and for checking that a resumed run sees the same.
+    """
+
+    train: Sampler
+    validation: HeldOut | None
+    test: HeldOut | None
+    channels: tuple[Channel, ...]
+    scheme: ClassScheme
+    spacing_m: float
+    denoise: str
+    boxcar: bool = False
+    incidence_range: tuple[float, float] = (0.0, 90.0)
+    description: dict[str, Any] = field(default_factory=dict)
+
+
+def load_data(config: RunConfig, progress: Progress | None = None) -> LearningData:
+    """Read or simulate what a run needs.
+
+    Raises:
+        LabelError and others: data that is missing, broken, or does not suffice, saying what to do.
+    """
+    report = progress or (lambda _fraction, _what: None)
+    data = config.data
+    if isinstance(data, PatchData):
+        return _patches(data, config.seed, report)
+    if isinstance(data, SimulatedData):
+        return _simulated(data, config.seed, report)
+    return _scenes(data, config.seed, report)
+
+
+def split_sides(config: PatchData) -> tuple[dict[str, Patches], Split]:
+    """The labelled patches of each side of a run's split: ``"train"``, ``"validation"``, ``"test"``."""
+    patches, bare = read_patches(config.patches, channels=config.channels, scheme=config.class_scheme)
+    if config.split.endswith(".json"):
+        split = Split.load(Path(config.split))
+    elif config.split in ("scene", "region", "season", "patch"):
+        split = split_patches(
+            bare, by=config.split, test=config.test, validation=config.validation, seed=config.split_seed,  # type: ignore[arg-type]
+            allow_missing=config.allow_missing,
+        )  # fmt: skip
+    else:
+        raise OptionError(
+            f"data.split {config.split!r} is not scene, region, season, patch or the .json file of a split."
+        )
+    side, labelled = split.side_of(bare), patches.label != UNLABELLED
+    sides = {
+        name: patches.take(np.flatnonzero((side == i) & labelled))
+        for i, name in enumerate(("train", "validation", "test"))
+    }
+    return sides, split
+
+
+def _patches(config: PatchData, seed: int, report: Progress) -> LearningData:
+    report(0.0, "reading patches")
+    sides, split = split_sides(config)
+    train = sides["train"]
+    if config.limit is not None:
+        train = train.take(evenly(train, config.limit, config.split_seed))
+    sampler = PatchSampler(train, seed=seed, augment=config.augment, resample=config.resample)
+    description = {
+        "split": split.by, "leaks": split.leaks,
+        **{name: (train if name == "train" else side).describe() for name, side in sides.items()},
+    }  # fmt: skip
+    known = train.conditions
+    return LearningData(
+        train=sampler,
+        validation=sides["validation"] if len(sides["validation"]) else None,
+        test=sides["test"] if len(sides["test"]) else None,
+        channels=tuple(CHANNELS[name] for name in train.channels),
+        scheme=train.scheme,
+        spacing_m=float(known.get("spacing_m", 40.0)),
+        denoise=str(known.get("denoise", "esa")),
+        boxcar=bool(known.get("boxcar", False)),
+        incidence_range=known["incidence_range"],
+        description=description,
+    )
+
+
+def evenly(patches: Patches, limit: int, seed: int) -> np.ndarray:
+    """Positions of at most `limit` patches of each class, as evenly over scenes as their numbers allow."""
+    rng = np.random.default_rng([seed, 7])
+    kept = []
+    for code in np.unique(patches.label):
+        mine = np.flatnonzero(patches.label == code)
+        mine = mine[rng.permutation(mine.size)]
+        # The n-th patch of every scene comes before the (n+1)-th of any.
+        _, scene = np.unique(patches.scene[mine], return_inverse=True)
+        order = np.argsort(scene, kind="stable")
+        starts = np.flatnonzero(np.diff(scene[order], prepend=-1))
+        rank = np.empty(mine.size, int)
+        rank[order] = np.arange(mine.size) - np.repeat(starts, np.diff([*starts, mine.size]))
+        kept.append(mine[np.argsort(rank, kind="stable")[:limit]])
+    return np.sort(np.concatenate(kept))
+
+
+def _simulated(config: SimulatedData, seed: int, report: Progress) -> LearningData:
+    sides = {"train": config.train_seeds, "validation": config.validation_seeds, "test": config.test_seeds}
+    scenes: dict[str, list[LabelledScene]] = {}
+    for name, seeds in sides.items():
+        land = config.land_every if name == "train" else 0
+        what = f"simulating {name} scenes"
+        scenes[name] = simulate_labelled(
+            seeds, config, land_every=land, progress=functools.partial(_report, report, what)
+        )
+    return _of_scenes(scenes, config, seed, config.spacing_m, "esa", boxcar=False)
+
+
+def _report(report: Progress, what: str, fraction: float) -> None:
+    report(fraction, what)
+
+
+def _scenes(config: SceneData, seed: int, report: Progress) -> LearningData:
+    sides = {"train": config.train, "validation": config.validation, "test": config.test}
+    scenes = {
+        name: label_scenes(products, config, functools.partial(_report, report, f"reading {name} scenes"))
+        for name, products in sides.items()
+    }
+    if not config.train:
+        raise LabelError("No product to learn from was named. Pass --set data.train=PRODUCT,… and data.labels=…")
+    spacing = open_product(config.train[0]).bands[0].annotation.range_spacing_m * config.looks
+    return _of_scenes(scenes, config, seed, spacing, config.denoise, boxcar=config.boxcar)
+
+
+def _of_scenes(
+    scenes: dict[str, list[LabelledScene]], config: SimulatedData | SceneData, seed: int, spacing_m: float,
+    denoise: str, *, boxcar: bool,
+) -> LearningData:  # fmt: skip
+    scheme = CLASS_SCHEMES[config.class_scheme]
+    train = scenes["train"]
+    if not train:
+        raise LabelError("There is no training scene. Name some in data.train or data.train_seeds.")
+    sampler = CropSampler(train, config.channels, crop=config.crop, coarse=config.coarsen, seed=seed)
+    if (sampler.class_frequency(len(scheme.classes)) > 0).sum() < 2:
+        raise LabelError("The training scenes show fewer than two classes. Add scenes or labels.")
+    low, high = zip(*(s.incidence_range for s in train), strict=True)
+    return LearningData(
+        train=sampler,
+        validation=HeldOutScenes(scenes["validation"]) if scenes["validation"] else None,
+        test=HeldOutScenes(scenes["test"]) if scenes["test"] else None,
+        channels=tuple(CHANNELS[name] for name in config.channels),
+        scheme=scheme,
+        spacing_m=spacing_m,
+        denoise=denoise,
+        boxcar=boxcar,
+        incidence_range=(round(min(low), 2), round(max(high), 2)),
+        description={
+            "split": "scene", "leaks": False,
+            **{name: describe_scenes(side, scheme.names) for name, side in scenes.items()},
+        },
+    )  # fmt: skip
+
+
+class Batches:
+    """Batches on a device; the next one is made while the network works on this one.
+
+    Args:
+        sampler: of batches.
+        size: samples in each.
+        device: where they go.
+    """
+
+    def __init__(self, sampler: Sampler, size: int, device: torch.device) -> None:
+        self.sampler, self.size, self.device = sampler, size, device
+        self._pool = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[tuple[np.ndarray, np.ndarray]]] | None = None
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images float32 and labels int64 of a step."""
+        if self._next is not None and self._next[0] == step:
+            image, label = self._next[1].result()
+        else:
+            image, label = self.sampler.batch(step, self.size)
+        self._next = step + 1, self._pool.submit(self.sampler.batch, step + 1, self.size)
+        images = torch.from_numpy(image).to(self.device, memory_format=torch.channels_last)
+        return images, torch.from_numpy(label.astype(np.int64)).to(self.device)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from frazil.errors import ModelError, OptionError
 from frazil.learn.dilate import DilatedMean, dilated_trunk, folded_trunk, plain_copy
-from frazil.learn.engine import PRECISIONS, Engine
+from frazil.learn.engine import PRECISIONS, Engine, TorchEngine
 from frazil.learn.models.patch import PatchClassifier
 
 
@@ -37,6 +37,7 @@ class PatchEngine:
     Attributes:
         stride: pixels between patches; heights and widths of images must be multiples of it.
         margin: pixels around a result that decide about it; a multiple of the stride.
+        cell: the stride.
         patch: side of the patches, pixels.
     """
 
@@ -52,7 +53,7 @@ class PatchEngine:
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise OptionError(f"Device {name!r} is not available on this machine; use device='cpu'.")
         self.device, self.dtype = torch.device(name), PRECISIONS[precision]
-        self.patch, self.stride = network.patch, stride
+        self.patch, self.stride, self.cell = network.patch, stride, stride
         self.before = self.patch // 2 - stride // 2  # from a square's first pixel back to its patch's first pixel
         self.margin = self._margin(0, self.patch - 1)
 
@@ -235,33 +236,36 @@ def _n_channels(network: PatchClassifier) -> int:
 FUNCTIONS: dict[str, Callable[..., PatchEngine]] = {"dense": DenseEngine, "patchwise": PatchwiseEngine}
 
 
-def patch_engine(
+def make_engine(
     network: nn.Module,
-    function: str = "dense",
     *,
+    function: str = "dense",
     stride: int | None = None,
     device: str | None = None,
     precision: str = "float32",
 ) -> Engine:
-    """The engine that maps a scene with a patch classifier.
+    """The engine that maps scenes with a network.
 
     Args:
-        network: a patch classifier.
-        function: one of `FUNCTIONS`.
-        stride: pixels between results; by default 8 for ``"dense"`` and 10 for ``"patchwise"``.
+        network: a segmentation network, or a patch classifier.
+        function: of a patch classifier: one of `FUNCTIONS`.
+        stride: of a patch classifier: pixels between results; by default 8 for ``"dense"`` and 10 for ``"patchwise"``.
         device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
         precision: ``"float32"`` or ``"bfloat16"``.
 
     Raises:
         OptionError: an unknown function, or settings that it does not take.
-        ModelError: a network that is no patch classifier.
     """
-    if not isinstance(network, PatchClassifier):
-        raise ModelError(f"{type(network).__name__} is not a patch classifier: it maps scenes without patches.")
     if function not in FUNCTIONS:
         raise OptionError(f"function {function!r} is not one of {sorted(FUNCTIONS)}.")
-    given = {} if stride is None else {"stride": stride}
-    return FUNCTIONS[function](network, device=device, precision=precision, **given)
+    if isinstance(network, PatchClassifier):
+        given = {} if stride is None else {"stride": stride}
+        return FUNCTIONS[function](network, device=device, precision=precision, **given)
+    if stride is not None or function != "dense":
+        raise OptionError(
+            f"{type(network).__name__} classifies every pixel at once; stride and function are for patches."
+        )
+    return TorchEngine(network, device=device, precision=precision)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,12 @@ class Engine(Protocol):
     Attributes:
         stride: heights and widths must be multiples of it.
         margin: pixels around a result that decide about it; a multiple of the stride.
+        cell: results come in squares of so many pixels.
     """
 
     stride: int
     margin: int
+    cell: int
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Logits float32 (class, height, width) of one float32 image (channel, height, width)."""
@@ -52,6 +54,7 @@ class TorchEngine:
         self.device, self.dtype = torch.device(name), PRECISIONS[precision]
         self.stride: int = network.stride  # type: ignore[assignment]
         self.margin: int = network.margin  # type: ignore[assignment]
+        self.cell = 1
         folded = fold_batch_norm(copy.deepcopy(network).eval())
         self.network = folded.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

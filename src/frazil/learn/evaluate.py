@@ -11,27 +11,14 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from torch import nn
 
-from frazil.learn.data import LabelledScene
-from frazil.learn.engine import Engine
+from frazil.learn.data import HeldOut
 from frazil.learn.predict import softmax
 from frazil.metrics import Reliability, confusion_counts, scores
-from frazil.scene.tiles import TileGrid, even_core
 
-
-def scene_logits(engine: Engine, scene: LabelledScene, tile: int = 2048) -> np.ndarray:
-    """Logits float16 (class, line, pixel) of a scene in memory."""
-    shape = scene.label.shape
-    core = even_core(shape, tile, engine.stride)
-    out: np.ndarray | None = None
-    for kept, reach in TileGrid(shape=shape, core=core, margin=engine.margin, multiple=engine.stride):
-        part = scene.image[(slice(None), *reach.slices)].astype(np.float32)
-        logits = engine(np.pad(part, [(0, 0), *((0, -n % engine.stride) for n in part.shape[1:])]))
-        if out is None:
-            out = np.empty((len(logits), *shape), np.float16)
-        out[(slice(None), *kept.slices)] = logits[(slice(None), *kept.inside(reach))]
-    assert out is not None
-    return out
+_CALIBRATE_ON = 100_000  #: samples of a scene that decide about the temperature
+_RELIABILITY_ON = 2_000_000  #: samples of a scene that go into the reliability diagram
 
 
 def fit_temperature(logits: list[np.ndarray], labels: list[np.ndarray]) -> float:
@@ -52,14 +39,13 @@ def fit_temperature(logits: list[np.ndarray], labels: list[np.ndarray]) -> float
     return float(np.exp(minimize_scalar(nll, bounds=(-2.0, 2.0), method="bounded").x))
 
 
-def calibrate(engine: Engine, scenes: list[LabelledScene], every: int = 7) -> float:
-    """`fit_temperature` on every seventh line and pixel of labelled scenes."""
+def calibrate(network: nn.Module, held_out: HeldOut, device: str | None = None) -> float:
+    """`fit_temperature` on held-out scenes, each thinned to the same number of samples at most."""
     logits, labels = [], []
-    for scene in scenes:
-        label = scene.label[::every, ::every]
-        known = label < 255
-        logits.append(scene_logits(engine, scene)[:, ::every, ::every][:, known])
-        labels.append(label[known])
+    for _, z, y in held_out.outputs(network, device):
+        every = max(z.shape[1] // _CALIBRATE_ON, 1)
+        logits.append(z[:, ::every])
+        labels.append(y[::every])
     return fit_temperature(logits, labels)
 
 
@@ -73,7 +59,7 @@ class Evaluation:
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Scores of the classes, of ice against water, calibration, and accuracy per scene."""
-        five, two = scores(self.counts), scores(binary_counts(self.counts))
+        five, two = scores(self.counts), scores(binary_counts(self.counts))  # all classes, and ice against water
         return {
             "classes": list(names),
             **{k: _rounded(v) for k, v in five.items()},
@@ -82,23 +68,32 @@ class Evaluation:
             "nll": round(self.reliability.nll, 4),
             "accuracy_per_scene": {k: round(float(scores(c)["accuracy"]), 4) for k, c in self.per_scene.items()},  # type: ignore[arg-type]
             "confusion": self.counts.tolist(),
+            "confusion_per_scene": {k: c.tolist() for k, c in self.per_scene.items()},
+            "reliability": {k: getattr(self.reliability, k).tolist() for k in ("total", "confidence", "correct")},
         }
 
 
-def evaluate(engine: Engine, scenes: list[LabelledScene], n_classes: int, temperature: float = 1.0) -> Evaluation:
-    """Counts of a network on labelled scenes, added up over pixels."""
+def evaluate(
+    network: nn.Module, held_out: HeldOut, n_classes: int, temperature: float = 1.0, device: str | None = None
+) -> Evaluation:
+    """Counts of a network on held-out scenes, added up over their samples.
+
+    Args:
+        network: in evaluation mode.
+        held_out: scenes or patches.
+        n_classes: how many classes there are.
+        temperature: logits are divided by it before the softmax.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
     total = np.zeros((n_classes, n_classes), np.int64)
     reliability = Reliability()
     per_scene = {}
-    for i, scene in enumerate(scenes):
-        logits = scene_logits(engine, scene)
-        counts = confusion_counts(scene.label, logits.argmax(axis=0).astype(np.uint8), n_classes)
+    for name, logits, label in held_out.outputs(network, device):
+        counts = confusion_counts(label, logits.argmax(axis=0).astype(np.uint8), n_classes)
         total += counts
-        per_scene[f"{i}: {scene.name}"] = counts
-        part = slice(None, None, 3)
-        label = scene.label[part, part].ravel()
-        z = logits[:, part, part].reshape(n_classes, -1).astype(np.float32)
-        reliability.add(label, softmax(z / np.float32(temperature)))
+        per_scene[name] = counts
+        every = max(label.size // _RELIABILITY_ON, 1)
+        reliability.add(label[::every], softmax(logits[:, ::every].astype(np.float32) / np.float32(temperature)))
     return Evaluation(total, reliability, per_scene)
 
 

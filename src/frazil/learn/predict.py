@@ -31,7 +31,8 @@ from frazil.conventions import (
 )
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
-from frazil.learn.engine import Engine, TorchEngine
+from frazil.learn.dense import make_engine
+from frazil.learn.engine import Engine
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.scaling import network_input
@@ -39,6 +40,7 @@ from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.product import open_product
 
+_COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch classifiers are interpolated to it
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
 
@@ -74,9 +76,11 @@ def predict(
     crs: str | None = "auto",
     spacing_m: float | None = None,
     flags: FlagSettings | None = None,
-    tile: int = 2048,
+    tile: int | None = None,
     precision: str = "float32",
     device: str | None = None,
+    function: str = "dense",
+    stride: int | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The ice map of a scene, as `frazil.conventions.check_map` describes it.
@@ -87,11 +91,15 @@ def predict(
         model: a loaded model, its folder, or the name of a bundled one.
         crs: of the map, projected in metres; ``"auto"``: EPSG:3413 in the north and EPSG:3031 in the south; None keeps
             the radar grid (line, pixel).
-        spacing_m: pixel size of the map; by default that of the model.
+        spacing_m: pixel size of the map; by default that of the model, and for patch classifiers that of their
+            results, but not above 120 m.
         flags: thresholds of the quality flags.
-        tile: largest core size of the tiles, pixels; the result does not depend on it.
+        tile: largest core size of the tiles, pixels; the result does not depend on it. By default 2048, and 1024 for
+            patch classifiers.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
+        function: of a patch classifier: ``"dense"`` or ``"patchwise"``, see `frazil.learn.dense`.
+        stride: of a patch classifier: pixels between results.
         progress: called as work proceeds.
 
     Returns:
@@ -110,25 +118,24 @@ def predict(
         scene = open_for(scene, card)
     check_scene(scene)
     _check_fit(scene, card)
-    engine = TorchEngine(loaded.network, device=device, precision=precision)
+    engine = make_engine(loaded.network, function=function, stride=stride, device=device, precision=precision)
     settings = flags or FlagSettings()
-    grid = (
-        None
-        if crs is None
-        else grid_for(scene, crs=None if crs == "auto" else crs, spacing_m=spacing_m or card.spacing_m)
-    )
+    on = _cells(scene, engine.cell)
+    spacing = spacing_m or max(card.spacing_m, min(card.spacing_m * engine.cell, _COARSEST_M))
+    grid = None if crs is None else grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing)
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
-        place: Future[Any] = pool.submit(_place, scene, grid)
+        place: Future[Any] = pool.submit(_place, on, grid)
+        size = tile or (2048 if engine.cell == 1 else 1024)
         radar = classify(
-            scene, engine, card, settings, tile=tile, progress=lambda f: report(0.05 + 0.75 * f, "classifying")
+            scene, engine, card, settings, tile=size, progress=lambda f: report(0.05 + 0.75 * f, "classifying")
         )
         report(0.8, "mapping")
         land, distance, warp = place.result()
     if warp is None:
         maps = _finish(radar.probability, radar.flags, land, distance, settings, ("line", "pixel"))
-        tie_names = [str(name) for name in scene.variables if str(name).startswith("tie_")]
-        coords: dict[str, Any] = {name: scene[name] for name in ("line", "pixel", *tie_names)}
+        tie_names = [str(name) for name in on.variables if str(name).startswith("tie_")]
+        coords: dict[str, Any] = {name: on[name] for name in ("line", "pixel", *tie_names)}
     else:
         probability = np.empty((len(radar.probability), *warp.grid.shape), np.uint8)
         for plane, values in zip(probability, radar.probability, strict=True):
@@ -157,12 +164,21 @@ def open_for(path: str | os.PathLike[str], card: ModelCard) -> xr.Dataset:
         )
     spacing = product.bands[0].annotation.range_spacing_m
     looks = max(round(card.spacing_m / spacing), 1)
-    return open_scene(product, polarizations=card.polarizations, looks=looks, denoise=card.denoise)  # type: ignore[arg-type]
+    boxcar = card.boxcar and looks == 1
+    return open_scene(product, polarizations=card.polarizations, looks=looks, boxcar=boxcar, denoise=card.denoise)  # type: ignore[arg-type]
+
+
+def _cells(scene: xr.Dataset, cell: int) -> xr.Dataset:
+    """The scene at the centres of the squares that results come in; a last square that has no centre is left out."""
+    if cell == 1:
+        return scene
+    middle = slice(cell // 2, None, cell)
+    return scene.isel(line=middle, pixel=middle).assign_attrs(spacing_m=float(scene.attrs["spacing_m"]) * cell)
 
 
 @dataclass(frozen=True, eq=False)
 class RadarMap:
-    """What the network says, on the radar grid.
+    """What the network says, on the radar grid, one value for each square of the engine's `cell`.
 
     Attributes:
         probability: uint8 (class, line, pixel) in half percents, 0…200; 255 where not observed.
@@ -183,11 +199,16 @@ def classify(
     progress: Callable[[float], None] | None = None,
 ) -> RadarMap:
     """Class probabilities and flags of a scene on its own grid, row of tiles by row of tiles."""
-    shape = scene.sizes["line"], scene.sizes["pixel"]
+    cell = engine.cell
+    shape = tuple(len(range(cell // 2, scene.sizes[d], cell)) for d in ("line", "pixel"))
     probability = np.full((len(card.scheme.classes), *shape), _HALF_PERCENT_NODATA, np.uint8)
     flags = np.zeros(shape, np.uint16)
     weak = _weak_channel(scene)
-    for core, logits, window in dense(scene, engine, card, tile=tile, progress=progress):
+    middle = slice(cell // 2, None, cell)
+    for within, logits, window in dense(scene, engine, card, tile=tile, progress=progress):
+        logits = logits[:, middle, middle]
+        window = {k: v[..., middle, middle] for k, v in window.items()}
+        core = tuple(slice(s.start // cell, s.start // cell + n) for s, n in zip(within, logits.shape[1:], strict=True))
         observed = window["valid"]
         p = softmax(logits / np.float32(card.temperature))
         half = np.rint(200.0 * p).astype(np.uint8)
@@ -202,7 +223,7 @@ def classify(
         snr = np.float32(10 ** (settings.snr_db / 10))
         part |= np.where(observed & (power < snr * noise), _BIT["near_noise_floor"], np.uint16(0))
         flags[core] = part
-    reach = max(round(settings.border_m / float(scene.attrs["spacing_m"])), 0)
+    reach = max(round(settings.border_m / float(scene.attrs["spacing_m"]) / cell), 0)
     if reach:
         seen = (flags & _BIT["nodata"]) == 0
         inner = ndimage.minimum_filter(seen.view(np.uint8), size=2 * reach + 1, mode="constant", cval=0)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from frazil.learn.config import OptimConfig
+from frazil.learn.state import Progress, load_state, save_state
+
+_SAVE_EVERY_S = 60.0
 
 
 class Strategy(Protocol):
-    """What the loop asks of a way to learn."""
+    """What the loop asks of a way to learn.
 
-    def step(self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    Attributes:
+        networks: all that is trained, by name.
+        result: the one of them that maps scenes.
+    """
+
+    networks: dict[str, nn.Module]
+    result: nn.Module
+
+    def step(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss to descend and what to log."""
         ...
 
@@ -27,51 +39,125 @@ def seed_everything(seed: int) -> None:
     Everything else that is random draws from generators of its own, made from the run's seed.
     """
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
 
 
 def learning_rate(config: OptimConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
+    """Linear warm-up, then as `OptimConfig.schedule` says."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "steps":
+        return config.lr * 0.1 ** sum(step >= share * config.steps for share in config.milestones)
     done = (step - config.warmup) / max(config.steps - config.warmup, 1)
     return config.lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def make_optimiser(networks: dict[str, nn.Module], config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser over all networks; a network with an attribute ``lr_scale`` learns at that multiple of the rate."""
+    groups = [
+        {"params": list(network.parameters()), "scale": float(getattr(network, "lr_scale", 1.0))}
+        for network in networks.values()
+    ]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.momentum > 0
+        )
+    kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+
+
 def train_loop(
-    model: nn.Module,
     strategy: Strategy,
-    batch_of: Callable[[int], tuple[np.ndarray, np.ndarray]],
     config: OptimConfig,
     *,
+    device: torch.device | None = None,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    validate_every: int = 0,
+    state: Path | None = None,
     log: Callable[[int, dict[str, float]], None] | None = None,
-) -> nn.Module:
-    """Train a network in place and return it in evaluation mode.
+    resumed: Callable[[Progress], None] | None = None,
+) -> Progress:
+    """Train a strategy's networks in place; they end in evaluation mode.
 
     Args:
-        model: the network.
         strategy: how to learn.
-        batch_of: images and labels of a step.
         config: optimiser settings.
-        log: called after every step with its number and logs.
+        device: for autocast; the CPU by default.
+        validate: scores of the network so far, ``macro_f1`` among them.
+        validate_every: steps from one look to the next; 0 looks only at the end.
+        state: file to go on from, if it is there, and to keep up to date.
+        log: called after every step with its number and logs, and after every look with ``validation_…`` scores.
+        resumed: called once before the first step, with what was found in `state`.
+
+    Returns:
+        How the run went. The weights kept are those of the last step, or of the best look if `config` says so.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16")
-    model.train()
-    for step in range(config.steps):
-        image, label = batch_of(step)
-        batch = (
-            torch.from_numpy(image).to(memory_format=torch.channels_last),
-            torch.from_numpy(label.astype(np.int64)),
-        )
+    optimiser = make_optimiser(strategy.networks, config)
+    progress, best = Progress(), dict[str, Tensor]()
+    if state is not None and state.exists():
+        progress, best = load_state(state, strategy.networks, optimiser)
+    if resumed:
+        resumed(progress)
+    kind = (device or torch.device("cpu")).type
+    autocast = torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16")
+    parameters = [p for network in strategy.networks.values() for p in network.parameters()]
+    before, saved, started = progress.seconds, time.monotonic(), time.monotonic()
+    while progress.step < config.steps and not progress.stopped:
+        _set_mode(strategy, training=True)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = learning_rate(config, progress.step) * group["scale"]
         with autocast:
-            loss, logs = strategy.step(model, batch, step)
+            loss, logs = strategy.step(progress.step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        if config.clip:
+            nn.utils.clip_grad_norm_(parameters, config.clip)
         optimiser.step()
         if log:
-            log(step, logs)
-    return model.eval()
+            log(progress.step, logs)
+        progress.step += 1
+        progress.seconds = before + time.monotonic() - started
+        last = progress.step == config.steps
+        looking = validate is not None and (last or (validate_every and progress.step % validate_every == 0))
+        if looking:
+            assert validate is not None
+            _set_mode(strategy, training=False)
+            scores = validate(strategy.result)
+            best = _remember(progress, scores, strategy.result, best, config)
+            if log:
+                log(progress.step - 1, {f"validation_{k}": v for k, v in scores.items()})
+        if state is not None and (looking or last or time.monotonic() - saved > _SAVE_EVERY_S):
+            save_state(state, strategy.networks, optimiser, progress, best)
+            saved = time.monotonic()
+    if config.keep == "best" and best:
+        strategy.result.load_state_dict(best)
+    _set_mode(strategy, training=False)
+    return progress
+
+
+def _remember(
+    progress: Progress, scores: dict[str, float], network: nn.Module, best: dict[str, Tensor], config: OptimConfig
+) -> dict[str, Tensor]:
+    """Note a look at the validation scenes; returns the best weights so far."""
+    progress.validation.append({"step": progress.step, **scores})
+    score = scores["macro_f1"]
+    if progress.best is None or score > progress.best:
+        progress.best, progress.best_step, progress.looks_since = score, progress.step, 0
+        if config.keep == "best":
+            best = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+    else:
+        progress.looks_since += 1
+    progress.stopped = bool(config.patience) and progress.looks_since >= config.patience
+    return best
+
+
+def _set_mode(strategy: Strategy, *, training: bool) -> None:
+    for network in strategy.networks.values():
+        network.train(training)
+
+
+def plain(scores: dict[str, Any]) -> dict[str, float]:
+    """The single numbers among scores."""
+    return {k: float(v) for k, v in scores.items() if isinstance(v, (int, float))}

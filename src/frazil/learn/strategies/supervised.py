@@ -1,28 +1,41 @@
-"""Learning from labels alone: weighted cross-entropy over labelled pixels."""
+"""Learning from labels alone: weighted cross-entropy over labelled patches or pixels."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.data import IGNORE
+from frazil.learn.scenes import IGNORE
 
 
 class Supervised:
     """Cross-entropy with class weights.
 
     Args:
+        network: to train.
+        batches: images (batch, channel, height, width) and labels int64 (batch,) or (batch, height, width) of a step.
         class_weights: (class,), or None.
         label_smoothing: 0…1.
     """
 
-    def __init__(self, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        batches: Callable[[int], tuple[Tensor, Tensor]],
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.networks = {"network": network}
+        self.result = network
+        self.batches = batches
         self.loss = nn.CrossEntropyLoss(class_weights, ignore_index=IGNORE, label_smoothing=label_smoothing)
 
-    def step(self, model: nn.Module, batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:  # noqa: ARG002
-        """Loss and logs of one batch: images (batch, channel, height, width), labels int64 (batch, height, width)."""
-        image, label = batch
-        logits = model(image).float()
+    def step(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Loss and logs of one step."""
+        image, label = self.batches(step)
+        logits = self.result(image).float()
         loss = self.loss(logits, label)
         with torch.no_grad():
             known = label != IGNORE

@@ -1,0 +1,107 @@
+"""`frazil train` and `frazil evaluate`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from frazil.cli.progress import progress_bar
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), help="Run folder; one that was begun is gone on with."
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE",
+    help="Change a setting of the recipe, for instance data.patches=mine.zarr or optim.epochs=10; repeat for several.",
+)  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="Where to train.  [default: cuda where there is one]"
+)
+@click.option("--show", is_flag=True, help="Print the settings as JSON and stop.")
+@click.option("--overwrite", is_flag=True, help="Throw away another run in the folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def train(
+    recipe: str, output: str, changes: tuple[str, ...], device: str | None, show: bool, overwrite: bool, as_json: bool
+) -> None:
+    """Train the network of RECIPE: module:function, file.py:function, or the run.json of an earlier run.
+
+    The run may be killed at any moment; the same command goes on and ends in the same weights.
+    """
+    from frazil.learn.config import override
+    from frazil.learn.run import train as run
+    from frazil.recipes import find_recipe
+
+    wrong = [item for item in changes if "=" not in item]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE.", param_hint="--set")
+    config = override(find_recipe(recipe), dict(item.split("=", 1) for item in changes))
+    if show:
+        click.echo(json.dumps(config.to_json(), indent=2))
+        return
+    with progress_bar("training") as progress:
+        model = run(config, output, device=device, overwrite=overwrite, progress=progress)
+    card = model.card
+    if as_json:
+        click.echo(json.dumps({"model": f"{output}/model", "scores": card.scores}, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"model     {output}/model\nsteps     {card.training['steps']} in {card.training['seconds']} s")
+    _print_scores(card.scores)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("data", nargs=-1, required=True, type=click.Path())
+@click.option("--labels", help="Labels of products, as for `frazil patches`.")
+@click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]")
+@click.option("--class", "classes", multiple=True, metavar="VALUE=NAME", help="What a value of that column means.")
+@click.option("--keep-land", is_flag=True, help="Trust the labels about land; do not apply the shoreline mask.")
+@click.option(
+    "--function", type=click.Choice(["dense", "patchwise"]), default="dense", show_default=True,
+    help="Of patch classifiers on products.",
+)  # fmt: skip
+@click.option("--stride", type=int, help="Of patch classifiers on products: pixels between results.")
+@click.option("-o", "--output", type=click.Path(), help="JSON file to write.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def evaluate(
+    model: str, data: tuple[str, ...], class_column: str | None, classes: tuple[str, ...], keep_land: bool,
+    as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Score MODEL on DATA: labelled patches (.zarr), or products with --labels, pixel by pixel.
+
+    Scenes that the model has learnt from are left out.
+    """
+    from frazil.learn.config import SceneData
+    from frazil.learn.judge import judge
+
+    wrong = [item for item in classes if "=" not in item]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not VALUE=NAME.", param_hint="--class")
+    meaning = dict(item.split("=", 1) for item in classes)
+    reading = SceneData(class_column=class_column, classes=meaning, mask_land=not keep_land)
+    result = judge(model, data, options=reading, **options)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    _print_scores(result)
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    if not scores:
+        click.echo("No scores: nothing was held out.")
+        return
+    click.echo(f"on        {scores.get('data', 'held-out scenes')}")
+    click.echo(
+        f"accuracy  {100 * scores['accuracy']:.2f} %, ice against water {100 * scores['binary']['accuracy']:.2f} %"
+    )
+    click.echo(f"macro-F1  {scores['macro_f1']}, balanced accuracy {scores['balanced_accuracy']}, ECE {scores['ece']}")
+    for name, precision, recall, f1 in zip(
+        scores["classes"], scores["precision"], scores["recall"], scores["f1"], strict=True
+    ):
+        click.echo(f"  {name:<24} precision {precision}  recall {recall}  F1 {f1}")

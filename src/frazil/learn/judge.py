@@ -1,0 +1,126 @@
+"""Scores of a trained model on data of its user's choice, never on scenes that it has learnt from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from frazil.errors import LabelError, ModelError, OptionError
+from frazil.files import refuse_existing, whole_output
+from frazil.learn.checkpoint import Model, load_model
+from frazil.learn.config import SceneData
+from frazil.learn.data import HeldOut
+from frazil.learn.evaluate import evaluate
+from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.patches import UNLABELLED, read_patches
+from frazil.learn.scenes import HeldOutScenes, label_scenes
+from frazil.sentinel1.product import open_product
+
+
+def judge(
+    model: Model | str | os.PathLike[str],
+    data: Sequence[str | os.PathLike[str]],
+    *,
+    labels: str | None = None,
+    options: SceneData | None = None,
+    function: str = "dense",
+    stride: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Score a model on patch sets, or pixel by pixel on products with labels.
+
+    Args:
+        model: a loaded model, its folder, or the name of a bundled one.
+        data: patch sets (``.zarr``), or products.
+        labels: of products, as `frazil.cut_patches` takes them.
+        options: how labels are read (`SceneData.mask_land`, ``class_column``, ``classes``).
+        function: of a patch classifier on products, see `frazil.learn.dense`.
+        stride: of a patch classifier on products.
+        output: JSON file to write.
+        device: ``"cpu"`` or ``"cuda"``.
+        overwrite: replace what is at ``output``.
+
+    Returns:
+        Scores as in a model card, and what was scored. Patches of scenes that the model has learnt from are left out
+        and counted in ``left_out``.
+
+    Raises:
+        LabelError: nothing is left, or the data does not fit the model.
+        ModelError: a model of other channels, classes or patch size than the patches.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    if output is not None:
+        refuse_existing(output, overwrite=overwrite)
+    paths = [str(path) for path in data]
+    stores = [path for path in paths if path.rstrip("/").endswith(".zarr")]
+    if stores and len(stores) < len(paths):
+        raise OptionError("Pass either patch sets (.zarr) or products, not both.")
+    learnt = set(loaded.card.training.get("data", {}).get("train", {}).get("scenes", []))
+    held_out: HeldOut
+    if stores:
+        held_out, counts = _patches(loaded, tuple(stores), learnt)
+    else:
+        held_out, counts = _products(loaded, paths, labels, options or SceneData(), learnt, function, stride)
+    card = loaded.card
+    result = evaluate(loaded.network, held_out, len(card.scheme.classes), card.temperature, device)
+    scores: dict[str, Any] = {"model": card.id, **counts, **result.to_json(card.scheme.names)}
+    if output is not None:
+        with whole_output(output, overwrite=overwrite) as part:
+            part.write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return scores
+
+
+def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[HeldOut, dict[str, Any]]:
+    card, network = model.card, model.network
+    if not isinstance(network, PatchClassifier):
+        raise ModelError(f"Model {card.id} is no patch classifier. Pass products and --labels to score it.")
+    patches, _ = read_patches(stores, channels=tuple(c.name for c in card.channels), scheme=card.class_scheme)
+    if patches.image.shape[-1] != network.patch:
+        raise ModelError(
+            f"Model {card.id} takes patches of {network.patch} pixels, but these have {patches.image.shape[-1]}. "
+            "Cut them at its size."
+        )
+    known = np.isin(patches.scene, list(learnt))
+    chosen = patches.take(np.flatnonzero(~known & (patches.label != UNLABELLED)))
+    if not len(chosen):
+        raise LabelError(
+            f"All {len(patches)} patches are of scenes that {card.id} has learnt from, or have no label. "
+            "Pass patches of other scenes."
+        )
+    n = len(chosen.names)
+    return chosen, {
+        "data": f"{len(chosen)} patches of {n} scene{'s' if n > 1 else ''}",
+        "left_out": {"patches": int(known.sum()), "why": "of scenes that the model has learnt from"},
+    }
+
+
+def _products(
+    model: Model, products: list[str], labels: str | None, options: SceneData, learnt: set[str], function: str,
+    stride: int | None,
+) -> tuple[HeldOut, dict[str, Any]]:  # fmt: skip
+    card = model.card
+    if labels is None:
+        raise OptionError("Products need labels to score against. Pass --labels FILE.")
+    names = {path: open_product(path).name.removesuffix(".SAFE") for path in products}
+    chosen = [path for path in products if names[path] not in {name.removesuffix(".SAFE") for name in learnt}]
+    if not chosen:
+        raise LabelError(f"All these products are among those that {card.id} has learnt from. Pass others.")
+    spacing = open_product(chosen[0]).bands[0].annotation.range_spacing_m
+    looks = max(round(card.spacing_m / spacing), 1)
+    config = replace(
+        options, labels=labels, channels=tuple(c.name for c in card.channels), class_scheme=card.class_scheme,
+        looks=looks, boxcar=card.boxcar and looks == 1, denoise=card.denoise,  # type: ignore[arg-type]
+    )  # fmt: skip
+    scenes = HeldOutScenes(label_scenes(tuple(chosen), config), function, stride)
+    n = len(chosen)
+    return scenes, {
+        "data": f"pixels of {n} scene{'s' if n > 1 else ''}",
+        "left_out": {"products": len(products) - n, "why": "the model has learnt from them"},
+    }

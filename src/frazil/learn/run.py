@@ -1,0 +1,277 @@
+"""One training run in one folder, from settings to a model that maps scenes.
+
+A run folder holds ``run.json`` (settings, versions, data), ``log.jsonl`` (a line a step, and one a look at the
+validation scenes), TensorBoard ``events``, ``state.safetensors`` while it is going on, and at the end ``model/`` and
+``evaluation.json``. The same call goes on where a killed run stopped, and ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from frazil.errors import OptionError, OutputError, OutputExistsError
+from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, load_model, save_model
+from frazil.learn.config import PatchData, RunConfig, differences
+from frazil.learn.data import LearningData, load_data
+from frazil.learn.data import Progress as Report
+from frazil.learn.evaluate import calibrate, evaluate
+from frazil.learn.log import RunLog
+from frazil.learn.models import ARCHITECTURES, create_model
+from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.state import Progress
+from frazil.learn.strategies import make_strategy
+from frazil.learn.train import plain, seed_everything, train_loop
+from frazil.learn.transfer import library_weights, load_pretrained
+
+RUN, LOG, STATE, MODEL, SCORES = "run.json", "log.jsonl", "state.safetensors", "model", "evaluation.json"
+
+
+def train(
+    config: RunConfig,
+    folder: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    overwrite: bool = False,
+    progress: Report | None = None,
+    command: str | None = None,
+) -> Model:
+    """Train a network as a run's settings say, calibrate its confidence, and score it on held-out scenes.
+
+    Args:
+        config: the run.
+        folder: of the run; one that holds the same run unfinished is gone on with, a finished one is returned.
+        device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
+        overwrite: throw away what another run left in the folder.
+        progress: called with the fraction done and what is being done.
+        command: the command line, for the record.
+
+    Returns:
+        The model, also in ``folder/model``. Its card says what it was trained on and how it scored.
+
+    Raises:
+        OutputExistsError: the folder holds another run, or something else; the message names the settings that differ.
+        LabelError, OptionError, ModelError: data or settings that do not work, saying what to do.
+    """
+    target, report = Path(folder), progress or (lambda _fraction, _what: None)
+    finished = _look_into(target, config, overwrite)
+    if finished is not None:
+        return finished
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"Device {device!r} is not available on this machine; use device='cpu'.")
+    seed_everything(config.seed)
+    network = _network_check(config)
+    data = load_data(config, lambda f, what: report(0.1 * f, what))
+    _note(target, config, data, command)
+    config, every = _in_steps(config, data)
+    network = _network(config, data, network).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    strategy = make_strategy(config, network, data, place)
+    validate = None
+    if data.validation is not None:
+        held_out, n = data.validation, len(data.scheme.classes)
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            scores = evaluate(network, held_out, n, device=place.type).to_json(data.scheme.names)
+            return plain({k: scores[k] for k in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")})
+
+    with RunLog(target, config.optim.steps) as log:
+
+        def note(step: int, logs: dict[str, float]) -> None:
+            log(step, logs)
+            report(0.1 + 0.8 * (step + 1) / config.optim.steps, f"training, step {step + 1} of {config.optim.steps}")
+
+        done = train_loop(
+            strategy, config.optim, device=place, validate=validate, validate_every=every, state=target / STATE,
+            log=note, resumed=log.resume,
+        )  # fmt: skip
+    report(0.9, "scoring")
+    model = _finish(strategy.result, config, data, done, target, place)
+    (target / STATE).unlink(missing_ok=True)
+    return model
+
+
+def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What ``run.json`` of a run folder says.
+
+    Raises:
+        OptionError: no run there, or a damaged one.
+    """
+    path = Path(folder) / RUN
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or "config" not in values:
+            raise ValueError("it has no settings")
+    except (OSError, ValueError) as error:
+        raise OptionError(f"No training run at {folder} ({error}). Make one with `frazil train`.") from error
+    return values
+
+
+def _look_into(target: Path, config: RunConfig, overwrite: bool) -> Model | None:
+    """The model of a folder where this very run ended; None where it is to begin or to go on."""
+    if not target.exists() or not any(target.iterdir()):
+        return None
+    if not (target / RUN).is_file():
+        if overwrite:
+            raise OutputExistsError(f"{target} is not a run folder; it is left alone. Choose another one.")
+        raise OutputExistsError(f"Output {target} exists already and holds no training run. Choose another folder.")
+    asked, there = config.to_json(), read_run(target)["config"]
+    changed = differences(asked, there)
+    if changed and not overwrite:
+        raise OutputExistsError(
+            f"{target} holds another run: {', '.join(changed[:5])} differ{'s' if len(changed) == 1 else ''}. "
+            "Choose another folder, or pass --overwrite to throw that run away."
+        )
+    if overwrite:
+        shutil.rmtree(target)
+        return None
+    if (target / MODEL).is_dir() and (target / SCORES).is_file():
+        return load_model(target / MODEL)
+    return None
+
+
+def _network_check(config: RunConfig) -> nn.Module:
+    """The network with the settings of the run, before any data is read: an impossible one fails early."""
+    n_channels = len(config.data.channels) or 3
+    with torch.random.fork_rng(devices=[]):
+        return create_model(
+            config.model.architecture, n_channels=n_channels, n_classes=2, settings=config.model.settings
+        )
+
+
+def _in_steps(config: RunConfig, data: LearningData) -> tuple[RunConfig, int]:
+    """The run with epochs turned into steps, and how many steps lie between looks at the validation scenes."""
+    optim = config.optim
+    epoch = math.ceil(data.train.n_samples / optim.batch)
+    steps = optim.steps if optim.epochs is None else max(round(optim.epochs * data.train.n_samples / optim.batch), 1)
+    usual = epoch if isinstance(config.data, PatchData) else max(steps // 20, 1)
+    return replace(config, optim=replace(optim, steps=steps)), optim.validate_every or usual
+
+
+def _note(target: Path, config: RunConfig, data: LearningData, command: str | None) -> None:
+    """Write ``run.json``, or check that a run gone on with still sees the same data."""
+    path = target / RUN
+    if path.is_file():
+        before = read_run(target).get("data")
+        if before != json.loads(json.dumps(data.description)):
+            raise OutputExistsError(
+                f"The data of the run in {target} has changed since it began. Choose another folder, or pass "
+                "--overwrite to begin anew."
+            )
+        return
+    values = {
+        "config": config.to_json(),
+        "command": command or " ".join(sys.argv),
+        "commit": git_commit(),
+        "versions": library_versions(),
+        "threads": torch.get_num_threads(),
+        "data": data.description,
+    }
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another folder.") from error
+
+
+def _network(config: RunConfig, data: LearningData, check: nn.Module) -> nn.Module:
+    """The network with its first weights, of the run's seed or of a file."""
+    settings = dict(config.model.settings)
+    if isinstance(check, PatchClassifier) and isinstance(config.data, PatchData):
+        size = int(data.train.batch(0, 1)[0].shape[-1])
+        if "patch" in settings and settings["patch"] != size:
+            raise OptionError(
+                f"model.settings.patch is {settings['patch']}, but the patches have {size} pixels. Leave it out."
+            )
+        settings["patch"] = size
+    elif isinstance(config.data, PatchData):
+        raise OptionError(
+            f"Architecture {config.model.architecture!r} learns from labelled scenes, not from patches. Choose one of "
+            f"{[n for n, (kind, _) in ARCHITECTURES.items() if issubclass(kind, PatchClassifier)]}."
+        )
+    elif isinstance(check, PatchClassifier):
+        raise OptionError(
+            f"Architecture {config.model.architecture!r} learns from patches, not from labelled scenes. Cut some with "
+            "`frazil patches`, or choose 'unet'."
+        )
+    network = create_model(
+        config.model.architecture, n_channels=len(data.channels), n_classes=len(data.scheme.classes), settings=settings
+    )
+    if config.model.pretrained:
+        if not isinstance(network, PatchClassifier):
+            raise OptionError(f"There are no published weights for {config.model.architecture!r}.")
+        named = config.model.pretrained in ("torchvision", "timm")
+        weights: Any = (
+            library_weights(config.model.architecture, config.model.pretrained) if named else config.model.pretrained
+        )
+        load_pretrained(network, weights)
+    return network
+
+
+def _finish(
+    network: nn.Module, config: RunConfig, data: LearningData, done: Progress, target: Path, place: torch.device
+) -> Model:
+    """Calibrate on the validation scenes, score on the test scenes, write model and scores."""
+    network.eval()
+    names = data.scheme.names
+    temperature = calibrate(network, data.validation, place.type) if data.validation is not None else 1.0
+    scores: dict[str, Any] = {}
+    for side, held_out in (("validation", data.validation), ("test", data.test)):
+        if held_out is not None:
+            scores[side] = evaluate(network, held_out, len(names), temperature, place.type).to_json(names)
+            scores[side]["ece_before_temperature"] = round(
+                evaluate(network, held_out, len(names), 1.0, place.type).reliability.ece, 4
+            )
+            scores[side]["leaks"] = bool(data.description.get("leaks"))
+    judged = next((side for side in ("test", "validation") if side in scores), None)
+    card_scores: dict[str, Any] = {}
+    if judged:
+        card_scores = {k: v for k, v in scores[judged].items() if k not in ("confusion_per_scene", "reliability")}
+        n = len(set((data.test if judged == "test" else data.validation).names))  # type: ignore[union-attr]
+        card_scores["data"] = f"{n} {judged} scene{'s' if n > 1 else ''}, split by {data.description.get('split')}"
+        if data.description.get("leaks"):
+            card_scores["data"] += " (leaks: neighbours of test patches were learnt)"
+    settings = {f: getattr(network, f) for f in ("patch",) if isinstance(network, PatchClassifier)}
+    card = ModelCard(
+        id=f"{config.name}-1",
+        architecture=config.model.architecture,
+        settings=json.loads(json.dumps({**config.model.settings, **settings})),
+        class_scheme=data.scheme.name,
+        channels=data.channels,
+        spacing_m=data.spacing_m,
+        denoise=data.denoise,
+        boxcar=data.boxcar,
+        incidence_range=data.incidence_range,
+        temperature=round(temperature, 4),
+        statement=config.statement,
+        training={
+            "config": config.to_json(),
+            "commit": git_commit(),
+            "versions": library_versions(),
+            "seconds": round(done.seconds),
+            "steps": done.step,
+            "stopped_early": done.stopped,
+            "kept_step": done.best_step if config.optim.keep == "best" else done.step,
+            "data": {
+                side: {k: v for k, v in data.description.get(side, {}).items() if k != "checksum"}
+                for side in ("train", "validation", "test")
+            },
+        },
+        scores=card_scores,
+    )
+    save_model(network, card, target / MODEL, overwrite=True)
+    part = target / f".{SCORES}.part"
+    part.write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(target / SCORES)
+    return Model(network.cpu().eval(), card)

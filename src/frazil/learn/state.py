@@ -1,0 +1,109 @@
+"""Where a training run stands, in one file, so that it can be killed at any moment and go on.
+
+Tensors are kept by safetensors and numbers in its header: nothing is unpickled. The file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frazil.errors import ModelError
+from frazil.files import whole_output
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: optimiser steps done.
+        seconds: spent on them, over all sessions.
+        best: score of the best look at the validation scenes, and the step it came after.
+        best_step: see `best`.
+        looks_since: looks since then.
+        stopped: whether the run ended early.
+        validation: scores of every look.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    looks_since: int = 0
+    stopped: bool = False
+    validation: list[dict[str, float]] = field(default_factory=list)
+
+
+def save_state(
+    path: Path, networks: dict[str, nn.Module], optimiser: torch.optim.Optimizer, progress: Progress,
+    best: dict[str, Tensor],
+) -> None:  # fmt: skip
+    """Write networks, optimiser, random numbers and progress as one file, over what was there."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {"rng/cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    for name, network in networks.items():
+        tensors |= {f"network/{name}/{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"best/{k}": v for k, v in best.items()}
+    held = optimiser.state_dict()
+    plain: dict[str, dict[str, Any]] = {}
+    for number, values in held["state"].items():
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser/{number}/{key}"] = value
+            elif value is not None:
+                plain.setdefault(str(number), {})[key] = value
+    header = {"progress": json.dumps(asdict(progress)), "optimiser": json.dumps(plain)}
+    whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with whole_output(path, overwrite=True) as part:
+        save_file(whole, part, metadata=header)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def load_state(
+    path: Path, networks: dict[str, nn.Module], optimiser: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor]]:
+    """Put a saved state into networks, optimiser and random numbers; returns progress and the best weights.
+
+    Raises:
+        ModelError: the file is damaged or of another run.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        progress = Progress(**json.loads(header["progress"]))
+        plain = json.loads(header["optimiser"])
+        for name, network in networks.items():
+            network.load_state_dict(_under(tensors, f"network/{name}/"))
+        held = optimiser.state_dict()
+        state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in plain.items()}
+        for key, value in _under(tensors, "optimiser/").items():
+            number, _, what = key.partition("/")
+            state.setdefault(int(number), {})[what] = value
+        optimiser.load_state_dict({"state": state, "param_groups": held["param_groups"]})
+        torch.set_rng_state(tensors["rng/cpu"])
+        if "rng/cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["rng/cuda"])
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"The training state {path} is damaged or of another run ({str(error).splitlines()[0]}). "
+            "Remove it to start anew."
+        ) from error
+    return progress, _under(tensors, "best/")
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
