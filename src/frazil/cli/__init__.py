@@ -17,6 +17,7 @@ import click
 
 from frazil import __version__
 from frazil.cli.labels import patches
+from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.progress import progress_bar
 from frazil.errors import FrazilError
@@ -93,6 +94,11 @@ def scene(
     help="Arithmetic of the network.",
 )  # fmt: skip
 @click.option(
+    "--function", type=click.Choice(["dense", "patchwise"]), default="dense", show_default=True,
+    help="Of patch classifiers: the whole scene at once, or patch by patch.",
+)  # fmt: skip
+@click.option("--stride", type=int, help="Of patch classifiers: pixels between results.  [default: 8, patchwise 10]")
+@click.option(
     "--coast", "coast_m", type=float, default=2000.0, show_default=True, help="Flag sea this close to land, m."
 )
 @click.option(
@@ -101,7 +107,7 @@ def scene(
 @_shared("crs", "overwrite", "json")
 def map_command(
     product: str, model: str, output: str, spacing: float | None, precision: str, coast_m: float,
-    confidence_percent: float, crs: str | None, overwrite: bool, as_json: bool,
+    confidence_percent: float, crs: str | None, overwrite: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Map the sea ice of PRODUCT: GeoTIFFs, vectors, NetCDF, picture and summary in one folder."""
     import time
@@ -116,7 +122,7 @@ def map_command(
         ice_map = predict(
             product, model, crs=crs or "auto", spacing_m=spacing, precision=precision,
             flags=FlagSettings(coast_m=coast_m, confidence_percent=confidence_percent),
-            progress=lambda fraction, what: progress(0.7 * fraction, what),
+            progress=lambda fraction, what: progress(0.7 * fraction, what), **options,
         )  # fmt: skip
         predicted = time.perf_counter()
         progress(0.7, "writing")
@@ -179,7 +185,8 @@ def simulate(
     _print({"product": str(path)}, as_json)
 
 
-cli.add_command(patches)
+for command in (patches, train, evaluate):
+    cli.add_command(command)
 cli.add_command(compare)
 
 
