@@ -147,7 +147,9 @@ def main() -> None:
     parser.add_argument("--slow-rounds", type=int, default=1, help="rounds that include xarray-sentinel")
     parser.add_argument("--page", type=Path, help="write the table into this page")
     parser.add_argument("--product", type=Path, help="measure this product instead of a simulated one")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="only these, comma-separated (with read, the measure)")
     arguments = parser.parse_args()
+    tasks = [t for t in TASKS if t in ("read", *arguments.tasks.split(","))]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         product = arguments.product
@@ -155,11 +157,12 @@ def main() -> None:
             from frazil import simulate_product
 
             product = simulate_product(folder, seed=1)
-        for task in ("read", "block", "boxcar", "plain", "map", "import"):  # compile, fill the page cache
-            measure(task, product, folder)
-        results: dict[str, list[dict[str, float]]] = {task: [] for task in TASKS}
+        for task in tasks:  # compile, fill the page cache
+            if task != "xarray-sentinel":
+                measure(task, product, folder)
+        results: dict[str, list[dict[str, float]]] = {task: [] for task in tasks}
         for number in range(arguments.rounds):
-            for task in TASKS:
+            for task in tasks:
                 if task == "xarray-sentinel" and number >= arguments.slow_rounds:
                     continue
                 results[task].append(measure(task, product, folder))

@@ -195,7 +195,7 @@ def test_boxcar_is_the_mean_of_what_is_there(shape, seed) -> None:
     power = rng.random(shape).astype(np.float32)
     power[rng.random(shape) < 0.2] = np.nan
     out = np.empty_like(power)
-    kernels.boxcar(power, out)
+    kernels.boxcar(power, 0, out)
     for y in range(shape[0]):
         for x in range(shape[1]):
             around = power[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]

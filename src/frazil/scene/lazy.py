@@ -1,4 +1,4 @@
-"""Arrays that are computed when indexed, window by window: xarray's own backend protocol, no dask needed."""
+"""Arrays that are computed when indexed, window by window: xarray's own backend protocol, no dask needed or loaded."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
+from xarray.indexes import PandasIndex
 
-#: Computes ``[plane, line, pixel]`` for one plane and half-open line and pixel ranges.
-Compute = Callable[[int, slice, slice], np.ndarray]
+#: Fills ``out`` (plane, line, pixel) for half-open ranges of planes, lines and pixels. (Filled, not returned: a copy
+#: into memory never touched before costs as much as reading the image.)
+Compute = Callable[[range, slice, slice, np.ndarray], None]
 
 
 class _Planes(BackendArray):
@@ -26,26 +29,21 @@ class _Planes(BackendArray):
     def _window(self, key: tuple[int | slice, ...]) -> np.ndarray:
         # Every axis becomes a forward range that covers what is wanted; what is wanted is then taken from it.
         ranges: list[slice] = []
-        inner: list[np.ndarray | int] = []
+        inner: list[slice | int] = []
         for k, n in zip(key, self.shape, strict=True):
             index = range(n)[k] if isinstance(k, slice) else range(int(k) % n, int(k) % n + 1)
             low, high = (min(index[0], index[-1]), max(index[0], index[-1]) + 1) if len(index) else (0, 0)
             ranges.append(slice(low, high))
-            inner.append(np.array(index) - low if isinstance(k, slice) else 0)
-        line, pixel = ranges[-2:]
-        planes = range(ranges[0].start, ranges[0].stop) if len(ranges) == 3 else range(1)
-        out = np.empty((len(planes), line.stop - line.start, pixel.stop - pixel.start), self.dtype)
+            inner.append(slice(index[0] - low if len(index) else 0, None, index.step) if isinstance(k, slice) else 0)
+        if len(ranges) == 2:
+            ranges.insert(0, slice(0, 1))
+            inner.insert(0, 0)
+        planes, line, pixel = ranges
+        out = np.empty([r.stop - r.start for r in ranges], self.dtype)
         if out.size:
-            for i, plane in enumerate(planes):
-                out[i] = self.compute(plane, line, pixel)
-        whole = out if len(ranges) == 3 else out[0]
-        for axis in reversed(range(whole.ndim)):
-            wanted = inner[axis]
-            if not isinstance(wanted, np.ndarray):
-                whole = np.take(whole, 0, axis=axis)
-            elif not np.array_equal(wanted, np.arange(whole.shape[axis])):
-                whole = np.take(whole, wanted, axis=axis)
-        return whole
+            self.compute(range(planes.start, planes.stop), line, pixel, out)
+        wanted = out[tuple(inner)]
+        return wanted if wanted.flags.c_contiguous else wanted.copy()  # a view would keep all of `out`
 
 
 def lazy_variable(
@@ -54,3 +52,25 @@ def lazy_variable(
     """A variable whose windows are computed when they are asked for."""
     data = indexing.LazilyIndexedArray(_Planes(compute, shape, dtype))
     return xr.Variable(dims, data, attrs)
+
+
+def dataset(data: dict[str, Any], coords: dict[str, Any], attrs: dict[str, Any]) -> xr.Dataset:
+    """``xr.Dataset(data, coords, attrs)`` of variables and tuples (dims, array, attrs), made without dask.
+
+    xarray loads dask, which takes as long as reading a band, to learn whether a bare array is one of dask's. Variables
+    and indexes that are made already are taken as they are.
+    """
+    variables = {name: _variable(*value) for name, value in coords.items()}
+    indexes = {
+        name: PandasIndex(pd.Index(variable.values), name, coord_dtype=variable.dtype)
+        for name, variable in variables.items()
+        if variable.dims == (name,)
+    }
+    for name, index in indexes.items():
+        variables |= index.create_variables({name: variables[name]})
+    content = {name: v if isinstance(v, xr.Variable) else _variable(*v) for name, v in data.items()}
+    return xr.Dataset(content, xr.Coordinates(variables, indexes), attrs)
+
+
+def _variable(dims: str | tuple[str, ...], values: Any, attrs: dict[str, Any] | None = None) -> xr.Variable:
+    return xr.Variable(dims, np.asarray(values), attrs, fastpath=True)

@@ -6,6 +6,9 @@ References:
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +16,29 @@ import numpy as np
 from frazil.errors import OptionError
 
 FLOOR_DB = -50.0  #: power at or below 1e-5 (noise subtraction leaves negatives) is shown as this
+_LOWEST, _TEN = np.float32(10 ** (FLOOR_DB / 10)), np.float32(10)
+_CACHED = 2**17  # values that stay in the cache of a core between two passes over them
 
 
 def to_db(power: np.ndarray) -> np.ndarray:
     """Decibels of linear power: 10 log₁₀, floored at −50 dB; NaN stays NaN. float32."""
-    lowest = np.float32(10 ** (FLOOR_DB / 10))
-    db: np.ndarray = 10 * np.log10(np.maximum(np.asarray(power, np.float32), lowest))
-    return db
+    linear = np.asarray(power, np.float32, order="C")
+    db = np.empty_like(linear)
+    source, target = linear.reshape(-1), db.reshape(-1)
+
+    def work(start: int) -> None:
+        part = target[start : start + _CACHED]
+        np.maximum(source[start : start + _CACHED], _LOWEST, out=part)
+        np.log10(part, out=part)
+        np.multiply(part, _TEN, out=part)
+
+    starts = range(0, source.size, _CACHED)
+    if len(starts) < 16:
+        deque(map(work, starts), maxlen=0)
+    else:
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+            deque(pool.map(work, starts), maxlen=0)
+    return db[()]
 
 
 @dataclass(frozen=True, kw_only=True)

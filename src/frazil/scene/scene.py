@@ -7,8 +7,11 @@ for, and a window costs what the window costs.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -18,15 +21,15 @@ from scipy.interpolate import RectBivariateSpline
 from frazil import __version__
 from frazil.conventions import VARIABLES
 from frazil.errors import OptionError, UnsupportedProductError
-from frazil.scene.lazy import lazy_variable
+from frazil.scene.lazy import dataset, lazy_variable
 from frazil.sentinel1 import kernels
-from frazil.sentinel1.annotation import Annotation
+from frazil.sentinel1.annotation import Annotation, TiePoints
 from frazil.sentinel1.balance import balance
 from frazil.sentinel1.measurement import Measurement
 from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Denoise, Radiometry, make_radiometry
 
-_STRIP = 512  # lines read at a time: 10 MB of an EW scene
+_STRIP = 96  # lines read at a time: 2 MB of an EW scene, which stay in the cache of a core
 _WORKERS = min(os.cpu_count() or 1, 4)
 
 
@@ -98,7 +101,7 @@ def open_scene(
                 fit = balance(radiometry, measurements[i])
                 radiometries[i] = radiometry.corrected(fit.corrections)
                 attrs[f"balance_{band.polarization}"] = fit.summary()
-    pixels = _Pixels(measurements, radiometries, looks, boxcar)
+    pixels = _Pixels(measurements, radiometries, annotation.ties, looks, boxcar)
     scene = _dataset(product, bands, annotation, pixels, denoise, looks, boxcar)
     scene.attrs.update(attrs)
     return scene.chunk(chunks) if chunks is not None else scene
@@ -108,9 +111,15 @@ class _Pixels:
     """The computing behind the lazy variables: windows of σ0, NESZ and masks."""
 
     def __init__(
-        self, measurements: list[Measurement], radiometries: list[Radiometry], looks: int, boxcar: bool
+        self,
+        measurements: list[Measurement],
+        radiometries: list[Radiometry],
+        ties: TiePoints,
+        looks: int,
+        boxcar: bool,
     ) -> None:
-        self.measurements, self.radiometries, self.looks, self.boxcar = measurements, radiometries, looks, boxcar
+        self.measurements, self.radiometries, self.ties = measurements, radiometries, ties
+        self.looks, self.boxcar = looks, boxcar
         n_lines, n_pixels = radiometries[0].shape
         self.shape = n_lines // looks, n_pixels // looks
 
@@ -118,60 +127,87 @@ class _Pixels:
         """Full-resolution position of the centres of output indices."""
         return np.arange(index.start, index.stop) * self.looks + (self.looks - 1) / 2
 
-    def sigma0(self, plane: int, line: slice, pixel: slice) -> np.ndarray:
-        radiometry, looks = self.radiometries[plane], self.looks
-        n_lines = radiometry.shape[0]
-        out = np.empty((line.stop - line.start, pixel.stop - pixel.start), np.float32)
-        step = max(_STRIP // looks, 1)
+    def sigma0(self, planes: range, line: slice, pixel: slice, out: np.ndarray) -> None:
+        def work(start: int, stop: int, memory: _Memory) -> None:
+            for i, plane in enumerate(planes):
+                self._strip(plane, start, stop, pixel, out[i, start - line.start : stop - line.start], memory)
+
+        self._side_by_side(line, work)
+
+    def valid(self, _: range, line: slice, pixel: slice, out: np.ndarray) -> None:
+        def work(start: int, stop: int, memory: _Memory) -> None:
+            seen = out[0, start - line.start : stop - line.start]
+            seen[:] = True
+            power = memory.lines("valid", seen.shape, np.float32)
+            for plane in range(len(self.radiometries)):
+                self._strip(plane, start, stop, pixel, power, memory)
+                seen &= np.isfinite(power)
+
+        self._side_by_side(line, work)
+
+    def _side_by_side(self, line: slice, work: Callable[[int, int, _Memory], None]) -> None:
+        """Call `work` with the first and last line of every strip of a window: reading and kernels use all cores."""
+        step = max(_STRIP // self.looks, 1)
         starts = range(line.start, line.stop, step)
-        halo = int(self.boxcar)
-        bounds = [(max(s * looks - halo, 0), min(min(s + step, line.stop) * looks + halo, n_lines)) for s in starts]
+        stops = [min(start + step, line.stop) for start in starts]
+        memory = _Memory()
+        if len(starts) == 1:
+            work(starts[0], stops[0], memory)
+            return
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            deque(pool.map(lambda start, stop: work(start, stop, memory), starts, stops), maxlen=0)
 
-        def work(start: int, first: int, dn: np.ndarray) -> None:
-            stop = min(start + step, line.stop)
-            if looks > 1:
-                strip = radiometry.sigma0_blocks(dn, first, looks)
-            elif self.boxcar:
-                power = radiometry.sigma0(dn, first)
-                strip = np.empty_like(power)
-                kernels.boxcar(power, strip)
-                strip = strip[start - first : stop - first]
-            else:
-                strip = radiometry.sigma0(dn, first)
-            out[start - line.start : stop - line.start] = strip[:, pixel]
+    def _strip(self, plane: int, start: int, stop: int, pixel: slice, out: np.ndarray, memory: _Memory) -> None:
+        """σ0 of the output lines [start, stop) at some pixels; lines are read and calibrated at full width."""
+        radiometry, looks, halo = self.radiometries[plane], self.looks, int(self.boxcar)
+        n_lines, n_pixels = radiometry.shape
+        first, last = max(start * looks - halo, 0), min(stop * looks + halo, n_lines)
+        raw = (last - first, n_pixels)
+        dn = self.measurements[plane].lines(first, last, memory.lines("dn", raw, np.uint16))
+        whole = out if out.shape[1] == self.shape[1] else memory.lines("whole", (len(out), self.shape[1]), np.float32)
+        if looks > 1:
+            radiometry.sigma0_blocks(dn, first, looks, whole)
+        elif self.boxcar:
+            power = radiometry.sigma0(dn, first, memory.lines("power", raw, np.float32))
+            kernels.boxcar(power, start - first, whole)
+        else:
+            radiometry.sigma0(dn, first, whole)
+        if whole is not out:
+            out[:] = whole[:, pixel]
 
-        if len(bounds) == 1:
-            work(line.start, bounds[0][0], self.measurements[plane].lines(*bounds[0]))
-            return out
-        height = max(stop - first for first, stop in bounds)
-        memory = deque(np.empty((height, radiometry.shape[1]), np.uint16) for _ in range(_WORKERS + 1))
-        waiting: deque[tuple[Future[None], np.ndarray]] = deque()
-        with ThreadPoolExecutor(_WORKERS) as pool:  # this thread reads, the others calibrate
-            for start, (first, stop) in zip(starts, bounds, strict=True):
-                if not memory:
-                    future, free = waiting.popleft()
-                    future.result()
-                    memory.append(free)
-                buffer = memory.popleft()
-                dn = self.measurements[plane].lines(first, stop, buffer)
-                waiting.append((pool.submit(work, start, first, dn), buffer))
-            for future, _ in waiting:
-                future.result()
-        return out
+    @cached_property
+    def _angle(self) -> RectBivariateSpline:
+        t = self.ties
+        return RectBivariateSpline(
+            t.line, t.pixel, t.incidence_angle, kx=min(3, len(t.line) - 1), ky=min(3, len(t.pixel) - 1)
+        )
 
-    def nesz(self, plane: int, line: slice, pixel: slice) -> np.ndarray:
-        return self.radiometries[plane].nesz(self.centre(line), self.centre(pixel))
+    def incidence_angle(self, _: range, line: slice, pixel: slice, out: np.ndarray) -> None:
+        out[0] = self._angle(self.centre(line), self.centre(pixel))
 
-    def noise_missing(self, _: int, line: slice, pixel: slice) -> np.ndarray:
+    def nesz(self, planes: range, line: slice, pixel: slice, out: np.ndarray) -> None:
+        for i, plane in enumerate(planes):
+            out[i] = self.radiometries[plane].nesz(self.centre(line), self.centre(pixel))
+
+    def noise_missing(self, _: range, line: slice, pixel: slice, out: np.ndarray) -> None:
         line_at, pixel_at = self.centre(line), self.centre(pixel)
         missing = [r.noise_missing(line_at, pixel_at) for r in self.radiometries]
         inside = self.radiometries[0].observed(line_at, pixel_at)
-        return np.logical_or.reduce(missing) & inside
+        out[0] = np.logical_or.reduce(missing) & inside
 
-    def valid(self, _: int, line: slice, pixel: slice) -> np.ndarray:
-        return np.logical_and.reduce(
-            [np.isfinite(self.sigma0(plane, line, pixel)) for plane in range(len(self.radiometries))]
-        )
+
+class _Memory(threading.local):
+    """Memory that each thread uses for one strip after another: touching new memory costs as much as reading."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def lines(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        """A C-contiguous array of some (lines, pixels), with what the last strip left in it."""
+        found = self.arrays.get(name)
+        if found is None or len(found) < shape[0]:
+            found = self.arrays[name] = np.empty(shape, dtype)
+        return found[: shape[0]]
 
 
 def _choose(product: Product, image: str | None, polarizations: tuple[str, ...] | None) -> list[Band]:
@@ -221,9 +257,6 @@ def _dataset(
     n_lines, n_pixels = pixels.shape
     grid = ("line", "pixel")
     line, pixel = pixels.centre(slice(0, n_lines)), pixels.centre(slice(0, n_pixels))
-    angle = RectBivariateSpline(
-        ties.line, ties.pixel, ties.incidence_angle, kx=min(3, len(ties.line) - 1), ky=min(3, len(ties.pixel) - 1)
-    )
     planes = ("polarization", *grid)
     full = (len(bands), n_lines, n_pixels)
     noise_state = [_noise_state(r, b.annotation.noise_removed) for r, b in zip(pixels.radiometries, bands, strict=True)]
@@ -232,7 +265,7 @@ def _dataset(
         "nesz": lazy_variable(planes, pixels.nesz, full, np.float32, VARIABLES["nesz"]),
         "incidence_angle": lazy_variable(
             grid,
-            lambda _, lines, pixels: angle(line[lines], pixel[pixels]),
+            pixels.incidence_angle,
             full[1:],
             np.float32,
             VARIABLES["incidence_angle"],
@@ -283,10 +316,10 @@ def _dataset(
     }
     if product.note:
         attrs["note"] = product.note
-    return xr.Dataset(data, coords, attrs)
+    return dataset(data, coords, attrs)
 
 
-def tie_variables(ties: Any) -> dict[str, Any]:
+def tie_variables(ties: TiePoints) -> dict[str, Any]:
     """The tie points of a product as scene variables on (tie_line, tie_pixel)."""
     dims = ("tie_line", "tie_pixel")
     return {

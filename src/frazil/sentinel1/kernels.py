@@ -135,31 +135,24 @@ def nesz_lines(gain, low, weight, columns, flat, pointer, whole, fraction, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def boxcar(power, out):
-    """3 × 3 moving average of observed pixels; NaN stays NaN; the scene border averages what is there."""
+def boxcar(power, first, out):
+    """3 × 3 moving average, for every line of ``out``, of which the first is line ``first`` of ``power``.
+
+    Of observed pixels; NaN stays NaN; the ends of ``power`` average what is there.
+    """
     n_lines, n_pixels = power.shape
-    for y in range(n_lines):
-        total = np.zeros(n_pixels)
-        count = np.zeros(n_pixels)
+    for y in range(first, first + out.shape[0]):
+        total = np.zeros(n_pixels + 2)
+        count = np.zeros(n_pixels + 2)
         for yy in range(max(y - 1, 0), min(y + 2, n_lines)):
             for x in range(n_pixels):
-                v = power[yy, x]
-                if v == v:
-                    total[x] += v
-                    count[x] += 1.0
+                v = np.float64(power[yy, x])
+                seen = v == v
+                total[x + 1] += v if seen else 0.0
+                count[x + 1] += 1.0 if seen else 0.0
         for x in range(n_pixels):
-            if power[y, x] == power[y, x]:
-                t = total[x]
-                c = count[x]
-                if x > 0:
-                    t += total[x - 1]
-                    c += count[x - 1]
-                if x + 1 < n_pixels:
-                    t += total[x + 1]
-                    c += count[x + 1]
-                out[y, x] = t / c
-            else:
-                out[y, x] = np.nan
+            mean = (total[x + 1] + total[x] + total[x + 2]) / (count[x + 1] + count[x] + count[x + 2])
+            out[y - first, x] = mean if power[y, x] == power[y, x] else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

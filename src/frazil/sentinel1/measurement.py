@@ -1,17 +1,36 @@
-"""The pixels of one image, decoded by GDAL and nothing else (its Sentinel-1 calibration is wrong for GRD)."""
+"""The pixels of one image, decoded by GDAL and nothing else (its Sentinel-1 calibration is wrong for GRD).
+
+GRD as ESA ships them are uncompressed: one run of lines that needs no decoding. Such files, once GDAL has opened them
+and their directory has been checked against the file's size, are read by the operating system straight into the
+caller's memory, from any number of threads at once. (Not through a memory map: a file that shrinks would end the
+process.)
+
+References:
+    Adobe (1992), TIFF Revision 6.0, sections 2 and 8: header, directory, and the fields named below.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from frazil.errors import ProductError
+
+_UINT16_LINES = {258: 16, 259: 1, 262: 1, 266: 1, 277: 1, 317: 1, 339: 1}
+"""What the directory must say of plain lines: bits, no compression, black is zero, bit order, samples, no predictor,
+unsigned. All but the bits may be left out."""
+_WIDTH, _LENGTH, _BITS, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 256, 257, 258, 273, 278, 279
+_ITEM_BYTES = {3: 2, 4: 4}  # of the field types SHORT and LONG
 
 
 class Measurement:
@@ -53,6 +72,12 @@ class Measurement:
                 f"{self.name} holds {self._file.count} band(s) of {self._file.dtypes[0]}, but Sentinel-1 Level-1 "
                 "images are one band of uint16 (GRD) or complex int16 (SLC). Download the product again."
             )
+        self._plain: tuple[int, int] | None = None  # file descriptor and offset of plain lines
+        offset = plain_lines(self.path, self.shape)
+        if offset is not None and hasattr(os, "preadv"):
+            descriptor = os.open(self.path, os.O_RDONLY)
+            weakref.finalize(self, os.close, descriptor)
+            self._plain = descriptor, offset
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -78,6 +103,11 @@ class Measurement:
         Raises:
             ProductError: the file is truncated or damaged.
         """
+        if self._plain is not None:
+            descriptor, offset = self._plain
+            lines = np.empty((stop - first, self.shape[1]), np.uint16) if out is None else out[: stop - first]
+            if os.preadv(descriptor, [memoryview(lines)], offset + first * self.shape[1] * 2) == lines.nbytes:
+                return lines  # otherwise the file has changed since it was opened: GDAL says what is wrong
         with self._lock, self._reading():
             window = ((first, stop), (0, self.shape[1]))
             into = None if out is None or self._file.dtypes[0] != "uint16" else out[: stop - first]
@@ -94,3 +124,57 @@ class Measurement:
                 if following is not None:
                     ahead = pool.submit(self.lines, *following)
                 yield now.result()
+
+
+def plain_lines(path: str, shape: tuple[int, int]) -> int | None:
+    """Where the pixels of a TIFF begin if they are one run of uint16 lines as memory holds them; None for all others.
+
+    Every field that matters is checked, and all pixels lie inside the file: what passes can be read blindly, and what
+    does not is for GDAL to read or refuse.
+
+    Args:
+        path: of a file; paths that only GDAL understands have no plain lines.
+        shape: lines, pixels.
+    """
+    n_lines, n_pixels = shape
+    try:
+        with Path(path).open("rb") as file:
+            if file.read(4) != b"II*\0" or sys.byteorder != "little":
+                return None
+            file.seek(int.from_bytes(file.read(4), "little"))
+            count = int.from_bytes(file.read(2), "little")
+            entry = np.dtype([("tag", "<u2"), ("type", "<u2"), ("count", "<u4"), ("value", "<u4")])
+            entries = {int(e["tag"]): e for e in np.frombuffer(file.read(count * entry.itemsize), entry)}
+
+            def field(tag: int, size: int) -> np.ndarray:
+                """The whole numbers of a field; none where it is not of this size."""
+                e = entries.get(tag)
+                if e is None or e["count"] != size or int(e["type"]) not in _ITEM_BYTES:
+                    return np.zeros(0, np.int64)
+                item = _ITEM_BYTES[int(e["type"])]
+                data = e["value"].tobytes()
+                if size * item > 4:
+                    file.seek(int(e["value"]))
+                    data = file.read(size * item)
+                return np.frombuffer(data[: size * item], f"<u{item}").astype(np.int64)
+
+            def is_exactly(tag: int, value: int) -> bool:
+                return field(tag, 1).tolist() == [value]
+
+            plain = all(is_exactly(tag, v) for tag, v in _UINT16_LINES.items() if tag in entries or tag == _BITS)
+            if len(entries) != count or not (plain and is_exactly(_WIDTH, n_pixels) and is_exactly(_LENGTH, n_lines)):
+                return None
+            rows = int(field(_ROWS_PER_STRIP, 1).sum())
+            if not 0 < rows <= n_lines:
+                return None
+            first = np.arange(0, n_lines, rows)
+            offsets, sizes = field(_STRIP_OFFSETS, first.size), field(_STRIP_BYTES, first.size)
+            expected = np.minimum(n_lines - first, rows) * n_pixels * 2
+            if offsets.size != first.size or not np.array_equal(sizes, expected):
+                return None
+            begin = int(offsets[0])
+            contiguous = np.array_equal(offsets, begin + first * n_pixels * 2)
+            inside = 8 <= begin <= os.fstat(file.fileno()).st_size - n_lines * n_pixels * 2
+            return begin if contiguous and inside else None
+    except (OSError, ValueError):
+        return None

@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -90,37 +91,32 @@ class Radiometry:
     corrections: tuple[NoiseCorrection, ...] = ()
     border_noise: bool = False
 
-    def sigma0(self, dn: np.ndarray, first_line: int) -> np.ndarray:
+    def sigma0(self, dn: np.ndarray, first_line: int, out: np.ndarray | None = None) -> np.ndarray:
         """σ0 of full-width image lines: float32 (line, pixel), NaN where not observed; negatives are kept.
 
         Args:
-            dn: uint16 digital numbers (line, pixel), or float32 intensities |DN|² of a complex image.
+            dn: uint16 digital numbers (line, pixel), or float32 amplitudes |DN| of a complex image.
             first_line: the image line of ``dn[0]``.
+            out: memory for the result, C-contiguous.
         """
-        n = dn.shape[0]
-        out = np.empty(dn.shape, np.float32)
-        low, weight = between(self.gain_time, np.arange(first_line, first_line + n) * self.interval_s)
-        kernels.sigma0_lines(
-            dn, self._observed(first_line, n), self.gain, low, weight, *self._segments(first_line, n, self.denoise), out
-        )
+        out = np.empty(dn.shape, np.float32) if out is None else out
+        kernels.sigma0_lines(dn, *self._lines(first_line, dn.shape[0]), out)
         if self.border_noise:
             kernels.mask_border_noise(dn, out)
         return out
 
-    def sigma0_blocks(self, dn: np.ndarray, first_line: int, looks: int) -> np.ndarray:
+    def sigma0_blocks(self, dn: np.ndarray, first_line: int, looks: int, out: np.ndarray | None = None) -> np.ndarray:
         """σ0 averaged in power over looks × looks blocks: float32 (line / looks, pixel / looks).
 
         The first line must be a multiple of `looks`; incomplete blocks are dropped. A block less than half observed is
         NaN. Same as `sigma0` and a block mean, without the full-resolution array.
         """
         n = dn.shape[0] - dn.shape[0] % looks
+        out = np.empty((n // looks, dn.shape[1] // looks), np.float32) if out is None else out
         if self.border_noise:
-            return kernels.block_mean(self.sigma0(dn[:n], first_line), looks)
-        out = np.empty((n // looks, dn.shape[1] // looks), np.float32)
-        low, weight = between(self.gain_time, np.arange(first_line, first_line + n) * self.interval_s)
-        kernels.sigma0_block_lines(
-            dn, self._observed(first_line, n), self.gain, low, weight, *self._segments(first_line, n, self.denoise), out
-        )
+            out[:] = kernels.block_mean(self.sigma0(dn[:n], first_line), looks)
+        else:
+            kernels.sigma0_block_lines(dn, *self._lines(first_line, n), out)
         return out
 
     def nesz(self, lines: np.ndarray, pixels: np.ndarray) -> np.ndarray:
@@ -174,19 +170,21 @@ class Radiometry:
         """The same with corrected noise."""
         return replace(self, corrections=corrections)
 
-    def _observed(self, first_line: int, n: int) -> np.ndarray:
-        """First and last observed pixel of each line in each bounds box: int64 (line, box, 2), (0, -1) where none."""
-        if not self.bounds:
-            return np.tile(np.array([[[0, self.shape[1] - 1]]], np.int64), (n, 1, 1))
-        lines = np.arange(first_line, first_line + n)
-        spans = np.zeros((n, len(self.bounds), 2), np.int64)
-        spans[..., 1] = -1
+    @cached_property
+    def _every_line(self) -> tuple[np.ndarray, ...]:
+        """What the kernels must know of every image line: see `kernels`. A few megabytes, made once."""
+        lines = np.arange(self.shape[0])
+        spans = np.zeros((lines.size, max(len(self.bounds), 1), 2), np.int64)
+        spans[..., 1] = -1 if self.bounds else self.shape[1] - 1
         for i, b in enumerate(self.bounds):
-            spans[(lines >= b.first_line) & (lines <= b.last_line), i] = b.first_pixel, b.last_pixel
-        return spans
+            spans[max(b.first_line, 0) : max(b.last_line + 1, 0), i] = b.first_pixel, b.last_pixel
+        return spans, *between(self.gain_time, lines * self.interval_s), *self._segments_at(lines, self.denoise)
 
-    def _segments(self, first_line: int, n: int, subtract: bool) -> tuple[np.ndarray, ...]:
-        return self._segments_at(np.arange(first_line, first_line + n), subtract)
+    def _lines(self, first_line: int, n: int) -> tuple[np.ndarray, ...]:
+        """The arguments of the kernels between the digital numbers and the output."""
+        spans, low, weight, flat, pointer, whole, fraction = self._every_line
+        at = slice(first_line, first_line + n)
+        return spans[at], self.gain, low[at], weight[at], flat, pointer[first_line : at.stop + 1], whole, fraction
 
     def _segments_at(self, lines: np.ndarray, subtract: bool) -> tuple[np.ndarray, ...]:
         """The noise of each line as segments for the kernels.
