@@ -38,11 +38,11 @@ from frazil.labels.polygons import find_crs
 from frazil.labels.sources import LabelOptions, class_code
 from frazil.maps.rasters import Raster
 
+_EXTENT = {0: 0, 1: 1, 253: CLASS_LAND, 254: CLASS_LAND, 210: CLASS_NODATA, 255: CLASS_NODATA}
 #: Layout -> (divisor to percent, highest concentration, land codes, other codes without a concentration).
 _LAYOUTS: dict[str, tuple[float, int, tuple[int, ...], tuple[int, ...]]] = {
     "nsidc16": (10.0, 1000, (2530, 2540), (2510, 2550)),
     "nsidc8": (2.5, 250, (253, 254), (251, 252, 255)),
-    "extent": (0.01, 1, (253, 254), (210, 255)),
     "percent": (1.0, 100, (), (120, 255)),
 }
 
@@ -95,6 +95,10 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
     kind = kind or _kind(tiff, options)
     if kind == "classes":
         return kind, Raster(crs=where, transform=transform, values=_classes(tiff, options))
+    if kind == "nsidc" and tiff.values.dtype == np.uint8 and tiff.found <= set(_EXTENT):
+        codes = np.full(256, CLASS_NODATA, np.uint8)
+        codes[list(_EXTENT)] = list(_EXTENT.values())
+        return kind, Raster(crs=where, transform=transform, values=codes[tiff.values])
     percent, land = _percent(tiff, _layout(tiff, kind))
     return kind, Raster(crs=where, transform=transform, values=percent, land=land)
 
@@ -108,9 +112,9 @@ def _kind(tiff: _Tiff, options: LabelOptions) -> str:
     found = tiff.found
     if tiff.values.dtype.itemsize > 1:
         return "nsidc"
-    if found & {251, 252, 253, 254} and not found <= {*range(6), CLASS_LAND, CLASS_NODATA}:
+    if 253 in found and found <= set(_EXTENT):
         return "nsidc"
-    if 120 in found or max(found, default=0) > 10:
+    if 120 in found or max(found - {251, 252, 253, 254, 255}, default=0) > 10:
         return "amsr2" if found <= {*range(101), 120, 255} else "nsidc"
     raise LabelError(
         f"{tiff.path} holds {_listed(found)}: classes, an extent, or concentrations. Say which: kind='classes', "
@@ -125,7 +129,7 @@ def _layout(tiff: _Tiff, kind: str) -> str:
         return "percent"
     if tiff.values.dtype.itemsize > 1:
         return "nsidc16"
-    return "extent" if tiff.found <= {0, 1, 210, 253, 254, 255} else "nsidc8"
+    return "nsidc8"
 
 
 def _percent(tiff: _Tiff, layout: str) -> tuple[np.ndarray, np.ndarray | None]:
