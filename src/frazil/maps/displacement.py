@@ -119,9 +119,9 @@ def _cartesian(edge: EdgeLines) -> np.ndarray:
 def _summary(distance_km: np.ndarray, weight: np.ndarray) -> dict[str, float]:
     """Mean, median and 95th percentile of weighted distances; weights add up to 1."""
     order = np.argsort(distance_km, kind="stable")
-    values, share = distance_km[order], weight[order]
-    middle = np.cumsum(share) - share / 2  # where each value sits between 0 and 1
-    median, high = np.interp([0.5, 0.95], middle, values)
+    values, share = distance_km[order], np.cumsum(weight[order])
+    # the smallest distance that so much of the edge does not exceed: ties, of which there are many, do not disturb it
+    median, high = (values[min(np.searchsorted(share, q - 1e-9), values.size - 1)] for q in (0.5, 0.95))
     return {
         "mean_km": round(float(np.sum(distance_km * weight)), 4),
         "median_km": round(float(median), 4),
