@@ -144,14 +144,16 @@ def _draw_panel(axes: Axes, comparison: Comparison, width_pixels: float) -> None
         interpolation="nearest" if step == 1 else "antialiased",
         zorder=2,
     )
-    for edge, colour in ((comparison.reference_edge, REFERENCE_EDGE), (comparison.map_edge, MAP_EDGE)):
-        _draw_edge(axes, edge, colour, step * grid.spacing_m / 2)
+    tolerance = step * grid.spacing_m / 2
+    _draw_edge(axes, comparison.map_edge, MAP_EDGE, 0.9, tolerance)
+    _draw_edge(axes, comparison.reference_edge, "white", 1.9, tolerance)  # else lost among leads and floes of the map
+    _draw_edge(axes, comparison.reference_edge, REFERENCE_EDGE, 1.2, tolerance)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
     for spine in axes.spines.values():
         spine.set(edgecolor=INK, linewidth=0.8)
 
 
-def _draw_edge(axes: Axes, edge: EdgeLines, colour: str, tolerance_m: float) -> None:
+def _draw_edge(axes: Axes, edge: EdgeLines, colour: str, width: float, tolerance_m: float) -> None:
     import shapely
     from matplotlib.collections import LineCollection
 
@@ -159,7 +161,7 @@ def _draw_edge(axes: Axes, edge: EdgeLines, colour: str, tolerance_m: float) -> 
         return
     lines = shapely.linestrings(edge.xy, indices=np.repeat(np.arange(len(edge.first) - 1), np.diff(edge.first)))
     paths = [shapely.get_coordinates(line) for line in shapely.simplify(lines, tolerance_m)]
-    axes.add_collection(LineCollection(paths, colors=colour, linewidths=1.2, zorder=3))
+    axes.add_collection(LineCollection(paths, colors=colour, linewidths=width, zorder=3))
 
 
 def _draw_info(axes: Axes, comparison: Comparison) -> None:
@@ -200,7 +202,8 @@ def _draw_info(axes: Axes, comparison: Comparison) -> None:
     if hours is None:
         row("Time of the reference" if scores["reference_time"] is None else "Time of the map", "not known")
     else:
-        row("Reference minus map", _signed(hours), "h", bold=abs(hours) > 24)
+        far = abs(hours) > 72
+        row("Reference minus map", _signed(hours / 24 if far else hours), "d" if far else "h", bold=abs(hours) > 24)
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
 
 

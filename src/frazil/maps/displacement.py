@@ -121,7 +121,7 @@ def _summary(distance_km: np.ndarray, weight: np.ndarray) -> dict[str, float]:
     order = np.argsort(distance_km, kind="stable")
     values, share = distance_km[order], np.cumsum(weight[order])
     # the smallest distance that so much of the edge does not exceed: ties, of which there are many, do not disturb it
-    median, high = (values[min(np.searchsorted(share, q - 1e-9), values.size - 1)] for q in (0.5, 0.95))
+    median, high = (values[min(int(np.searchsorted(share, q - 1e-9)), values.size - 1)] for q in (0.5, 0.95))
     return {
         "mean_km": round(float(np.sum(distance_km * weight)), 4),
         "median_km": round(float(median), 4),
