@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,6 +131,26 @@ def test_product_without_known_noise_is_not_denoised_and_says_so(metadata_produc
     assert radiometry.sigma0(dn, 100)[0, 12000] == pytest.approx((300 / gain) ** 2, rel=1e-6)
 
 
+def test_gain_that_changes_along_azimuth(hv: Band) -> None:
+    """In the products at hand it never does: vectors of another gain at every second time, by a few per cent."""
+    calibration = hv.calibration
+    tilt = 1 + 0.03 * (np.arange(len(calibration.time)) % 2)
+    changed = replace(calibration, sigma_nought=calibration.sigma_nought * tilt[:, None])
+    radiometry = make_radiometry(hv.annotation, changed, None, denoise=False)
+    assert radiometry_of(hv).gain.shape[0] == 1
+    assert radiometry.gain.shape[0] == len(calibration.time)
+    first = 3000
+    dn = np.random.default_rng(2).integers(20, 900, (24, 10487)).astype(np.uint16)
+    time = hv.annotation.time_of(np.arange(first, first + 24))
+    factor = np.interp(time, hv.annotation.seconds(calibration.time), tilt)
+    assert np.ptp(factor) > 0
+    plain = np.interp(np.arange(10487), calibration.pixel[0], calibration.sigma_nought[0])
+    expected = (dn / (factor[:, None] * plain)) ** 2
+    np.testing.assert_allclose(radiometry.sigma0(dn, first), expected, rtol=2e-7)
+    blocks = expected[:, :10485].reshape(8, 3, 3495, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(radiometry.sigma0_blocks(dn, first, 3), blocks, rtol=2e-7)
+
+
 def test_noise_already_removed_by_the_processor_is_not_removed_twice(ew_metadata: Product, hv: Band) -> None:
     text = ew_metadata.read(f"annotation/{hv.stem}.xml")
     tag = b"<thermalNoiseCorrectionPerformed>%s</thermalNoiseCorrectionPerformed>"
@@ -141,8 +163,6 @@ def test_noise_already_removed_by_the_processor_is_not_removed_twice(ew_metadata
 
 
 def test_wave_mode_constant_of_ipf_290(hv: Band) -> None:
-    from dataclasses import replace
-
     header = replace(hv.annotation.header, mode="WV", swath="WV2", mission="S1B")
     wave = replace(hv.annotation, header=header)
     plain, corrected = (noise_blocks(wave, hv.noise, ipf)[0].profile for ipf in ("2.84", "2.90"))

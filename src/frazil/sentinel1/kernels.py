@@ -16,11 +16,11 @@ from numba import njit
 _RUN = 16  #: this many zeros side by side are no observation; fewer, inside a sub-swath, are a dark target
 
 
-@njit(cache=True, inline="always")
-def _line_sigma0(dn, spans, gain0, gain1, w, flat, whole, fraction, s0, s1, out):
-    """σ0 of one line into float64 ``out``; NaN where not observed."""
+@njit(cache=True, inline="always", error_model="numpy")
+def _line_sigma0(dn, spans, inverse, flat, whole, fraction, s0, s1, out):
+    """σ0 of one line into float64 ``out``; NaN where not observed. Returns whether there is any NaN."""
     out[:] = 0.0
-    for s in range(s0, s1):  # out holds η first, then σ0: one division a pixel
+    for s in range(s0, s1):  # out holds η first, then σ0
         n = whole[s, 1] - whole[s, 0] + 1
         # Slices, indexed from 0: numba vectorises these loops, and does not where an index might be negative.
         part = out[whole[s, 0] : whole[s, 0] + n]
@@ -28,21 +28,20 @@ def _line_sigma0(dn, spans, gain0, gain1, w, flat, whole, fraction, s0, s1, out)
         u, v = fraction[s, 1] * (1.0 - fraction[s, 0]), fraction[s, 1] * fraction[s, 0]
         for i in range(n):
             part[i] = u * near[i] + v * far[i]
+    zeros = 0
     for x in range(dn.shape[0]):
-        a = (1.0 - w) * gain0[x] + w * gain1[x]
         d = np.float64(dn[x])
-        out[x] = (d * d - out[x]) / (a * a)
-    _mask_line(dn, spans, out)
+        out[x] = (d * d - out[x]) * inverse[x]
+        zeros += dn[x] == 0
+    return zeros > 0 and _mask_line(dn, spans, out)
 
 
 @njit(cache=True, inline="always")
 def _mask_line(dn, spans, out):
-    """NaN where DN is zero, but for lone zeros inside a sub-swath."""
+    """NaN where DN is zero, but for lone zeros inside a sub-swath. Returns whether there is any."""
     n = dn.shape[0]
-    zeros = 0
-    for x in range(n):
-        zeros += dn[x] == 0
-    x = 0 if zeros else n
+    masked = False
+    x = 0
     while x < n:
         if dn[x] != 0:
             x += 1
@@ -52,6 +51,7 @@ def _mask_line(dn, spans, out):
             end += 1
         if end - x >= _RUN:
             out[x:end] = np.nan
+            masked = True
         else:
             for i in range(x, end):
                 inside = False
@@ -59,20 +59,29 @@ def _mask_line(dn, spans, out):
                     inside = inside or (spans[k, 0] <= i <= spans[k, 1])
                 if not inside:
                     out[i] = np.nan
+                    masked = True
         x = end
+    return masked
+
+
+@njit(cache=True, inline="always", error_model="numpy")
+def _inverse_gain(gain, low, weight, y, inverse):
+    """1/A² of line ``y``: made anew only where A changes, which in most products it never does along azimuth."""
+    if y == 0 or low[y] != low[y - 1] or weight[y] != weight[y - 1]:
+        gain0, gain1 = gain[low[y]], gain[min(low[y] + 1, gain.shape[0] - 1)]
+        for x in range(inverse.shape[0]):
+            a = (1.0 - weight[y]) * gain0[x] + weight[y] * gain1[x]
+            inverse[x] = 1.0 / (a * a)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def sigma0_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, out):
     """σ0 at full resolution."""
     n_lines, n_pixels = dn.shape
-    last = gain.shape[0] - 1
+    inverse, row = np.empty(n_pixels), np.empty(n_pixels)
     for y in range(n_lines):
-        row = np.empty(n_pixels)
-        high = min(low[y] + 1, last)
-        _line_sigma0(
-            dn[y], spans[y], gain[low[y]], gain[high], weight[y], flat, whole, fraction, pointer[y], pointer[y + 1], row
-        )
+        _inverse_gain(gain, low, weight, y, inverse)
+        _line_sigma0(dn[y], spans[y], inverse, flat, whole, fraction, pointer[y], pointer[y + 1], row)
         for x in range(n_pixels):
             out[y, x] = row[x]
 
@@ -82,30 +91,21 @@ def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fract
     """σ0 averaged over square blocks; NaN where less than half a block was observed."""
     n_pixels = dn.shape[1]
     looks = n_pixels // out.shape[1]
-    last = gain.shape[0] - 1
+    inverse, row, total, count = np.empty(n_pixels), np.empty(n_pixels), np.empty(n_pixels), np.empty(n_pixels)
     for block in range(out.shape[0]):
-        row = np.empty(n_pixels)
-        total = np.zeros(n_pixels)
-        count = np.zeros(n_pixels)
+        total[:] = 0.0
+        count[:] = looks
         for y in range(block * looks, (block + 1) * looks):
-            high = min(low[y] + 1, last)
-            _line_sigma0(
-                dn[y],
-                spans[y],
-                gain[low[y]],
-                gain[high],
-                weight[y],
-                flat,
-                whole,
-                fraction,
-                pointer[y],
-                pointer[y + 1],
-                row,
-            )
-            for x in range(n_pixels):  # down the columns first, where neighbours add up side by side
-                seen = row[x] == row[x]
-                total[x] += row[x] if seen else 0.0
-                count[x] += 1.0 if seen else 0.0
+            _inverse_gain(gain, low, weight, y, inverse)
+            masked = _line_sigma0(dn[y], spans[y], inverse, flat, whole, fraction, pointer[y], pointer[y + 1], row)
+            if masked:
+                for x in range(n_pixels):
+                    seen = row[x] == row[x]
+                    total[x] += row[x] if seen else 0.0
+                    count[x] -= 0.0 if seen else 1.0
+            else:
+                for x in range(n_pixels):  # down the columns first, where neighbours add up side by side
+                    total[x] += row[x]
         for b in range(out.shape[1]):
             t, c = 0.0, 0.0
             for x in range(b * looks, (b + 1) * looks):
@@ -141,18 +141,19 @@ def boxcar(power, first, out):
     Of observed pixels; NaN stays NaN; the ends of ``power`` average what is there.
     """
     n_lines, n_pixels = power.shape
+    nothing = np.full(n_pixels, np.float32(np.nan))
+    total, count = np.zeros(n_pixels + 2), np.zeros(n_pixels + 2)  # of three lines; a zero at either end
     for y in range(first, first + out.shape[0]):
-        total = np.zeros(n_pixels + 2)
-        count = np.zeros(n_pixels + 2)
-        for yy in range(max(y - 1, 0), min(y + 2, n_lines)):
-            for x in range(n_pixels):
-                v = np.float64(power[yy, x])
-                seen = v == v
-                total[x + 1] += v if seen else 0.0
-                count[x + 1] += 1.0 if seen else 0.0
+        above = power[y - 1] if y > 0 else nothing
+        here = power[y]
+        below = power[y + 1] if y + 1 < n_lines else nothing
+        for x in range(n_pixels):
+            a, b, c = np.float64(above[x]), np.float64(here[x]), np.float64(below[x])
+            total[x + 1] = (a if a == a else 0.0) + (b if b == b else 0.0) + (c if c == c else 0.0)
+            count[x + 1] = (1.0 if a == a else 0.0) + (1.0 if b == b else 0.0) + (1.0 if c == c else 0.0)
         for x in range(n_pixels):
             mean = (total[x + 1] + total[x] + total[x + 2]) / (count[x + 1] + count[x] + count[x + 2])
-            out[y - first, x] = mean if power[y, x] == power[y, x] else np.nan
+            out[y - first, x] = mean if here[x] == here[x] else np.nan
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -253,12 +253,16 @@ def make_radiometry(
     """
     a = annotation
     pixels = np.arange(a.n_pixels, dtype=np.float64)
-    gain = np.stack([np.interp(pixels, p, g) for p, g in zip(calibration.pixel, calibration.sigma_nought, strict=True)])
+    vectors = list(zip(calibration.pixel, calibration.sigma_nought, strict=True))
+    time = a.seconds(calibration.time)
+    if all(np.array_equal(vectors[0], v) for v in vectors[1:]):  # as in every product seen: A is constant in azimuth
+        vectors, time = vectors[:1], time[:1]
+    gain = np.stack([np.interp(pixels, p, g) for p, g in vectors])
     blocks = noise_blocks(a, noise, ipf) if noise is not None and noise.known else ()
     old = ipf is not None and tuple(int(v) for v in ipf.split(".")) < (2, 90)
     return Radiometry(
         shape=(a.n_lines, a.n_pixels),
-        gain_time=a.seconds(calibration.time),
+        gain_time=time,
         gain=gain,
         interval_s=a.azimuth_time_interval_s,
         blocks=blocks,
@@ -312,16 +316,17 @@ def noise_blocks(annotation: Annotation, noise: Noise, ipf: str | None = None) -
 
 def _vectors_of(a: Annotation, vectors: tuple[NoiseRange, ...], b: SwathBounds) -> list[NoiseRange]:
     """The range vectors of a block: those of its time, or the nearest one that has a value in its columns."""
-    useful = [v for v in vectors if ((v.lut > 0) & (v.pixel >= b.first_pixel) & (v.pixel <= b.last_pixel)).any()]
-    time = {id(v): float(a.seconds(np.asarray(v.time))) for v in useful}
+
+    def useful(v: NoiseRange) -> bool:
+        return bool(((v.lut > 0) & (v.pixel >= b.first_pixel) & (v.pixel <= b.last_pixel)).any())
+
+    time = a.seconds(np.array([v.time for v in vectors]))
     # Vector times carry microseconds, line times their exact product: half a line of slack keeps a vector on its line.
     slack = a.azimuth_time_interval_s / 2
     first, last = b.first_line * a.azimuth_time_interval_s - slack, b.last_line * a.azimuth_time_interval_s + slack
-    inside = [v for v in useful if first <= time[id(v)] <= last]
-    if inside or not useful:
-        return inside
-    centre = (first + last) / 2
-    return [min(useful, key=lambda v: abs(time[id(v)] - centre))]
+    inside = [v for v, t in zip(vectors, time, strict=True) if first <= t <= last and useful(v)]
+    nearest = (vectors[i] for i in np.argsort(np.abs(time - (first + last) / 2), kind="stable"))
+    return inside or [v for v in nearest if useful(v)][:1]
 
 
 def _expand(vector: NoiseRange, b: SwathBounds) -> tuple[np.ndarray, np.ndarray]:
@@ -331,6 +336,6 @@ def _expand(vector: NoiseRange, b: SwathBounds) -> tuple[np.ndarray, np.ndarray]
     column = np.arange(b.first_pixel, b.last_pixel + 1, dtype=np.float64)
     profile = np.interp(column, vector.pixel[good], vector.lut[good])
     # A column is missing where the table point at or before it, or the one after it, inside the block, is a zero.
-    zero = (inside & (vector.lut <= 0)).astype(np.float64)
-    gap = np.interp(column, vector.pixel[inside], zero[inside]) > 0
+    zero = (vector.lut[inside] <= 0).astype(np.float64)
+    gap = np.interp(column, vector.pixel[inside], zero) > 0 if zero.any() else np.zeros(column.size, bool)
     return profile, gap
