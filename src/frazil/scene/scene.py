@@ -6,11 +6,13 @@ for, and a window costs what the window costs.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, get_args
 
@@ -78,16 +80,17 @@ def open_scene(
     if looks < 1 or (boxcar and looks > 1):
         raise OptionError(f"looks must be 1 or more, and 1 with boxcar; got looks={looks}, boxcar={boxcar}.")
     bands = _choose(product, image, polarizations)
-    annotation = bands[0].annotation
+    with _collector_paused():
+        annotation = bands[0].annotation
+        radiometries = [
+            make_radiometry(b.annotation, b.calibration, _noise(b), denoise=denoise != "none", ipf=product.ipf_version)
+            for b in bands
+        ]
     shape = (annotation.n_lines, annotation.n_pixels)
     if looks > min(shape):
         raise OptionError(
             f"looks {looks} exceeds the image of {shape[0]} × {shape[1]} pixels. Choose a smaller number."
         )
-    radiometries = [
-        make_radiometry(b.annotation, b.calibration, _noise(b), denoise=denoise != "none", ipf=product.ipf_version)
-        for b in bands
-    ]
     for band in bands[1:]:
         if (band.annotation.n_lines, band.annotation.n_pixels) != shape:
             raise UnsupportedProductError(
@@ -105,6 +108,23 @@ def open_scene(
     scene = _dataset(product, bands, annotation, pixels, denoise, looks, boxcar)
     scene.attrs.update(attrs)
     return scene.chunk(chunks) if chunks is not None else scene
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile.
+
+    XML trees, and what numba makes when its first kernel is loaded, are a hundred thousand objects at once, none of
+    them garbage: searching them over and over takes a tenth of the time to open and read a scene.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Pixels:
@@ -154,7 +174,7 @@ class _Pixels:
         if len(starts) == 1:
             work(starts[0], stops[0], memory)
             return
-        with ThreadPoolExecutor(_WORKERS) as pool:
+        with _collector_paused(), ThreadPoolExecutor(_WORKERS) as pool:
             deque(pool.map(lambda start, stop: work(start, stop, memory), starts, stops), maxlen=0)
 
     def _strip(self, plane: int, start: int, stop: int, pixel: slice, out: np.ndarray, memory: _Memory) -> None:

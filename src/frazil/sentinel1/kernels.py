@@ -92,26 +92,39 @@ def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fract
     n_pixels = dn.shape[1]
     looks = n_pixels // out.shape[1]
     inverse, row, total, count = np.empty(n_pixels), np.empty(n_pixels), np.empty(n_pixels), np.empty(n_pixels)
+    totals, counts = np.empty(out.shape[1]), np.empty(out.shape[1])
     for block in range(out.shape[0]):
         total[:] = 0.0
-        count[:] = looks
-        for y in range(block * looks, (block + 1) * looks):
+        gaps = False
+        for y in range(block * looks, (block + 1) * looks):  # down the columns first: neighbours add up side by side
             _inverse_gain(gain, low, weight, y, inverse)
             masked = _line_sigma0(dn[y], spans[y], inverse, flat, whole, fraction, pointer[y], pointer[y + 1], row)
-            if masked:
+            if not masked:
                 for x in range(n_pixels):
-                    seen = row[x] == row[x]
-                    total[x] += row[x] if seen else 0.0
-                    count[x] -= 0.0 if seen else 1.0
-            else:
-                for x in range(n_pixels):  # down the columns first, where neighbours add up side by side
                     total[x] += row[x]
+                continue
+            if not gaps:
+                count[:] = looks
+                gaps = True
+            for x in range(n_pixels):
+                seen = row[x] == row[x]
+                total[x] += row[x] if seen else 0.0
+                count[x] -= 0.0 if seen else 1.0
+        _across(total, looks, totals)
+        counts[:] = looks * looks
+        if gaps:
+            _across(count, looks, counts)
         for b in range(out.shape[1]):
-            t, c = 0.0, 0.0
-            for x in range(b * looks, (b + 1) * looks):
-                t += total[x]
-                c += count[x]
-            out[block, b] = t / c if 2.0 * c >= looks * looks else np.nan
+            out[block, b] = totals[b] / counts[b] if 2.0 * counts[b] >= looks * looks else np.nan
+
+
+@njit(cache=True, inline="always")
+def _across(values, looks, sums):
+    """Sums of `looks` neighbours."""
+    sums[:] = 0.0
+    for k in range(looks):
+        for b in range(sums.shape[0]):
+            sums[b] += values[b * looks + k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

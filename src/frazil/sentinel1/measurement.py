@@ -106,7 +106,7 @@ class Measurement:
         if self._plain is not None:
             descriptor, offset = self._plain
             lines = np.empty((stop - first, self.shape[1]), np.uint16) if out is None else out[: stop - first]
-            if os.preadv(descriptor, [memoryview(lines)], offset + first * self.shape[1] * 2) == lines.nbytes:
+            if os.preadv(descriptor, [lines.data], offset + first * self.shape[1] * 2) == lines.nbytes:
                 return lines  # otherwise the file has changed since it was opened: GDAL says what is wrong
         with self._lock, self._reading():
             window = ((first, stop), (0, self.shape[1]))
