@@ -44,7 +44,7 @@ PathLike = str | os.PathLike[str]
 
 def cut_patches(
     scenes: Sequence[PathLike | Product | xr.Dataset] | PathLike | Product | xr.Dataset,
-    labels: PathLike | gpd.GeoDataFrame | Sequence[PathLike | gpd.GeoDataFrame],
+    labels: PathLike | gpd.GeoDataFrame | np.ndarray | Sequence[PathLike | gpd.GeoDataFrame | np.ndarray],
     *,
     size: int = 32,
     stride: int = 10,
@@ -65,9 +65,9 @@ def cut_patches(
 
     Args:
         scenes: products, or scenes from `frazil.open_scene` (which then keep their looks and noise removal).
-        labels: charts, polygons or class rasters (see `frazil.labels.sources.open_labels`): one for all scenes, or
-            one for each in the same order. ``{scene}`` in a path stands for the product name, ``{folder}`` for the
-            folder that the product lies in: ``"{folder}/{scene}_truth/polygons.gpkg"``.
+        labels: charts, polygons, class rasters or arrays of class codes (see `frazil.labels.sources.open_labels`): one
+            for all scenes, or one for each in the same order. ``{scene}`` in a path stands for the product name,
+            ``{folder}`` for the folder that the product lies in: ``"{folder}/{scene}_truth/polygons.gpkg"``.
         size: height and width, pixels of the scene.
         stride: pixels between neighbours.
         channels: of `frazil.scene.scaling.CHANNELS`; ``"nesz"`` is short for the NESZ of each polarisation listed.

@@ -82,14 +82,16 @@ class Labels(Protocol):
 
 
 def open_labels(
-    labels: str | os.PathLike[str] | gpd.GeoDataFrame, scheme: ClassScheme, options: LabelOptions | None = None
+    labels: str | os.PathLike[str] | gpd.GeoDataFrame | np.ndarray,
+    scheme: ClassScheme,
+    options: LabelOptions | None = None,
 ) -> Labels:
     """Labels from a file or a table.
 
     Args:
         labels: a vector file with a class column or the columns of a SIGRID-3 chart; a class raster in radar geometry
-            (ground control points at the product's tie points, as simulated products have) or in any CRS; or a table
-            of polygons.
+            (ground control points at the product's tie points, as simulated products have) or in any CRS; a table of
+            polygons; or class codes of the scene's own pixels, uint8 (line, pixel), 254 and 255 without a class.
         scheme: the classes wanted.
         options: how to read them.
 
@@ -97,6 +99,8 @@ def open_labels(
         LabelNotFoundError, LabelError: no file; a file of neither kind; values that mean no class.
     """
     options = options or LabelOptions()
+    if isinstance(labels, np.ndarray):
+        return ArrayLabels(labels)
     if not isinstance(labels, (str, os.PathLike)):
         return PolygonLabels(labels, scheme, options)
     path = Path(labels)
@@ -147,6 +151,37 @@ def into_scheme(code: int, source: ClassScheme, target: ClassScheme) -> int | No
         return min(code, 1)
     name = source.classes[code].name
     return target.names.index(name) if name in target.names else None
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayLabels:
+    """Class codes of a scene's own pixels; see `Labels` and `LabelsOnScene`."""
+
+    codes: np.ndarray
+    source: str = "the array"
+
+    def on(self, scene: xr.Dataset) -> LabelsOnScene:
+        """The codes, checked to be of the scene's size."""
+        size = scene.sizes["line"], scene.sizes["pixel"]
+        if self.codes.shape != size:
+            raise LabelError(f"The class codes have shape {self.codes.shape}, but the scene has {size}.")
+        return self
+
+    @property
+    def class_of(self) -> np.ndarray:
+        """The code itself."""
+        return np.arange(256, dtype=np.uint8)
+
+    @property
+    def polygon_of(self) -> np.ndarray:
+        """No polygons."""
+        return np.full(256, -1, np.int32)
+
+    def regions(self, rows: slice) -> np.ndarray:
+        """Class of each pixel of some rows, −1 without one."""
+        codes = self.codes[rows].astype(np.int32)
+        codes[codes >= CLASS_LAND] = -1
+        return codes
 
 
 class PolygonLabels:

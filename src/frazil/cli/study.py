@@ -1,0 +1,61 @@
+"""`frazil study`: the papers' tables, on the user's patches or on simulated scenes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from frazil.cli.progress import progress_bar
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--data", "stores", multiple=True, required=True,
+    help="Patch set (.zarr) of ten scenes or more; 'simulated' makes one of simulated scenes in the output folder.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", required=True, type=click.Path(), help="Folder; a study that was begun is gone on with."
+)
+@click.option("--split", type=click.Path(), help="JSON file of a saved split by scene.  [default: drawn]")
+@click.option("--pretrained", type=click.Path(), help="Weight file of EfficientNet-Lite0, for the study 'training'.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes side by side.")
+@click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
+@click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
+def study(
+    name: str, stores: tuple[str, ...], output: str, split: str | None, pretrained: str | None, workers: int,
+    page: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run a study: channels, patch-size, training, models or classes.
+
+    Every finished run is kept; the same command goes on after an interruption.
+    """
+    from frazil.labels.splits import Split
+    from frazil.learn.study import run_study, studies, summarise
+    from frazil.learn.study_data import simulated_patches, simulated_split
+
+    scenes = Split.load(split) if split else None
+    if stores == ("simulated",):
+        made = Path(output) / "simulated.zarr"
+        if not made.exists():
+            with progress_bar("simulating") as progress:
+                simulated_patches(made, progress=progress)
+        stores, scenes = (str(made),), scenes or simulated_split()
+    cases = studies(pretrained).get(name) if pretrained else None
+    with progress_bar(name) as progress:
+        rows = run_study(name, stores, output, split=scenes, cases=cases, workers=workers, progress=progress)
+    table = summarise(rows)
+    if page:
+        from frazil.maps.study_page import write_study_page
+
+        write_study_page(name, rows, table, Path(page))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for line in table:
+        click.echo(
+            f"{line['case']:<52} by patch (leaks) {line['patch']:6.2f} ± {line['patch_interval']:.2f}   "
+            f"by scene {line['scene']:6.2f} ± {line['scene_interval']:.2f} %   n = {line['seeds']}"
+        )

@@ -1,0 +1,345 @@
+"""Studies: the same training under settings that differ in one thing, over several seeds, each judged twice.
+
+A network learns from four fifths of the patches of the training scenes. It is judged on the other fifth (``patch``: the
+papers' split, which leaks, since neighbours of the judged patches were learnt) and on scenes that it has never seen
+(``scene``). Both figures come from one and the same network. There is no early stopping and no choice among epochs, so
+no held-out patch has decided anything.
+
+Every finished run is a small JSON file: an interrupted study goes on, and processes may share the work.
+
+References:
+    Khaleghian (2022), paper 1, tables 3 to 6 and figure 6.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from frazil.errors import OptionError
+from frazil.labels.splits import Split, split_patches
+from frazil.learn.checkpoint import git_commit, library_versions
+from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConfig
+from frazil.learn.data import Batches
+from frazil.learn.evaluate import evaluate
+from frazil.learn.models import create_model
+from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.patches import UNLABELLED, Patches, PatchSampler, read_patches
+from frazil.learn.strategies import class_weights
+from frazil.learn.strategies.supervised import Supervised
+from frazil.learn.train import seed_everything, train_loop
+from frazil.learn.transfer import load_pretrained
+
+_KEPT = 0.8  #: share of the patches of the training scenes that is learnt from
+
+
+def _small() -> OptimConfig:
+    return OptimConfig(optimiser="adam", epochs=8, batch=50, lr=1e-3, warmup=50, weight_decay=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One way to train, of those that a study compares.
+
+    Attributes:
+        name: as it stands in tables.
+        architecture, settings, pretrained: see `frazil.learn.config.ModelConfig`.
+        channels: of the patches.
+        size: side of the centre of the patches that is used, pixels.
+        scheme: of the labels.
+        augment: see `frazil.learn.config.PatchData`.
+        resample: likewise.
+        class_balance: see `frazil.learn.config.SupervisedConfig`.
+        optim: optimiser settings; ``epochs`` counts.
+        seeds: how many.
+        curve: judge after every epoch too.
+        published: what the paper reports, percent.
+    """
+
+    name: str
+    architecture: str = "adhoc"
+    settings: tuple[tuple[str, Any], ...] = ()
+    pretrained: str | None = None
+    channels: tuple[str, ...] = ("hh", "hv", "incidence_angle")
+    size: int = 32
+    scheme: str = "binary"
+    augment: tuple[str, ...] = ()
+    resample: bool = False
+    class_balance: float = 0.0
+    optim: OptimConfig = field(default_factory=_small)
+    seeds: int = 5
+    curve: bool = False
+    published: float | None = None
+
+
+_LARGE = OptimConfig(optimiser="adam", epochs=4, batch=20, lr=2e-4, warmup=100, weight_decay=0.0, precision="bfloat16")
+_NORMED = replace(_LARGE, lr=1e-3, precision="float32")
+_HH, _DUAL, _ANGLE = ("hh",), ("hh", "hv"), ("hh", "hv", "incidence_angle")
+_NOISE = (*_ANGLE, "nesz_hh", "nesz_hv")
+
+
+def studies(pretrained: str | None = None) -> dict[str, tuple[Case, ...]]:
+    """The studies by name.
+
+    Args:
+        pretrained: a weight file of EfficientNet-Lite0 for the transfer case of ``"training"``, left out without one.
+    """
+    five = {"scheme": "five_classes", "channels": _ANGLE}
+    transfer = (
+        Case(name="EfficientNet-Lite0, from scratch", architecture="efficientnet_lite0", optim=_NORMED, seeds=2),
+        Case(name="EfficientNet-Lite0, from ImageNet", architecture="efficientnet_lite0", pretrained=pretrained,
+             optim=_NORMED, seeds=2),
+    )  # fmt: skip
+    vgg = {"optim": _LARGE, "seeds": 2}
+    return {
+        "channels": (
+            Case(name="HH", channels=_HH, published=88.4),
+            Case(name="HH, HV", channels=_DUAL, published=98.2),
+            Case(name="HH, HV, incidence angle", channels=_ANGLE, published=98.4),
+            Case(name="HH, HV, incidence angle, NESZ", channels=_NOISE),
+        ),
+        "patch-size": tuple(
+            Case(name=f"{size} pixels", size=size, published=published)
+            for size, published in ((10, 95.54), (20, 97.49), (32, 98.53), (36, 98.75), (46, 99.09))
+        ),
+        "training": (
+            Case(name="ad hoc network", published=98.4),
+            Case(name="VGG-16, from scratch", architecture="vgg16", published=99.5, **vgg),  # type: ignore[arg-type]
+            Case(name="VGG-16, augmented", architecture="vgg16", augment=PAPER_AUGMENTATIONS, published=99.79, **vgg),  # type: ignore[arg-type]
+            Case(name="modified VGG-16, augmented", architecture="modified_vgg16", augment=PAPER_AUGMENTATIONS,
+                 published=99.89, **vgg),  # type: ignore[arg-type]
+            Case(name="modified VGG-16, augmented, 20 pixels", architecture="modified_vgg16", size=20,
+                 augment=PAPER_AUGMENTATIONS, published=99.30, **vgg),  # type: ignore[arg-type]
+            Case(name="modified VGG-16, augmentation that keeps physics", architecture="modified_vgg16",
+                 augment=("flip", "rotate", "speckle", "noise_floor"), **vgg),  # type: ignore[arg-type]
+            *(transfer if pretrained else transfer[:1]),
+        ),
+        "models": tuple(
+            Case(name=name, architecture=architecture, augment=PAPER_AUGMENTATIONS, optim=optim, seeds=2, curve=True)
+            for name, architecture, optim in (
+                ("modified VGG-16", "modified_vgg16", _LARGE), ("MobileNetV2", "mobilenet_v2", _NORMED),
+                ("ResNet-50", "resnet50", _NORMED), ("DenseNet-121", "densenet121", _NORMED),
+            )
+        ),
+        "classes": (
+            Case(name="ad hoc network", **five),  # type: ignore[arg-type]
+            Case(name="ad hoc network, class weights", class_balance=0.5, **five),  # type: ignore[arg-type]
+            Case(name="ad hoc network, resampled", resample=True, **five),  # type: ignore[arg-type]
+            Case(name="modified VGG-16, augmented, class weights", architecture="modified_vgg16", class_balance=0.5,
+                 augment=PAPER_AUGMENTATIONS, optim=_LARGE, seeds=2, **five),  # type: ignore[arg-type]
+        ),
+    }  # fmt: skip
+
+
+def scene_split(stores: tuple[str, ...], seed: int = 0) -> Split:
+    """Scenes to learn from and to judge by: about a third of the patches, in whole scenes, are held out."""
+    _, bare = read_patches(stores, channels=("hh",))
+    return split_patches(bare, by="scene", test=0.3, validation=0.1, seed=seed, allow_missing=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Patches to learn from, and the two sets that judge."""
+
+    train: Patches
+    patch: Patches
+    scene: Patches
+
+
+def sides_of(patches: Patches, split: Split, seed: int) -> Sides:
+    """The sides of one seed: which patches of the training scenes are held out is drawn anew with every seed."""
+    labelled = patches.label != UNLABELLED
+    of_train = np.flatnonzero(np.isin(patches.scene, split.train) & labelled)
+    of_test = np.flatnonzero(np.isin(patches.scene, split.test) & labelled)
+    drawn = np.random.default_rng([seed, 11]).permutation(of_train)
+    n = round(_KEPT * drawn.size)
+    if not (n and drawn.size > n and of_test.size):
+        raise OptionError("The patch set has too few scenes for a study. Add scenes.")
+    return Sides(patches.take(np.sort(drawn[:n])), patches.take(np.sort(drawn[n:])), patches.take(of_test))
+
+
+def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str, Any]:
+    """Train one network and judge it.
+
+    Args:
+        case: how.
+        patches: with the channels and classes of the case, at least as large.
+        split: scenes.
+        seed: of weights, batches, and of the patches held out.
+
+    Returns:
+        Scores ``patch`` and ``scene`` as `frazil.learn.evaluate.Evaluation.to_json` gives them, and how it went.
+    """
+    started = time.perf_counter()
+    seed_everything(seed)
+    sides = sides_of(centre(patches, case.size), split, seed)
+    n_classes = len(patches.scheme.classes)
+    settings = {**dict(case.settings), "patch": case.size}
+    network = create_model(case.architecture, n_channels=len(case.channels), n_classes=n_classes, settings=settings)
+    if case.pretrained is not None:
+        assert isinstance(network, PatchClassifier)
+        load_pretrained(network, case.pretrained)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sampler = PatchSampler(sides.train, seed=seed, augment=case.augment, resample=case.resample)
+    epoch = math.ceil(len(sides.train) / case.optim.batch)
+    optim = replace(case.optim, steps=max(round((case.optim.epochs or 1) * epoch), 1))
+    weights = class_weights(sampler, n_classes, SupervisedConfig(class_balance=case.class_balance).class_balance)
+    strategy = Supervised(network, Batches(sampler, optim.batch, torch.device("cpu")), weights)
+    losses: list[float] = []
+    curve: list[dict[str, float]] = []
+
+    def look(network: nn.Module) -> dict[str, float]:
+        row = {"loss": float(np.mean(losses[-epoch:]))}
+        for name in ("patch", "scene"):
+            row[name] = float(evaluate(network, getattr(sides, name), n_classes).to_json(("",))["accuracy"])
+        curve.append(row)
+        return {"macro_f1": 0.0}
+
+    train_loop(
+        strategy, optim, log=lambda _, logs: losses.append(logs["loss"]) if "loss" in logs else None,
+        validate=look if case.curve else None, validate_every=epoch,
+    )  # fmt: skip
+    trained = time.perf_counter() - started
+    scores = {
+        name: evaluate(network, getattr(sides, name), n_classes).to_json(patches.scheme.names)
+        for name in ("patch", "scene")
+    }
+    return {
+        **scores,
+        "case": json.loads(json.dumps(asdict(case))),
+        "seed": seed,
+        "final_loss": float(np.mean(losses[-epoch:])),
+        "curve": curve,
+        "patches": {name: getattr(sides, name).counts() for name in ("train", "patch", "scene")},
+        "scenes": {name: getattr(sides, name).names for name in ("train", "scene")},
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "seconds": round(trained, 1),
+        "threads": torch.get_num_threads(),
+        "commit": git_commit(),
+        "versions": library_versions(),
+    }
+
+
+def centre(patches: Patches, size: int) -> Patches:
+    """The middle of each patch."""
+    side = patches.image.shape[-1]
+    if size > side:
+        raise OptionError(f"Patches of {size} pixels were asked for, but the set has {side}. Cut it larger.")
+    low = (side - size) // 2
+    return replace(patches, image=patches.image[:, :, low : low + size, low : low + size])
+
+
+def run_study(
+    name: str,
+    stores: tuple[str, ...],
+    folder: str | os.PathLike[str],
+    *,
+    split: Split | None = None,
+    cases: tuple[Case, ...] | None = None,
+    workers: int = 1,
+    progress: Callable[[float, str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run what a study still lacks.
+
+    Args:
+        name: of `studies`.
+        stores: patch sets.
+        folder: where ``NAME/CASE-SEED.json`` is kept.
+        split: scenes; drawn with `scene_split` by default.
+        cases: in place of the study's own.
+        workers: processes; each computes with its share of the cores.
+        progress: called with the fraction done and what was done last.
+
+    Returns:
+        The rows of all runs, in the order of the cases and seeds.
+    """
+    known = studies()
+    if cases is None and name not in known:
+        raise OptionError(f"There is no study {name!r}. Choose one of {sorted(known)}.")
+    chosen = cases if cases is not None else known[name]
+    scenes = split or scene_split(stores)
+    target = Path(folder) / name
+    target.mkdir(parents=True, exist_ok=True)
+    runs = [(case, seed, target / f"{_slug(case.name)}-{seed}.json") for case in chosen for seed in range(case.seeds)]
+    missing = [(case, seed, path) for case, seed, path in runs if not _fits(path, case)]
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    report = progress or (lambda _fraction, _what: None)
+    done = len(runs) - len(missing)
+    report(done / len(runs), name)
+    if workers == 1:
+        for case, seed, path in missing:
+            _one(stores, scenes, case, seed, path, 0)
+            done += 1
+            report(done / len(runs), f"{case.name}, seed {seed}")
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(_one, stores, scenes, *run, threads): run for run in missing}
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                report(done / len(runs), f"{futures[future][0].name}, seed {futures[future][1]}")
+    return [json.loads(path.read_text(encoding="utf-8")) for _, _, path in runs]
+
+
+def _one(stores: tuple[str, ...], split: Split, case: Case, seed: int, path: Path, threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+    patches, _ = read_patches(stores, channels=case.channels, scheme=case.scheme)
+    row = run_case(case, patches, split, seed)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _fits(path: Path, case: Case) -> bool:
+    """Whether a row is there, and of this very case."""
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return bool(row.get("case") == json.loads(json.dumps(asdict(case))))
+
+
+def _slug(name: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each case: accuracy in percent by patch and by scene, mean and 95 % interval over seeds.
+
+    The interval is Student's, over seeds; it says how the figure would vary with other weights, batches and held-out
+    patches, and nothing about other scenes. ``scene_spread`` is the standard deviation over the held-out scenes. With
+    one seed intervals are NaN.
+    """
+    from scipy.stats import t
+
+    out = []
+    for name in dict.fromkeys(row["case"]["name"] for row in rows):
+        mine = [row for row in rows if row["case"]["name"] == name]
+        line: dict[str, Any] = {"case": name, "seeds": len(mine), "published": mine[0]["case"]["published"]}
+        for side in ("patch", "scene"):
+            values = 100 * np.array([row[side]["accuracy"] for row in mine])
+            n = values.size
+            half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+            line |= {side: float(values.mean()), f"{side}_interval": half}
+        line["macro_f1"] = 100 * float(np.mean([row["scene"]["macro_f1"] for row in mine]))
+        line["balanced"] = 100 * float(np.mean([row["scene"]["balanced_accuracy"] for row in mine]))
+        line["ece"] = float(np.mean([row["scene"]["ece"] for row in mine]))
+        by_scene = [list(row["scene"]["accuracy_per_scene"].values()) for row in mine]
+        line["scene_spread"] = 100 * float(np.mean(by_scene, axis=0).std(ddof=1)) if len(by_scene[0]) > 1 else math.nan
+        line["seconds"] = float(np.mean([row["seconds"] for row in mine]))
+        line["parameters"] = mine[0]["parameters"]
+        out.append(line)
+    return out
