@@ -218,7 +218,7 @@ def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str,
     }
     return {
         **scores,
-        "case": json.loads(json.dumps(asdict(case))),
+        "case": _plain(case),
         "seed": seed,
         "final_loss": float(np.mean(losses[-epoch:])),
         "curve": curve,
@@ -309,7 +309,13 @@ def _fits(path: Path, case: Case) -> bool:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return False
-    return bool(row.get("case") == json.loads(json.dumps(asdict(case))))
+    return bool(row.get("case") == _plain(case))
+
+
+def _plain(case: Case) -> dict[str, Any]:
+    """As it stands in a row: the weight file by its name alone."""
+    values = json.loads(json.dumps(asdict(case)))
+    return {**values, "pretrained": Path(case.pretrained).name if case.pretrained else None}
 
 
 def _slug(name: str) -> str:
