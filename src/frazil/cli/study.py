@@ -23,10 +23,11 @@ from frazil.cli.progress import progress_bar
 @click.option("--pretrained", type=click.Path(), help="Weight file of EfficientNet-Lite0, for the study 'training'.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes side by side.")
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
+@click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
 def study(
     name: str, stores: tuple[str, ...], output: str, split: str | None, pretrained: str | None, workers: int,
-    page: str | None, as_json: bool,
+    page: str | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a study: channels, patch-size, training, models or classes.
 
@@ -37,7 +38,9 @@ def study(
     from frazil.learn.study_data import simulated_patches, simulated_split
 
     scenes = Split.load(split) if split else None
-    if stores == ("simulated",):
+    simulated = stores == ("simulated",)
+    command = f"frazil study {name} {' '.join(f'--data {store}' for store in stores)} -o {output}"
+    if simulated:
         made = Path(output) / "simulated.zarr"
         if not made.exists():
             with progress_bar("simulating") as progress:
@@ -48,9 +51,9 @@ def study(
         rows = run_study(name, stores, output, split=scenes, cases=cases, workers=workers, progress=progress)
     table = summarise(rows)
     if page:
-        from frazil.maps.study_page import write_study_page
+        from frazil.studies.page import write_study_page
 
-        write_study_page(name, rows, table, Path(page))
+        write_study_page(name, rows, table, page, command=command, simulated=simulated, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return

@@ -121,6 +121,7 @@ class PatchData(Settings):
         patches: patch sets (``.zarr``) of the same kind, joined.
         channels: of those in the sets, in the order the network gets them; all by default.
         class_scheme: into which the labels are turned, for instance ``"binary"``; that of the sets by default.
+        size: side of the centre of the patches that is used, pixels; by default all of them.
         split: ``"scene"``, ``"region"``, ``"season"`` or ``"patch"`` (leaks), or the file of a saved split.
         validation: share of the patches for early stopping and calibration.
         test: share for the scores.
@@ -135,6 +136,7 @@ class PatchData(Settings):
     patches: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     class_scheme: str | None = None
+    size: int | None = None
     split: str = "scene"
     validation: float = 0.15
     test: float = 0.2

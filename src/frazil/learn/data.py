@@ -107,6 +107,8 @@ def load_data(config: RunConfig, progress: Progress | None = None) -> LearningDa
 def split_sides(config: PatchData) -> tuple[dict[str, Patches], Split]:
     """The labelled patches of each side of a run's split: ``"train"``, ``"validation"``, ``"test"``."""
     patches, bare = read_patches(config.patches, channels=config.channels, scheme=config.class_scheme)
+    if config.size is not None:
+        patches = patches.centre(config.size)
     if config.split.endswith(".json"):
         split = Split.load(Path(config.split))
     elif config.split in ("scene", "region", "season", "patch"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,18 @@ class Patches:
             self.image[which], self.label[which], self.scene[which], self.index[which], self.channels, self.scheme,
             self.conditions,
         )  # fmt: skip
+
+    def centre(self, size: int) -> Patches:
+        """The middle of each patch, `size` pixels wide.
+
+        Raises:
+            OptionError: the patches are smaller.
+        """
+        side = self.image.shape[-1]
+        if not 1 <= size <= side:
+            raise OptionError(f"Patches of {size} pixels were asked for, but the set has {side}. Cut it larger.")
+        low = (side - size) // 2
+        return replace(self, image=self.image[:, :, low : low + size, low : low + size])
 
     @property
     def names(self) -> list[str]:

@@ -184,7 +184,7 @@ def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str,
     """
     started = time.perf_counter()
     seed_everything(seed)
-    sides = sides_of(centre(patches, case.size), split, seed)
+    sides = sides_of(patches.centre(case.size), split, seed)
     n_classes = len(patches.scheme.classes)
     settings = {**dict(case.settings), "patch": case.size}
     network = create_model(case.architecture, n_channels=len(case.channels), n_classes=n_classes, settings=settings)
@@ -230,15 +230,6 @@ def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str,
         "commit": git_commit(),
         "versions": library_versions(),
     }
-
-
-def centre(patches: Patches, size: int) -> Patches:
-    """The middle of each patch."""
-    side = patches.image.shape[-1]
-    if size > side:
-        raise OptionError(f"Patches of {size} pixels were asked for, but the set has {side}. Cut it larger.")
-    low = (side - size) // 2
-    return replace(patches, image=patches.image[:, :, low : low + size, low : low + size])
 
 
 def run_study(

@@ -55,7 +55,7 @@ def simulated_patches(
         for i, seed in enumerate(seeds):
             scene = simulate_scene("ew", seed=seed, spacing_m=40.0, lines=lines)
             truth = scene["ice_class"].values
-            scene["sigma0"].values[:] = [_moving_average(plane) for plane in scene["sigma0"].values]
+            scene["sigma0"].values[:] = [moving_average(plane) for plane in scene["sigma0"].values]
             scene = scene.drop_vars("ice_class").assign_attrs(product=f"simulated-{seed}", boxcar=1)
             yield cut_patches(
                 scene, truth, size=size, stride=10, channels=channels, limit=limit, seed=seed, mask_land=False
@@ -66,7 +66,8 @@ def simulated_patches(
     return stream_patches(parts(), path, overwrite=overwrite, seeds=list(seeds), lines=list(lines), limit=limit)
 
 
-def _moving_average(power: np.ndarray) -> np.ndarray:
+def moving_average(power: np.ndarray) -> np.ndarray:
+    """3 × 3 moving average of power (line, pixel), as `frazil.open_scene` with ``boxcar=True``."""
     out = np.empty_like(power)
     kernels.boxcar(power, 0, out)
     return out

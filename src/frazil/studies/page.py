@@ -1,0 +1,204 @@
+"""The page of a study: caveats first, then a table and a picture, with all that is needed to run it again."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frazil.files import refuse_existing, whole_output
+
+#: What a study asks, in a title and a paragraph.
+QUESTIONS = {
+    "channels": (
+        "Which channels a patch classifier needs",
+        (
+            "The ad hoc network of the first paper on one, two and three channels (its Table 3), and with the noise "
+            "profile as two more, which the thesis names as future work. Noise is subtracted as the product "
+            "states it; the true "
+            "noise of the simulated scenes differs from that by up to a fifth, sub-swath by sub-swath."
+        ),
+    ),
+    "patch-size": (
+        "How large patches should be",
+        (
+            "The ad hoc network on patches of 10 to 46 pixels of 40 m (Table 4). All sizes are centres of the "
+            "same patches "
+            "of 46 pixels, so that no size is given easier places."
+        ),
+    ),
+    "training": (
+        "Network, augmentation and transfer",
+        (
+            "VGG-16 with and without its last max-pool and the paper's augmentation (Table 5), an augmentation "
+            "that keeps "
+            "the physics, and EfficientNet-Lite0 from scratch and from weights trained on photographs (no "
+            "package ships "
+            "those of VGG-16)."
+        ),
+    ),
+    "models": ("Reference networks", "The modified VGG-16 beside MobileNetV2, ResNet-50 and DenseNet-121 (Figure 6)."),
+    "classes": (
+        "Five classes instead of two",
+        "The imbalanced set of five classes. Accuracy hides the rare classes; macro-F1 and balanced accuracy do not.",
+    ),
+}
+SIMULATED = (
+    "These are **simulated** scenes. They show how methods compare where the truth is known; they do not show how well "
+    "anything does on real ice, and a published figure beside ours is there for orientation, not for a contest."
+)
+
+
+def write_study_page(
+    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], path: str | os.PathLike[str], *,
+    command: str, simulated: bool, overwrite: bool = False,
+) -> Path:  # fmt: skip
+    """Write ``path`` and a picture of the same name beside it.
+
+    Args:
+        name: of the study.
+        rows: of `frazil.learn.study.run_study`.
+        table: of `frazil.learn.study.summarise`.
+        path: ending in ``.md``.
+        command: that made the rows.
+        simulated: whether the scenes were simulated.
+        overwrite: replace what is there.
+    """
+    page = refuse_existing(path, overwrite=overwrite)
+    picture = page.with_suffix(".png")
+    refuse_existing(picture, overwrite=overwrite)
+    with whole_output(picture, overwrite=overwrite) as part:
+        _curves(rows, part) if any(row["curve"] for row in rows) else _dots(table, part)
+    with whole_output(page, overwrite=overwrite) as part:
+        part.write_text(_markdown(name, rows, table, picture.name, command, simulated), encoding="utf-8")
+    return page
+
+
+def _markdown(
+    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
+) -> str:
+    title, question = QUESTIONS.get(name, (name, ""))
+    first = rows[0]
+    counts = {side: sum(first["patches"][side].values()) for side in ("train", "patch", "scene")}
+    five = len(first["scene"]["classes"]) > 2
+    head = ["case", "by patch (leaks), %", "by scene, %", "macro-F1 by scene, %", "± over scenes", "seeds", "minutes"]
+    if any(line["published"] for line in table):
+        head.append("published, by patch, %")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for line in table:
+        cells = [
+            line["case"], _interval(line["patch"], line["patch_interval"]),
+            _interval(line["scene"], line["scene_interval"]), f"{line['macro_f1']:.1f}", f"{line['scene_spread']:.1f}",
+            str(line["seeds"]), f"{line['seconds'] / 60:.1f}",
+        ]  # fmt: skip
+        if any(other["published"] for other in table):
+            cells.append(f"{line['published']:.2f}" if line["published"] else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    parts = [
+        f"# {title}",
+        question,
+        "## Before you read the numbers",
+        *([SIMULATED] if simulated else []),
+        (
+            "- *By patch* judges on a fifth of the patches of the very scenes that were learnt from; neighbours of the "
+            "judged patches were learnt, so it leaks. The published figures are of this kind. *By scene* judges "
+            "the same "
+            "networks on scenes that they have never seen.\n"
+            "- ± is the 95 % interval (Student) over seeds: other weights, other batches, another fifth held "
+            "out. It says "
+            "nothing about other scenes; *± over scenes* is the standard deviation from one held-out scene to "
+            "the next.\n"
+            "- Nothing was chosen by looking at held-out patches: a fixed number of epochs, the last weights.\n"
+            f"- Minutes are those of one process on {first['threads']} "
+            f"thread{'s' if first['threads'] > 1 else ''} beside "
+            "others, on a shared machine."
+        ),
+        "## Result",
+        "\n".join(lines),
+        f"![{title}]({picture})",
+    ]
+    if five:
+        parts += ["Recall of each class by scene, %:", _recalls(rows)]
+    parts += [
+        "## How it was made",
+        (
+            f"{datetime.now(UTC):%d %B %Y}, commit {first['commit']}, {platform.machine()}, {os.cpu_count()} cores, "
+            f"torch {first['versions']['torch']}. "
+            f"{len(first['scenes']['train'])} training scenes with {counts['train']} patches learnt and "
+            f"{counts['patch']} "
+            f"held out; {len(first['scenes']['scene'])} held-out scenes with {counts['scene']} patches. Seeds 0 to "
+            f"{max(row['seed'] for row in rows)}. Settings of every case stand in its rows."
+        ),
+        f"Command: `{command}`",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _interval(mean: float, half: float) -> str:
+    return f"{mean:.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
+
+
+def _recalls(rows: list[dict[str, Any]]) -> str:
+    names = rows[0]["scene"]["classes"]
+    lines = ["| case | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
+    for case in dict.fromkeys(row["case"]["name"] for row in rows):
+        confusion = sum(np.array(row["scene"]["confusion"], float) for row in rows if row["case"]["name"] == case)
+        recall = np.diag(confusion) / np.maximum(confusion.sum(axis=1), 1)  # type: ignore[arg-type, union-attr]
+        lines.append(f"| {case} | " + " | ".join(f"{100 * r:.0f}" for r in recall) + " |")
+    n = np.array(rows[0]["scene"]["confusion"]).sum(axis=1)
+    lines.append("| *patches in the held-out scenes* | " + " | ".join(str(k) for k in n) + " |")
+    return "\n".join(lines)
+
+
+_PATCH, _SCENE = "#8a8f98", "#0b5fa5"
+
+
+def _dots(table: list[dict[str, Any]], path: Path) -> None:
+    """One row a case: accuracy by patch and by scene with intervals, and the published one as a tick."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.5, 1.3 + 0.45 * len(table)), layout="constrained", dpi=130)
+    axes = figure.add_subplot()
+    y = np.arange(len(table))[::-1]
+    for side, colour, label in (("patch", _PATCH, "by patch (leaks)"), ("scene", _SCENE, "by scene")):
+        values = [line[side] for line in table]
+        half = [0 if math.isnan(line[f"{side}_interval"]) else line[f"{side}_interval"] for line in table]
+        axes.errorbar(values, y, xerr=half, fmt="o", color=colour, capsize=3, label=label)
+    known = [(line["published"], k) for line, k in zip(table, y, strict=True) if line["published"]]
+    if known:
+        axes.plot(*zip(*known, strict=True), "|", color="#b03a2e", markersize=13, markeredgewidth=2,
+                  label="published, by patch, other data")  # fmt: skip
+    axes.set_yticks(y, [line["case"] for line in table])
+    axes.set_xlabel("accuracy, %")
+    axes.grid(axis="x", color="#dddddd")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, format="png")
+
+
+def _curves(rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy after every epoch, a colour a case, by patch dashed and by scene full."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained", dpi=130)
+    axes = figure.add_subplot()
+    colours = ("#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#555555")
+    for name, colour in zip(dict.fromkeys(row["case"]["name"] for row in rows), colours, strict=False):
+        mine = [row["curve"] for row in rows if row["case"]["name"] == name]
+        for side, style in (("scene", "-"), ("patch", "--")):
+            mean = 100 * np.mean([[look[side] for look in curve] for curve in mine], axis=0)
+            axes.plot(np.arange(1, mean.size + 1), mean, style, color=colour, marker="o", markersize=3,
+                      label=name if side == "scene" else None)  # fmt: skip
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("accuracy, %: by scene (full), by patch (dashed)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, format="png")
