@@ -14,6 +14,7 @@ _HOME = {
     "export": "frazil.maps.export",
     "ice_edge": "frazil.maps.edges",
     "ice_polygons": "frazil.maps.edges",
+    "judge": "frazil.learn.judge",
     "open_map": "frazil.maps.netcdf",
     "open_patches": "frazil.labels.patch_set",
     "open_product": "frazil.sentinel1.product",
@@ -21,11 +22,13 @@ _HOME = {
     "predict": "frazil.learn.predict",
     "rasterize_chart": "frazil.labels.chart",
     "read_chart": "frazil.labels.chart",
+    "report": "frazil.reporting",
     "save_comparison": "frazil.maps.comparison_files",
     "save_patches": "frazil.labels.patch_set",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",
     "split_patches": "frazil.labels.splits",
+    "train": "frazil.learn.run",
 }
 __all__ = sorted([*_HOME, "__version__"])
 

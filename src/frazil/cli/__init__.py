@@ -20,6 +20,7 @@ from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.progress import progress_bar
+from frazil.cli.report import report
 from frazil.errors import FrazilError
 
 DENOISE = click.Choice(["esa", "balanced", "none"])
@@ -188,6 +189,7 @@ def simulate(
 for command in (patches, train, evaluate):
     cli.add_command(command)
 cli.add_command(compare)
+cli.add_command(report)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -62,7 +62,7 @@ def contact_sheet(
         groups.append((CLASS_NODATA, "Without a label", (200, 200, 200)))
     chosen = [_draw(patches, code, columns * rows, seed) for code, *_ in groups]
     shown = np.concatenate(chosen)
-    images, legend = _pictures(patches.isel(patch=np.sort(shown)))
+    images, legend = patch_pictures(patches.isel(patch=np.sort(shown)))
     place = {int(p): i for i, p in enumerate(np.sort(shown))}
 
     width, cell = 11.0, (11.0 - 2.3) / columns
@@ -112,7 +112,7 @@ def _draw(patches: xr.Dataset, code: int, n: int, seed: int) -> np.ndarray:
     return chosen
 
 
-def _pictures(patches: xr.Dataset) -> tuple[np.ndarray, str]:
+def patch_pictures(patches: xr.Dataset) -> tuple[np.ndarray, str]:
     """Pictures in [0, 1], (patch, height, width, 3) or (patch, height, width), and what they show."""
     names = patches["channel"].values.tolist()
     units = dict(zip(names, patches["channel_units"].values.tolist(), strict=True))

@@ -1,0 +1,57 @@
+"""`frazil report`: training runs as web pages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from frazil.cli.maps import KINDS
+from frazil.cli.progress import progress_bar
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder to write; open its index.html.")
+@click.option("--map", "maps", multiple=True, type=click.Path(), help="Map folder to show; repeat for several.")
+@click.option(
+    "--truth", "truths", multiple=True, type=click.Path(),
+    help="What the maps are compared with, as for `frazil compare`: one for all, or repeated, one for each. {scene} "
+    "stands for the product of a map.",
+)  # fmt: skip
+@click.option("--kind", type=click.Choice(KINDS), help="What the truths are.  [default: found out]")
+@click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]")
+@click.option(
+    "--class", "classes", multiple=True, metavar="VALUE=NAME",
+    help="What a value of that column, or of a class raster, means; an empty name leaves it out.",
+)  # fmt: skip
+@click.option("--scene-column", help="Column that names the product a polygon was drawn on.")
+@click.option("--worst", type=int, default=24, show_default=True, help="Show so many of the most confident mistakes.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute these.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def report(
+    runs: tuple[str, ...], output: str, classes: tuple[str, ...], class_column: str | None, scene_column: str | None,
+    overwrite: bool, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Write a report on the training runs in RUN folders: pages that open offline and print.
+
+    Curves, scores by class and scene, confusion, calibration, the most confident mistakes, maps beside their truth.
+    Several runs are compared side by side. Runs that are still going on, or were killed, are shown as far as they got.
+    """
+    from frazil.labels.sources import LabelOptions
+    from frazil.reporting import report as write
+
+    wrong = [item for item in classes if "=" not in item]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not VALUE=NAME.", param_hint="--class")
+    labels = LabelOptions(
+        class_column=class_column, scene_column=scene_column, classes=dict(item.split("=", 1) for item in classes)
+    )
+    with progress_bar("reporting") as progress:
+        pages = write(runs, output, labels=labels, overwrite=overwrite, progress=progress, **options)
+    if as_json:
+        click.echo(json.dumps({name: str(path) for name, path in pages.items()}, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"report  {pages['report']}")

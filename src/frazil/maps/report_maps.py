@@ -1,0 +1,161 @@
+"""Maps in a report: the classes beside those of the truth, and where the two differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil.conventions import CLASS_NODATA, ClassScheme, check_map
+from frazil.errors import LabelError, OptionError
+from frazil.findings import RunFindings
+from frazil.labels.sources import LabelOptions, PolygonLabels, product_key
+from frazil.maps import report_figures as figures
+from frazil.maps.compare import Comparison, compare
+from frazil.maps.comparison_figure import draw_comparison
+from frazil.maps.figures import draw_map
+from frazil.maps.netcdf import open_map
+from frazil.maps.references import PolygonReference, ReferenceOptions, open_reference
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FIGURES = "figures"  #: folder of the pictures, inside that of the report
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapWithTruth:
+    """A map to show, and what is known of its place.
+
+    Attributes:
+        folder: of the map.
+        truth: a reference of `frazil.compare`; None to show the map alone.
+        kind: of the truth, one of `frazil.maps.references.KINDS`; None to find out.
+        labels: how the truth is read.
+    """
+
+    folder: str | os.PathLike[str]
+    truth: str | os.PathLike[str] | None = None
+    kind: str | None = None
+    labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenMap:
+    """A map that was read, to be drawn into the folder of a report."""
+
+    n: int
+    ice_map: xr.Dataset
+    scheme: ClassScheme
+    of: MapWithTruth
+    learnt_by: list[str]
+    comparison: Comparison | None
+    truth_codes: np.ndarray | None
+
+    def draw(self, folder: Path) -> dict[str, Any]:
+        """What the page says of the map; its figures are written."""
+        attrs = self.ice_map.attrs
+        out: dict[str, Any] = {
+            "number": self.n, "folder": str(self.of.folder), "product": str(attrs["product"]),
+            "model": str(attrs["model"]), "note": str(attrs.get("note") or ""), "learnt_by": self.learnt_by,
+            "truth": None if self.of.truth is None else str(self.of.truth), "comparison": None,
+        }  # fmt: skip
+        stem = f"{FIGURES}/map-{self.n}"
+        made, codes = self.comparison, self.truth_codes
+        if made is None:
+            draw_map(self.ice_map, folder / f"{stem}.png")
+            return out | {"picture": f"{stem}.png"}
+        legend = figures.draw_map_and_truth(self.ice_map, self.scheme, made, codes, folder / f"{stem}-truth.png")
+        draw_comparison([made], attrs, folder / f"{stem}-difference.png")
+        moved = (made.scores["displacement"] or {}).get("symmetric")
+        return out | {
+            "beside": f"{stem}-truth.png", "difference": f"{stem}-difference.png",
+            "legend": [(title, "#{:02x}{:02x}{:02x}".format(*colour)) for title, colour in legend],
+            "kinds_told": codes is not None, "reference": str(made.scores["reference"]),
+            "notes": [str(note) for note in made.scores["notes"]],
+            "comparison": {
+                "Over-estimation: ice in the map only": f"{made.scores['over_km2']:.1f} km²",
+                "Under-estimation: ice in the truth only": f"{made.scores['under_km2']:.1f} km²",
+                "Integrated ice-edge error (IIEE)": f"{made.scores['iiee_km2']:.1f} km²",
+                "Agreement about ice or water": f"{made.scores['agreement_percent']:.1f} %",
+                "Area compared": f"{made.scores['compared_km2']:.1f} km²",
+                "Distance of the ice edges, median": "no edge in one of them" if moved is None
+                else f"{moved['median_km']:.1f} km",
+            },
+        }  # fmt: skip
+
+
+def read_map(one: MapWithTruth, n: int, runs: Sequence[RunFindings]) -> OpenMap:
+    """A map, compared with its truth; and which of the runs have learnt from its scene.
+
+    Raises:
+        ProductNotFoundError, ContractError, LabelNotFoundError, LabelError: as `frazil.compare`.
+    """
+    ice_map = open_map(one.folder)
+    scheme = check_map(ice_map)
+    product, model = product_key(str(ice_map.attrs["product"])), str(ice_map.attrs["model"])
+    learnt = []
+    for run in runs:
+        data = run.run.get("data")
+        scenes = {product_key(name) for name in scenes_of(data if isinstance(data, dict) else {}, "train")}
+        if product in scenes and run.card.get("id") == model:
+            learnt.append(run.name)
+    made, codes = None, None
+    if one.truth is not None:
+        made = compare(ice_map, one.truth, kind=one.kind, labels=one.labels)
+        codes = _truth_codes(ice_map, scheme, one)
+    return OpenMap(n=n, ice_map=ice_map, scheme=scheme, of=one, learnt_by=learnt, comparison=made, truth_codes=codes)
+
+
+def _truth_codes(ice_map: xr.Dataset, scheme: ClassScheme, of: MapWithTruth) -> np.ndarray | None:
+    """Classes of polygons and charts on the grid of a map, 255 without a single one; None for other truths."""
+    assert of.truth is not None
+    reference = open_reference(of.truth, kind=of.kind, options=ReferenceOptions(labels=of.labels))
+    if not isinstance(reference, PolygonReference):
+        return None
+    try:
+        labels = PolygonLabels(reference.frame, scheme, of.labels).on(ice_map)
+    except LabelError:  # classes of another scheme: ice and water are told all the same
+        return None
+    rows = slice(0, ice_map.sizes["y"])
+    region = labels.regions(rows)
+    return np.where(region >= 0, labels.class_of[region], CLASS_NODATA).astype(np.uint8)
+
+
+def scenes_of(data: dict[str, Any], side: str) -> list[str]:
+    """Scenes of a side, as ``run.json`` names them."""
+    part = data.get(side)
+    scenes = part.get("scenes") if isinstance(part, dict) else None
+    return [str(name) for name in scenes] if isinstance(scenes, list) else []
+
+
+def pair_maps(
+    maps: Sequence[str | os.PathLike[str]],
+    truths: Sequence[str | os.PathLike[str]],
+    *,
+    kind: str | None = None,
+    labels: LabelOptions | None = None,
+) -> list[MapWithTruth]:
+    """Maps with their truths, one for all or one each; ``{scene}`` in a truth stands for the product of the map.
+
+    Raises:
+        OptionError: truths without maps, or of another number.
+        ProductNotFoundError, ContractError: a map that is not there.
+    """
+    if truths and len(truths) not in (1, len(maps)):
+        raise OptionError(f"There are {len(maps)} maps and {len(truths)} truths. Pass one truth for all, or one each.")
+    if truths and not maps:
+        raise OptionError("There is a truth but no map. Pass the folder of a map too (--map).")
+    each: list[str | os.PathLike[str] | None] = [None] * len(maps)
+    if truths:
+        each = [*truths] * (len(maps) if len(truths) == 1 else 1)
+    out = []
+    for folder, truth in zip(maps, each, strict=True):
+        if truth is not None and "{scene}" in str(truth):
+            truth = str(truth).replace("{scene}", product_key(str(open_map(folder).attrs["product"])))
+        out.append(MapWithTruth(folder=folder, truth=truth, kind=kind, labels=labels or LabelOptions()))
+    return out
