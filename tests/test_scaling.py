@@ -15,6 +15,17 @@ def test_decibels_floor_negatives_and_keep_nan() -> None:
     assert db.dtype == np.float32
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 1100, 1000)])
+def test_decibels_of_any_size_are_those_of_the_formula(shape: tuple[int, ...]) -> None:
+    power = np.random.default_rng(4).normal(0.01, 0.01, shape).astype(np.float32)
+    expected = 10 * np.log10(np.maximum(power, np.float32(1e-5)))
+    db = to_db(power)
+    assert np.shape(db) == shape
+    np.testing.assert_array_equal(db, expected)
+    if len(shape) == 3:  # views of any order
+        np.testing.assert_array_equal(to_db(power.T[::-2]), expected.T[::-2])
+
+
 @pytest.mark.parametrize(("name", "low", "high"), [("hh", -30, 0), ("hv", -35, -5), ("incidence_angle", 19, 46)])
 def test_scaling_of_the_thesis(name: str, low: float, high: float) -> None:
     channel = CHANNELS[name]
