@@ -27,6 +27,7 @@ from frazil.maps.export import as_output_error
 from frazil.maps.report_maps import FIGURES, MapWithTruth, read_map, scenes_of
 from frazil.maps.report_tables import (
     MIN_SCENES,
+    class_table,
     comparison_table,
     confusion_rows,
     differing_settings,
@@ -109,10 +110,10 @@ def _run(run: RunFindings, n: int, folder: Path) -> dict[str, Any]:
     data = run.run.get("data") if isinstance(run.run.get("data"), dict) else {}
     assert isinstance(data, dict)
     curves = f"{FIGURES}/run-{n}-curves.png"
-    sides = []
+    sides: list[dict[str, Any]] = []
     for side in ("test", "validation"):
         if side in run.sides:
-            sides.append(_side(run, side, f"run-{n}-{side}", folder))
+            sides.append(_side(run, side, None if sides else f"{FIGURES}/run-{n}-reliability.png", folder))
     return {
         "number": n,
         "name": run.name,
@@ -158,7 +159,7 @@ def _facts(run: RunFindings) -> list[tuple[str, str]]:
         ("Way of learning", config.get("strategy.name", "–")),
         ("Seed", config.get("seed", "–")),
         ("Classes", ", ".join(run.scheme.titles) if run.scheme else "not told"),
-        ("Data", config.get("data.patches") or config.get("data.labels") or config.get("data.kind", "–")),
+        ("Data", _named(config, "patches") or _named(config, "labels") or config.get("data.kind", "–")),
     ]
     if card:
         channels = [str(c.get("name", "?")) for c in card.get("channels", []) if isinstance(c, dict)]
@@ -174,6 +175,11 @@ def _facts(run: RunFindings) -> list[tuple[str, str]]:
         ("Run folder", run.folder),
     ]
     return facts
+
+
+def _named(config: dict[str, str], key: str) -> str:
+    """A setting of the data without the marks of JSON."""
+    return config.get(f"data.{key}", "").strip("[]").replace('"', "")
 
 
 def _duration(seconds: float) -> str:
@@ -218,17 +224,17 @@ def _data_table(run: RunFindings, data: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _side(run: RunFindings, side: str, stem: str, folder: Path) -> dict[str, Any]:
-    """Scores on one side; its reliability diagram is drawn."""
+def _side(run: RunFindings, side: str, reliability: str | None, folder: Path) -> dict[str, Any]:
+    """Scores on one side; its reliability diagram is drawn where it has a name."""
     scores, scheme = run.sides[side], run.scheme
     assert scheme is not None
     counts = scores.counts
     said, true = counts.sum(axis=0), counts.sum(axis=1)
-    reliability = f"{FIGURES}/{stem}-reliability.png"
     bins = scores.reliability
     over = sum(bins.confidence) - sum(bins.correct)
     total = max(sum(bins.total), 1)
     rows = scene_rows(scores)
+    drawn = reliability and figures.draw_reliability(bins, folder / reliability, run.unit) and reliability
     return {
         "side": side,
         "samples": number(int(counts.sum())),
@@ -261,7 +267,7 @@ def _side(run: RunFindings, side: str, stem: str, folder: Path) -> dict[str, Any
         "ece_before": percent(scores.ece_before_temperature),
         "over": f"{100 * abs(over) / total:.1f}",
         "over_confident": over > 0,
-        "reliability": reliability if figures.draw_reliability(bins, folder / reliability, run.unit) else None,
+        "reliability": drawn,
     }  # fmt: skip
 
 
@@ -311,6 +317,7 @@ def _overview(runs: Sequence[RunFindings], described: list[dict[str, Any]], fold
             {
                 "number": one["number"],
                 "name": run.name,
+                "folder": run.folder,
                 "state": "ended" if run.finished else "not ended",
                 "judged": "not judged" if judged is None else f"{number(int(judged[1].counts.sum()))} {run.unit} of "
                 f"{len(judged[1].scene_counts)} {judged[0]} scenes",
@@ -325,6 +332,8 @@ def _overview(runs: Sequence[RunFindings], described: list[dict[str, Any]], fold
     return {
         "headings": headings,
         "rows": rows,
+        "classes": dict(zip(("headings", "cells"), class_table(runs), strict=True)),
+        "unit": runs[0].unit if len({run.unit for run in runs}) == 1 else "samples",
         "same": all(same_samples(judged_sides[0], other) for other in judged_sides[1:]),
         "few": any(len(side.scene_counts) < MIN_SCENES for side in judged_sides),
         "min_scenes": MIN_SCENES,

@@ -46,13 +46,24 @@ class MapWithTruth:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OpenMap:
-    """A map that was read, to be drawn into the folder of a report."""
+    """A map that was read, to be drawn into the folder of a report.
+
+    Attributes:
+        n: its number.
+        ice_map, scheme: the map and its classes.
+        of: where it came from.
+        learnt_by: runs with the name of its model that have learnt from its scene.
+        other_runs: how many runs of that name have not; names of models are not unique.
+        comparison: with its truth; None without one.
+        truth_codes: see `frazil.maps.report_figures.draw_map_and_truth`.
+    """
 
     n: int
     ice_map: xr.Dataset
     scheme: ClassScheme
     of: MapWithTruth
     learnt_by: list[str]
+    other_runs: int
     comparison: Comparison | None
     truth_codes: np.ndarray | None
 
@@ -62,6 +73,7 @@ class OpenMap:
         out: dict[str, Any] = {
             "number": self.n, "folder": str(self.of.folder), "product": str(attrs["product"]),
             "model": str(attrs["model"]), "note": str(attrs.get("note") or ""), "learnt_by": self.learnt_by,
+            "other_runs": self.other_runs,
             "truth": None if self.of.truth is None else str(self.of.truth), "comparison": None,
         }  # fmt: skip
         stem = f"{FIGURES}/map-{self.n}"
@@ -98,17 +110,30 @@ def read_map(one: MapWithTruth, n: int, runs: Sequence[RunFindings]) -> OpenMap:
     ice_map = open_map(one.folder)
     scheme = check_map(ice_map)
     product, model = product_key(str(ice_map.attrs["product"])), str(ice_map.attrs["model"])
-    learnt = []
-    for run in runs:
+    learnt, others = [], 0
+    for k, run in enumerate(runs, start=1):
+        if run.card.get("id") != model:
+            continue
         data = run.run.get("data")
         scenes = {product_key(name) for name in scenes_of(data if isinstance(data, dict) else {}, "train")}
-        if product in scenes and run.card.get("id") == model:
-            learnt.append(run.name)
+        if product in scenes:
+            learnt.append(f"run {k}, {run.name}")
+        else:
+            others += 1
     made, codes = None, None
     if one.truth is not None:
         made = compare(ice_map, one.truth, kind=one.kind, labels=one.labels)
         codes = _truth_codes(ice_map, scheme, one)
-    return OpenMap(n=n, ice_map=ice_map, scheme=scheme, of=one, learnt_by=learnt, comparison=made, truth_codes=codes)
+    return OpenMap(
+        n=n,
+        ice_map=ice_map,
+        scheme=scheme,
+        of=one,
+        learnt_by=learnt,
+        other_runs=others,
+        comparison=made,
+        truth_codes=codes,
+    )
 
 
 def _truth_codes(ice_map: xr.Dataset, scheme: ClassScheme, of: MapWithTruth) -> np.ndarray | None:

@@ -99,8 +99,9 @@ def difference_error(one: SideScores, other: SideScores, score: Score) -> float:
     return math.hypot(*(standard_error(each) for each in left))
 
 
-def _column(sides: Sequence[SideScores | None], score: Score, said: Sequence[float | None]) -> list[Cell]:
+def _column(sides: Sequence[SideScores | None], score: Score, of: Callable[[SideScores], float | None]) -> list[Cell]:
     """A score of each run, with its standard error, the best one marked if it is clearly so."""
+    said = [None if side is None else of(side) for side in sides]
     errors = [math.nan if side is None else standard_error(jackknife(side.scene_counts, score)) for side in sides]
     known = [i for i, value in enumerate(said) if value is not None and math.isfinite(value)]
     best = max(known, key=lambda i: said[i] or 0.0, default=None)
@@ -127,24 +128,30 @@ def _column(sides: Sequence[SideScores | None], score: Score, said: Sequence[flo
 
 
 def comparison_table(runs: Sequence[RunFindings]) -> tuple[list[str], list[list[Cell]]]:
-    """Headings, and the cells of each run: overall scores, then F1 of each class where the runs have the same."""
+    """Headings, and the cells of each run: overall scores and calibration."""
     sides = [run.judged[1] if run.judged else None for run in runs]
-    columns: list[tuple[str, list[Cell]]] = []
-
-    def add(title: str, score: Score, of: Callable[[SideScores], float | None]) -> None:
-        columns.append((title, _column(sides, score, [None if side is None else of(side) for side in sides])))
-
-    add("Accuracy", _overall("accuracy"), lambda s: s.accuracy)
-    add("Balanced accuracy", _overall("balanced_accuracy"), lambda s: s.balanced_accuracy)
-    add("Macro-F1", _overall("macro_f1"), lambda s: s.macro_f1)
-    add("Ice against water", _ice_water, lambda s: s.binary.accuracy)
-    schemes = {run.scheme.name: run.scheme for run in runs if run.scheme is not None and run.judged}
-    if len(schemes) == 1:
-        for c in next(iter(schemes.values())).classes:
-            if any(side is not None and side.f1[c.code] is not None for side in sides):
-                add(f"F1, {c.title.lower()}", _f1_of(c.code), lambda s, code=c.code: s.f1[code])  # type: ignore[misc]
+    columns = [
+        ("Accuracy", _column(sides, _overall("accuracy"), lambda s: s.accuracy)),
+        ("Balanced accuracy", _column(sides, _overall("balanced_accuracy"), lambda s: s.balanced_accuracy)),
+        ("Macro-F1", _column(sides, _overall("macro_f1"), lambda s: s.macro_f1)),
+        ("Ice against water", _column(sides, _ice_water, lambda s: s.binary.accuracy)),
+    ]
     columns.append(("ECE", [Cell(text="–" if s is None else percent(s.ece)) for s in sides]))
-    return [title for title, _ in columns], [[cells[i] for _, cells in columns] for i in range(len(runs))]
+    return _by_run(columns, len(runs))
+
+
+def class_table(runs: Sequence[RunFindings]) -> tuple[list[str], list[list[Cell]]]:
+    """Headings, and F1 of each class in each run; nothing where the runs have different classes."""
+    sides = [run.judged[1] if run.judged else None for run in runs]
+    schemes = {run.scheme.name: run.scheme for run in runs if run.scheme is not None and run.judged}
+    columns = []
+    for c in next(iter(schemes.values())).classes if len(schemes) == 1 else ():
+        columns.append((c.title, _column(sides, _f1_of(c.code), lambda s, code=c.code: s.f1[code])))
+    return _by_run(columns, len(runs))
+
+
+def _by_run(columns: list[tuple[str, list[Cell]]], n: int) -> tuple[list[str], list[list[Cell]]]:
+    return [title for title, _ in columns], [[cells[i] for _, cells in columns] for i in range(n)]
 
 
 def score_errors(side: SideScores) -> dict[str, str]:
