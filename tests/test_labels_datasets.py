@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import geopandas as gpd
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from click.testing import CliRunner, Result
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
+from frazil.cli import cli
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.labels.datasets.ai4arctic import read_ai4arctic
 from frazil.labels.datasets.extremeearth import pair_by_time, read_extremeearth
@@ -376,3 +379,72 @@ def test_ai4arctic_labels_in_a_second_file(tmp_path: Path) -> None:
         read_ai4arctic(path, size=10)
     ready_file(tmp_path / "20180124T194759_dmi_prep_reference.nc", sar=False)
     assert set(read_ai4arctic(tmp_path, size=10, stride=5)["label"].values) == {0, 5}
+
+
+def patches_command(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["patches", *map(str, arguments)], catch_exceptions=False, standalone_mode=False)
+
+
+def test_published_sets_on_the_command_line(uit: Path, tmp_path: Path) -> None:
+    done = patches_command("--from", "uit", uit, "-o", tmp_path / "uit.zarr", "--json")
+    assert json.loads(done.stdout)["classes"]["open_water"] == 5
+    assert (tmp_path / "uit.png").exists()
+    xr.testing.assert_identical(open_patches(tmp_path / "uit.zarr").load().drop_attrs(), read_uit(uit).drop_attrs())
+    (tmp_path / "list.csv").write_text("path,label\nopen_water/000.png,water\nopen_water/001.png,\n")
+    done = patches_command("--from", "folders", uit / "test", "--manifest", tmp_path / "list.csv", "-o",
+                           tmp_path / "list.zarr", "--class", "water=open_water", "--range", "hh=-40,10")  # fmt: skip
+    assert "read     2 patches" in done.stdout
+    raw = np.asarray(Image.open(uit / "test" / "open_water" / "000.png"), float)
+    np.testing.assert_allclose(
+        open_patches(tmp_path / "list.zarr")["image"][0, 0], raw[..., 0] / 255 * 50 - 40, atol=1e-4
+    )
+
+
+def test_ai4arctic_on_the_command_line(tmp_path: Path) -> None:
+    from frazil.learn.patches import read_patches
+
+    file = ready_file(tmp_path / "ready.nc")
+    patches_command("--from", "ai4arctic", file, "-o", tmp_path / "bare.zarr", "--size", 12)
+    assert open_patches(tmp_path / "bare.zarr").attrs["class_scheme"] == "ai4arctic"
+    with pytest.raises(LabelError, match="'hh' of .* is in '1', not in dB"):
+        read_patches((str(tmp_path / "bare.zarr"),))
+    ranges = [w for text in ("hh=-30,0", "hv=-40,-10", "incidence_angle=20,46") for w in ("--range", text)]
+    patches_command(
+        "--from", "ai4arctic", file, "-o", tmp_path / "set.zarr", "--size", 12, "--scheme", "binary", *ranges
+    )
+    made, _ = read_patches((str(tmp_path / "set.zarr"),))
+    assert made.scheme.name == "binary"
+    assert 0 <= made.image.min() < made.image.max() <= 1
+
+
+def test_extremeearth_on_the_command_line(small_safe: Path, tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame(
+        {"kind": ["open_water"]}, geometry=[box(open_scene(small_safe), (100, 400), (100, 400))], crs="EPSG:4326"
+    )
+    stamp = small_safe.name.split("_")[4].lower()
+    (tmp_path / "polygons").mkdir()
+    frame.to_file(tmp_path / "polygons" / f"seaice_s1_{stamp}.shp")
+    done = patches_command("--from", "extremeearth", small_safe, "--labels", tmp_path / "polygons", "--class-column",
+                           "kind", "-o", tmp_path / "set.zarr", "--json")  # fmt: skip
+    assert json.loads(done.stdout)["classes"]["open_water"] > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("x.SAFE",), "Missing option '--labels'"),
+        (("x.SAFE", "--from", "extremeearth"), "Missing option '--labels'"),
+        (("x", "--from", "uit", "--looks", 3), "'--looks' is not for --from uit"),
+        (("x", "--from", "uit", "--labels", "y"), "'--labels' is not for --from uit"),
+        (("x.SAFE", "--labels", "y", "--manifest", "m.csv"), "'--manifest' is not for cutting scenes"),
+        (("x", "--from", "folders", "--range", "hh=1"), "'hh=1' is not CHANNEL=LOW,HIGH"),
+        (("x", "y", "--from", "uit"), "name one folder"),
+    ],
+)
+def test_options_that_do_not_fit_the_source_are_refused(
+    arguments: tuple[object, ...], words: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(cli, ["patches", *map(str, arguments), "-o", str(tmp_path / "s.zarr")])
+    assert done.exit_code == 2
+    assert words in done.output
+    assert not (tmp_path / "s.zarr").exists()

@@ -167,6 +167,13 @@ def _read(patches: xr.Dataset, path: str, wanted: tuple[str, ...]) -> Patches:
     if strange:
         raise LabelError(f"Channel {strange[0]!r} of {path} is none that maps are made from: {sorted(CHANNELS)}.")
     take = [there.index(n) for n in names]
+    units = patches["channel_units"].values[take].tolist()
+    other = [(n, u) for n, u in zip(names, units, strict=True) if u != CHANNELS[n].units]
+    if other:
+        raise LabelError(
+            f"Channel {other[0][0]!r} of {path} is in {other[0][1]!r}, not in {CHANNELS[other[0][0]].units}. "
+            "Read the set with the values its numbers stand for (`frazil patches --range`)."
+        )
     if patches.sizes["height"] != patches.sizes["width"]:
         raise LabelError(f"Patches of {path} are not square: {patches.sizes['height']} × {patches.sizes['width']}.")
     image = np.empty((patches.sizes["patch"], len(names), patches.sizes["height"], patches.sizes["width"]), np.float16)
