@@ -407,3 +407,17 @@ def test_disk_that_is_full_or_closed(patches: Path, tmp_path: Path) -> None:
         target = closed / "run"
     with pytest.raises(OSError, match="Cannot write"):
         train(tiny_run(patches, steps=1), target)
+
+
+def test_a_disk_that_fills_up_stops_the_run_in_a_line_and_it_goes_on_later(patches: Path, tmp_path: Path) -> None:
+    words = ["--set", f"data.patches={patches}", "--set", "model.settings.hidden=[16]", "--set", "optim.epochs=4"]
+    command = ["-m", "frazil", "train", "patches:adhoc", *words, "-o", str(tmp_path / "run")]
+    limit = "import resource, sys, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "
+    limit += f"sys.argv = {['frazil', *command[2:]]!r}; runpy.run_module('frazil', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", limit], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Cannot write" in done.stderr
+    assert not list((tmp_path / "run").glob("*.part*"))
+    assert subprocess.run([sys.executable, *command], check=False).returncode == 0
+    assert (tmp_path / "run" / "model" / "card.json").exists()

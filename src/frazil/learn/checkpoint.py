@@ -19,6 +19,7 @@ from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import FrazilError, ModelError
 from frazil.files import whole_output
 from frazil.learn.models import create_model
+from frazil.learn.state import write_tensors
 from frazil.scene.scaling import Channel
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -121,12 +122,10 @@ def bundled_models() -> list[str]:
 
 def save_model(network: nn.Module, card: ModelCard, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a model folder, whole or not at all."""
-    from safetensors.torch import save_file
-
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     with whole_output(folder, overwrite=overwrite) as part:
         part.mkdir()
-        save_file(state, part / WEIGHTS)
+        write_tensors(state, part / WEIGHTS)
         (part / CARD).write_text(json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
+from frazil.errors import OutputError
 from frazil.learn.state import Progress
 
 LOG, EVENTS = "log.jsonl", "events"
@@ -43,7 +44,11 @@ class RunLog:
     def __call__(self, step: int, logs: dict[str, float]) -> None:
         """Note numbers of a step."""
         assert self._file is not None
-        self._file.write(json.dumps({"step": step, **logs}) + "\n")
+        try:
+            self._file.write(json.dumps({"step": step, **logs}) + "\n")
+        except OSError as error:
+            path, why = self.folder / LOG, error.strerror or error
+            raise OutputError(f"Cannot write {path}: {why}. Free the space; the same command goes on.") from error
         looked = any(name.startswith("validation_") for name in logs)
         if self._events is not None and (looked or step % self.every == 0):
             for name, value in logs.items():

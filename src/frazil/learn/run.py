@@ -75,6 +75,8 @@ def train(
     _note(target, config, data, command)
     config, every = _in_steps(config, data)
     network = _network(config, data, network).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.optim.compile:
+        network.compile()
     strategy = make_strategy(config, network, data, place)
     validate = None
     if data.validation is not None:

@@ -5,6 +5,7 @@ Tensors are kept by safetensors and numbers in its header: nothing is unpickled.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -46,8 +47,6 @@ def save_state(
     best: dict[str, Tensor],
 ) -> None:  # fmt: skip
     """Write networks, optimiser, random numbers and progress as one file, over what was there."""
-    from safetensors.torch import save_file
-
     tensors: dict[str, Tensor] = {"rng/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
@@ -65,9 +64,20 @@ def save_state(
     header = {"progress": json.dumps(asdict(progress)), "optimiser": json.dumps(plain)}
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with whole_output(path, overwrite=True) as part:
-        save_file(whole, part, metadata=header)
-        with part.open("rb") as file:
+        write_tensors(whole, part, header)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
+    """Write tensors by safetensors, down to the disk; raises OSError where that does not take them."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata=header)
+        with path.open("rb") as file:
             os.fsync(file.fileno())
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error).splitlines()[0], str(path)) from error
 
 
 def load_state(
