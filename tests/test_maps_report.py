@@ -249,6 +249,30 @@ def test_an_empty_run_is_reported_too(tmp_path: Path) -> None:
         write_report([], tmp_path / "none")
 
 
+def test_a_run_on_scenes_without_held_out_ones(tmp_path: Path) -> None:
+    """From a real run: pixels, nothing judged, and said so."""
+    from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, SimulatedData
+
+    config = RunConfig(
+        name="bare", model=ModelConfig(architecture="unet", settings={"widths": (4, 8)}),
+        data=SimulatedData(train_seeds=(1,), crop=32, spacing_m=1920.0), optim=OptimConfig(steps=2, batch=2),
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    page = Page(report(tmp_path / "run", tmp_path / "out")["report"])
+    assert "Nothing was held out to judge this run." in page.text
+    assert "All pixels" in page.text
+    assert "No patch was held out." in page.text
+
+
+def test_a_report_never_takes_the_place_of_what_it_is_about(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "runs" / "one")
+    for target in (tmp_path / "runs" / "one", tmp_path / "runs", tmp_path / "runs" / ".." / "runs"):
+        with pytest.raises(OptionError, match="which the report is about"):
+            report(tmp_path / "runs" / "one", target, overwrite=True)
+    assert (tmp_path / "runs" / "one" / "run.json").exists()
+    report(tmp_path / "runs" / "one", tmp_path / "runs" / "one" / "report", worst=0)
+
+
 @pytest.fixture(scope="module")
 def map_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("maps") / "map"

@@ -58,6 +58,7 @@ def report(
 
     folders, shown, against = _listed(runs), _listed(maps), _listed(truths)
     step = progress or (lambda _fraction, _what: None)
+    _refuse_inputs(Path(directory), [*folders, *shown, *against])
     refuse_existing(directory, overwrite=overwrite)
     if not folders:
         raise OptionError("There is no run to report on. Pass the folder of one.")
@@ -68,6 +69,14 @@ def report(
         found.append(gather_findings(folder, worst=worst, device=device))
     step(0.7, "writing")
     return write_report(found, directory, maps=pairs, overwrite=overwrite)
+
+
+def _refuse_inputs(target: Path, inputs: list[PathLike]) -> None:
+    """A report written over the folder of a run would take its place."""
+    for path in inputs:
+        inside = Path(path).resolve()
+        if target.resolve() in (inside, *inside.parents) and target.exists():
+            raise OptionError(f"Output {target} holds {path}, which the report is about. Choose another folder.")
 
 
 def _listed(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:
