@@ -12,7 +12,8 @@ TARGET = Path(__file__).parent / "reference" / "cli.md"
 def page() -> str:
     """The reference page as Markdown."""
     parts = ["# Command line\n", "Written by `make docs` from the commands themselves.\n"]
-    root = click.Context(cli, info_name="frazil", max_content_width=110, terminal_width=110)
+    # With the settings of the command itself: a process that has run it before remembers its help option with them.
+    root = click.Context(cli, info_name="frazil", terminal_width=110, **cli.context_settings)
     parts.append(f"```text\n{cli.get_help(root)}\n```\n")
     for name in cli.list_commands(root):
         command = cli.get_command(root, name)

@@ -75,7 +75,9 @@ class LabelsOnScene(Protocol):
 class Labels(Protocol):
     """Labels of a file, before they meet a scene."""
 
-    source: str
+    @property
+    def source(self) -> str:
+        """What they are called in messages."""
 
     def on(self, scene: xr.Dataset) -> LabelsOnScene:
         """The labels on the pixels of a scene."""

@@ -45,6 +45,10 @@ def _f1_of(code: int) -> Score:
     return lambda counts: float(scores(counts)["f1"][code])  # type: ignore[index]
 
 
+def _noted_f1(code: int) -> Callable[[SideScores], float | None]:
+    return lambda side: side.f1[code]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """A number in a table.
@@ -146,7 +150,7 @@ def class_table(runs: Sequence[RunFindings]) -> tuple[list[str], list[list[Cell]
     schemes = {run.scheme.name: run.scheme for run in runs if run.scheme is not None and run.judged}
     columns = []
     for c in next(iter(schemes.values())).classes if len(schemes) == 1 else ():
-        columns.append((c.title, _column(sides, _f1_of(c.code), lambda s, code=c.code: s.f1[code])))
+        columns.append((c.title, _column(sides, _f1_of(c.code), _noted_f1(c.code))))
     return _by_run(columns, len(runs))
 
 
