@@ -1,0 +1,339 @@
+"""Workers that tell each other what they have learnt, through files and nothing else.
+
+Layout below the exchange folder, for every run::
+
+    RUN/weights/WORKER/SHA256.safetensors                           weights, named by their content
+    RUN/workers/WORKER/INCARNATION-SEQUENCE.json                    what a worker has published
+
+Both are immutable. Weights are written first; the small manifest, which names them with size and hash, publishes them.
+A reader takes the manifest of the highest incarnation and sequence, so that a worker that was killed and started again
+outranks its former self at once. Weights whose size, hash, names, shapes or numbers are not as they should be are not
+used. A peer that publishes nothing new for long counts as gone.
+
+Other workers are not trusted: files are read by safetensors and json alone, up to the size that is expected, and names
+are checked before they become part of a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from frazil.errors import OptionError
+from frazil.learn.distributed.store import Store
+
+_LOG = logging.getLogger(__name__)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MANIFEST = re.compile(r"(\d{10})-(\d{10})\.json")
+_MANIFEST_BYTES = 65_536
+_KEEP = 2  # a reader may still be on the one before the last
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a worker published.
+
+    Attributes:
+        run, worker: names.
+        incarnation: 1 for a worker's first start, one more for every further one.
+        sequence: of its publications since that start.
+        token: drawn at that start, by which two workers of one name are told apart.
+        model: fingerprint of network and classes, and in words.
+        model_text: see `model`.
+        step, samples: how far it was.
+        sha256, size: of the weights.
+        published: seconds since 1970, by its own clock; for people.
+        every_s: seconds since its last publication.
+        score: on its validation scenes, None without.
+        written, read: bytes it has moved so far.
+    """
+
+    run: str
+    worker: str
+    incarnation: int
+    sequence: int
+    token: str
+    model: str
+    model_text: str
+    step: int
+    samples: int
+    sha256: str
+    size: int
+    published: float
+    every_s: float = 0.0
+    score: float | None = None
+    written: int = 0
+    read: int = 0
+    format: int = FORMAT
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """By which the later of two manifests of a worker is known."""
+        return self.incarnation, self.sequence
+
+
+@dataclass
+class Peer:
+    """What is known of another worker.
+
+    Attributes:
+        manifest: its latest.
+        seen: when that was first seen, by this worker's own clock.
+        weights: of `manifest`, once they were read and found good.
+    """
+
+    manifest: Manifest
+    seen: float
+    weights: dict[str, Tensor] | None = None
+
+
+@dataclass
+class Traffic:
+    """Bytes moved through the store, and what went wrong."""
+
+    written: int = 0
+    read: int = 0
+    published: int = 0
+    fetched: int = 0
+    failures: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+class Exchange:
+    """One worker's side of an exchange.
+
+    Args:
+        store: the shared folder or bucket.
+        run: name of the run, the same for all workers.
+        worker: name of this worker, of its own.
+        like: weights of this worker, by which those of others are checked: same names, shapes and types.
+        model_text: network and classes in words, the same for all workers.
+        expiry_s: a peer that has published nothing new for so long, by this worker's clock, counts as gone.
+
+    Raises:
+        OptionError: names that are none, or a folder in which another model is being trained.
+    """
+
+    def __init__(
+        self, store: Store, *, run: str, worker: str, like: Mapping[str, Tensor], model_text: str,
+        expiry_s: float = 3600.0,
+    ) -> None:  # fmt: skip
+        for what, name in (("run", run), ("worker", worker)):
+            if not _NAME.fullmatch(name):
+                raise OptionError(
+                    f"{what} {name!r} is no name: letters, digits, dots, dashes and underscores, at most 64."
+                )
+        if not expiry_s > 0:
+            raise OptionError(f"expiry_s {expiry_s} must be above 0.")
+        self.store, self.run, self.worker, self.expiry_s = store, run, worker, expiry_s
+        self.like = {name: (tuple(t.shape), t.dtype) for name, t in like.items()}
+        self.limit = sum(t.numel() * t.element_size() for t in like.values()) + 200 * len(self.like) + 65_536
+        self.model_text, self.model = model_text, fingerprint(like, model_text)
+        self.token = uuid.uuid4().hex
+        self.traffic = Traffic()
+        self.peers: dict[str, Peer] = {}
+        self._sequence, self._mine, self._last = 0, list[Manifest](), time.monotonic()
+        former = self._latest(worker)
+        self.incarnation = former.incarnation + 1 if former else 1
+        self._mine = [former] if former else []  # outlived with the publications to come
+        for name in self._workers():
+            manifest = self._latest(name)
+            if manifest is not None and manifest.model != self.model:
+                raise OptionError(
+                    f"In {store.url} worker {name} trains another model for run {run!r} ({manifest.model_text}, "
+                    f"here {model_text}). Choose another run name or another folder."
+                )
+
+    def publish(self, weights: Mapping[str, Tensor], *, step: int, samples: int, score: float | None = None) -> bool:
+        """Let others have the weights; whether that worked. A store that is full or away costs this exchange, no more.
+
+        Raises:
+            OptionError: another worker goes by this worker's name.
+        """
+        from safetensors.torch import save
+
+        self._check_name()
+        data = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
+        digest = hashlib.sha256(data).hexdigest()
+        now = time.monotonic()
+        manifest = Manifest(
+            run=self.run, worker=self.worker, incarnation=self.incarnation, sequence=self._sequence, token=self.token,
+            model=self.model, model_text=self.model_text, step=step, samples=samples, sha256=digest, size=len(data),
+            published=time.time(), every_s=round(now - self._last, 3), score=score, written=self.traffic.written,
+            read=self.traffic.read,
+        )  # fmt: skip
+        text = json.dumps(asdict(manifest)).encode()
+        try:
+            self.store.write(self._weights(self.worker, digest), data)
+            self.store.write(self._manifest(manifest), text)
+        except OSError as error:
+            self._failed(f"Cannot publish to {self.store.url}: {error.strerror or error}")
+            return False
+        self.traffic.written += len(data) + len(text)
+        self.traffic.published += 1
+        self._sequence += 1
+        self._last = now
+        self._mine.append(manifest)
+        self._tidy()
+        return True
+
+    def fetch(self) -> dict[str, Peer]:
+        """The freshest good weights of every other worker that is alive, by name."""
+        for name in self._workers():
+            if name == self.worker:
+                continue
+            manifest = self._latest(name)
+            if manifest is None:
+                continue
+            known = self.peers.get(name)
+            if known is not None and known.manifest.rank >= manifest.rank:
+                continue
+            if manifest.model != self.model:
+                self._refuse(name, f"it trains another model ({manifest.model_text})")
+                continue
+            weights = self._read(manifest)
+            if weights is not None:
+                self.traffic.refused.pop(name, None)
+                self.peers[name] = Peer(manifest, time.monotonic(), weights)
+        now = time.monotonic()
+        return {name: peer for name, peer in sorted(self.peers.items()) if now - peer.seen < self.expiry_s}
+
+    def _read(self, manifest: Manifest) -> dict[str, Tensor] | None:
+        if manifest.size > self.limit:
+            self._refuse(manifest.worker, f"its weights have {manifest.size} bytes, expected at most {self.limit}")
+            return None
+        try:
+            data = self.store.read(self._weights(manifest.worker, manifest.sha256), manifest.size)
+        except OSError as error:  # removed meanwhile, or the store is away: next time
+            self._failed(f"Cannot read the weights of {manifest.worker}: {error.strerror or error}")
+            return None
+        self.traffic.read += len(data)
+        why = None
+        if len(data) != manifest.size or hashlib.sha256(data).hexdigest() != manifest.sha256:
+            why = "its weights are damaged"
+        else:
+            weights, why = checked_weights(data, self.like)
+            if why is None:
+                self.traffic.fetched += 1
+                return weights
+        self._refuse(manifest.worker, why)
+        return None
+
+    def _latest(self, worker: str) -> Manifest | None:
+        """The last valid manifest of a worker."""
+        try:
+            names = [n for n in self.store.names(f"{self.run}/workers/{worker}") if _MANIFEST.fullmatch(n)]
+        except OSError as error:
+            self._failed(f"Cannot list {self.store.url}: {error.strerror or error}")
+            return None
+        for name in reversed(names[-5:]):
+            try:
+                data = self.store.read(f"{self.run}/workers/{worker}/{name}", _MANIFEST_BYTES)
+            except OSError:
+                continue
+            self.traffic.read += len(data)
+            manifest = parse_manifest(data, self.run, worker)
+            if manifest is None:
+                self._refuse(worker, f"its manifest {name} is damaged or of another version of frazil")
+            else:
+                return manifest
+        return None
+
+    def _workers(self) -> list[str]:
+        try:
+            return [name for name in self.store.names(f"{self.run}/workers") if _NAME.fullmatch(name)]
+        except OSError as error:
+            self._failed(f"Cannot list {self.store.url}: {error.strerror or error}")
+            return []
+
+    def _check_name(self) -> None:
+        latest = self._latest(self.worker)
+        if latest is not None and latest.token != self.token and latest.incarnation >= self.incarnation:
+            raise OptionError(
+                f"Another worker named {self.worker!r} has started in run {self.run!r} of {self.store.url}. Give each "
+                "worker a name of its own."
+            )
+
+    def _tidy(self) -> None:
+        """Remove what this worker has outlived: its own manifests but the last two, and weights that none names."""
+        while len(self._mine) > _KEEP:
+            old = self._mine.pop(0)
+            try:
+                self.store.remove(self._manifest(old))
+                if old.sha256 not in {m.sha256 for m in self._mine}:
+                    self.store.remove(self._weights(self.worker, old.sha256))
+            except OSError as error:
+                self._failed(f"Cannot remove an old file of {self.store.url}: {error.strerror or error}")
+
+    def _weights(self, worker: str, digest: str) -> str:
+        return f"{self.run}/weights/{worker}/{digest}.safetensors"
+
+    def _manifest(self, m: Manifest) -> str:
+        return f"{self.run}/workers/{m.worker}/{m.incarnation:010d}-{m.sequence:010d}.json"
+
+    def _failed(self, message: str) -> None:
+        self.traffic.failures += 1
+        _LOG.warning("%s", message)
+
+    def _refuse(self, worker: str, why: str) -> None:
+        if self.traffic.refused.get(worker) != why:
+            _LOG.warning("Worker %s is left out: %s.", worker, why)
+        self.traffic.refused[worker] = why
+
+
+def fingerprint(weights: Mapping[str, Tensor], model_text: str) -> str:
+    """By which workers know that they train the same thing: parameters' names, shapes and types, and words."""
+    shapes = [(name, list(t.shape), str(t.dtype)) for name, t in sorted(weights.items())]
+    return hashlib.sha256(json.dumps([FORMAT, model_text, shapes]).encode()).hexdigest()
+
+
+def checked_weights(
+    data: bytes, like: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+) -> tuple[dict[str, Tensor], str | None]:
+    """Weights from bytes of a stranger, and why they cannot be used, if they cannot."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        weights = load(data)
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        return {}, f"its weights cannot be read ({str(error).splitlines()[0]})"
+    if set(weights) != set(like):
+        return {}, "its weights have other names"
+    for name, (shape, dtype) in like.items():
+        if tuple(weights[name].shape) != shape or weights[name].dtype != dtype:
+            return {}, f"its {name} is {weights[name].dtype} {tuple(weights[name].shape)}, expected {dtype} {shape}"
+        if weights[name].is_floating_point() and not bool(torch.isfinite(weights[name]).all()):
+            return {}, f"its {name} is not finite"
+    return weights, None
+
+
+def parse_manifest(data: bytes, run: str, worker: str) -> Manifest | None:
+    """A manifest from bytes of a stranger; None where it is none, or not of this run and worker."""
+    try:
+        values = json.loads(data)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            return None
+        manifest = Manifest(**values)
+        whole = ("incarnation", "sequence", "step", "samples", "size", "written", "read")
+        if any(type(values[name]) is not int or values[name] < 0 for name in whole):
+            return None
+        if any(not isinstance(values[n], str) for n in ("run", "worker", "token", "model", "model_text", "sha256")):
+            return None
+        numbers = [manifest.published, manifest.every_s, *([] if manifest.score is None else [manifest.score])]
+        if any(type(v) not in (int, float) for v in numbers):
+            return None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    fits = manifest.run == run and manifest.worker == worker and re.fullmatch(r"[0-9a-f]{64}", manifest.sha256)
+    return manifest if fits else None
