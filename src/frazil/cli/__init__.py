@@ -21,6 +21,7 @@ from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.progress import progress_bar
 from frazil.cli.report import report
+from frazil.cli.study import study
 from frazil.errors import FrazilError
 
 DENOISE = click.Choice(["esa", "balanced", "none"])
@@ -186,7 +187,7 @@ def simulate(
     _print({"product": str(path)}, as_json)
 
 
-for command in (patches, train, evaluate):
+for command in (patches, train, evaluate, study):
     cli.add_command(command)
 cli.add_command(compare)
 cli.add_command(report)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ def study(
     name: str, stores: tuple[str, ...], output: str, split: str | None, pretrained: str | None, workers: int,
     page: str | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run a study: channels, patch-size, training, models or classes.
+    """Run a study: channels, patch-size, training, models, classes or edge.
 
     Every finished run is kept; the same command goes on after an interruption.
     """
@@ -46,6 +47,9 @@ def study(
             with progress_bar("simulating") as progress:
                 simulated_patches(made, progress=progress)
         stores, scenes = (str(made),), scenes or simulated_split()
+    if name == "edge":
+        _edge(stores, scenes, Path(output), page, command, overwrite=overwrite, as_json=as_json)
+        return
     cases = studies(pretrained).get(name) if pretrained else None
     with progress_bar(name) as progress:
         rows = run_study(name, stores, output, split=scenes, cases=cases, workers=workers, progress=progress)
@@ -62,3 +66,29 @@ def study(
             f"{line['case']:<52} by patch (leaks) {line['patch']:6.2f} ± {line['patch_interval']:.2f}   "
             f"by scene {line['scene']:6.2f} ± {line['scene_interval']:.2f} %   n = {line['seeds']}"
         )
+
+
+def _edge(
+    stores: tuple[str, ...], split: Any, output: Path, page: str | None, command: str, *, overwrite: bool, as_json: bool
+) -> None:
+    from frazil.files import refuse_existing
+    from frazil.learn.checkpoint import load_model
+    from frazil.learn.study import scene_split
+    from frazil.learn.study_data import TEST
+    from frazil.studies.edge import dense_or_patchwise, run_edge, train_edge_models, write_edge_page
+
+    if page:
+        refuse_existing(page, overwrite=overwrite)
+    with progress_bar("training") as progress:
+        models = train_edge_models(stores, split or scene_split(stores), output / "edge", progress)
+    with progress_bar("mapping") as progress:
+        rows = run_edge(models, output / "edge" / "rows", TEST[:8], progress=progress)
+    with progress_bar("dense and patch by patch", known=False):
+        functions = dense_or_patchwise(load_model(list(models.values())[-1]), TEST[:3], lines=(4000, 4640), pixels=1280)
+    if page:
+        write_edge_page(rows, functions, page, command=command, km2=27, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps({"rows": rows, "functions": functions}, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['seed']}  {row['model']:<30} {row['reference']:<6} IIEE {row['iiee_km2']:8.0f} km²")

@@ -264,7 +264,8 @@ def run_study(
     target = Path(folder) / name
     target.mkdir(parents=True, exist_ok=True)
     runs = [(case, seed, target / f"{_slug(case.name)}-{seed}.json") for case in chosen for seed in range(case.seeds)]
-    missing = [(case, seed, path) for case, seed, path in runs if not _fits(path, case)]
+    # All cases once before any twice: a study that is interrupted can tell of every case.
+    missing = sorted((run for run in runs if not _fits(run[2], run[0])), key=lambda run: run[1])
     threads = max((os.cpu_count() or 1) // workers, 1)
     report = progress or (lambda _fraction, _what: None)
     done = len(runs) - len(missing)
@@ -300,7 +301,8 @@ def _fits(path: Path, case: Case) -> bool:
         row = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return False
-    return bool(row.get("case") == _plain(case))
+    said, asked = ({**c, "seeds": 0, "published": None} for c in (row.get("case", {}), _plain(case)))
+    return bool(said == asked)
 
 
 def _plain(case: Case) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +23,24 @@ import numpy as np
 import xarray as xr
 
 from frazil.conventions import CLASS_LAND, class_attrs
-from frazil.learn.checkpoint import Model, load_model
+from frazil.files import whole_output
+from frazil.labels.splits import Split
+from frazil.learn.checkpoint import Model, git_commit, load_model
+from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
 from frazil.learn.dense import agreement
 from frazil.learn.evaluate import evaluate
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict import predict
+from frazil.learn.run import train
 from frazil.learn.scenes import HeldOutScenes, labelled_scene, to_scheme
 from frazil.learn.study_data import moving_average
 from frazil.maps.compare import compare
+from frazil.recipes import find_recipe
 from frazil.scene.grid import MapGrid, plan_warp
 from frazil.sentinel1.geolocation import Geolocation
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.truth import regions
+from frazil.studies.page import SIMULATED
 
 _CELL_KM = 10.0
 _THRESHOLD = 0.15
@@ -50,7 +59,7 @@ def run_edge(
     folder: str | os.PathLike[str],
     seeds: tuple[int, ...],
     *,
-    lines: tuple[int, int] = (0, 2400),
+    lines: tuple[int, int] = (0, 1600),
     precision: str = "bfloat16",
     progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -180,3 +189,120 @@ def dense_or_patchwise(
 def _whole(image: np.ndarray, stride: int) -> np.ndarray:
     height, width = (n // stride * stride for n in image.shape[1:])
     return np.ascontiguousarray(image[:, :height, :width].astype(np.float32))
+
+
+def train_edge_models(
+    stores: tuple[str, ...], split: Split, folder: str | os.PathLike[str], progress: Callable[[float, str], None]
+) -> dict[str, Path]:
+    """The models of the study, name -> folder; those that were trained before are taken as they are."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    file = target / "split.json"
+    split.save(file, overwrite=True)
+    out = {}
+    for i, (name, recipe, channels) in enumerate(MODELS):
+        run = find_recipe(recipe)
+        large = recipe != "patches:adhoc"
+        data = PatchData(
+            patches=stores, class_scheme="binary", size=32, split=str(file), channels=channels,
+            augment=PAPER_AUGMENTATIONS,
+        )  # fmt: skip
+        optim = replace(run.optim, epochs=4 if large else 8, patience=0, precision="bfloat16" if large else "float32")
+        place = target / name.replace(",", "").replace(" ", "-")
+        train(replace(run, name=place.name.lower(), data=data, optim=optim), place, command="frazil study edge")
+        out[name] = place / "model"
+        progress((i + 1) / len(MODELS), f"training {name}")
+    return out
+
+
+#: What the study maps with: name, recipe, channels.
+MODELS = (
+    ("ad hoc, HH", "patches:adhoc", ("hh",)),
+    ("ad hoc, HH HV angle", "patches:adhoc", ("hh", "hv", "incidence_angle")),
+    ("modified VGG-16, HH HV angle", "patches:modified_vgg16", ("hh", "hv", "incidence_angle")),
+)
+
+
+def write_edge_page(
+    rows: list[dict[str, Any]], functions: dict[str, Any], path: str | os.PathLike[str], *, command: str, km2: float,
+    overwrite: bool = False,
+) -> Path:  # fmt: skip
+    """The page of the study.
+
+    Args:
+        rows: of `run_edge`.
+        functions: of `dense_or_patchwise`.
+        path: ending in ``.md``.
+        command: that made the rows.
+        km2: area of a scene, thousand km², for orientation.
+        overwrite: replace what is there.
+    """
+    lines = [
+        "| model | reference | over, km² | under, km² | IIEE, km² | agreement, % | median edge displacement, km |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    seeds = sorted({row["seed"] for row in rows})
+    for model in dict.fromkeys(row["model"] for row in rows):
+        for reference in ("truth", "chart", "10 km"):
+            mine = [row for row in rows if (row["model"], row["reference"]) == (model, reference)]
+            cells = [_mean([row[name] for row in mine], 0) for name in ("over_km2", "under_km2", "iiee_km2")]
+            cells += [_mean([row["agreement_percent"] for row in mine], 1)]
+            cells += [_mean([row["median_km"] for row in mine if row["median_km"] is not None], 1)]
+            lines.append(f"| {model} | {_REFERENCES[reference]} | " + " | ".join(cells) + " |")
+    dense, patchwise = functions["dense"], functions["patchwise"]
+    text = "\n\n".join(
+        [
+            "# How well maps place the ice edge",
+            (
+                "Simulated scenes that no model has learnt from, mapped with three patch classifiers (dense, a "
+                "result every "
+                "8 pixels of 40 m) and compared as `frazil compare` does (Table 6 and Figure 9 of the first paper)."
+            ),
+            "## Before you read the numbers",
+            SIMULATED,
+            (
+                "- *Truth* is the simulator's own class of every pixel; no service has that. The *chart* is drawn "
+                "from it in "
+                "cells of 5 km, ice from 15 % concentration; *10 km* is the true concentration in squares of 10 km, "
+                "the best "
+                "that passive microwave could do. Errors against these two hold the roughness of the reference too.\n"
+                "- Means over scenes ± standard error; scenes differ far more than models do.\n"
+                f"- A scene has about {km2:.0f} thousand km². Leads and floes count: open water inside the pack "
+                f"that a patch "
+                "of 1.3 km cannot show is error against the truth."
+            ),
+            "## Result",
+            "\n".join(lines),
+            "## Dense or patch by patch",
+            (
+                "VGG pads with zeros inside every patch, so running it over the whole scene at once is another "
+                "function than "
+                f"cutting patches out. On {len(functions['seeds'])} windows, {functions['patches']} patches, stride "
+                f"{functions['stride']}: same class in {100 * functions['same_class']:.2f} %, mean difference of "
+                f"probabilities {functions['mean_difference']:.4f}, largest {functions['max_difference']:.3f}. "
+                f"Against the truth, pixel by pixel: dense {100 * dense['accuracy']:.2f} %, patch by patch "
+                f"{100 * patchwise['accuracy']:.2f} %; macro-F1 {100 * dense['macro_f1']:.2f} and "
+                f"{100 * patchwise['macro_f1']:.2f}; ECE {dense['ece']:.3f} and {patchwise['ece']:.3f}."
+            ),
+            "## How it was made",
+            (
+                f"{datetime.now(UTC):%d %B %Y}, commit {git_commit()}, {platform.machine()}, {os.cpu_count()} "
+                f"cores. Scenes "
+                f"simulated from seeds {seeds[0]} to {seeds[-1]}; models trained once each (seed 0)."
+            ),
+            f"Command: `{command}`",
+        ]
+    )
+    with whole_output(path, overwrite=overwrite) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+    return Path(path)
+
+
+_REFERENCES = {"truth": "truth", "chart": "chart of 5 km cells", "10 km": "concentration, 10 km"}
+
+
+def _mean(values: list[float], digits: int) -> str:
+    if not values:
+        return "no edge"
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.{digits}f}" + ("" if np.isnan(error) else f" ± {error:.{digits}f}")

@@ -174,6 +174,7 @@ def _dots(table: list[dict[str, Any]], path: Path) -> None:
         axes.plot(*zip(*known, strict=True), "|", color="#b03a2e", markersize=13, markeredgewidth=2,
                   label="published, by patch, other data")  # fmt: skip
     axes.set_yticks(y, [line["case"] for line in table])
+    axes.set_ylim(-0.6, len(table) - 0.4)
     axes.set_xlabel("accuracy, %")
     axes.grid(axis="x", color="#dddddd")
     axes.spines[["top", "right", "left"]].set_visible(False)
