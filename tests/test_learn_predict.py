@@ -228,3 +228,8 @@ def test_bfloat16_and_unknown_devices(scene: xr.Dataset, model: Model) -> None:
 def test_softmax_sums_to_one() -> None:
     p = softmax(np.random.default_rng(0).normal(0, 30, (5, 40)).astype(np.float32))
     np.testing.assert_allclose(p.sum(axis=0), 1, rtol=1e-5)
+
+
+def test_a_model_of_another_noise_removal_is_refused_in_words(small_safe: Path) -> None:
+    with pytest.raises(ModelError, match="was removed by 'nersc', which frazil cannot repeat"):
+        predict(small_safe, random_model(denoise="nersc"))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -39,6 +39,7 @@ from frazil.scene.scaling import network_input
 from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.product import open_product
+from frazil.sentinel1.radiometry import Denoise
 
 _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch classifiers are interpolated to it
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
@@ -161,6 +162,11 @@ def open_for(path: str | os.PathLike[str], card: ModelCard) -> xr.Dataset:
         raise ModelError(
             f"Model {card.id} needs {list(card.polarizations)}, but {product.name} holds "
             f"{list(product.polarizations)}. Choose a product with these polarisations, or another model."
+        )
+    if card.denoise not in get_args(Denoise):
+        raise ModelError(
+            f"Model {card.id} learnt from scenes whose noise was removed by {card.denoise!r}, which frazil cannot repeat "
+            f"on a product. Pass predict() a scene prepared in that way, or train a model on one of {get_args(Denoise)}."
         )
     spacing = product.bands[0].annotation.range_spacing_m
     looks = max(round(card.spacing_m / spacing), 1)
