@@ -165,8 +165,8 @@ def open_for(path: str | os.PathLike[str], card: ModelCard) -> xr.Dataset:
         )
     if card.denoise not in get_args(Denoise):
         raise ModelError(
-            f"Model {card.id} learnt from scenes whose noise was removed by {card.denoise!r}, which frazil cannot repeat "
-            f"on a product. Pass predict() a scene prepared in that way, or train a model on one of {get_args(Denoise)}."
+            f"Model {card.id} learnt from scenes whose noise was removed by {card.denoise!r}, which frazil cannot "
+            f"repeat on a product. Pass predict() a scene prepared so, or train a model on one of {get_args(Denoise)}."
         )
     spacing = product.bands[0].annotation.range_spacing_m
     looks = max(round(card.spacing_m / spacing), 1)
