@@ -86,7 +86,7 @@ def _edge(
     with progress_bar("dense and patch by patch", known=False):
         functions = dense_or_patchwise(load_model(list(models.values())[-1]), TEST[:3], lines=(4000, 4640), pixels=1280)
     if page:
-        write_edge_page(rows, functions, page, command=command, km2=27, overwrite=overwrite)
+        write_edge_page(rows, functions, page, command=command, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps({"rows": rows, "functions": functions}, indent=2))
         return

@@ -224,7 +224,7 @@ MODELS = (
 
 
 def write_edge_page(
-    rows: list[dict[str, Any]], functions: dict[str, Any], path: str | os.PathLike[str], *, command: str, km2: float,
+    rows: list[dict[str, Any]], functions: dict[str, Any], path: str | os.PathLike[str], *, command: str,
     overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """The page of the study.
@@ -234,7 +234,6 @@ def write_edge_page(
         functions: of `dense_or_patchwise`.
         path: ending in ``.md``.
         command: that made the rows.
-        km2: area of a scene, thousand km², for orientation.
         overwrite: replace what is there.
     """
     lines = [
@@ -242,6 +241,7 @@ def write_edge_page(
         "|---|---|---|---|---|---|---|",
     ]
     seeds = sorted({row["seed"] for row in rows})
+    km2 = float(np.mean([row["compared_km2"] for row in rows])) / 1000
     for model in dict.fromkeys(row["model"] for row in rows):
         for reference in ("truth", "chart", "10 km"):
             mine = [row for row in rows if (row["model"], row["reference"]) == (model, reference)]
@@ -267,9 +267,8 @@ def write_edge_page(
                 "the best "
                 "that passive microwave could do. Errors against these two hold the roughness of the reference too.\n"
                 "- Means over scenes ± standard error; scenes differ far more than models do.\n"
-                f"- A scene has about {km2:.0f} thousand km². Leads and floes count: open water inside the pack "
-                f"that a patch "
-                "of 1.3 km cannot show is error against the truth."
+                f"- About {km2:.0f} thousand km² of sea are compared in a scene. Leads and floes count: "
+                "open water inside the pack that a patch of 1.3 km cannot show is error against the truth."
             ),
             "## Result",
             "\n".join(lines),
