@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import OptionError
+from frazil.learn.settings import Settings, check_choice, check_share
+from frazil.learn.strategy_config import AUGMENTATIONS, StrategyConfig, SupervisedConfig
 from frazil.scene.scaling import CHANNELS
 
-#: Changes of training patches, see `frazil.learn.augment`.
-AUGMENTATIONS = ("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor")
+__all__ = [
+    "AUGMENTATIONS", "PAPER_AUGMENTATIONS", "PHYSICAL_AUGMENTATIONS", "LabelsConfig", "ModelConfig", "OptimConfig",
+    "PatchData", "RunConfig", "SceneData", "Settings", "SimulatedData", "SupervisedConfig", "differences", "override",
+    "run_config",
+]  # fmt: skip
+
 #: Those of the first paper, and those that keep the physics of a radar image.
 PAPER_AUGMENTATIONS = ("flip", "rotate", "blur", "brightness_contrast")
 PHYSICAL_AUGMENTATIONS = ("flip", "rotate", "speckle", "noise_floor")
-
-
-class Settings:
-    """Read from JSON strictly: a field that is not known is an error."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class SimulatedData(Settings):
 
     def __post_init__(self) -> None:
         _check_channels(self.channels, self.class_scheme)
-        _check_share("coarsen", self.coarsen)
+        check_share("coarsen", self.coarsen)
         seeds = (*self.train_seeds, *self.validation_seeds, *self.test_seeds)
         if len(set(seeds)) != len(seeds):
             raise OptionError("A scene seed stands twice: training, validation and test must not share scenes.")
@@ -107,7 +107,7 @@ class SceneData(Settings):
 
     def __post_init__(self) -> None:
         _check_channels(self.channels, self.class_scheme)
-        _check_share("coarsen", self.coarsen)
+        check_share("coarsen", self.coarsen)
         listed = (*self.train, *self.validation, *self.test)
         if len(set(listed)) != len(listed):
             raise OptionError("A product stands twice: training, validation and test must not share scenes.")
@@ -130,6 +130,7 @@ class PatchData(Settings):
         augment: of `AUGMENTATIONS`, applied to training patches.
         resample: draw training patches so that classes come equally often.
         limit: take at most so many training patches of a class, drawn evenly over scenes (None: all).
+        unlabelled: further patch sets to learn from without their labels, for instance of other regions.
     """
 
     kind: Literal["patches"] = "patches"
@@ -145,12 +146,13 @@ class PatchData(Settings):
     augment: tuple[str, ...] = PHYSICAL_AUGMENTATIONS
     resample: bool = False
     limit: int | None = None
+    unlabelled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.channels:
             _check_channels(self.channels, self.class_scheme or "binary")
-        _check_share("validation", self.validation)
-        _check_share("test", self.test)
+        check_share("validation", self.validation)
+        check_share("test", self.test)
         strange = [a for a in self.augment if a not in AUGMENTATIONS]
         if strange:
             raise OptionError(f"Augmentation {strange[0]!r} is not one of {list(AUGMENTATIONS)}.")
@@ -159,21 +161,26 @@ class PatchData(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupervisedConfig(Settings):
-    """Learning from labels alone.
+class LabelsConfig(Settings):
+    """Which of the training patches keep their labels.
+
+    A draw is the beginning of a fixed order, so that 15 labels are among the 30 of the same seed, and these among 40.
 
     Attributes:
-        label_smoothing: of the cross-entropy.
-        class_balance: class weights are frequency to the power of minus this (0: none, 1: full).
+        count: how many labels in all (None: all; the paper counts them per class).
+        by: ``"class"``: as many of each class as the numbers allow, at random; ``"scene"`` or ``"polygon"``: all of
+            one, then all of another, as an expert labels.
+        seed: of the order.
     """
 
-    name: Literal["supervised"] = "supervised"
-    label_smoothing: float = 0.0
-    class_balance: float = 0.5
+    count: int | None = None
+    by: Literal["class", "scene", "polygon"] = "class"
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_share("label_smoothing", self.label_smoothing)
-        _check_share("class_balance", self.class_balance)
+        check_choice("by", self.by, ("class", "scene", "polygon"))
+        if self.count is not None and self.count < 1:
+            raise OptionError(f"count {self.count} must be 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +252,8 @@ class RunConfig(Settings):
     statement: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: Annotated[SimulatedData | SceneData | PatchData, Discriminator("kind")] = field(default_factory=PatchData)
-    strategy: SupervisedConfig = field(default_factory=SupervisedConfig)
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    strategy: StrategyConfig = field(default_factory=SupervisedConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def to_json(self) -> dict[str, Any]:
@@ -254,7 +262,8 @@ class RunConfig(Settings):
         return plain
 
 
-_KINDS = ("simulated", "scenes", "patches")  # stand in pydantic's places between "data" and the field
+_STRATEGIES: dict[str, type] = {kind.name: kind for kind in get_args(get_args(StrategyConfig)[0])}
+_UNIONS = ("data", "strategy")  # behind these, pydantic's places name the kind that was chosen
 
 
 def run_config(values: dict[str, Any]) -> RunConfig:
@@ -267,7 +276,8 @@ def run_config(values: dict[str, Any]) -> RunConfig:
         return TypeAdapter(RunConfig).validate_python(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
+        place = [str(part) for part in first["loc"]]
+        where = ".".join(place[:1] + place[2:] if place and place[0] in _UNIONS else place)
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             raise OptionError(f"{where} is not a setting. {_known(values, where)}") from error
         text = str(first["msg"]).removeprefix("Value error, ")
@@ -286,6 +296,9 @@ def override(config: RunConfig, changes: dict[str, str]) -> RunConfig:
         OptionError: as `run_config`.
     """
     values = config.to_json()
+    chosen = changes.get("strategy.name")
+    if chosen in _STRATEGIES and chosen != config.strategy.name:
+        values["strategy"] = _plain(asdict(_STRATEGIES[chosen]()))  # settings of the other strategy go
     for name, text in changes.items():
         place: dict[str, Any] = values
         *groups, last = name.split(".")
@@ -348,8 +361,3 @@ def _check_channels(channels: tuple[str, ...], scheme: str) -> None:
         raise OptionError(f"channels {unknown or list(channels)} unknown; choose from {sorted(CHANNELS)}.")
     if scheme not in CLASS_SCHEMES:
         raise OptionError(f"class_scheme {scheme!r} is not one of {sorted(CLASS_SCHEMES)}.")
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise OptionError(f"{name} {value} must lie in [0, 1].")

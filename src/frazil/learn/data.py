@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
 from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
-from frazil.learn.config import PatchData, RunConfig, SceneData, SimulatedData
+from frazil.learn.choose import choose_labels, unlabelled_pool
+from frazil.learn.config import LabelsConfig, PatchData, RunConfig, SceneData, SimulatedData, SupervisedConfig
 from frazil.learn.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.scenes import (
     CropSampler,
@@ -71,6 +73,8 @@ class LearningData:
         train: batches.
         validation: for early stopping and calibration, None without.
         test: for the scores, None without.
+        unlabelled: to learn from without labels; None where the strategy wants none. Its labels are the hidden truth,
+            for logs alone.
         channels: of the images.
         scheme: of the labels.
         spacing_m, denoise, boxcar, incidence_range: of the scenes, for the model card.
@@ -87,6 +91,7 @@ class LearningData:
     boxcar: bool = False
     incidence_range: tuple[float, float] = (0.0, 90.0)
     description: dict[str, Any] = field(default_factory=dict)
+    unlabelled: Patches | None = None
 
 
 def load_data(config: RunConfig, progress: Progress | None = None) -> LearningData:
@@ -98,7 +103,11 @@ def load_data(config: RunConfig, progress: Progress | None = None) -> LearningDa
     report = progress or (lambda _fraction, _what: None)
     data = config.data
     if isinstance(data, PatchData):
-        return _patches(data, config.seed, report)
+        return _patches(data, config, report)
+    if config.labels.count is not None or not isinstance(config.strategy, SupervisedConfig):
+        raise OptionError(
+            f"labels.count and strategy {config.strategy.name!r} are for patches. Cut some with `frazil patches`."
+        )
     if isinstance(data, SimulatedData):
         return _simulated(data, config.seed, report)
     return _scenes(data, config.seed, report)
@@ -106,6 +115,12 @@ def load_data(config: RunConfig, progress: Progress | None = None) -> LearningDa
 
 def split_sides(config: PatchData) -> tuple[dict[str, Patches], Split]:
     """The labelled patches of each side of a run's split: ``"train"``, ``"validation"``, ``"test"``."""
+    sides, split, _, _ = read_sides(config)
+    return sides, split
+
+
+def read_sides(config: PatchData) -> tuple[dict[str, Patches], Split, Patches, xr.Dataset]:
+    """As `split_sides`; and the patches of training scenes without a label, and all that stands beside the images."""
     patches, bare = read_patches(config.patches, channels=config.channels, scheme=config.class_scheme)
     if config.size is not None:
         patches = patches.centre(config.size)
@@ -125,20 +140,37 @@ def split_sides(config: PatchData) -> tuple[dict[str, Patches], Split]:
         name: patches.take(np.flatnonzero((side == i) & labelled))
         for i, name in enumerate(("train", "validation", "test"))
     }
-    return sides, split
+    return sides, split, patches.take(np.flatnonzero((side == 0) & ~labelled)), bare
 
 
-def _patches(config: PatchData, seed: int, report: Progress) -> LearningData:
-    report(0.0, "reading patches")
-    sides, split = split_sides(config)
+def draw(
+    config: PatchData, labels: LabelsConfig, sides: dict[str, Patches], table: xr.Dataset
+) -> tuple[Patches, np.ndarray, dict[str, Any]]:
+    """Training patches within the limit, positions of those that keep their labels, and what is to be said of them."""
     train = sides["train"]
     if config.limit is not None:
         train = train.take(evenly(train, config.limit, config.split_seed))
-    sampler = PatchSampler(train, seed=seed, augment=config.augment, resample=config.resample)
-    description = {
+    polygon = table["polygon"].values[train.index]
+    return train, *choose_labels(train, labels, polygon, allow_missing=config.allow_missing)
+
+
+def _patches(config: PatchData, run: RunConfig, report: Progress) -> LearningData:
+    report(0.0, "reading patches")
+    sides, split, without, table = read_sides(config)
+    train, chosen, said = draw(config, run.labels, sides, table)
+    drawn, rest = train.take(chosen), np.setdiff1d(np.arange(len(train)), chosen)
+    sampler = PatchSampler(drawn, seed=run.seed, augment=config.augment, resample=config.resample)
+    description: dict[str, Any] = {
         "split": split.by, "leaks": split.leaks,
-        **{name: (train if name == "train" else side).describe() for name, side in sides.items()},
+        **{name: (drawn if name == "train" else side).describe() for name, side in sides.items()},
+        **({"labels": said} if said else {}),
     }  # fmt: skip
+    pool = None
+    if not isinstance(run.strategy, SupervisedConfig):
+        held_out = set() if split.leaks else {*sides["validation"].names, *sides["test"].names}
+        pool, description["unlabelled"] = unlabelled_pool(
+            [train.take(rest), without], config.unlabelled, drawn, config.size, held_out
+        )
     known = train.conditions
     return LearningData(
         train=sampler,
@@ -151,6 +183,7 @@ def _patches(config: PatchData, seed: int, report: Progress) -> LearningData:
         boxcar=bool(known.get("boxcar", False)),
         incidence_range=known["incidence_range"],
         description=description,
+        unlabelled=pool,
     )
 
 

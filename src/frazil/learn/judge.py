@@ -62,7 +62,8 @@ def judge(
     stores = [path for path in paths if path.rstrip("/").endswith(".zarr")]
     if stores and len(stores) < len(paths):
         raise OptionError("Pass either patch sets (.zarr) or products, not both.")
-    learnt = set(loaded.card.training.get("data", {}).get("train", {}).get("scenes", []))
+    seen = loaded.card.training.get("data", {})
+    learnt = {scene for side in ("train", "unlabelled") for scene in seen.get(side, {}).get("scenes", [])}
     held_out: HeldOut
     if stores:
         held_out, counts = _patches(loaded, tuple(stores), learnt)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.patch_set import blocks, check_patches, join_patches, open_patches
 from frazil.labels.sources import into_scheme
 from frazil.learn.augment import augment
+from frazil.learn.models.patch import PatchClassifier
 from frazil.scene.scaling import CHANNELS
 
 UNLABELLED = 255
@@ -94,18 +95,30 @@ class Patches:
             if mine.any():
                 yield name, logits[:, mine], self.label[mine]
 
-    @torch.inference_mode()
     def logits(self, network: nn.Module, device: str | None = None) -> np.ndarray:
         """Logits float32 (class, patch)."""
+        found = self._through(network, network, device)
+        return np.concatenate(found).T if found else np.zeros((len(self.scheme.classes), 0), np.float32)
+
+    def descriptors(self, network: nn.Module, device: str | None = None) -> np.ndarray:
+        """Descriptors float32 (patch, feature) of a patch classifier."""
+        assert isinstance(network, PatchClassifier)
+        found = self._through(network, network.describe, device)
+        return np.concatenate(found) if found else np.zeros((0, network.n_features), np.float32)
+
+    @torch.inference_mode()
+    def _through(
+        self, network: nn.Module, function: Callable[[Tensor], Tensor], device: str | None
+    ) -> list[np.ndarray]:
         was_training = network.training
         network.eval()
         place = torch.device(device or next(network.parameters()).device)
         found = []
         for first in range(0, len(self), _BATCH):
             part = torch.from_numpy(self.image[first : first + _BATCH].astype(np.float32)).to(place)
-            found.append(network(part.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+            found.append(function(part.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
         network.train(was_training)
-        return np.concatenate(found).T if found else np.zeros((len(self.scheme.classes), 0), np.float32)
+        return found
 
 
 def read_patches(

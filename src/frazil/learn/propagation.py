@@ -20,7 +20,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,50 +29,9 @@ from torch import Tensor
 
 from frazil.errors import OptionError
 from frazil.learn.neighbours import nearest_neighbours
+from frazil.learn.strategy_config import PropagationConfig
 
 NOWHERE = -1  #: the label of samples without one, given or found
-
-
-@dataclass(frozen=True, kw_only=True)
-class PropagationConfig:
-    """How labels spread.
-
-    Attributes:
-        k: neighbours of a sample.
-        gamma: exponent of the affinity.
-        alpha: share of what a sample takes from its neighbours, below 1.
-        tolerance: of the solution, relative to the right-hand side, class by class.
-        iterations: of conjugate gradients at most. The papers stop after 20, where α = 0.99 leaves an error of about
-            one percent; some 40 reach 1e-5.
-        seeds: ``"per_class"`` gives each class the same total, 1/n to each of its n labels; ``"one_hot"`` is equation 7
-            to the letter, under which the class with the most labels floods the graph.
-        weights: ``"entropy"`` as in the paper; ``"relative"`` divides them by the largest, as published codes do.
-        search: how neighbours are found: ``"exact"``, or ``"approximate"`` by an inverted file of faiss.
-    """
-
-    k: int = 50
-    gamma: float = 3.0
-    alpha: float = 0.99
-    tolerance: float = 1e-6
-    iterations: int = 50
-    seeds: Literal["per_class", "one_hot"] = "per_class"
-    weights: Literal["entropy", "relative"] = "entropy"
-    search: Literal["exact", "approximate"] = "exact"
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or self.iterations < 1:
-            raise OptionError(f"k and iterations must be 1 or more; got {self.k} and {self.iterations}.")
-        if not self.gamma > 0 or not 0 < self.alpha < 1 or not self.tolerance > 0:
-            raise OptionError(
-                "gamma and tolerance must be above 0 and alpha between 0 and 1; "
-                f"got {self.gamma}, {self.tolerance} and {self.alpha}."
-            )
-        for name, known in (
-            ("seeds", ("per_class", "one_hot")), ("weights", ("entropy", "relative")),
-            ("search", ("exact", "approximate")),
-        ):  # fmt: skip
-            if getattr(self, name) not in known:
-                raise OptionError(f"{name} {getattr(self, name)!r} is not one of {list(known)}.")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,7 +8,6 @@ validation scenes), TensorBoard ``events``, ``state.safetensors`` while it is go
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ from torch import nn
 
 from frazil.errors import OptionError, OutputError, OutputExistsError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, load_model, save_model
-from frazil.learn.config import PatchData, RunConfig, differences
+from frazil.learn.config import PatchData, RunConfig, differences, run_config
 from frazil.learn.data import LearningData, load_data
 from frazil.learn.data import Progress as Report
 from frazil.learn.evaluate import calibrate, evaluate
@@ -29,7 +28,7 @@ from frazil.learn.log import RunLog
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.state import Progress
-from frazil.learn.strategies import make_strategy
+from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.train import plain, seed_everything, train_loop
 from frazil.learn.transfer import library_weights, load_pretrained
 
@@ -126,7 +125,7 @@ def _look_into(target: Path, config: RunConfig, overwrite: bool) -> Model | None
         if overwrite:
             raise OutputExistsError(f"{target} is not a run folder; it is left alone. Choose another one.")
         raise OutputExistsError(f"Output {target} exists already and holds no training run. Choose another folder.")
-    asked, there = config.to_json(), read_run(target)["config"]
+    asked, there = config.to_json(), _complete(read_run(target)["config"])
     changed = differences(asked, there)
     if changed and not overwrite:
         raise OutputExistsError(
@@ -141,6 +140,14 @@ def _look_into(target: Path, config: RunConfig, overwrite: bool) -> Model | None
     return None
 
 
+def _complete(values: dict[str, Any]) -> dict[str, Any]:
+    """Saved settings, with those filled in that came later than they."""
+    try:
+        return run_config(values).to_json()
+    except OptionError:
+        return values
+
+
 def _network_check(config: RunConfig) -> nn.Module:
     """The network with the settings of the run, before any data is read: an impossible one fails early."""
     n_channels = len(config.data.channels) or 3
@@ -152,11 +159,8 @@ def _network_check(config: RunConfig) -> nn.Module:
 
 def _in_steps(config: RunConfig, data: LearningData) -> tuple[RunConfig, int]:
     """The run with epochs turned into steps, and how many steps lie between looks at the validation scenes."""
-    optim = config.optim
-    epoch = math.ceil(data.train.n_samples / optim.batch)
-    steps = optim.steps if optim.epochs is None else max(round(optim.epochs * data.train.n_samples / optim.batch), 1)
-    usual = epoch if isinstance(config.data, PatchData) else max(steps // 20, 1)
-    return replace(config, optim=replace(optim, steps=steps)), optim.validate_every or usual
+    plan, optim = make_plan(config, data), config.optim
+    return replace(config, optim=replace(optim, steps=plan.steps)), optim.validate_every or plan.look
 
 
 def _note(target: Path, config: RunConfig, data: LearningData, command: str | None) -> None:
@@ -267,7 +271,8 @@ def _finish(
             "kept_step": done.best_step if config.optim.keep == "best" else done.step,
             "data": {
                 side: {k: v for k, v in data.description.get(side, {}).items() if k != "checksum"}
-                for side in ("train", "validation", "test")
+                for side in ("train", "validation", "test", "labels", "unlabelled")
+                if side in data.description or side in ("train", "validation", "test")
             },
         },
         scores=card_scores,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,16 @@ class Progress:
 
 def save_state(
     path: Path, networks: dict[str, nn.Module], optimiser: torch.optim.Optimizer, progress: Progress,
-    best: dict[str, Tensor],
+    best: dict[str, Tensor], more: dict[str, Tensor] | None = None,
 ) -> None:  # fmt: skip
-    """Write networks, optimiser, random numbers and progress as one file, over what was there."""
+    """Write networks, optimiser, random numbers, progress and a strategy's tensors as one file, over what was there."""
     tensors: dict[str, Tensor] = {"rng/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["rng/cuda"] = torch.cuda.get_rng_state()
     for name, network in networks.items():
         tensors |= {f"network/{name}/{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"best/{k}": v for k, v in best.items()}
+    tensors |= {f"strategy/{k}": v for k, v in (more or {}).items()}
     held = optimiser.state_dict()
     plain: dict[str, dict[str, Any]] = {}
     for number, values in held["state"].items():
@@ -81,9 +83,18 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]
 
 
 def load_state(
-    path: Path, networks: dict[str, nn.Module], optimiser: torch.optim.Optimizer
+    path: Path,
+    networks: dict[str, nn.Module],
+    optimiser: torch.optim.Optimizer,
+    restore: Callable[[dict[str, Tensor]], None] | None = None,
 ) -> tuple[Progress, dict[str, Tensor]]:
     """Put a saved state into networks, optimiser and random numbers; returns progress and the best weights.
+
+    Args:
+        path: of the file.
+        networks: to be filled.
+        optimiser: likewise.
+        restore: called with the strategy's own tensors.
 
     Raises:
         ModelError: the file is damaged or of another run.
@@ -104,6 +115,8 @@ def load_state(
             number, _, what = key.partition("/")
             state.setdefault(int(number), {})[what] = value
         optimiser.load_state_dict({"state": state, "param_groups": held["param_groups"]})
+        if restore is not None:
+            restore(_under(tensors, "strategy/"))
         torch.set_rng_state(tensors["rng/cpu"])
         if "rng/cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng/cuda"])

@@ -18,11 +18,11 @@ _SAVE_EVERY_S = 60.0
 
 
 class Strategy(Protocol):
-    """What the loop asks of a way to learn.
+    """What the loop asks of a way to learn; only `step` must be written anew.
 
     Attributes:
         networks: all that is trained, by name.
-        result: the one of them that maps scenes.
+        result: what maps scenes: one of them, or an average of one.
     """
 
     networks: dict[str, nn.Module]
@@ -31,6 +31,22 @@ class Strategy(Protocol):
     def step(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss to descend and what to log."""
         ...
+
+    def rates(self, step: int, config: OptimConfig) -> dict[str, float]:
+        """The learning rate of each network."""
+        return dict.fromkeys(self.networks, learning_rate(config, step))
+
+    def after_step(self, step: int) -> None:  # noqa: ARG002 - for those who want it
+        """Called when the networks have moved."""
+        return
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a killed run needs to go on, besides networks and optimiser."""
+        return {}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:  # noqa: ARG002 - for those who want it
+        """Take back what `tensors` gave."""
+        return
 
 
 def seed_everything(seed: int) -> None:
@@ -44,21 +60,26 @@ def seed_everything(seed: int) -> None:
 
 def learning_rate(config: OptimConfig, step: int) -> float:
     """Linear warm-up, then as `OptimConfig.schedule` says."""
+    return scheduled(config, config.lr, step, config.steps)
+
+
+def scheduled(config: OptimConfig, lr: float, step: int, steps: int) -> float:
+    """The learning rate at a step of a stage of so many steps that peaks at `lr`."""
     if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
+        return lr * (step + 1) / config.warmup
     if config.schedule == "constant":
-        return config.lr
+        return lr
     if config.schedule == "steps":
-        return config.lr * 0.1 ** sum(step >= share * config.steps for share in config.milestones)
-    done = (step - config.warmup) / max(config.steps - config.warmup, 1)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+        return lr * 0.1 ** sum(step >= share * steps for share in config.milestones)
+    done = (step - config.warmup) / max(steps - config.warmup, 1)
+    return lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def make_optimiser(networks: dict[str, nn.Module], config: OptimConfig) -> torch.optim.Optimizer:
     """The optimiser over all networks; a network with an attribute ``lr_scale`` learns at that multiple of the rate."""
     groups = [
-        {"params": list(network.parameters()), "scale": float(getattr(network, "lr_scale", 1.0))}
-        for network in networks.values()
+        {"params": list(network.parameters()), "network": name, "scale": float(getattr(network, "lr_scale", 1.0))}
+        for name, network in networks.items()
     ]
     if config.optimiser == "sgd":
         return torch.optim.SGD(
@@ -97,24 +118,26 @@ def train_loop(
     optimiser = make_optimiser(strategy.networks, config)
     progress, best = Progress(), dict[str, Tensor]()
     if state is not None and state.exists():
-        progress, best = load_state(state, strategy.networks, optimiser)
+        progress, best = load_state(state, strategy.networks, optimiser, strategy.load_tensors)
     if resumed:
         resumed(progress)
     kind = (device or torch.device("cpu")).type
     autocast = torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16")
-    parameters = [p for network in strategy.networks.values() for p in network.parameters()]
     before, saved, started = progress.seconds, time.monotonic(), time.monotonic()
     while progress.step < config.steps and not progress.stopped:
         _set_mode(strategy, training=True)
+        rates = strategy.rates(progress.step, config)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, progress.step) * group["scale"]
+            group["lr"] = rates[group["network"]] * group["scale"]
         with autocast:
             loss, logs = strategy.step(progress.step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if config.clip:
-            nn.utils.clip_grad_norm_(parameters, config.clip)
+            for network in strategy.networks.values():
+                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
+        strategy.after_step(progress.step)
         if log:
             log(progress.step, logs)
         progress.step += 1
@@ -129,7 +152,7 @@ def train_loop(
             if log:
                 log(progress.step - 1, {f"validation_{k}": v for k, v in scores.items()})
         if state is not None and (looking or last or time.monotonic() - saved > _SAVE_EVERY_S):
-            save_state(state, strategy.networks, optimiser, progress, best)
+            save_state(state, strategy.networks, optimiser, progress, best, strategy.tensors())
             saved = time.monotonic()
     if config.keep == "best" and best:
         strategy.result.load_state_dict(best)
@@ -156,6 +179,8 @@ def _remember(
 def _set_mode(strategy: Strategy, *, training: bool) -> None:
     for network in strategy.networks.values():
         network.train(training)
+    if strategy.result not in strategy.networks.values():
+        strategy.result.eval()  # an average of a network is never trained
 
 
 def plain(scores: dict[str, Any]) -> dict[str, float]:

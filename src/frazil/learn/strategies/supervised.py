@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from frazil.learn.scenes import IGNORE
+from frazil.learn.train import Strategy
 
 
-class Supervised:
+class Supervised(Strategy):
     """Cross-entropy with class weights.
 
     Args:

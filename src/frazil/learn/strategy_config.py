@@ -1,0 +1,263 @@
+"""Settings of the ways to learn, one dataclass each; what they do stands in `frazil.learn.strategies`.
+
+Defaults are those of the papers. Where a default is not, or where published codes do otherwise, the attribute says why.
+
+References:
+    Khaleghian (2022), paper 2, section IV-B, and the papers that each strategy names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Discriminator
+
+from frazil.errors import OptionError
+from frazil.learn.settings import Settings, check_choice, check_least, check_share
+
+#: Changes of training patches, see `frazil.learn.augment`.
+AUGMENTATIONS = ("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedConfig(Settings):
+    """Learning from labels alone.
+
+    Attributes:
+        label_smoothing: of the cross-entropy.
+        class_balance: class weights are frequency to the power of minus this (0: none, 1: full).
+    """
+
+    name: Literal["supervised"] = "supervised"
+    label_smoothing: float = 0.0
+    class_balance: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_share("label_smoothing", self.label_smoothing)
+        check_share("class_balance", self.class_balance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropagationConfig(Settings):
+    """How labels spread.
+
+    Attributes:
+        k: neighbours of a sample.
+        gamma: exponent of the affinity.
+        alpha: share of what a sample takes from its neighbours, below 1.
+        tolerance: of the solution, relative to the right-hand side, class by class.
+        iterations: of conjugate gradients at most. The papers stop after 20, where α = 0.99 leaves an error of about
+            one percent; some 40 reach 1e-5.
+        seeds: ``"per_class"`` gives each class the same total, 1/n to each of its n labels; ``"one_hot"`` is equation 7
+            to the letter, under which the class with the most labels floods the graph.
+        weights: ``"entropy"`` as in the paper; ``"relative"`` divides them by the largest, as published codes do.
+        search: how neighbours are found: ``"exact"``, or ``"approximate"`` by an inverted file of faiss.
+    """
+
+    k: int = 50
+    gamma: float = 3.0
+    alpha: float = 0.99
+    tolerance: float = 1e-6
+    iterations: int = 50
+    seeds: Literal["per_class", "one_hot"] = "per_class"
+    weights: Literal["entropy", "relative"] = "entropy"
+    search: Literal["exact", "approximate"] = "exact"
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.iterations < 1:
+            raise OptionError(f"k and iterations must be 1 or more; got {self.k} and {self.iterations}.")
+        if not self.gamma > 0 or not 0 < self.alpha < 1 or not self.tolerance > 0:
+            raise OptionError(
+                "gamma and tolerance must be above 0 and alpha between 0 and 1; "
+                f"got {self.gamma}, {self.tolerance} and {self.alpha}."
+            )
+        check_choice("seeds", self.seeds, ("per_class", "one_hot"))
+        check_choice("weights", self.weights, ("entropy", "relative"))
+        check_choice("search", self.search, ("exact", "approximate"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed(Settings):
+    """What all strategies with unlabelled patches share.
+
+    Attributes:
+        labelled: patches with a label among the `OptimConfig.batch` of a step; the others have none. An epoch is one
+            pass through the unlabelled patches.
+    """
+
+    labelled: int = 50
+
+    def __post_init__(self) -> None:
+        check_least(1, labelled=self.labelled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Propagating(Mixed):
+    """What strategies that propagate labels share.
+
+    Attributes:
+        first_epochs: passes through the labelled patches before labels are propagated for the first time.
+        first_steps: steps of that stage, in place of `first_epochs`. With few labels an epoch is a single step, and the
+            paper's hundred epochs at its rate leave the network close to where it began.
+        first_lr: peak learning rate of that stage; later ones begin at `OptimConfig.lr`, and each falls on its own.
+        refresh_epochs: epochs from one propagation to the next. Every epoch, as in the papers, costs a forward pass
+            through all patches and a search for neighbours, see ``refresh_seconds`` in the log; from some 100,000
+            patches on, the search dominates.
+        class_balance: weigh classes by the inverse of how many labels and pseudo-labels they have.
+        unreached: weight of patches that no label reaches. 0, so that they teach nothing; published codes give 1, with
+            class 0 as their label, and so teach it to every patch without data.
+        propagation: how labels spread.
+    """
+
+    first_epochs: float = 100
+    first_steps: int | None = None
+    first_lr: float = 8e-4
+    refresh_epochs: int = 1
+    class_balance: bool = True
+    unreached: float = 0.0
+    propagation: PropagationConfig = field(default_factory=PropagationConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(0, first_epochs=self.first_epochs, first_steps=self.first_steps or 0, first_lr=self.first_lr)
+        check_least(1, refresh_epochs=self.refresh_epochs)
+        check_share("unreached", self.unreached)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelPropagationConfig(_Propagating):
+    """One network that learns from what its own descriptors propagate, see `_Propagating` for the settings."""
+
+    name: Literal["label_propagation"] = "label_propagation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherStudentConfig(_Propagating):
+    """A student from scratch that learns from what a slow teacher's descriptors propagate.
+
+    The student learns at `OptimConfig.lr`.
+
+    Attributes:
+        teacher_lr: of the second stage.
+        equal_rates: let the teacher learn at the student's rate in the second stage. In the paper the student's rate is
+            twenty times the teacher's, and part of what it gains over label propagation with one network is that.
+    """
+
+    name: Literal["teacher_student"] = "teacher_student"
+    teacher_lr: float = 1e-4
+    equal_rates: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(0, teacher_lr=self.teacher_lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Averaged(Mixed):
+    """What strategies that keep a moving average of their network share.
+
+    Attributes:
+        ema: share of itself that the average keeps at each step, once it is old enough; the average maps scenes.
+        weight: of the loss on unlabelled patches.
+        ramp: share of the run over which that weight rises from 0.
+    """
+
+    ema: float = 0.999
+    weight: float = 1.0
+    ramp: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("ema", self.ema)
+        check_share("ramp", self.ramp)
+        check_least(0, weight=self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixMatchConfig(_Averaged):
+    """Guessed labels, sharpened, and all patches mixed with each other.
+
+    Attributes:
+        guesses: augmented views of an unlabelled patch whose predictions are averaged.
+        temperature: of the sharpening.
+        alpha: of the Beta distribution of the mixing.
+    """
+
+    name: Literal["mixmatch"] = "mixmatch"
+    weight: float = 75.0
+    ramp: float = 1.0
+    guesses: int = 2
+    temperature: float = 0.5
+    alpha: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(1, guesses=self.guesses)
+        check_least(1e-3, temperature=self.temperature, alpha=self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixMatchConfig(_Averaged):
+    """What is confident about a slightly changed patch is taught for a strongly changed one.
+
+    Attributes:
+        threshold: least confidence.
+        strong: of `AUGMENTATIONS`, for the patch that is taught: none that changes what backscatter means.
+    """
+
+    name: Literal["fixmatch"] = "fixmatch"
+    threshold: float = 0.95
+    strong: tuple[str, ...] = ("flip", "rotate", "speckle", "noise_floor")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("threshold", self.threshold)
+        for name in self.strong:
+            check_choice("strong", name, AUGMENTATIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanTeacherConfig(_Averaged):
+    """Agreement with the moving average of oneself; `weight` is that of the mean squared difference."""
+
+    name: Literal["mean_teacher"] = "mean_teacher"
+    weight: float = 100.0
+    ramp: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemiGANConfig(Mixed):
+    """A classifier that must also tell patches from those that a generator makes.
+
+    Attributes:
+        weight: of the loss on unlabelled and made patches.
+        latent: numbers that a made patch starts from.
+        width: channels of the generator's last layer but one.
+        generator_rate: learning rate of the generator, as a multiple of the classifier's.
+    """
+
+    name: Literal["semi_gan"] = "semi_gan"
+    labelled: int = 64
+    weight: float = 1.0
+    latent: int = 100
+    width: int = 32
+    generator_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(1, latent=self.latent, width=self.width)
+        check_least(0, weight=self.weight, generator_rate=self.generator_rate)
+
+
+Propagating = LabelPropagationConfig | TeacherStudentConfig
+StrategyConfig = Annotated[
+    SupervisedConfig
+    | LabelPropagationConfig
+    | TeacherStudentConfig
+    | MixMatchConfig
+    | FixMatchConfig
+    | MeanTeacherConfig
+    | SemiGANConfig,
+    Discriminator("name"),
+]
