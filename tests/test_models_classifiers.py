@@ -54,6 +54,8 @@ def build(name: str, n_channels: int = 3, n_classes: int = 5, seed: int = 0, **s
         ("efficientnet_lite0", 1000, {}, 4_652_008),
         ("inception_v3", 1000, {}, 23_834_568),  # of 27,161,264 with the second classifier
         ("cnn13", 10, {}, 3_121_802),  # published as 3.12 million
+        ("wrn28_2", 10, {}, 1_467_610),  # published as 1.5 million
+        ("wrn28_2", 10, {"width": 10}, 36_479_194),  # WRN-28-10, published as 36.5 million
     ],
 )
 def test_published_sizes(name: str, n_classes: int, settings: dict[str, Any], published: int) -> None:

@@ -17,6 +17,7 @@ from frazil.learn.models.mobilenet import MobileNetV2, MobileNetV2Config
 from frazil.learn.models.resnet import ResNet20, ResNet32, ResNet50, ResNetConfig
 from frazil.learn.models.unet import UNet, UNetConfig
 from frazil.learn.models.vgg import VGG16, ModifiedVGG16, VGG16Config
+from frazil.learn.models.wideresnet import WideResNet, WideResNetConfig
 
 #: name -> (network, its settings)
 ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
@@ -32,6 +33,7 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
     "efficientnet_lite0": (EfficientNetLite0, EfficientNetLite0Config),
     "inception_v3": (InceptionV3, InceptionV3Config),
     "cnn13": (CNN13, CNN13Config),
+    "wrn28_2": (WideResNet, WideResNetConfig),
 }
 
 

@@ -20,15 +20,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from frazil.errors import OptionError
 from frazil.learn.models.patch import PatchClassifier, check_dropout, check_patch, initialise
 
-# Filters, kernel, padding; None: max-pool and dropout.
+# Filters as a multiple of the first layer's, kernel, padding; None: max-pool and dropout.
 _LAYERS = (
-    *(((128, 3, 1),) * 3),
+    *(((1, 3, 1),) * 3),
     None,
-    *(((256, 3, 1),) * 3),
+    *(((2, 3, 1),) * 3),
     None,
-    *((512, 3, 0), (256, 1, 0), (128, 1, 0)),
+    *((4, 3, 0), (2, 1, 0), (1, 1, 0)),
 )
 
 
@@ -38,12 +39,14 @@ class CNN13Config:
 
     Attributes:
         patch: side of the patches, pixels.
+        width: filters of the first layers, and number of features; those of the others are multiples of it.
         dropout: behind each max-pool, in training.
         slope: of the leaky rectifier.
         weight_norm: length and direction of each filter as parameters of their own.
     """
 
     patch: int = 32
+    width: int = 128
     dropout: float = 0.5
     slope: float = 0.1
     weight_norm: bool = False
@@ -51,6 +54,8 @@ class CNN13Config:
     def __post_init__(self) -> None:
         check_patch("the 13-layer network", self.patch, 12)
         check_dropout(self.dropout)
+        if self.width < 1:
+            raise OptionError(f"width {self.width} must be 1 or more.")
 
 
 class CNN13(PatchClassifier):
@@ -60,14 +65,15 @@ class CNN13(PatchClassifier):
     untransferred = ("classifier.",)
 
     def __init__(self, n_channels: int, n_classes: int, config: CNN13Config) -> None:
-        super().__init__(config.patch, 128)
+        super().__init__(config.patch, config.width)
         layers: list[nn.Module] = []
         n_in = n_channels
         for layer in _LAYERS:
             if layer is None:
                 layers += [nn.MaxPool2d(2), nn.Dropout(config.dropout)]
                 continue
-            width, kernel, padding = layer
+            multiple, kernel, padding = layer
+            width = multiple * config.width
             layers += [
                 nn.Conv2d(n_in, width, kernel, padding=padding, bias=False),
                 nn.BatchNorm2d(width),
