@@ -23,11 +23,18 @@ from frazil.cli.progress import progress_bar
     "--device", type=click.Choice(["cpu", "cuda"]), help="Where to train.  [default: cuda where there is one]"
 )
 @click.option("--show", is_flag=True, help="Print the settings as JSON and stop.")
+@click.option(
+    "--explain",
+    type=click.Path(),
+    metavar="FILE.png",
+    help="Draw which patches keep their labels, and stop.",
+)
 @click.option("--overwrite", is_flag=True, help="Throw away another run in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
-    recipe: str, output: str, changes: tuple[str, ...], device: str | None, show: bool, overwrite: bool, as_json: bool
-) -> None:
+    recipe: str, output: str, changes: tuple[str, ...], device: str | None, show: bool, explain: str | None,
+    overwrite: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Train the network of RECIPE: module:function, file.py:function, or the run.json of an earlier run.
 
     The run may be killed at any moment; the same command goes on and ends in the same weights.
@@ -43,9 +50,17 @@ def train(
     if show:
         click.echo(json.dumps(config.to_json(), indent=2))
         return
+    if explain:
+        from frazil.learn.explain import explain_labels
+
+        said = explain_labels(config, explain, overwrite=overwrite)
+        click.echo(json.dumps(said, indent=2, ensure_ascii=False) if as_json else said["text"])
+        return
     with progress_bar("training") as progress:
         model = run(config, output, device=device, overwrite=overwrite, progress=progress)
     card = model.card
+    for note in card.training["data"].get("labels", {}).get("notes", []):
+        click.echo(note, err=True)
     if as_json:
         click.echo(json.dumps({"model": f"{output}/model", "scores": card.scores}, indent=2, ensure_ascii=False))
         return
