@@ -20,6 +20,7 @@ from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.progress import progress_bar
+from frazil.cli.propagate import propagate
 from frazil.cli.report import report
 from frazil.cli.study import study
 from frazil.errors import FrazilError
@@ -191,6 +192,7 @@ for command in (patches, train, evaluate, study):
     cli.add_command(command)
 cli.add_command(compare)
 cli.add_command(report)
+cli.add_command(propagate)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -1,0 +1,61 @@
+"""`frazil propagate`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from frazil.cli.progress import progress_bar
+
+
+@click.command()
+@click.argument("features", type=click.Path())
+@click.option("--labels", type=click.Path(), help="File of class codes (.npy, .npz, .csv), -1 or empty for none.")
+@click.option("--model", help="Patch classifier whose descriptors of a patch set are taken.")
+@click.option("-o", "--output", required=True, type=click.Path(), help=".csv or .npz with label, weight and reached.")
+@click.option("--k", type=int, default=50, show_default=True, help="Neighbours of a sample.")
+@click.option("--gamma", type=float, default=3.0, show_default=True, help="Exponent of the affinity.")
+@click.option("--alpha", type=float, default=0.99, show_default=True, help="Share taken from neighbours, below 1.")
+@click.option("--iterations", type=int, default=50, show_default=True, help="Of conjugate gradients, at most.")
+@click.option(
+    "--seeds", type=click.Choice(["per_class", "one_hot"]), default="per_class", show_default=True,
+    help="Whether classes or labels count alike.",
+)  # fmt: skip
+@click.option(
+    "--search", type=click.Choice(["exact", "approximate"]), default="exact", show_default=True,
+    help="How neighbours are found; approximate search needs faiss.",
+)  # fmt: skip
+@click.option("--picture", type=click.Path(), help="PNG of the descriptors before and after.")
+@click.option("--method", type=click.Choice(["pca", "umap"]), default="pca", show_default=True, help="Of the picture.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where descriptors are computed.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def propagate(
+    features: str, labels: str | None, model: str | None, output: str, picture: str | None, method: str,
+    device: str | None, overwrite: bool, as_json: bool, **settings: Any,
+) -> None:  # fmt: skip
+    """Spread a few labels over FEATURES: a table of descriptors, or a patch set with --model.
+
+    FEATURES is .npy, .npz, .csv or .parquet with a row a sample, or a patch set (.zarr), whose own labels are taken
+    where --labels is not given.
+    """
+    from frazil.learn.propagate_files import propagate_files
+    from frazil.learn.strategy_config import PropagationConfig
+
+    with progress_bar("propagating", known=False):
+        result = propagate_files(
+            features, output, labels=labels, model=model, config=PropagationConfig(**settings), picture=picture,
+            method=method, device=device, overwrite=overwrite,
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    how = "converged" if result["converged"] else "not converged; raise --iterations"
+    click.echo(f"samples      {result['samples']}, {result['labels']} with a label")
+    click.echo(f"coverage     {100 * result['coverage']:.2f} % of the others, mean weight {result['weight']}")
+    click.echo(f"convergence  {result['iterations']} iterations, residual {result['residual']:g}: {how}")
+    for name, n in result["classes"].items():
+        click.echo(f"  {name:<24} {n}")
+    click.echo(f"  {'(no label reaches)':<24} {result['unreached']}")

@@ -1,0 +1,211 @@
+"""Label propagation from files to a file: `frazil propagate`. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frazil.conventions import ClassScheme
+from frazil.errors import MissingDependencyError, ModelError, OptionError
+from frazil.files import refuse_existing, whole_output
+from frazil.learn.checkpoint import load_model
+from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.patches import UNLABELLED, read_patches
+from frazil.learn.propagation import NOWHERE, Propagated, propagate_labels
+from frazil.learn.strategy_config import PropagationConfig
+
+_TABLES = (".npy", ".npz", ".csv", ".parquet")
+_OUTPUTS = (".csv", ".npz")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Descriptors (sample, feature), labels (sample,) with −1 for none, and class names where they are known."""
+
+    features: np.ndarray
+    labels: np.ndarray | None
+    scheme: ClassScheme | None = None
+
+
+def propagate_files(
+    features: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] | None = None,
+    model: str | None = None,
+    config: PropagationConfig | None = None,
+    picture: str | os.PathLike[str] | None = None,
+    method: str = "pca",
+    device: str | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Propagate labels over descriptors in a file, or over those that a model gives of a patch set.
+
+    Args:
+        features: ``.npy``, ``.npz``, ``.csv`` or ``.parquet``, a row a sample; or a patch set (``.zarr``) with `model`.
+        output: ``.csv`` or ``.npz`` with ``label`` (−1 where no label reaches), ``weight`` and ``reached``.
+        labels: ``.npy``, ``.npz`` or ``.csv`` of whole numbers, −1 or empty for none; by default those
+            of the patch set.
+        model: folder, or name of a bundled model; a patch classifier.
+        config: of the propagation.
+        picture: PNG of the descriptors before and after.
+        method: ``"pca"`` or ``"umap"``, of the picture.
+        device: ``"cpu"`` or ``"cuda"``, for the descriptors.
+        overwrite: replace what is there.
+
+    Returns:
+        Numbers to print: samples, labels given, coverage, mean weight, convergence, counts of each class.
+
+    Raises:
+        OptionError and others: files that do not hold what they should, or do not fit each other.
+    """
+    target = Path(output)
+    if target.suffix.lower() not in _OUTPUTS:
+        raise OptionError(f"Output {target} should end in {' or '.join(_OUTPUTS)}.")
+    for path in (target, *([picture] if picture else [])):
+        refuse_existing(path, overwrite=overwrite)
+    samples = read_samples(features, model, device)
+    given = samples.labels if labels is None else read_labels(labels)
+    if given is None:
+        raise OptionError("A table of features has no labels. Pass --labels FILE.")
+    if given.shape != (len(samples.features),):
+        raise OptionError(
+            f"There are {len(samples.features)} samples, but {given.size} labels. Give one each, -1 for none."
+        )
+    n_classes = len(samples.scheme.classes) if samples.scheme else None
+    found = propagate_labels(samples.features, given, n_classes=n_classes, config=config)
+    with whole_output(target, overwrite=overwrite) as part:
+        _write(found, part)
+    if picture:
+        from frazil.learn.feature_picture import draw_features
+
+        draw_features(
+            samples.features, {"labels given": given, "labels propagated": found.label}, picture,
+            scheme=samples.scheme, method=method, overwrite=overwrite,
+        )  # fmt: skip
+    return describe_propagation(found, given, samples.scheme)
+
+
+def describe_propagation(found: Propagated, given: np.ndarray, scheme: ClassScheme | None) -> dict[str, Any]:
+    """What came out, as plain numbers."""
+    codes = range(len(found.class_weight))
+    names = scheme.names if scheme else tuple(f"class {c}" for c in codes)
+    others = given == NOWHERE
+    none = [names[c] for c in codes if not (given == c).any()]
+    return {
+        "samples": len(given),
+        "labels": int((~others).sum()),
+        "coverage": round(float(found.reached[others].mean()), 4) if others.any() else 1.0,
+        "weight": round(float(found.weight[others].mean()), 4) if others.any() else 1.0,
+        "iterations": found.iterations,
+        "residual": float(f"{found.residual:.2g}"),
+        "converged": found.converged,
+        "classes": {names[c]: int((found.label == c).sum()) for c in codes},
+        "unreached": int((~found.reached).sum()),
+        **({"classes_without_a_label": none} if none else {}),
+    }
+
+
+def read_samples(path: str | os.PathLike[str], model: str | None, device: str | None = None) -> Samples:
+    """Descriptors of a table, or of a patch set by a model; with the patch set's labels."""
+    if str(path).rstrip("/").endswith(".zarr"):
+        if model is None:
+            raise OptionError("A patch set needs a model that describes its patches. Pass --model FOLDER.")
+        loaded = load_model(model)
+        if not isinstance(loaded.network, PatchClassifier):
+            raise ModelError(f"Model {loaded.card.id} is no patch classifier, and has no descriptors of patches.")
+        channels = tuple(c.name for c in loaded.card.channels)
+        patches, _ = read_patches((str(path),), channels=channels, scheme=loaded.card.class_scheme)
+        side, wanted = patches.image.shape[-1], loaded.network.patch
+        if side < wanted:
+            raise ModelError(f"Model {loaded.card.id} takes patches of {wanted} pixels, but these have {side}.")
+        place = device or "cpu"
+        found = patches.centre(wanted).descriptors(loaded.network.to(place), place)
+        label = patches.label.astype(np.int64)
+        return Samples(found, np.where(label == UNLABELLED, NOWHERE, label), loaded.card.scheme)
+    if model is not None:
+        raise OptionError("A model describes patches: pass a patch set (.zarr) with it.")
+    return Samples(_table(Path(path), "features"), None)
+
+
+def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+    """Class codes int64 (sample,), −1 without one."""
+    values = _table(Path(path), "labels")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise OptionError(f"{path} should hold one label a sample; it has shape {values.shape}.")
+    values = np.where(np.isnan(values), NOWHERE, values) if values.dtype.kind == "f" else values
+    if values.dtype.kind not in "iuf" or not (values == np.round(values)).all():
+        raise OptionError(f"{path} holds labels that are no whole numbers. Give class codes 0, 1, …, and -1 for none.")
+    return values.astype(np.int64)
+
+
+def _table(path: Path, what: str) -> np.ndarray:
+    if path.suffix.lower() not in _TABLES:
+        raise OptionError(f"{path}: {what} are read from {', '.join(_TABLES)}.")
+    if not path.is_file():
+        raise OptionError(f"There is no file {path} to read {what} from.")
+    try:
+        return _read(path, what)
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(f"{path} cannot be read as {what}: {str(error).splitlines()[0]}.") from error
+
+
+def _read(path: Path, what: str) -> np.ndarray:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        whole: np.ndarray = np.load(path, allow_pickle=False)
+        return whole
+    if suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            names = archive.files
+            name = what if what in names else names[0] if len(names) == 1 else None
+            if name is None:
+                raise OptionError(f"{path} holds {names}; name the array {what!r}.")
+            one: np.ndarray = archive[name]
+            return one
+    import pandas as pd
+
+    if suffix == ".parquet":
+        try:
+            frame = pd.read_parquet(path)
+        except ImportError as error:
+            raise MissingDependencyError("Parquet files need pyarrow: pip install pyarrow. Or use .npy.") from error
+    else:
+        with path.open(encoding="utf-8") as file:
+            first = file.readline()
+        named = any(not _number(word) for word in first.strip().split(",") if word.strip())
+        frame = pd.read_csv(path, header=0 if named else None, skip_blank_lines=False)
+        if what == "labels" and "label" in frame:
+            frame = frame[["label"]]
+    strange = [str(c) for c in frame if frame[c].dtype.kind not in "iuf"]
+    if strange:
+        raise OptionError(f"Column {strange[0]!r} of {path} does not hold numbers. Leave it out.")
+    return frame.to_numpy()
+
+
+def _number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _write(found: Propagated, path: Path) -> None:
+    if path.suffix.lower() == ".npz":
+        with path.open("wb") as file:
+            np.savez_compressed(file, label=found.label, weight=found.weight, reached=found.reached)
+        return
+    lines = (f"{a},{b:.6g},{int(c)}\n" for a, b, c in zip(found.label, found.weight, found.reached, strict=True))
+    with path.open("w", encoding="utf-8") as text:
+        text.write("label,weight,reached\n")
+        text.writelines(lines)
