@@ -21,6 +21,14 @@ from frazil.cli.progress import progress_bar
     "-o", "--output", required=True, type=click.Path(), help="Folder; a study that was begun is gone on with."
 )
 @click.option("--split", type=click.Path(), help="JSON file of a saved split by scene.  [default: drawn]")
+@click.option("--labels", default="15,30,40,60,100,500,1000", show_default=True, help="Of few-labels: how many.")
+@click.option("--methods", default="all", show_default=True, help="Of few-labels: names, commas between.")
+@click.option("--draws", type=int, default=5, show_default=True, help="Of few-labels: draws of labels.")
+@click.option("--seeds", type=int, default=2, show_default=True, help="Of few-labels: runs of each draw.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="[METHOD:]KEY=VALUE",
+    help="Of few-labels: change a setting of all methods that have it, or of one; repeat for several.",
+)  # fmt: skip
 @click.option("--pretrained", type=click.Path(), help="Weight file of EfficientNet-Lite0, for the study 'training'.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes side by side.")
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
@@ -28,9 +36,9 @@ from frazil.cli.progress import progress_bar
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
 def study(
     name: str, stores: tuple[str, ...], output: str, split: str | None, pretrained: str | None, workers: int,
-    page: str | None, overwrite: bool, as_json: bool,
+    page: str | None, overwrite: bool, as_json: bool, **few: Any,
 ) -> None:  # fmt: skip
-    """Run a study: channels, patch-size, training, models, classes or edge.
+    """Run a study: channels, patch-size, training, models, classes, edge or few-labels.
 
     Every finished run is kept; the same command goes on after an interruption.
     """
@@ -47,6 +55,13 @@ def study(
             with progress_bar("simulating") as progress:
                 simulated_patches(made, progress=progress)
         stores, scenes = (str(made),), scenes or simulated_split()
+    if name == "few-labels":
+        if simulated and not split:
+            split = str(Path(output) / "split.json")
+            simulated_split().save(split, overwrite=True)
+        _few_labels(stores, output, split, workers, page, command, simulated=simulated, overwrite=overwrite,
+                    as_json=as_json, **few)  # fmt: skip
+        return
     if name == "edge":
         _edge(stores, scenes, Path(output), page, command, overwrite=overwrite, as_json=as_json)
         return
@@ -92,3 +107,48 @@ def _edge(
         return
     for row in rows:
         click.echo(f"{row['seed']}  {row['model']:<30} {row['reference']:<6} IIEE {row['iiee_km2']:8.0f} km²")
+
+
+def _few_labels(
+    stores: tuple[str, ...], output: str, split: str | None, workers: int, page: str | None, command: str, *,
+    simulated: bool, overwrite: bool, as_json: bool, labels: str, methods: str, draws: int, seeds: int,
+    changes: tuple[str, ...],
+) -> None:  # fmt: skip
+    from frazil.files import refuse_existing
+    from frazil.learn.few_labels_study import run_few_labels, study_methods, summarise_few_labels, trials
+    from frazil.recipes import find_recipe, recipe_names
+    from frazil.studies.few_labels_page import write_few_labels_page
+
+    if page:
+        refuse_existing(page, overwrite=overwrite)
+    wrong = [item for item in changes if "=" not in item]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE.", param_hint="--set")
+    if not all(word.strip().isdigit() for word in labels.split(",")):
+        raise click.BadParameter(f"{labels!r} is not a list of numbers.", param_hint="--labels")
+    names = [name for name in recipe_names() if name.startswith("few_labels:")]
+    known = study_methods({name.split(":")[1]: find_recipe(name) for name in names})
+    asked = list(known) if methods == "all" else [word.strip() for word in methods.split(",")]
+    strange = [word for word in asked if word not in known]
+    if strange:
+        raise click.BadParameter(f"{strange[0]!r} is not one of {sorted(known)}.", param_hint="--methods")
+    settings = {"data.split": split} if split else {}
+    todo = trials(
+        {word: known[word] for word in asked}, patches=stores, labels=[int(word) for word in labels.split(",")],
+        draws=draws, seeds=seeds, changes=settings | dict(item.split("=", 1) for item in changes),
+    )  # fmt: skip
+    with progress_bar("few-labels") as progress:
+        rows = run_few_labels(todo, output, workers=workers, progress=progress)
+    table = summarise_few_labels(rows)
+    more = f" --labels {labels} --methods '{methods}' --draws {draws} --seeds {seeds}"
+    more += "".join(f" --set '{item}'" for item in changes)
+    if page:
+        write_few_labels_page(rows, table, page, command=command + more, simulated=simulated, overwrite=overwrite)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for line in table:
+        click.echo(
+            f"{line['labels']:>5} labels  {line['method']:<18} {line['accuracy']:6.2f} ± {line['interval']:.2f} %   "
+            f"against supervised {line['difference']:+6.2f} ± {line['difference_interval']:.2f}   n = {line['draws']}"
+        )

@@ -1,0 +1,349 @@
+"""The study of few labels: every method at every number of labels, over several draws of labels and several seeds.
+
+All methods of a draw get the same labels, the same pool and the same scenes to be judged by, so that they can be
+compared in pairs. The last weights are judged, once; nothing is chosen by looking at the test scenes. Two controls need
+no network: the nearest labelled patch, and label propagation over the patches themselves.
+
+Every finished run is a small JSON file; a run that was killed goes on where it last saved its state.
+
+References:
+    Khaleghian (2022), paper 2, tables III to V.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from frazil.errors import OptionError
+from frazil.learn.checkpoint import git_commit, library_versions
+from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override
+from frazil.learn.data import LearningData, load_data
+from frazil.learn.evaluate import Evaluation, evaluate
+from frazil.learn.models import create_model
+from frazil.learn.neighbours import nearest_neighbours
+from frazil.learn.patches import Patches
+from frazil.learn.propagation import LabelPropagator
+from frazil.learn.strategies import make_plan, make_strategy
+from frazil.learn.strategy_config import LabelPropagationConfig, PropagationConfig, TeacherStudentConfig
+from frazil.learn.train import seed_everything, train_loop
+from frazil.metrics import Reliability, confusion_counts
+
+#: Methods without a network: what any other must beat.
+CONTROLS = ("nearest label", "raw propagation")
+_LEFT_OUT = ("confusion_per_scene", "reliability")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One run of the study.
+
+    Attributes:
+        method: as it stands in tables.
+        config: the run, labels and seeds included; of controls, the data and labels alone count.
+    """
+
+    method: str
+    config: RunConfig
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What makes a row this very trial's."""
+        values: dict[str, Any] = json.loads(json.dumps({"method": self.method, "config": self.config.to_json()}))
+        if isinstance(self.config.data, PatchData):  # folders may move
+            for name in ("patches", "unlabelled"):
+                values["config"]["data"][name] = [Path(p).name for p in values["config"]["data"][name]]
+        return values
+
+    @property
+    def slug(self) -> str:
+        """Name of its file."""
+        words = "-".join("".join(c if c.isalnum() else " " for c in self.method.lower()).split())
+        labels = self.config.labels
+        return f"{words}-{labels.count}-{labels.seed}-{self.config.seed}"
+
+
+def trials(
+    methods: dict[str, RunConfig],
+    *,
+    patches: tuple[str, ...],
+    labels: Iterable[int],
+    draws: int = 5,
+    seeds: int = 2,
+    changes: dict[str, str] | None = None,
+) -> list[Trial]:
+    """All runs of the study.
+
+    Args:
+        methods: name -> recipe; the controls need none.
+        patches: patch sets.
+        labels: numbers of labels.
+        draws: of labels.
+        seeds: of weights and batches, for each draw; controls have none.
+        changes: settings for all methods, as on the command line; those of ``strategy`` where it has them, and epochs
+            where steps are not counted. ``METHOD:KEY`` changes one method alone, and comes last.
+    """
+    base = next(iter(methods.values()), RunConfig(name="control"))
+    out = []
+    for count in labels:
+        for draw in range(draws):
+            for name, recipe in {**methods, **dict.fromkeys(CONTROLS, base)}.items():
+                config = override(recipe, _changes(name, recipe, changes or {}))
+                if not isinstance(config.data, PatchData):
+                    raise OptionError(f"Method {name!r} does not learn from patches.")
+                config = replace(
+                    config, data=replace(config.data, patches=patches),
+                    labels=replace(config.labels, count=count, seed=draw),
+                )  # fmt: skip
+                if name in CONTROLS:
+                    config = replace(config, strategy=LabelPropagationConfig(), seed=0, name="control")
+                out += [Trial(method=name, config=replace(config, seed=s)) for s in range(_repeats(name, seeds))]
+    return out
+
+
+def _repeats(name: str, seeds: int) -> int:
+    return 1 if name in CONTROLS else seeds
+
+
+def _changes(name: str, recipe: RunConfig, changes: dict[str, str]) -> dict[str, str]:
+    """Of all changes those that concern a method."""
+    has = recipe.to_json()["strategy"]
+    common = {
+        key: value
+        for key, value in changes.items()
+        if ":" not in key
+        and not (key.startswith("strategy.") and key.split(".")[1] not in has)
+        and not (key == "optim.epochs" and recipe.optim.epochs is None)
+    }
+    return common | {key.removeprefix(f"{name}:"): v for key, v in changes.items() if key.startswith(f"{name}:")}
+
+
+def run_trial(trial: Trial, state: Path | None = None) -> dict[str, Any]:
+    """Train and judge one method.
+
+    Args:
+        trial: which.
+        state: file to go on from and to keep up to date.
+
+    Returns:
+        ``test``: scores on the test scenes; ``pool``: share of the unlabelled patches that the result names rightly,
+        where truth is known; ``curve``: what the strategy logged of its pseudo-labels; and how it went.
+    """
+    started = time.perf_counter()
+    config = trial.config
+    seed_everything(config.seed)
+    data = load_data(config)
+    if not isinstance(data.test, Patches):
+        raise OptionError("The study needs test scenes. Set data.test, or pass a split that has some.")
+    row: dict[str, Any] = {**trial.key, "labels": data.description.get("labels", {})}
+    if trial.method in CONTROLS:
+        row |= _control(trial.method, data, data.test)
+    else:
+        row |= _train(config, data, data.test, state)
+    return {
+        **row, "scenes": {"train": len(data.description["train"]["scenes"]), "test": len(data.test.names)},
+        "patches": {"test": len(data.test), "pool": len(data.unlabelled) if data.unlabelled else 0},
+        "seconds": round(time.perf_counter() - started, 1), "threads": torch.get_num_threads(),
+        "commit": git_commit(), "versions": library_versions(),
+    }  # fmt: skip
+
+
+def _train(config: RunConfig, data: LearningData, test: Patches, state: Path | None) -> dict[str, Any]:
+    n, place = len(data.scheme.classes), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    settings = {**config.model.settings, "patch": int(test.image.shape[-1])}
+    network = create_model(config.model.architecture, n_channels=len(data.channels), n_classes=n, settings=settings)
+    network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plan = make_plan(config, data)
+    config = replace(config, optim=replace(config.optim, steps=plan.steps))
+    strategy = make_strategy(config, network, data, place)
+    curve: list[dict[str, float]] = []
+
+    def note(step: int, logs: dict[str, float]) -> None:
+        if "pseudo_weight" in logs:
+            curve.append({"step": step, **{k: v for k, v in logs.items() if k.startswith("pseudo_") or "seconds" in k}})
+
+    done = train_loop(strategy, config.optim, device=place, state=state, log=note)
+    result = strategy.result
+    pool = None
+    if data.unlabelled is not None and (data.unlabelled.label < n).any():
+        known = data.unlabelled.take(np.flatnonzero(data.unlabelled.label < n))
+        pool = float((known.logits(result).argmax(axis=0) == known.label).mean())
+    return {
+        "test": _scores(evaluate(result, test, n, device=place.type), data), "pool": pool, "curve": curve,
+        "steps": done.step, "training_seconds": round(done.seconds, 1),
+        "parameters": sum(p.numel() for p in result.parameters()),
+    }  # fmt: skip
+
+
+def _scores(found: Evaluation, data: LearningData) -> dict[str, Any]:
+    return {k: v for k, v in found.to_json(data.scheme.names).items() if k not in _LEFT_OUT}
+
+
+def _control(method: str, data: LearningData, test: Patches) -> dict[str, Any]:
+    """Scores of a method that looks at pixels: patches as vectors, less the mean of the pool."""
+    assert data.unlabelled is not None
+    few: Patches = data.train.patches  # type: ignore[attr-defined]
+    mean = data.unlabelled.image.mean(axis=0, dtype=np.float64)
+    rows = [(p.image - mean).reshape(len(p), -1).astype(np.float32) for p in (few, data.unlabelled, test)]
+    n = len(data.scheme.classes)
+    if method == "nearest label":
+        said = [few.label[nearest_neighbours(part, 1, among=rows[0])[0][:, 0]] for part in rows[1:]]
+    else:
+        labels = np.full(len(rows[0]) + len(rows[1]), -1)
+        labels[: len(few)] = few.label
+        fitted = LabelPropagator(k=PropagationConfig().k).fit(np.concatenate(rows[:2]), labels)
+        said = [fitted.transduction_[len(few) :], fitted.predict(rows[2])]
+    said = [np.where(s < 0, 255, s).astype(np.uint8) for s in said]
+    counts = np.zeros((n, n), np.int64)
+    per_scene = {}
+    for name in test.names:
+        mine = (test.scene == name) & (said[1] < n)  # where no label reaches, nothing is said
+        per_scene[name] = confusion_counts(test.label[mine], said[1][mine], n)
+        counts += per_scene[name]
+    scores = _scores(Evaluation(counts, Reliability(), per_scene), data)
+    right = float((said[1] == test.label).mean())  # silence counts as wrong
+    known = data.unlabelled.label < n
+    pool = float((said[0] == data.unlabelled.label)[known].mean()) if known.any() else None
+    return {"test": {**scores, "accuracy": right, "ece": None, "nll": None}, "pool": pool, "curve": [], "steps": 0}
+
+
+def run_few_labels(
+    todo: list[Trial],
+    folder: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    progress: Callable[[float, str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run what the study still lacks, and return the rows of all trials in their order.
+
+    Args:
+        todo: of `trials`.
+        folder: where ``few-labels/METHOD-COUNT-DRAW-SEED.json`` is kept.
+        workers: processes; each computes with its share of the cores.
+        progress: called with the fraction done and what was done last.
+    """
+    target = Path(folder) / "few-labels"
+    target.mkdir(parents=True, exist_ok=True)
+    paths = {trial.slug: target / f"{trial.slug}.json" for trial in todo}
+    missing = [trial for trial in todo if not _fits(paths[trial.slug], trial)]
+    done, report = len(todo) - len(missing), progress or (lambda _fraction, _what: None)
+    report(done / max(len(todo), 1), "few-labels")
+    if workers == 1:
+        for trial in missing:
+            _one(trial, paths[trial.slug], 0)
+            done += 1
+            report(done / len(todo), trial.slug)
+    else:
+        threads = max((os.cpu_count() or 1) // workers, 1)
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(_one, trial, paths[trial.slug], threads): trial for trial in missing}
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                report(done / len(todo), futures[future].slug)
+    return [json.loads(paths[trial.slug].read_text(encoding="utf-8")) for trial in todo]
+
+
+def _one(trial: Trial, path: Path, threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+    state = path.with_suffix(f".{_digest(trial)}.safetensors")
+    row = run_trial(trial, state)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    part.replace(path)
+    state.unlink(missing_ok=True)
+
+
+def _digest(trial: Trial) -> str:
+    """So that a state is gone on with by the same settings only."""
+    import hashlib
+
+    return hashlib.sha256(json.dumps(trial.key, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _fits(path: Path, trial: Trial) -> bool:
+    """Whether a row is there, and of this very trial."""
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return {k: row.get(k) for k in ("method", "config")} == trial.key
+
+
+def interval(values: np.ndarray) -> float:
+    """Half of Student's 95 % interval of a mean; NaN for a single value."""
+    from scipy.stats import t
+
+    n = values.size
+    return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+
+
+def by_draw(rows: list[dict[str, Any]], method: str, count: int, score: str = "accuracy") -> dict[int, float]:
+    """A score in percent for each draw, mean over its seeds; draws differ more than seeds do."""
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        labels = row["config"]["labels"]
+        if row["method"] == method and labels["count"] == count and row["test"][score] is not None:
+            found.setdefault(labels["seed"], []).append(100 * row["test"][score])
+    return {draw: float(np.mean(values)) for draw, values in sorted(found.items())}
+
+
+def summarise_few_labels(rows: list[dict[str, Any]], against: str = "supervised") -> list[dict[str, Any]]:
+    """A line for each method and number of labels: means, intervals over draws, and differences pair by pair.
+
+    ``difference`` is the mean over the draws that both methods have, in points of accuracy.
+    """
+    out = []
+    for count in sorted({row["config"]["labels"]["count"] for row in rows}):
+        for method in dict.fromkeys(row["method"] for row in rows):
+            mine = by_draw(rows, method, count)
+            if not mine:
+                continue
+            values, other = np.array(list(mine.values())), by_draw(rows, against, count)
+            pairs = np.array([mine[d] - other[d] for d in mine if d in other])
+            some = [r for r in rows if r["method"] == method and r["config"]["labels"]["count"] == count]
+            pools = [100 * r["pool"] for r in some if r["pool"] is not None]
+            line = {"method": method, "labels": count, "draws": len(mine), "runs": len(some)}
+            line |= {"accuracy": float(values.mean()), "interval": interval(values)}
+            line |= {"difference": float(pairs.mean()) if pairs.size else math.nan}
+            line |= {"difference_interval": interval(pairs) if pairs.size else math.nan}
+            for score in ("macro_f1", "balanced_accuracy", "ece"):
+                each = list(by_draw(rows, method, count, score).values())
+                line[score] = float(np.mean(each)) if each else math.nan
+            line["pool"] = float(np.mean(pools)) if pools else math.nan
+            ends = [r["curve"][-1] for r in some if r["curve"]]
+            last = [100 * end["pseudo_accuracy"] for end in ends if "pseudo_accuracy" in end]
+            line["pseudo_accuracy"] = float(np.mean(last)) if last else math.nan
+            line["seconds"] = float(np.mean([r["seconds"] for r in some]))
+            out.append(line)
+    return out
+
+
+def study_methods(recipes: dict[str, RunConfig]) -> dict[str, RunConfig]:
+    """The recipes, and beside them those that tell what a gain is owed to.
+
+    ``tslp at equal rates``: the teacher as fast as the student. ``supervised for long``: labels alone for as many steps as
+    `optim.epochs` of `tslp` would have on a pool of ten thousand patches, at its rate.
+    """
+    out = dict(recipes)
+    tslp = recipes.get("tslp")
+    if tslp is not None and isinstance(tslp.strategy, TeacherStudentConfig):
+        out["tslp at equal rates"] = replace(tslp, strategy=replace(tslp.strategy, equal_rates=True))
+        room = tslp.optim.batch - tslp.strategy.labelled
+        steps = round((tslp.optim.epochs or 1) * 10_000 / room)
+        optim = replace(tslp.optim, epochs=None, steps=steps, batch=tslp.strategy.labelled)
+        if "supervised" in recipes:
+            out["supervised for long"] = replace(recipes["supervised"], strategy=SupervisedConfig(), optim=optim)
+    return out
