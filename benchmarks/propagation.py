@@ -1,0 +1,167 @@
+"""Label propagation against what one would use otherwise, side by side in one run.
+
+    python benchmarks/propagation.py [--sizes 15000,100000] [--classes 2,10] [--spreading 5000,10000,20000]
+                                     [--rounds 3] [--page docs/results/propagation.md]
+
+- conjugate gradients for all classes as one block, against SciPy's cg class by class, to the same tolerance;
+- the whole propagation, neighbours included, against scikit-learn's LabelSpreading with the same neighbours' affinity;
+- exact neighbours in blocks, against one matrix product and topk (memory permitting).
+
+Descriptors are random clusters of 128 features on the unit sphere. The two sides of a comparison take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.sparse.linalg import cg
+
+from frazil.learn.checkpoint import git_commit
+from frazil.learn.neighbours import nearest_neighbours, normalised
+from frazil.learn.propagation import affinity_graph, propagate_labels, solve
+from frazil.learn.strategy_config import PropagationConfig
+
+CONFIG = PropagationConfig(iterations=200)
+_WHOLE_MATRIX = 30_000  # samples of which all similarities at once fit into memory
+
+
+def clusters(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n) % classes
+    centre = rng.normal(0, 1, (classes * 5, 128))
+    member = truth + classes * rng.integers(0, 5, n)
+    return (centre[member] + rng.normal(0, 1.2, (n, 128))).astype(np.float32), truth
+
+
+def few(truth: np.ndarray, per_class: int = 30) -> np.ndarray:
+    labels = np.full(truth.size, -1)
+    for code in np.unique(truth):
+        labels[np.flatnonzero(truth == code)[:per_class]] = code
+    return labels
+
+
+def in_turns(rounds: int, *functions: Callable[[], object]) -> tuple[list[float], list[object]]:
+    """Median seconds and last result of each."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    results: list[object] = [None] * len(functions)
+    for _ in range(rounds):
+        for i, function in enumerate(functions):
+            started = time.perf_counter()
+            results[i] = function()
+            seconds[i].append(time.perf_counter() - started)
+    return [statistics.median(s) for s in seconds], results
+
+
+def row(what: str, n: int, ours: float, theirs: float, results: str) -> str:
+    return f"| {what} | {n} | {ours:.3f} | {theirs:.3f} | {theirs / ours:.3g} × | {results} |"
+
+
+def gradients(n: int, classes: int, rounds: int, graph: sparse.csr_array) -> str:
+    _, truth = clusters(n, classes)
+    labels = few(truth)
+    seeds = np.zeros((n, classes), np.float32)
+    given = labels >= 0
+    seeds[np.flatnonzero(given), labels[given]] = 1
+    seeds /= seeds.sum(axis=0)
+    system = (sparse.eye_array(n, format="csr", dtype=np.float32) - CONFIG.alpha * graph).tocsr()
+
+    def theirs() -> np.ndarray:
+        return np.stack(
+            [cg(system, seeds[:, c], rtol=CONFIG.tolerance, maxiter=CONFIG.iterations)[0] for c in range(classes)], 1
+        )
+
+    (block, single), (ours, other) = in_turns(rounds, lambda: solve(graph, seeds, CONFIG), theirs)
+    apart = np.abs(ours[0] - other).max() / np.abs(other).max()
+    return row(f"conjugate gradients, {classes} classes", n, block, single, f"differ by {apart:.0e}")
+
+
+def spreading(n: int, rounds: int) -> str:
+    from sklearn.semi_supervised import LabelSpreading
+
+    x, truth = clusters(n, 2)
+    labels = few(truth)
+    neighbour, cosine = nearest_neighbours(x, CONFIG.k)
+    rows = np.repeat(np.arange(n), CONFIG.k)
+    affinity = np.zeros((n, n), np.float32)
+    affinity[rows, neighbour.ravel()] = np.maximum(cosine, 0).ravel() ** CONFIG.gamma
+    affinity += affinity.T
+    model = LabelSpreading(kernel=lambda _a, _b: affinity, alpha=CONFIG.alpha, max_iter=1000, tol=1e-3)
+    (ours, theirs), (found, fitted) = in_turns(
+        rounds, lambda: propagate_labels(x, labels, config=CONFIG), lambda: model.fit(x, labels)
+    )
+    same = (found.label == fitted.transduction_).mean()
+    return row("propagation against LabelSpreading", n, ours, theirs, f"{100 * same:.1f} % same")
+
+
+def neighbours(n: int, rounds: int) -> str:
+    x, _ = clusters(n, 10)
+    if n > _WHOLE_MATRIX:
+        (ours,), _ = in_turns(1, lambda: nearest_neighbours(x, CONFIG.k))
+        return f"| exact neighbours, k = {CONFIG.k} | {n} | {ours:.2f} | does not fit into memory | | |"
+    y = torch.from_numpy(normalised(x))
+
+    def theirs() -> torch.Tensor:
+        similar = y @ y.T
+        similar.fill_diagonal_(-torch.inf)
+        return similar.topk(CONFIG.k, dim=1).indices
+
+    (ours, other), (found, index) = in_turns(rounds, lambda: nearest_neighbours(x, CONFIG.k), theirs)
+    same = (np.sort(found[0], 1) == np.sort(index.numpy(), 1)).mean()
+    return row(f"exact neighbours, k = {CONFIG.k}", n, ours, other, f"{100 * same:.2f} % same")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=numbers, default=[15_000, 100_000])
+    parser.add_argument("--classes", type=numbers, default=[2, 10])
+    parser.add_argument("--spreading", type=numbers, default=[5000, 10_000, 20_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--page", type=Path)
+    arguments = parser.parse_args()
+    lines = ["| what | samples | frazil, s | other, s | times faster | results |", "|---|---|---|---|---|---|"]
+    print(*lines, sep="\n")
+
+    def note(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    for n in arguments.sizes:
+        note(neighbours(n, arguments.rounds))
+        graph = affinity_graph(clusters(n, max(arguments.classes))[0], CONFIG)
+        for classes in arguments.classes:
+            note(gradients(n, classes, arguments.rounds, graph))
+    for n in arguments.spreading:
+        note(spreading(n, 1))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"\nlargest memory {peak:.1f} GB")
+    if arguments.page:
+        arguments.page.write_text(
+            "# Speed of label propagation\n\nBoth sides of a comparison in turns, in one process; medians of "
+            f"{arguments.rounds} rounds (LabelSpreading: one). 128 features, k = {CONFIG.k}, α = {CONFIG.alpha}, "
+            f"tolerance {CONFIG.tolerance:g}. LabelSpreading is handed its affinity ready-made, as a dense matrix; the "
+            "time of propagation has the search for neighbours in it. *Results*: largest difference relative to the "
+            "largest value, or share of equal neighbours or labels.\n\n" + "\n".join(lines) + "\n\n"
+            f"{datetime.now(UTC):%d %B %Y}, commit {git_commit()}, {platform.machine()}, {os.cpu_count()} cores, "
+            f"shared; torch {torch.__version__}; largest memory of the process {peak:.1f} GB. Command: "
+            f"`python benchmarks/propagation.py --page {arguments.page}`.\n",
+            encoding="utf-8",
+        )
+
+
+if __name__ == "__main__":
+    main()
