@@ -228,6 +228,7 @@ def test_a_run_from_the_command_line_explained_trained_and_gone_on_with(store: P
     rows = read_log(tmp_path / "run")
     assert {"pseudo_accuracy", "pseudo_coverage", "loss_student", "loss_teacher"} <= set().union(*rows)
     assert read_run(tmp_path / "run")["data"]["labels"]["by"] == "scene"
+    assert read_run(tmp_path / "run")["steps"] == sum("loss" in row for row in rows)
     scores = judge(tmp_path / "run" / "model", [store])
     seen = read_run(tmp_path / "run")["data"]
     assert not set(scores["accuracy_per_scene"]) & {*seen["train"]["scenes"], *seen["unlabelled"]["scenes"]}

@@ -68,13 +68,15 @@ def _picture(
     top, bottom = figure.subfigures(  # type: ignore[misc]
         2, 1, height_ratios=[1.25 * len(classes), 2.4 * lines]
     )
-    for axes, c in zip(np.atleast_1d(top.subplots(len(classes), 1)), classes, strict=True):
-        mine = np.flatnonzero(drawn.label == c.code)
-        axes.set_title(f"{c.title}: {mine.size} of {(train.label == c.code).sum()} labels", loc="left", fontsize=9)
+    some = [np.flatnonzero(drawn.label == c.code)[: _COLUMNS * _ROWS] for c in classes]
+    pictures = _pictures(data.patches, drawn.index[np.concatenate(some)])
+    for axes, c, mine in zip(np.atleast_1d(top.subplots(len(classes), 1)), classes, some, strict=True):
+        n = (drawn.label == c.code).sum()
+        axes.set_title(f"{c.title}: {n} of {(train.label == c.code).sum()} labels", loc="left", fontsize=9)
         axes.set_axis_off()
         if mine.size:
-            axes.imshow(_sheet(data.patches, drawn.index[mine[: _COLUMNS * _ROWS]]), interpolation="nearest",
-                        aspect="equal", cmap="gray", vmin=0, vmax=1)  # fmt: skip
+            sheet = _sheet([pictures[i] for i in drawn.index[mine]])
+            axes.imshow(sheet, interpolation="nearest", aspect="equal", cmap="gray", vmin=0, vmax=1)
     axes_grid = np.atleast_1d(bottom.subplots(lines, min(len(shown), 4), squeeze=False).ravel())
     for axes in axes_grid[len(shown) :]:
         axes.set_axis_off()
@@ -85,8 +87,8 @@ def _picture(
         figure.savefig(part, format="png")
 
 
-def _sheet(stores: tuple[str, ...], index: np.ndarray) -> np.ndarray:
-    """Patches side by side, in rows."""
+def _pictures(stores: tuple[str, ...], index: np.ndarray) -> dict[int, np.ndarray]:
+    """Position -> picture, all stretched alike so that classes can be compared."""
     parts, before, wanted = [], 0, np.sort(index)
     for store in stores:
         opened = open_patches(store)
@@ -94,10 +96,13 @@ def _sheet(stores: tuple[str, ...], index: np.ndarray) -> np.ndarray:
         if mine.size:
             parts.append(opened.isel(patch=mine).load())
         before += opened.sizes["patch"]
-    pictures, _ = patch_pictures(join_patches(parts))
-    n, side = len(pictures), pictures.shape[1]
-    rows = -(-n // _COLUMNS)
-    sheet = np.ones((rows * (side + 2), _COLUMNS * (side + 2), *pictures.shape[3:]), np.float32)
+    return dict(zip(wanted.tolist(), patch_pictures(join_patches(parts))[0], strict=True))
+
+
+def _sheet(pictures: list[np.ndarray]) -> np.ndarray:
+    """Patches side by side, in rows."""
+    side, rows = pictures[0].shape[0], -(-len(pictures) // _COLUMNS)
+    sheet = np.ones((rows * (side + 2), _COLUMNS * (side + 2), *pictures[0].shape[2:]), np.float32)
     for i, picture in enumerate(pictures):
         y, x = (i // _COLUMNS) * (side + 2), (i % _COLUMNS) * (side + 2)
         sheet[y : y + side, x : x + side] = picture

@@ -334,8 +334,8 @@ def summarise_few_labels(rows: list[dict[str, Any]], against: str = "supervised"
 def study_methods(recipes: dict[str, RunConfig]) -> dict[str, RunConfig]:
     """The recipes, and beside them those that tell what a gain is owed to.
 
-    ``tslp at equal rates``: the teacher as fast as the student. ``supervised for long``: labels alone for as many steps as
-    `optim.epochs` of `tslp` would have on a pool of ten thousand patches, at its rate.
+    ``tslp at equal rates``: the teacher as fast as the student. ``supervised for long``: labels alone for as many
+    steps as `optim.epochs` of `tslp` would have on a pool of ten thousand patches, at its rate.
     """
     out = dict(recipes)
     tslp = recipes.get("tslp")

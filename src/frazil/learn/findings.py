@@ -63,7 +63,7 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
         finished=finished,
         sides=sides if finished else {},
         steps=_integer(training.get("steps")) or max((int(row["step"]) + 1 for row in log), default=0),
-        planned=_planned(_dict(config, "optim"), data),
+        planned=_integer(run.get("steps")) or _planned(_dict(config, "optim"), data),
         kept_step=_integer(kept),
         stopped_early=bool(training.get("stopped_early", False)),
         seconds=_seconds(place, training),
@@ -133,7 +133,7 @@ def _best_step(log: list[dict[str, float]]) -> int | None:
 
 
 def _planned(optim: dict[str, Any], data: dict[str, Any]) -> int | None:
-    """Steps a run was to do, as `frazil.learn.run` reckons them."""
+    """Steps a run on labels alone was to do, for folders that do not say."""
     if optim.get("epochs") is None:
         return _integer(optim.get("steps"))
     patches = _dict(_dict(data, "train"), "patches")

@@ -71,8 +71,9 @@ def train(
     seed_everything(config.seed)
     network = _network_check(config)
     data = load_data(config, lambda f, what: report(0.1 * f, what))
-    _note(target, config, data, command)
-    config, every = _in_steps(config, data)
+    counted, every = _in_steps(config, data)
+    _note(target, config, data, counted.optim.steps, command)
+    config = counted
     network = _network(config, data, network).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.optim.compile:
         network.compile()
@@ -163,7 +164,7 @@ def _in_steps(config: RunConfig, data: LearningData) -> tuple[RunConfig, int]:
     return replace(config, optim=replace(optim, steps=plan.steps)), optim.validate_every or plan.look
 
 
-def _note(target: Path, config: RunConfig, data: LearningData, command: str | None) -> None:
+def _note(target: Path, config: RunConfig, data: LearningData, steps: int, command: str | None) -> None:
     """Write ``run.json``, or check that a run gone on with still sees the same data."""
     path = target / RUN
     if path.is_file():
@@ -176,6 +177,7 @@ def _note(target: Path, config: RunConfig, data: LearningData, command: str | No
         return
     values = {
         "config": config.to_json(),
+        "steps": steps,
         "command": command or " ".join(sys.argv),
         "commit": git_commit(),
         "versions": library_versions(),
