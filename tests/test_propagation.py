@@ -267,3 +267,13 @@ def test_what_cannot_work_is_refused(features: np.ndarray, labels: np.ndarray, m
 def test_wrong_settings(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         PropagationConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_classes_without_a_label_do_not_change_the_weights() -> None:
+    """Two of five classes: an even choice between the two is no certainty at all."""
+    x, truth = blobs(80, classes=2, spread=0.8)
+    labels = few(truth, 3)
+    two, five = (propagate_labels(x, labels, n_classes=n, k=10) for n in (2, 5))
+    np.testing.assert_allclose(two.weight, five.weight, atol=1e-5)
+    np.testing.assert_array_equal(two.label, five.label)
+    assert five.weight[labels < 0].min() < 0.3

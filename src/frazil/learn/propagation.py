@@ -108,7 +108,7 @@ def propagate_labels(
     reached = (total > 0) | given
     label = np.where(reached, score.argmax(axis=1), NOWHERE)
     label[given] = labels[given]
-    weight = certainty(score)
+    weight = certainty(score[:, seeds.any(axis=0)])  # a class without a label cannot be doubted about
     if chosen.weights == "relative":
         found = reached & ~given
         weight /= max(float(weight[found].max()), 1e-12) if found.any() else 1.0
