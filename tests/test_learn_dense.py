@@ -272,14 +272,15 @@ def test_errors() -> None:
         DenseEngine(network, precision="float16")
     with pytest.raises(OptionError, match="40 × 61 pixels is not a multiple of the stride 8"):
         DenseEngine(network)(np.zeros((2, 40, 61), np.float32))
-    with pytest.raises(OptionError, match=r"'fast' is not one of \['dense', 'patchwise'\]"):
+    with pytest.raises(OptionError, match=r"'fast' is not one of \['auto', 'dense', 'patchwise'\]"):
         make_engine(network, function="fast")
     unet = create_model("unet", n_channels=2, n_classes=3)
     with pytest.raises(OptionError, match="UNet classifies every pixel at once"):
         make_engine(unet, stride=8)
     assert make_engine(unet).cell == 1
     assert make_engine(network).cell == 8
-    assert make_engine(network).stride == 8
+    assert make_engine(network).stride == 8  # it does not pad: dense is the same function
+    assert make_engine(create_model("vgg16", n_channels=2, n_classes=3)).stride == 10  # it does
     assert make_engine(network, function="patchwise").stride == 10
     assert DenseEngine(network, margin=13).margin == 16
     network.classifier.append(nn.Softmax(1))

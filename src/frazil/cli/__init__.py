@@ -97,8 +97,8 @@ def scene(
     help="Arithmetic of the network.",
 )  # fmt: skip
 @click.option(
-    "--function", type=click.Choice(["dense", "patchwise"]), default="dense", show_default=True,
-    help="Of patch classifiers: the whole scene at once, or patch by patch.",
+    "--function", type=click.Choice(["auto", "dense", "patchwise"]), default="auto", show_default=True,
+    help="Of patch classifiers: the whole scene at once, or patch by patch; auto: at once where that is the same.",
 )  # fmt: skip
 @click.option("--stride", type=int, help="Of patch classifiers: pixels between results.  [default: 8, patchwise 10]")
 @click.option(

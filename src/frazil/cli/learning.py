@@ -76,8 +76,8 @@ def train(
 @click.option("--class", "classes", multiple=True, metavar="VALUE=NAME", help="What a value of that column means.")
 @click.option("--keep-land", is_flag=True, help="Trust the labels about land; do not apply the shoreline mask.")
 @click.option(
-    "--function", type=click.Choice(["dense", "patchwise"]), default="dense", show_default=True,
-    help="Of patch classifiers on products.",
+    "--function", type=click.Choice(["auto", "dense", "patchwise"]), default="auto", show_default=True,
+    help="Of patch classifiers on products, as for `frazil map`.",
 )  # fmt: skip
 @click.option("--stride", type=int, help="Of patch classifiers on products: pixels between results.")
 @click.option("-o", "--output", type=click.Path(), help="JSON file to write.")

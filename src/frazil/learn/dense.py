@@ -236,10 +236,16 @@ def _n_channels(network: PatchClassifier) -> int:
 FUNCTIONS: dict[str, Callable[..., PatchEngine]] = {"dense": DenseEngine, "patchwise": PatchwiseEngine}
 
 
+def pads_inside(network: PatchClassifier) -> bool:
+    """Whether a network pads its maps with zeros, so that dense inference is another function than patch by patch."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d)]
+    return any(size > 0 for m in layers for size in np.ravel(m.padding) if not isinstance(size, str))
+
+
 def make_engine(
     network: nn.Module,
     *,
-    function: str = "dense",
+    function: str = "auto",
     stride: int | None = None,
     device: str | None = None,
     precision: str = "float32",
@@ -248,7 +254,8 @@ def make_engine(
 
     Args:
         network: a segmentation network, or a patch classifier.
-        function: of a patch classifier: one of `FUNCTIONS`.
+        function: of a patch classifier: one of `FUNCTIONS`, or ``"auto"``: dense where that is the same function,
+            patch by patch where the network pads with zeros inside its patches.
         stride: of a patch classifier: pixels between results; by default 8 for ``"dense"`` and 10 for ``"patchwise"``.
         device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
         precision: ``"float32"`` or ``"bfloat16"``.
@@ -256,12 +263,14 @@ def make_engine(
     Raises:
         OptionError: an unknown function, or settings that it does not take.
     """
-    if function not in FUNCTIONS:
-        raise OptionError(f"function {function!r} is not one of {sorted(FUNCTIONS)}.")
+    if function not in ("auto", *FUNCTIONS):
+        raise OptionError(f"function {function!r} is not one of {['auto', *sorted(FUNCTIONS)]}.")
     if isinstance(network, PatchClassifier):
         given = {} if stride is None else {"stride": stride}
+        if function == "auto":
+            function = "patchwise" if pads_inside(network) else "dense"
         return FUNCTIONS[function](network, device=device, precision=precision, **given)
-    if stride is not None or function != "dense":
+    if stride is not None or function != "auto":
         raise OptionError(
             f"{type(network).__name__} classifies every pixel at once; stride and function are for patches."
         )

@@ -28,7 +28,7 @@ def judge(
     *,
     labels: str | None = None,
     options: SceneData | None = None,
-    function: str = "dense",
+    function: str = "auto",
     stride: int | None = None,
     output: str | os.PathLike[str] | None = None,
     device: str | None = None,

@@ -80,7 +80,7 @@ def predict(
     tile: int | None = None,
     precision: str = "float32",
     device: str | None = None,
-    function: str = "dense",
+    function: str = "auto",
     stride: int | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -99,7 +99,8 @@ def predict(
             patch classifiers.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
-        function: of a patch classifier: ``"dense"`` or ``"patchwise"``, see `frazil.learn.dense`.
+        function: of a patch classifier: ``"dense"``, ``"patchwise"``, or what fits the network, see
+            `frazil.learn.dense.make_engine`.
         stride: of a patch classifier: pixels between results.
         progress: called as work proceeds.
 

@@ -224,7 +224,7 @@ class HeldOutScenes:
     """
 
     scenes: list[LabelledScene]
-    function: str = "dense"
+    function: str = "auto"
     stride: int | None = None
 
     @property

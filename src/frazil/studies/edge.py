@@ -61,6 +61,7 @@ def run_edge(
     *,
     lines: tuple[int, int] = (0, 1600),
     precision: str = "bfloat16",
+    function: str = "dense",
     progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each scene, model and reference; scenes that were done before are not done again.
@@ -71,6 +72,7 @@ def run_edge(
         seeds: of scenes that no model has learnt from.
         lines: of the template to simulate.
         precision: of the networks.
+        function: of the patch classifiers, see `frazil.learn.dense`; patch by patch takes an hour a scene and more.
         progress: called with the fraction done and what was done last.
     """
     target = Path(folder)
@@ -83,7 +85,7 @@ def run_edge(
         scene = held_out_scene(seed, lines) if missing else None
         for name in missing:
             assert scene is not None
-            rows = _compare_all(predict(scene, loaded[name], precision=precision), scene, name, seed)
+            rows = _compare_all(predict(scene, loaded[name], precision=precision, function=function), scene, name, seed)
             paths[name].write_text(json.dumps(rows) + "\n", encoding="utf-8")
         for path in paths.values():
             out += json.loads(path.read_text(encoding="utf-8"))
@@ -274,7 +276,8 @@ def write_edge_page(
             "\n".join(lines),
             "## Dense or patch by patch",
             (
-                "VGG pads with zeros inside every patch, so running it over the whole scene at once is another "
+                "The maps above were made densely. VGG pads with zeros inside every patch, so running it over "
+                "the whole scene at once is another "
                 "function than "
                 f"cutting patches out. On {len(functions['seeds'])} windows, {functions['patches']} patches, stride "
                 f"{functions['stride']}: same class in {100 * functions['same_class']:.2f} %, mean difference of "
