@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
 
 _CUTTING = {"size", "stride", "channels", "scheme", "unknown_codes", "dominance", "limit", "seed"}
@@ -56,18 +57,7 @@ _OUTPUT = {"scenes", "source", "output", "sheet", "overwrite", "as_json", "seed"
     "--denoise", type=click.Choice(["esa", "balanced", "none"]), default="esa", show_default=True,
     help="How thermal noise is removed.",
 )  # fmt: skip
-@click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]")
-@click.option(
-    "--class", "classes", multiple=True, metavar="VALUE=NAME",
-    help="What a value of that column, or of a class raster, means; an empty name leaves it out.",
-)  # fmt: skip
-@click.option("--scene-column", help="Column that names the product a polygon was drawn on.")
-@click.option("--layer", help="Layer of a vector file of several layers.")
-@click.option("--assume-crs", help="CRS of a vector file that does not say its own.")
-@click.option(
-    "--unknown-codes", type=click.Choice(["refuse", "ignore"]), default="refuse", show_default=True,
-    help="Codes of a chart that SIGRID-3 does not have.",
-)  # fmt: skip
+@label_options
 @click.option(
     "--dominance", type=float, default=0.65, show_default=True,
     help="A chart polygon is of a type of ice if that is at least this share of its ice.",
@@ -118,17 +108,10 @@ def _check_options(source: str | None) -> None:
             raise click.UsageError(f"Option '{parameter.opts[0]}' is not for {what}.")
 
 
-def _pairs(items: tuple[str, ...], option: str, form: str) -> dict[str, str]:
-    wrong = [item for item in items if "=" not in item]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not {form}.", param_hint=option)
-    return dict(item.split("=", 1) for item in items)
-
-
 def _ranges(items: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     form = "CHANNEL=LOW,HIGH"
     out = {}
-    for name, text in _pairs(items, "--range", form).items():
+    for name, text in pairs(items, "--range", form).items():
         try:
             low, high = (float(value) for value in text.split(","))
         except ValueError:
@@ -152,7 +135,7 @@ def _cut(
     options = LabelOptions(
         class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
         unknown=unknown_codes, chart=ChartSettings(dominance=dominance),
-        classes=_pairs(classes, "--class", "VALUE=NAME"),
+        classes=pairs(classes, "--class", "VALUE=NAME"),
     )  # fmt: skip
     settings |= {
         "options": options, "channels": channels.split(","), "scheme": scheme or "five_classes",
@@ -184,7 +167,7 @@ def _read(
     if len(scenes) > 1:
         raise click.BadParameter("name one folder.", param_hint="SCENES...")
     shared |= {
-        "manifest": manifest, "classes": _pairs(classes, "--class", "VALUE=NAME"), "scheme": scheme or "five_classes"
+        "manifest": manifest, "classes": pairs(classes, "--class", "VALUE=NAME"), "scheme": scheme or "five_classes"
     }  # fmt: skip
     if source == "uit":
         from frazil.labels.datasets.uit import read_uit

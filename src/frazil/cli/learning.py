@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
 
 
@@ -43,10 +44,7 @@ def train(
     from frazil.learn.run import train as run
     from frazil.recipes import find_recipe
 
-    wrong = [item for item in changes if "=" not in item]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE.", param_hint="--set")
-    config = override(find_recipe(recipe), dict(item.split("=", 1) for item in changes))
+    config = override(find_recipe(recipe), pairs(changes, "--set", "KEY=VALUE"))
     if show:
         click.echo(json.dumps(config.to_json(), indent=2))
         return
@@ -95,10 +93,7 @@ def evaluate(
     from frazil.learn.config import SceneData
     from frazil.learn.judge import judge
 
-    wrong = [item for item in classes if "=" not in item]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not VALUE=NAME.", param_hint="--class")
-    meaning = dict(item.split("=", 1) for item in classes)
+    meaning = pairs(classes, "--class", "VALUE=NAME")
     reading = SceneData(class_column=class_column, classes=meaning, mask_land=not keep_land)
     result = judge(model, data, options=reading, **options)
     if as_json:

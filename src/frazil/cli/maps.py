@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
 
 KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration", "classes"]
@@ -40,18 +41,7 @@ KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration"
     "--min-area", "min_area_km2", type=float, default=10.0, show_default=True,
     help="Patches of ice or water smaller than this have no edge, km²; areas count them.",
 )  # fmt: skip
-@click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]")
-@click.option(
-    "--class", "classes", multiple=True, metavar="VALUE=NAME",
-    help="What a value of that column, or of a class raster, means; an empty name leaves it out.",
-)  # fmt: skip
-@click.option("--scene-column", help="Column that names the product a polygon was drawn on.")
-@click.option("--layer", help="Layer of a vector file of several layers.")
-@click.option("--assume-crs", help="CRS of a reference that does not say its own.")
-@click.option(
-    "--unknown-codes", type=click.Choice(["refuse", "ignore"]), default="refuse", show_default=True,
-    help="Codes of a chart that SIGRID-3 does not have.",
-)  # fmt: skip
+@label_options
 @click.option("-o", "--output", type=click.Path(), help="Folder to write: figures, GeoTIFF, edges, picture.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -76,14 +66,11 @@ def compare(
             f"given {len(kinds)} times for {len(references)} references; give it once, or once for each.",
             param_hint="--kind",
         )
-    wrong = [item for item in classes if "=" not in item]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not VALUE=NAME.", param_hint="--class")
     if output is not None:
         refuse_existing(output, overwrite=overwrite)
     labels = LabelOptions(
         class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
-        unknown=unknown_codes, classes=dict(item.split("=", 1) for item in classes),
+        unknown=unknown_codes, classes=pairs(classes, "--class", "VALUE=NAME"),
     )  # fmt: skip
     each: Sequence[str | None] = kinds * len(references) if len(kinds) == 1 else kinds or [None] * len(references)
     flags = [name.strip() for name in exclude_flags.split(",") if name.strip()]

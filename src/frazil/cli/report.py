@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from frazil.cli.maps import KINDS
+from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
 
 
@@ -43,11 +44,8 @@ def report(
     from frazil.labels.sources import LabelOptions
     from frazil.reporting import report as write
 
-    wrong = [item for item in classes if "=" not in item]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not VALUE=NAME.", param_hint="--class")
     labels = LabelOptions(
-        class_column=class_column, scene_column=scene_column, classes=dict(item.split("=", 1) for item in classes)
+        class_column=class_column, scene_column=scene_column, classes=pairs(classes, "--class", "VALUE=NAME")
     )
     with progress_bar("reporting") as progress:
         pages = write(runs, output, labels=labels, overwrite=overwrite, progress=progress, **options)

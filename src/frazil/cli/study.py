@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
 
 
@@ -121,9 +122,6 @@ def _few_labels(
 
     if page:
         refuse_existing(page, overwrite=overwrite)
-    wrong = [item for item in changes if "=" not in item]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE.", param_hint="--set")
     if not all(word.strip().isdigit() for word in labels.split(",")):
         raise click.BadParameter(f"{labels!r} is not a list of numbers.", param_hint="--labels")
     names = [name for name in recipe_names() if name.startswith("few_labels:")]
@@ -135,7 +133,7 @@ def _few_labels(
     settings = {"data.split": split} if split else {}
     todo = trials(
         {word: known[word] for word in asked}, patches=stores, labels=[int(word) for word in labels.split(",")],
-        draws=draws, seeds=seeds, changes=settings | dict(item.split("=", 1) for item in changes),
+        draws=draws, seeds=seeds, changes=settings | pairs(changes, "--set", "KEY=VALUE"),
     )  # fmt: skip
     with progress_bar("few-labels") as progress:
         rows = run_few_labels(todo, output, workers=workers, progress=progress)

@@ -155,8 +155,22 @@ def into_scheme(code: int, source: ClassScheme, target: ClassScheme) -> int | No
     return target.names.index(name) if name in target.names else None
 
 
+class ClassRegions:
+    """Labels whose regions are classes, as in rasters; see `LabelsOnScene`."""
+
+    @property
+    def class_of(self) -> np.ndarray:
+        """The code itself."""
+        return np.arange(256, dtype=np.uint8)
+
+    @property
+    def polygon_of(self) -> np.ndarray:
+        """No polygons."""
+        return np.full(256, -1, np.int32)
+
+
 @dataclass(frozen=True, eq=False)
-class ArrayLabels:
+class ArrayLabels(ClassRegions):
     """Class codes of a scene's own pixels; see `Labels` and `LabelsOnScene`."""
 
     codes: np.ndarray
@@ -168,16 +182,6 @@ class ArrayLabels:
         if self.codes.shape != size:
             raise LabelError(f"The class codes have shape {self.codes.shape}, but the scene has {size}.")
         return self
-
-    @property
-    def class_of(self) -> np.ndarray:
-        """The code itself."""
-        return np.arange(256, dtype=np.uint8)
-
-    @property
-    def polygon_of(self) -> np.ndarray:
-        """No polygons."""
-        return np.full(256, -1, np.int32)
 
     def regions(self, rows: slice) -> np.ndarray:
         """Class of each pixel of some rows, −1 without one."""
@@ -267,7 +271,7 @@ class RasterLabels:
         return RasterOnScene(self, scene)
 
 
-class RasterOnScene:
+class RasterOnScene(ClassRegions):
     """See `LabelsOnScene`; a scene pixel that holds several classes has none."""
 
     def __init__(self, raster: RasterLabels, scene: xr.Dataset) -> None:
@@ -281,16 +285,6 @@ class RasterOnScene:
             finest = metres / (float(scene.attrs["spacing_m"]) / looks)
         k = max(math.ceil(looks / finest - 0.01), 1)
         self.offsets = ((np.arange(k) + 0.5) / k - 0.5) * looks
-
-    @property
-    def class_of(self) -> np.ndarray:
-        """The code itself: a region of a raster is its class."""
-        return np.arange(256, dtype=np.uint8)
-
-    @property
-    def polygon_of(self) -> np.ndarray:
-        """No polygons."""
-        return np.full(256, -1, np.int32)
 
     def regions(self, rows: slice) -> np.ndarray:
         """Class of each pixel of some rows, −1 without a single one."""

@@ -123,9 +123,8 @@ def _speckle(images: np.ndarray, channels: tuple[str, ...], rng: np.random.Gener
     return out
 
 
-#: Typical NESZ in EW GRDM, linear power: co- and cross-polarised (Sentinel-1 annual performance reports: -26 and -29 dB
-#: on average over the swath).
-_NESZ = {"hh": 10**-2.6, "vv": 10**-2.6, "hv": 10**-2.9, "vh": 10**-2.9}
+#: NESZ of EW GRDM, linear power: the mean over the bundled Extra Wide product, HH -26.6 dB and HV -27.8 dB.
+_NESZ = {"hh": 10**-2.66, "vv": 10**-2.66, "hv": 10**-2.78, "vh": 10**-2.78}
 
 
 def _noise_floor(images: np.ndarray, channels: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:

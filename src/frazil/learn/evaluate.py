@@ -51,10 +51,11 @@ def calibrate(network: nn.Module, held_out: HeldOut, device: str | None = None) 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Counts over scenes, and per scene."""
+    """Counts over scenes, and per scene; reliability with the temperature, and without it."""
 
     counts: np.ndarray
     reliability: Reliability
+    uncalibrated: Reliability
     per_scene: dict[str, np.ndarray]
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
@@ -65,6 +66,7 @@ class Evaluation:
             **{k: _rounded(v) for k, v in five.items()},
             "binary": {k: _rounded(v) for k, v in two.items()},
             "ece": round(self.reliability.ece, 4),
+            "ece_before_temperature": round(self.uncalibrated.ece, 4),
             "nll": round(self.reliability.nll, 4),
             "accuracy_per_scene": {k: round(float(scores(c)["accuracy"]), 4) for k, c in self.per_scene.items()},  # type: ignore[arg-type]
             "confusion": self.counts.tolist(),
@@ -87,14 +89,18 @@ def evaluate(
     """
     total = np.zeros((n_classes, n_classes), np.int64)
     reliability = Reliability()
+    uncalibrated = reliability if temperature == 1.0 else Reliability()
     per_scene = {}
     for name, logits, label in held_out.outputs(network, device):
         counts = confusion_counts(label, logits.argmax(axis=0).astype(np.uint8), n_classes)
         total += counts
         per_scene[name] = counts
         every = max(label.size // _RELIABILITY_ON, 1)
-        reliability.add(label[::every], softmax(logits[:, ::every].astype(np.float32) / np.float32(temperature)))
-    return Evaluation(total, reliability, per_scene)
+        z = logits[:, ::every].astype(np.float32)
+        reliability.add(label[::every], softmax(z / np.float32(temperature)))
+        if uncalibrated is not reliability:
+            uncalibrated.add(label[::every], softmax(z))
+    return Evaluation(total, reliability, uncalibrated, per_scene)
 
 
 def binary_counts(counts: np.ndarray) -> np.ndarray:

@@ -211,7 +211,7 @@ def _control(method: str, data: LearningData, test: Patches) -> dict[str, Any]:
         mine = (test.scene == name) & (said[1] < n)  # where no label reaches, nothing is said
         per_scene[name] = confusion_counts(test.label[mine], said[1][mine], n)
         counts += per_scene[name]
-    scores = _scores(Evaluation(counts, Reliability(), per_scene), data)
+    scores = _scores(Evaluation(counts, Reliability(), Reliability(), per_scene), data)
     right = float((said[1] == test.label).mean())  # silence counts as wrong
     known = data.unlabelled.label < n
     pool = float((said[0] == data.unlabelled.label)[known].mean()) if known.any() else None

@@ -238,9 +238,6 @@ def _finish(
     for side, held_out in (("validation", data.validation), ("test", data.test)):
         if held_out is not None:
             scores[side] = evaluate(network, held_out, len(names), temperature, place.type).to_json(names)
-            scores[side]["ece_before_temperature"] = round(
-                evaluate(network, held_out, len(names), 1.0, place.type).reliability.ece, 4
-            )
             scores[side]["leaks"] = bool(data.description.get("leaks"))
     judged = next((side for side in ("test", "validation") if side in scores), None)
     card_scores: dict[str, Any] = {}

@@ -29,6 +29,7 @@ from frazil.labels.patch_set import gather
 from frazil.labels.patches import channel_names
 from frazil.labels.sigrid3 import COLUMNS, ChartSettings, classify, code_text, is_known
 from frazil.labels.sigrid3 import table as sigrid3
+from frazil.labels.sources import ClassRegions
 from frazil.scene.scaling import CHANNELS
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -271,7 +272,7 @@ class RawSource(_File):
         return Geolocation(line, pixel, latitude, longitude, np.zeros_like(latitude))
 
 
-class ReadySource(_File):
+class ReadySource(ClassRegions, _File):
     """A ready-to-train file: normalised images of 80 m and classes."""
 
     looks = 2
@@ -287,16 +288,6 @@ class ReadySource(_File):
     def units(self) -> tuple[str, ...]:
         """Decibels or degrees where the scaling is known, else 1."""
         return tuple(CHANNELS[n].units if n in self.scaling else "1" for n in self.channels)
-
-    @property
-    def class_of(self) -> np.ndarray:
-        """A region is its class."""
-        return np.arange(256, dtype=np.uint8)
-
-    @property
-    def polygon_of(self) -> np.ndarray:
-        """No polygons."""
-        return np.full(256, -1, np.int32)
 
     def regions(self, rows: slice) -> np.ndarray:
         """Class of each pixel, −1 without one."""

@@ -1,0 +1,40 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_LABEL_OPTIONS = (
+    click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]"),
+    click.option(
+        "--class", "classes", multiple=True, metavar="VALUE=NAME",
+        help="What a value of that column, or of a class raster, means; an empty name leaves it out.",
+    ),
+    click.option("--scene-column", help="Column that names the product a polygon was drawn on."),
+    click.option("--layer", help="Layer of a vector file of several layers."),
+    click.option("--assume-crs", help="CRS of a file of labels that does not say its own."),
+    click.option(
+        "--unknown-codes", type=click.Choice(["refuse", "ignore"]), default="refuse", show_default=True,
+        help="Codes of a chart that SIGRID-3 does not have.",
+    ),
+)  # fmt: skip
+
+
+def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How files of labels are read: class column, meanings, layer, CRS, unknown codes."""
+    for option in reversed(_LABEL_OPTIONS):
+        command = option(command)
+    return command
+
+
+def pairs(items: tuple[str, ...], option: str, form: str) -> dict[str, str]:
+    """``NAME=VALUE`` words of a repeated option; raises click.BadParameter naming the first that is none."""
+    wrong = [item for item in items if "=" not in item]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not {form}.", param_hint=option)
+    return dict(item.split("=", 1) for item in items)
