@@ -122,6 +122,34 @@ AI4ARCTIC = ClassScheme(
 CLASS_SCHEMES = {scheme.name: scheme for scheme in (BINARY, FIVE_CLASSES, AI4ARCTIC)}
 LAND_COLOUR = (150, 150, 145)
 
+
+def _phenomenon(code: int, name: str, title: str, colour: tuple[int, int, int]) -> IceClass:
+    return IceClass(code=code, name=name, title=title, sigrid3=(), colour=colour)
+
+
+#: The ten phenomena of Wang et al. (2019) in the order of Colin et al. (2022). Several may hold at one place, none may.
+METOCEAN = ClassScheme(
+    name="metocean",
+    classes=(
+        _phenomenon(0, "atmospheric_front", "Atmospheric front", (228, 26, 28)),
+        _phenomenon(1, "biological_slick", "Biological slick", (77, 175, 74)),
+        _phenomenon(2, "iceberg", "Iceberg", (255, 255, 255)),
+        _phenomenon(3, "low_wind_area", "Low wind area", (55, 90, 160)),
+        _phenomenon(4, "micro_convective_cells", "Micro-convective cells", (255, 127, 0)),
+        _phenomenon(5, "oceanic_front", "Oceanic front", (240, 110, 190)),
+        _phenomenon(6, "pure_ocean_waves", "Pure ocean waves", (0, 170, 190)),
+        _phenomenon(7, "rain_cells", "Rain cells", (150, 80, 200)),
+        _phenomenon(8, "sea_ice", "Sea ice", (190, 225, 245)),
+        _phenomenon(9, "wind_streaks", "Wind streaks", (250, 215, 60)),
+    ),
+)
+#: Oil or other surface film against everything else.
+SLICKS = ClassScheme(name="slicks", classes=(_phenomenon(0, "slick", "Slick", (77, 175, 74)),))
+#: Schemes whose classes are phenomena: each has a probability of its own, and they need not sum to one.
+OCEAN_SCHEMES = {scheme.name: scheme for scheme in (METOCEAN, SLICKS)}
+#: Short names of the ten phenomena, as the papers write them.
+METOCEAN_LETTERS = ("AF", "BS", "IB", "LWA", "MCC", "OF", "POW", "RC", "SI", "WS")
+
 #: Bits of ``quality_flags``: name -> (mask, meaning).
 QUALITY_FLAGS: dict[str, tuple[int, str]] = {
     "nodata": (1, "no observation"),

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from frazil.conventions import CLASS_SCHEMES, ClassScheme
+from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import FrazilError, ModelError
 from frazil.files import whole_output
 from frazil.learn.models import create_model
 from frazil.learn.state import write_tensors
 from frazil.scene.scaling import Channel
 
+_SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES
 WEIGHTS, CARD = "model.safetensors", "card.json"
 DEFAULT_MODEL = "ice-simulated"
 _FORMAT = 1
@@ -34,7 +35,7 @@ class ModelCard:
     Attributes:
         id: name and version; the name of the folder by default.
         architecture, settings: as `create_model` takes them.
-        class_scheme: one of `CLASS_SCHEMES`.
+        class_scheme: one of `CLASS_SCHEMES` or `OCEAN_SCHEMES`.
         channels: inputs in order, with their scaling.
         spacing_m: of the pixels it was trained on.
         denoise: how their noise was removed.
@@ -61,15 +62,15 @@ class ModelCard:
     scores: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.class_scheme not in CLASS_SCHEMES:
-            raise ModelError(f"class_scheme {self.class_scheme!r} is not one of {sorted(CLASS_SCHEMES)}.")
+        if self.class_scheme not in _SCHEMES:
+            raise ModelError(f"class_scheme {self.class_scheme!r} is not one of {sorted(_SCHEMES)}.")
         if not self.channels or not self.temperature > 0 or not self.spacing_m > 0:
             raise ModelError("A model card needs channels, a temperature above 0 and a spacing above 0.")
 
     @property
     def scheme(self) -> ClassScheme:
         """The classes."""
-        return CLASS_SCHEMES[self.class_scheme]
+        return _SCHEMES[self.class_scheme]
 
     @property
     def polarizations(self) -> tuple[str, ...]:
