@@ -33,6 +33,8 @@ from frazil.sentinel1.product import open_product
 
 #: Called with the fraction done, 0…1, and what is being done.
 Progress = Callable[[float, str], None]
+#: How patches are read: `read_sides`, or the like.
+Reader = Callable[[PatchData], tuple[dict[str, Patches], Split, Patches, xr.Dataset]]
 
 
 class Sampler(Protocol):
@@ -94,8 +96,13 @@ class LearningData:
     unlabelled: Patches | None = None
 
 
-def load_data(config: RunConfig, progress: Progress | None = None) -> LearningData:
+def load_data(config: RunConfig, progress: Progress | None = None, read: Reader | None = None) -> LearningData:
     """Read or simulate what a run needs.
+
+    Args:
+        config: the run.
+        progress: called with the fraction done and what is being done.
+        read: in place of `read_sides`, for callers that keep what they have read for further runs.
 
     Raises:
         LabelError and others: data that is missing, broken, or does not suffice, saying what to do.
@@ -103,7 +110,7 @@ def load_data(config: RunConfig, progress: Progress | None = None) -> LearningDa
     report = progress or (lambda _fraction, _what: None)
     data = config.data
     if isinstance(data, PatchData):
-        return _patches(data, config, report)
+        return _patches(data, config, report, read or read_sides)
     if config.labels.count is not None or not isinstance(config.strategy, SupervisedConfig):
         raise OptionError(
             f"labels.count and strategy {config.strategy.name!r} are for patches. Cut some with `frazil patches`."
@@ -154,9 +161,9 @@ def draw(
     return train, *choose_labels(train, labels, polygon, allow_missing=config.allow_missing)
 
 
-def _patches(config: PatchData, run: RunConfig, report: Progress) -> LearningData:
+def _patches(config: PatchData, run: RunConfig, report: Progress, read: Reader) -> LearningData:
     report(0.0, "reading patches")
-    sides, split, without, table = read_sides(config)
+    sides, split, without, table = read(config)
     train, chosen, said = draw(config, run.labels, sides, table)
     drawn, rest = train.take(chosen), np.setdiff1d(np.arange(len(train)), chosen)
     sampler = PatchSampler(drawn, seed=run.seed, augment=config.augment, resample=config.resample)

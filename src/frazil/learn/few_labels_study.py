@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -29,7 +30,7 @@ import torch
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override
-from frazil.learn.data import LearningData, load_data
+from frazil.learn.data import LearningData, load_data, read_sides
 from frazil.learn.evaluate import Evaluation, evaluate
 from frazil.learn.models import create_model
 from frazil.learn.neighbours import nearest_neighbours
@@ -42,6 +43,8 @@ from frazil.metrics import Reliability, confusion_counts
 
 #: Methods without a network: what any other must beat.
 CONTROLS = ("nearest label", "raw propagation")
+#: A process reads a patch set once for all its trials; nothing writes into what was read.
+_read = functools.lru_cache(maxsize=1)(read_sides)
 _LEFT_OUT = ("confusion_per_scene", "reliability")
 
 
@@ -143,7 +146,7 @@ def run_trial(trial: Trial, state: Path | None = None) -> dict[str, Any]:
     started = time.perf_counter()
     config = trial.config
     seed_everything(config.seed)
-    data = load_data(config)
+    data = load_data(config, read=_read)
     if not isinstance(data.test, Patches):
         raise OptionError("The study needs test scenes. Set data.test, or pass a split that has some.")
     row: dict[str, Any] = {**trial.key, "labels": data.description.get("labels", {})}
