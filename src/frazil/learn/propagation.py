@@ -137,8 +137,9 @@ def affinity_graph(
     neighbour, cosine = nearest_neighbours(features, config.k, search=config.search, progress=progress)
     n, k = neighbour.shape
     affinity = np.maximum(cosine, 0).astype(np.float32) ** np.float32(config.gamma)
-    start = np.arange(0, n * k + 1, k, dtype=np.int64)
-    delta = sparse.csr_array((affinity.ravel(), neighbour.ravel(), start), shape=(n, n))
+    index = np.int32 if 2 * n * k < 2**31 else np.int64  # MKL multiplies with the former, and half the memory moves
+    start = np.arange(0, n * k + 1, k, dtype=index)
+    delta = sparse.csr_array((affinity.ravel(), neighbour.ravel().astype(index, copy=False), start), shape=(n, n))
     theta = (delta + delta.T).tocsr()
     theta.eliminate_zeros()
     degree = theta.sum(axis=1)
