@@ -23,6 +23,13 @@ from frazil.cli.progress import progress_bar
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="Where to train.  [default: cuda where there is one]"
 )
+@click.option("--peers", metavar="FOLDER|URL", help="Learn with other workers through this shared folder or bucket.")
+@click.option("--worker", help="Name of this worker, of its own; needed with --peers.")
+@click.option(
+    "--method", type=click.Choice(["afsd", "codistillation", "independent"]),
+    help="What is learnt from the others.  [default: afsd]",
+)  # fmt: skip
+@click.option("--every", help="Steps from one exchange to the next.  [default: 9000]")
 @click.option("--show", is_flag=True, help="Print the settings as JSON and stop.")
 @click.option(
     "--explain",
@@ -34,17 +41,24 @@ from frazil.cli.progress import progress_bar
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(
     recipe: str, output: str, changes: tuple[str, ...], device: str | None, show: bool, explain: str | None,
-    overwrite: bool, as_json: bool,
+    overwrite: bool, as_json: bool, **exchange: str | None,
 ) -> None:  # fmt: skip
     """Train the network of RECIPE: module:function, file.py:function, or the run.json of an earlier run.
 
-    The run may be killed at any moment; the same command goes on and ends in the same weights.
+    The run may be killed at any moment; the same command goes on and ends in the same weights. With --peers, workers
+    started anywhere, at any time, learn from each other. Under torchrun, its processes train one network in step.
     """
     from frazil.learn.config import override
+    from frazil.learn.distributed.team import Team
     from frazil.learn.run import train as run
     from frazil.recipes import find_recipe
 
-    config = override(find_recipe(recipe), pairs(changes, "--set", "KEY=VALUE"))
+    named = {"peers.path": exchange.pop("peers"), **{f"peers.{name}": value for name, value in exchange.items()}}
+    given = {name: json.dumps(value) if name == "peers.path" else value for name, value in named.items() if value}
+    settings = pairs(changes, "--set", "KEY=VALUE") | given
+    config = override(find_recipe(recipe), settings)
+    if config.peers.path is None and given:
+        raise click.UsageError(f"--{next(iter(given)).removeprefix('peers.')} is for workers. Pass --peers FOLDER.")
     if show:
         click.echo(json.dumps(config.to_json(), indent=2))
         return
@@ -56,6 +70,8 @@ def train(
         return
     with progress_bar("training") as progress:
         model = run(config, output, device=device, overwrite=overwrite, progress=progress)
+    if not Team.of().first:
+        return
     card = model.card
     for note in card.training["data"].get("labels", {}).get("notes", []):
         click.echo(note, err=True)

@@ -9,6 +9,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import OptionError
+from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.settings import Settings, check_choice, check_share
 from frazil.learn.strategy_config import AUGMENTATIONS, StrategyConfig, SupervisedConfig
 from frazil.scene.scaling import CHANNELS
@@ -237,6 +238,9 @@ class OptimConfig(Settings):
             raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
 
 
+Data = Annotated[SimulatedData | SceneData | PatchData, Discriminator("kind")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Settings):
     """One training run.
@@ -251,10 +255,16 @@ class RunConfig(Settings):
     seed: int = 0
     statement: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
-    data: Annotated[SimulatedData | SceneData | PatchData, Discriminator("kind")] = field(default_factory=PatchData)
+    data: Data = field(default_factory=PatchData)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     strategy: StrategyConfig = field(default_factory=SupervisedConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    peers: PeersConfig = field(default_factory=PeersConfig)
+    ddp: DDPConfig = field(default_factory=DDPConfig)
+
+    def __post_init__(self) -> None:
+        if self.peers.path is not None and self.optim.compile:
+            raise OptionError("optim.compile hides the features that peers compare. Leave one of them out.")
 
     def to_json(self) -> dict[str, Any]:
         """As saved in a run folder and a model card."""

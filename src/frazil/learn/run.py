@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versio
 from frazil.learn.config import PatchData, RunConfig, differences, run_config
 from frazil.learn.data import LearningData, load_data
 from frazil.learn.data import Progress as Report
+from frazil.learn.distributed.allreduce import InStep, scaled
+from frazil.learn.distributed.team import Team
+from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_seed
 from frazil.learn.evaluate import calibrate, evaluate
 from frazil.learn.log import RunLog
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
+from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.train import plain, seed_everything, train_loop
 from frazil.learn.transfer import library_weights, load_pretrained
 
@@ -61,45 +66,72 @@ def train(
         OutputExistsError: the folder holds another run, or something else; the message names the settings that differ.
         LabelError, OptionError, ModelError: data or settings that do not work, saying what to do.
     """
-    target, report = Path(folder), progress or (lambda _fraction, _what: None)
-    finished = _look_into(target, config, overwrite)
+    target, report, team = Path(folder), progress or (lambda _fraction, _what: None), Team.of()
+    place = _device(device, team)
+    team.join(config.ddp, place)
+    finished = team.share(_look_into(target, config, overwrite) if team.first else None)
     if finished is not None:
         return finished
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"Device {device!r} is not available on this machine; use device='cpu'.")
+    config, asked = with_worker_seed(config), config
     seed_everything(config.seed)
     network = _network_check(config)
     data = load_data(config, lambda f, what: report(0.1 * f, what))
-    counted, every = _in_steps(config, data)
-    _note(target, config, data, counted.optim.steps, command)
+    data = shared_out(config, data, team)
+    counted, every = _in_steps(config, data, team)
+    if team.first:
+        _note(target, asked, data, counted.optim.steps, command)
     config = counted
     network = _network(config, data, network).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.optim.compile:
         network.compile()
     strategy = make_strategy(config, network, data, place)
+    peers = strategy = with_peers(strategy, config, data, team) if config.peers.path else strategy
+    if team.world > 1:
+        strategy = InStep(strategy, config.ddp, team, config.optim.steps)
+        torch.manual_seed(config.seed + team.rank)  # dropout differs from process to process
     validate = None
     if data.validation is not None:
         held_out, n = data.validation, len(data.scheme.classes)
 
         def validate(network: nn.Module) -> dict[str, float]:
-            scores = evaluate(network, held_out, n, device=place.type).to_json(data.scheme.names)
-            return plain({k: scores[k] for k in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")})
+            scores: dict[str, Any] = {}
+            if team.first:
+                scores = evaluate(network, held_out, n, device=place.type).to_json(data.scheme.names)
+            if isinstance(peers, WithPeers):
+                peers.score = scores.get("macro_f1")
+            looked = plain({k: scores.get(k) for k in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")})
+            return team.share(looked)
 
-    with RunLog(target, config.optim.steps) as log:
+    with RunLog(target, config.optim.steps) if team.first else nullcontext() as log:
 
         def note(step: int, logs: dict[str, float]) -> None:
-            log(step, logs)
+            if log is not None:
+                log(step, logs)
             report(0.1 + 0.8 * (step + 1) / config.optim.steps, f"training, step {step + 1} of {config.optim.steps}")
 
         done = train_loop(
             strategy, config.optim, device=place, validate=validate, validate_every=every, state=target / STATE,
-            log=note, resumed=log.resume,
+            writes=team.first, log=note, resumed=None if log is None else log.resume,
         )  # fmt: skip
+    if isinstance(peers, WithPeers):
+        peers.finish(done.step)
     report(0.9, "scoring")
-    model = _finish(strategy.result, config, data, done, target, place)
-    (target / STATE).unlink(missing_ok=True)
+    model = team.share(_finish(strategy.result, config, data, done, target, place) if team.first else None)
+    assert model is not None
+    if team.first:
+        (target / STATE).unlink(missing_ok=True)
+    team.leave()
     return model
+
+
+def _device(name: str | None, team: Team) -> torch.device:
+    place = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"Device {name!r} is not available on this machine; use device='cpu'.")
+    if place.type == "cuda" and team.world > 1:
+        place = torch.device("cuda", team.local % torch.cuda.device_count())
+        torch.cuda.set_device(place)
+    return place
 
 
 def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -158,9 +190,9 @@ def _network_check(config: RunConfig) -> nn.Module:
         )
 
 
-def _in_steps(config: RunConfig, data: LearningData) -> tuple[RunConfig, int]:
+def _in_steps(config: RunConfig, data: LearningData, team: Team) -> tuple[RunConfig, int]:
     """The run with epochs turned into steps, and how many steps lie between looks at the validation scenes."""
-    plan, optim = make_plan(config, data), config.optim
+    plan, optim = make_plan(config, data), scaled(config.optim, config.ddp, team.world)
     return replace(config, optim=replace(optim, steps=plan.steps)), optim.validate_every or plan.look
 
 

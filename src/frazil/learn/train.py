@@ -97,6 +97,7 @@ def train_loop(
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
     validate_every: int = 0,
     state: Path | None = None,
+    writes: bool = True,
     log: Callable[[int, dict[str, float]], None] | None = None,
     resumed: Callable[[Progress], None] | None = None,
 ) -> Progress:
@@ -109,6 +110,7 @@ def train_loop(
         validate: scores of the network so far, ``macro_f1`` among them.
         validate_every: steps from one look to the next; 0 looks only at the end.
         state: file to go on from, if it is there, and to keep up to date.
+        writes: whether this process keeps it up to date; of several that train in step, one does.
         log: called after every step with its number and logs, and after every look with ``validation_…`` scores.
         resumed: called once before the first step, with what was found in `state`.
 
@@ -151,7 +153,7 @@ def train_loop(
             best = _remember(progress, scores, strategy.result, best, config)
             if log:
                 log(progress.step - 1, {f"validation_{k}": v for k, v in scores.items()})
-        if state is not None and (looking or last or time.monotonic() - saved > _SAVE_EVERY_S):
+        if state is not None and writes and (looking or last or time.monotonic() - saved > _SAVE_EVERY_S):
             save_state(state, strategy.networks, optimiser, progress, best, strategy.tensors())
             saved = time.monotonic()
     if config.keep == "best" and best:

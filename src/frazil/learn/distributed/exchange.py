@@ -8,7 +8,8 @@ Layout below the exchange folder, for every run::
 Both are immutable. Weights are written first; the small manifest, which names them with size and hash, publishes them.
 A reader takes the manifest of the highest incarnation and sequence, so that a worker that was killed and started again
 outranks its former self at once. Weights whose size, hash, names, shapes or numbers are not as they should be are not
-used. A peer that publishes nothing new for long counts as gone.
+used. A peer that publishes nothing new for long counts as gone; so does what a finished run, or one of long ago, has
+left in the folder.
 
 Other workers are not trusted: files are read by safetensors and json alone, up to the size that is expected, and names
 are checked before they become part of a path.
@@ -56,6 +57,10 @@ class Manifest:
         every_s: seconds since its last publication.
         score: on its validation scenes, None without.
         written, read: bytes it has moved so far.
+        failures: exchanges that the store has cost it.
+        method: how it learns from others.
+        steps: that its run will have.
+        done: whether this is its last word.
     """
 
     run: str
@@ -74,7 +79,15 @@ class Manifest:
     score: float | None = None
     written: int = 0
     read: int = 0
+    failures: int = 0
+    method: str = ""
+    steps: int = 0
+    done: bool = False
     format: int = FORMAT
+
+    def lasts_s(self, expiry_s: float) -> float:
+        """Seconds without news after which the worker counts as gone: three of its intervals, or more."""
+        return max(expiry_s, 3 * self.every_s)
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -118,7 +131,9 @@ class Exchange:
         worker: name of this worker, of its own.
         like: weights of this worker, by which those of others are checked: same names, shapes and types.
         model_text: network and classes in words, the same for all workers.
-        expiry_s: a peer that has published nothing new for so long, by this worker's clock, counts as gone.
+        expiry_s: a peer that has published nothing new for so long, and for three of its own intervals, by this
+            worker's clock, counts as gone.
+        method, steps: see `Manifest`; for people.
 
     Raises:
         OptionError: names that are none, or a folder in which another model is being trained.
@@ -126,7 +141,7 @@ class Exchange:
 
     def __init__(
         self, store: Store, *, run: str, worker: str, like: Mapping[str, Tensor], model_text: str,
-        expiry_s: float = 3600.0,
+        expiry_s: float = 3600.0, method: str = "", steps: int = 0,
     ) -> None:  # fmt: skip
         for what, name in (("run", run), ("worker", worker)):
             if not _NAME.fullmatch(name):
@@ -142,19 +157,38 @@ class Exchange:
         self.token = uuid.uuid4().hex
         self.traffic = Traffic()
         self.peers: dict[str, Peer] = {}
+        self.method, self.steps = method, steps
+        self.incarnation = 0  # not known before the store has been seen
         self._sequence, self._mine, self._last = 0, list[Manifest](), time.monotonic()
-        former = self._latest(worker)
-        self.incarnation = former.incarnation + 1 if former else 1
-        self._mine = [former] if former else []  # outlived with the publications to come
-        for name in self._workers():
-            manifest = self._latest(name)
-            if manifest is not None and manifest.model != self.model:
-                raise OptionError(
-                    f"In {store.url} worker {name} trains another model for run {run!r} ({manifest.model_text}, "
-                    f"here {model_text}). Choose another run name or another folder."
-                )
+        self._left: dict[str, tuple[int, int]] = {}  # what others left here long ago
+        self._begin()
 
-    def publish(self, weights: Mapping[str, Tensor], *, step: int, samples: int, score: float | None = None) -> bool:
+    def _begin(self) -> bool:
+        """Learn who this worker was before, and who else is here; whether the store could be seen."""
+        failures = self.traffic.failures
+        former = self._latest(self.worker)
+        there = {name: m for name in self._workers() if name != self.worker and (m := self._latest(name))}
+        if self.traffic.failures > failures:
+            return False
+        for name, manifest in there.items():
+            past = time.time() - manifest.published > manifest.lasts_s(self.expiry_s)
+            if past or manifest.done:
+                self._left[name] = manifest.rank
+            elif manifest.model != self.model:
+                raise OptionError(
+                    f"In {self.store.url} worker {name} trains another model for run {self.run!r} "
+                    f"({manifest.model_text}, here {self.model_text}). Choose another run name or another folder."
+                )
+        self.incarnation = former.incarnation + 1 if former else 1
+        if former:
+            self._mine = [former]  # outlived with the publications to come
+            self.traffic.written += former.written
+            self.traffic.read += former.read
+        return True
+
+    def publish(
+        self, weights: Mapping[str, Tensor], *, step: int, samples: int, score: float | None = None, done: bool = False
+    ) -> bool:
         """Let others have the weights; whether that worked. A store that is full or away costs this exchange, no more.
 
         Raises:
@@ -162,6 +196,8 @@ class Exchange:
         """
         from safetensors.torch import save
 
+        if not self.incarnation and not self._begin():
+            return False
         self._check_name()
         data = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
         digest = hashlib.sha256(data).hexdigest()
@@ -170,7 +206,7 @@ class Exchange:
             run=self.run, worker=self.worker, incarnation=self.incarnation, sequence=self._sequence, token=self.token,
             model=self.model, model_text=self.model_text, step=step, samples=samples, sha256=digest, size=len(data),
             published=time.time(), every_s=round(now - self._last, 3), score=score, written=self.traffic.written,
-            read=self.traffic.read,
+            read=self.traffic.read, failures=self.traffic.failures, method=self.method, steps=self.steps, done=done,
         )  # fmt: skip
         text = json.dumps(asdict(manifest)).encode()
         try:
@@ -187,16 +223,22 @@ class Exchange:
         self._tidy()
         return True
 
-    def fetch(self) -> dict[str, Peer]:
-        """The freshest good weights of every other worker that is alive, by name."""
+    def fetch(self, at_step: int | None = None) -> dict[str, Peer]:
+        """The freshest good weights of every other worker that is alive, by name.
+
+        Args:
+            at_step: only those of exactly this step, alive or not.
+        """
         for name in self._workers():
             if name == self.worker:
                 continue
-            manifest = self._latest(name)
+            manifest = self._latest(name, at_step)
             if manifest is None:
                 continue
             known = self.peers.get(name)
             if known is not None and known.manifest.rank >= manifest.rank:
+                continue
+            if at_step is None and manifest.rank <= self._left.get(name, (0, 0)):
                 continue
             if manifest.model != self.model:
                 self._refuse(name, f"it trains another model ({manifest.model_text})")
@@ -205,8 +247,10 @@ class Exchange:
             if weights is not None:
                 self.traffic.refused.pop(name, None)
                 self.peers[name] = Peer(manifest, time.monotonic(), weights)
-        now = time.monotonic()
-        return {name: peer for name, peer in sorted(self.peers.items()) if now - peer.seen < self.expiry_s}
+        now, found = time.monotonic(), sorted(self.peers.items())
+        if at_step is not None:
+            return {name: peer for name, peer in found if peer.manifest.step == at_step}
+        return {name: peer for name, peer in found if now - peer.seen < peer.manifest.lasts_s(self.expiry_s)}
 
     def _read(self, manifest: Manifest) -> dict[str, Tensor] | None:
         if manifest.size > self.limit:
@@ -229,8 +273,8 @@ class Exchange:
         self._refuse(manifest.worker, why)
         return None
 
-    def _latest(self, worker: str) -> Manifest | None:
-        """The last valid manifest of a worker."""
+    def _latest(self, worker: str, at_step: int | None = None) -> Manifest | None:
+        """The last valid manifest of a worker, or the last one of a step."""
         try:
             names = [n for n in self.store.names(f"{self.run}/workers/{worker}") if _MANIFEST.fullmatch(n)]
         except OSError as error:
@@ -245,7 +289,7 @@ class Exchange:
             manifest = parse_manifest(data, self.run, worker)
             if manifest is None:
                 self._refuse(worker, f"its manifest {name} is damaged or of another version of frazil")
-            else:
+            elif at_step is None or manifest.step == at_step:
                 return manifest
         return None
 
@@ -325,10 +369,11 @@ def parse_manifest(data: bytes, run: str, worker: str) -> Manifest | None:
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             return None
         manifest = Manifest(**values)
-        whole = ("incarnation", "sequence", "step", "samples", "size", "written", "read")
-        if any(type(values[name]) is not int or values[name] < 0 for name in whole):
+        whole = ("incarnation", "sequence", "step", "samples", "size", "written", "read", "failures", "steps")
+        if any(type(values.get(name, 0)) is not int or values.get(name, 0) < 0 for name in whole):
             return None
-        if any(not isinstance(values[n], str) for n in ("run", "worker", "token", "model", "model_text", "sha256")):
+        words = ("run", "worker", "token", "model", "model_text", "sha256", "method")
+        if any(not isinstance(values.get(n, ""), str) for n in words) or not isinstance(manifest.done, bool):
             return None
         numbers = [manifest.published, manifest.every_s, *([] if manifest.score is None else [manifest.score])]
         if any(type(v) not in (int, float) for v in numbers):

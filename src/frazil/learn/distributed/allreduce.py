@@ -1,0 +1,137 @@
+"""Training in step on several processes: PyTorch's own engine around any strategy.
+
+Each step of a process is a forward pass of one module, so that ``DistributedDataParallel`` averages gradients whatever
+the strategy does inside. Local SGD lets every process go by itself and averages weights now and then.
+
+References:
+    Goyal, P. et al. (2017), Accurate, large minibatch SGD: training ImageNet in 1 hour. doi:10.48550/arXiv.1706.02677
+    (learning rate times the number of processes, with warm-up).
+    Vogels, T., Karimireddy, S. P., Jaggi, M. (2019), PowerSGD. NeurIPS 2019. doi:10.48550/arXiv.1905.13727.
+    Stich, S. U. (2019), Local SGD converges fast and communicates little. ICLR 2019. doi:10.48550/arXiv.1805.09767.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor, distributed, nn
+
+from frazil.learn.config import OptimConfig
+from frazil.learn.data import Sampler
+from frazil.learn.distributed.settings import DDPConfig
+from frazil.learn.distributed.team import Team
+from frazil.learn.train import Strategy
+
+
+class Sharded:
+    """One process's share of a sampler: of a world of W, every W-th batch.
+
+    Together they see in one step what one process with a batch W times as large would see.
+    """
+
+    def __init__(self, sampler: Sampler, team: Team) -> None:
+        self.sampler, self.team = sampler, team
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of this process in an epoch."""
+        return math.ceil(self.sampler.n_samples / self.team.world)
+
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Sampler`."""
+        return self.sampler.batch(step * self.team.world + self.team.rank, size)
+
+    def class_frequency(self, n_classes: int) -> np.ndarray:
+        """See `Sampler`."""
+        return self.sampler.class_frequency(n_classes)
+
+
+def scaled(config: OptimConfig, settings: DDPConfig, world: int) -> OptimConfig:
+    """Optimiser settings for so many processes, see `DDPConfig.scale_lr`."""
+    if world == 1 or not settings.scale_lr:
+        return config
+    warmup = config.warmup if config.epochs is None else math.ceil(config.warmup / world)
+    return replace(config, lr=config.lr * world, warmup=warmup)
+
+
+class _Step(nn.Module):
+    """A strategy's step as the forward pass of a module."""
+
+    def __init__(self, inner: Strategy) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(inner.networks)
+        self.inner = inner
+
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        return self.inner.step(step)
+
+
+class InStep(Strategy):
+    """A strategy that all processes of a team follow together.
+
+    Args:
+        inner: the strategy, on this process's share of the samples.
+        settings: of the engine.
+        team: of processes, which have met.
+        steps: of the run.
+    """
+
+    def __init__(self, inner: Strategy, settings: DDPConfig, team: Team, steps: int) -> None:
+        self.inner, self.networks, self.result = inner, inner.networks, inner.result
+        self.settings, self.team, self.steps = settings, team, steps
+        module = _Step(inner)
+        for tensor in itertools.chain(module.parameters(), module.buffers()):
+            distributed.broadcast(tensor.data, 0)
+        self.engine: nn.Module = module
+        if not settings.average_every:
+            device = next(module.parameters()).device
+            self.engine = nn.parallel.DistributedDataParallel(
+                module, device_ids=[device] if device.type == "cuda" else None
+            )
+            _compress(self.engine, settings)
+
+    def step(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Loss and logs of this process; gradients will be those of all."""
+        loss, logs = self.engine(step)
+        return loss, logs
+
+    def after_step(self, step: int) -> None:
+        """Average weights and batch-norm statistics, where that replaces averaging gradients."""
+        every = self.settings.average_every
+        if every and ((step + 1) % every == 0 or step + 1 == self.steps):
+            from torch.distributed.algorithms.model_averaging.utils import average_parameters
+
+            group = distributed.group.WORLD
+            assert group is not None
+            buffers = (nn.Parameter(b, requires_grad=False) for b in self.engine.buffers() if b.is_floating_point())
+            average_parameters(itertools.chain(self.engine.parameters(), buffers), group)
+        self.inner.after_step(step)
+
+    def rates(self, step: int, config: OptimConfig) -> dict[str, float]:
+        """Those of the inner strategy."""
+        return self.inner.rates(step, config)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the inner strategy."""
+        return self.inner.tensors()
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `tensors` gave."""
+        self.inner.load_tensors(tensors)
+
+
+def _compress(engine: nn.parallel.DistributedDataParallel, settings: DDPConfig) -> None:
+    from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+
+    if settings.hook == "fp16":
+        engine.register_comm_hook(None, default_hooks.fp16_compress_hook)
+    elif settings.hook == "bf16":
+        engine.register_comm_hook(None, default_hooks.bf16_compress_hook)
+    elif settings.hook == "powersgd":
+        state = powerSGD_hook.PowerSGDState(
+            None, matrix_approximation_rank=settings.powersgd_rank, start_powerSGD_iter=settings.powersgd_start
+        )
+        engine.register_comm_hook(state, powerSGD_hook.powerSGD_hook)

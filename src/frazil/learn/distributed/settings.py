@@ -1,0 +1,96 @@
+"""Settings of training on several machines, and of several processes of one machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from frazil.learn.settings import Settings, check_choice, check_least
+
+METHODS = ("afsd", "codistillation", "independent")
+HOOKS = ("none", "fp16", "bf16", "powersgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeersConfig(Settings):
+    """Learning from stale copies of other workers' networks, see `frazil.learn.strategies.peers`.
+
+    Attributes:
+        path: shared folder or bucket through which workers exchange weights; without one the run stands alone.
+        worker: name of this worker, of its own.
+        run: name that the workers of one run share; that of the recipe by default. One folder may hold several runs.
+        method: ``"afsd"`` compares feature spaces, ``"codistillation"`` compares probabilities, ``"independent"``
+            publishes and watches, but learns nothing from others: the control.
+        every: steps from one exchange to the next.
+        alpha: weight of the distillation loss. The paper does not state its own.
+        loss: of AFSD: ``"normalised"``, which depends neither on batch size nor on the scale of features, or ``"raw"``,
+            the paper's equation 3 to the letter, for which an `alpha` of 1 is far too much.
+        begin: steps before which nothing is learnt from others.
+        teachers: others that are asked in one step, drawn anew each time; 0 asks them all. Each costs a forward pass,
+            about a third of a step.
+        loss_every: ask them in every so-manieth step only.
+        log_every: steps from one log of both distillation losses to the next, whatever the method; 0 logs only what is
+            learnt from. Those that are not learnt from cost forward passes.
+        expiry_s: a worker that has published nothing new for so long, and for three of its own intervals, is gone.
+        seed: of this worker. By default one made from the run's and the worker's name: equal first weights would
+            leave little to learn from each other.
+        lockstep: wait at every exchange until so many workers stand at the same step, and take exactly these. For
+            tests and studies, which must give the same numbers twice; otherwise nobody waits (0).
+    """
+
+    path: str | None = None
+    worker: str = ""
+    run: str = ""
+    method: Literal["afsd", "codistillation", "independent"] = "afsd"
+    every: int = 9000
+    alpha: float = 1.0
+    loss: Literal["normalised", "raw"] = "normalised"
+    begin: int = 0
+    teachers: int = 0
+    loss_every: int = 1
+    log_every: int = 50
+    expiry_s: float = 3600.0
+    seed: int | None = None
+    lockstep: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, METHODS)
+        check_choice("loss", self.loss, ("normalised", "raw"))
+        check_least(1, every=self.every, loss_every=self.loss_every)
+        check_least(
+            0, alpha=self.alpha, begin=self.begin, teachers=self.teachers, log_every=self.log_every,
+            lockstep=self.lockstep,
+        )  # fmt: skip
+        check_least(1e-3, expiry_s=self.expiry_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDPConfig(Settings):
+    """Several processes in step with each other, started by ``torchrun``, see `frazil.learn.distributed.allreduce`.
+
+    Attributes:
+        backend: ``"nccl"`` on GPUs, ``"gloo"`` on CPUs; by default as the device wants it.
+        scale_lr: multiply the learning rate by the number of processes, as each step sees so many times more samples,
+            and, where the run is counted in epochs, divide the steps of warm-up by it.
+        hook: how gradients travel: as they are, as ``"fp16"`` or ``"bf16"``, or by ``"powersgd"`` in low rank.
+        powersgd_rank: rank of these.
+        powersgd_start: steps before PowerSGD begins.
+        average_every: average weights every so many steps in place of gradients at every step (local SGD); 0 does not.
+        timeout_s: a process that has not been heard of for so long ends the run of all.
+    """
+
+    backend: Literal["auto", "gloo", "nccl"] = "auto"
+    scale_lr: bool = True
+    hook: Literal["none", "fp16", "bf16", "powersgd"] = "none"
+    powersgd_rank: int = 1
+    powersgd_start: int = 100
+    average_every: int = 0
+    timeout_s: float = 1800.0
+
+    def __post_init__(self) -> None:
+        check_choice("hook", self.hook, HOOKS)
+        check_choice("backend", self.backend, ("auto", "gloo", "nccl"))
+        check_least(1, powersgd_rank=self.powersgd_rank)
+        check_least(2, powersgd_start=self.powersgd_start)
+        check_least(0, average_every=self.average_every)
+        check_least(1, timeout_s=self.timeout_s)
