@@ -102,6 +102,18 @@ def test_same_seed_same_weights_and_hidden_labels_never_count(name: str) -> None
     assert not all(torch.equal(first[k], stranger[k]) for k in first)
 
 
+@every
+def test_half_precision_trains_too(name: str) -> None:
+    losses: list[float] = []
+    run = toy_run(STRATEGIES[name], epochs=4, precision="bfloat16")
+    toy_train(run, log=lambda _, row: losses.append(row["loss"]))
+    assert np.isfinite(losses).all()
+    exact: list[float] = []
+    toy_train(replace(run, optim=replace(run.optim, precision="float32")), log=lambda _, row: exact.append(row["loss"]))
+    assert losses[0] == pytest.approx(exact[0], rel=0.02)
+    assert losses != exact
+
+
 class Killed(Exception):  # noqa: N818 - stands for SIGKILL
     pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -277,3 +278,12 @@ def test_classes_without_a_label_do_not_change_the_weights() -> None:
     np.testing.assert_allclose(two.weight, five.weight, atol=1e-5)
     np.testing.assert_array_equal(two.label, five.label)
     assert five.weight[labels < 0].min() < 0.3
+
+
+def test_half_precision_of_a_training_step_does_not_reach_the_solution() -> None:
+    x = np.random.default_rng(3).normal(size=(80, 6)).astype(np.float32)
+    labels = np.where(np.arange(80) < 6, np.arange(80) % 2, -1)
+    plain = propagate_labels(x, labels, k=5)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = propagate_labels(x, labels, k=5)
+    np.testing.assert_array_equal(within.score, plain.score)

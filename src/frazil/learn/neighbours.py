@@ -88,7 +88,7 @@ def _exact(
     place = np.empty((n, k), np.int32 if m < 2**31 else np.int64)
     cosine = np.empty((n, k), np.float32)
     y_t = y.T.contiguous()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):  # a training step may be in half precision
         for first in range(0, n, rows):
             part = x[first : first + rows]
             best: tuple[torch.Tensor, torch.Tensor] | None = None

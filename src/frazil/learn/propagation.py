@@ -151,6 +151,7 @@ def affinity_graph(
     return theta
 
 
+@torch.autocast("cpu", enabled=False)  # a training step may be in half precision
 def solve(graph: sparse.csr_array, seeds: np.ndarray, config: PropagationConfig) -> tuple[np.ndarray, int, float, bool]:
     """ψ of (I − αΞ) ψ = Y by conjugate gradients, all classes side by side.
 
