@@ -10,14 +10,15 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import OptionError
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
+from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.settings import Settings, check_choice, check_share
 from frazil.learn.strategy_config import AUGMENTATIONS, StrategyConfig, SupervisedConfig
 from frazil.scene.scaling import CHANNELS
 
 __all__ = [
-    "AUGMENTATIONS", "PAPER_AUGMENTATIONS", "PHYSICAL_AUGMENTATIONS", "LabelsConfig", "ModelConfig", "OptimConfig",
-    "PatchData", "RunConfig", "SceneData", "Settings", "SimulatedData", "SupervisedConfig", "differences", "override",
-    "run_config",
+    "AUGMENTATIONS", "PAPER_AUGMENTATIONS", "PHYSICAL_AUGMENTATIONS", "ImagetteData", "LabelsConfig", "ModelConfig",
+    "OptimConfig", "PatchData", "RunConfig", "SceneData", "Settings", "SimulatedData", "SupervisedConfig",
+    "differences", "override", "run_config",
 ]  # fmt: skip
 
 #: Those of the first paper, and those that keep the physics of a radar image.
@@ -238,7 +239,7 @@ class OptimConfig(Settings):
             raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
 
 
-Data = Annotated[SimulatedData | SceneData | PatchData, Discriminator("kind")]
+Data = Annotated[SimulatedData | SceneData | PatchData | ImagetteData, Discriminator("kind")]
 
 
 @dataclass(frozen=True, kw_only=True)

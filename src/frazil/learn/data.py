@@ -18,7 +18,15 @@ from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.choose import choose_labels, unlabelled_pool
-from frazil.learn.config import LabelsConfig, PatchData, RunConfig, SceneData, SimulatedData, SupervisedConfig
+from frazil.learn.config import (
+    ImagetteData,
+    LabelsConfig,
+    PatchData,
+    RunConfig,
+    SceneData,
+    SimulatedData,
+    SupervisedConfig,
+)
 from frazil.learn.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.scenes import (
     CropSampler,
@@ -111,6 +119,8 @@ def load_data(config: RunConfig, progress: Progress | None = None, read: Reader 
     data = config.data
     if isinstance(data, PatchData):
         return _patches(data, config, report, read or read_sides)
+    if isinstance(data, ImagetteData):
+        raise OptionError("Imagettes are read by frazil.learn.imagettes, not as scenes or patches.")
     if config.labels.count is not None or not isinstance(config.strategy, SupervisedConfig):
         raise OptionError(
             f"labels.count and strategy {config.strategy.name!r} are for patches. Cut some with `frazil patches`."

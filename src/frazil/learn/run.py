@@ -21,7 +21,7 @@ from torch import nn
 
 from frazil.errors import OptionError, OutputError, OutputExistsError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, load_model, save_model
-from frazil.learn.config import PatchData, RunConfig, differences, run_config
+from frazil.learn.config import ImagetteData, PatchData, RunConfig, differences, run_config
 from frazil.learn.data import LearningData, load_data
 from frazil.learn.data import Progress as Report
 from frazil.learn.distributed.allreduce import InStep, scaled
@@ -66,6 +66,10 @@ def train(
         OutputExistsError: the folder holds another run, or something else; the message names the settings that differ.
         LabelError, OptionError, ModelError: data or settings that do not work, saying what to do.
     """
+    if isinstance(config.data, ImagetteData):
+        from frazil.learn.metocean_run import train_imagettes
+
+        return train_imagettes(config, folder, device=device, overwrite=overwrite, progress=progress, command=command)
     target, report, team = Path(folder), progress or (lambda _fraction, _what: None), Team.of()
     place = _device(device, team)
     team.join(config.ddp, place)

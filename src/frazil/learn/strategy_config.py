@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator
 
 from frazil.errors import OptionError
+from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 from frazil.learn.settings import Settings, check_choice, check_least, check_share
 
 #: Changes of training patches, see `frazil.learn.augment`.
@@ -258,6 +259,9 @@ StrategyConfig = Annotated[
     | MixMatchConfig
     | FixMatchConfig
     | MeanTeacherConfig
-    | SemiGANConfig,
+    | SemiGANConfig
+    | SegmentationConfig
+    | CategorisationConfig
+    | Im2PxStrategyConfig,
     Discriminator("name"),
 ]

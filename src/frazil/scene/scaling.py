@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frazil.errors import OptionError
+from frazil.scene.ocean import reference_db
 
 FLOOR_DB = -50.0  #: power at or below 1e-5 (noise subtraction leaves negatives) is shown as this
 _LOWEST, _TEN = np.float32(10 ** (FLOOR_DB / 10)), np.float32(10)
@@ -46,7 +47,8 @@ class Channel:
     """One input of a network: where it comes from and how it is scaled to [0, 1].
 
     Attributes:
-        name: ``"hh"``, ``"hv"``, ``"vv"``, ``"vh"`` (σ0 in dB), ``"nesz_hh"`` … (NESZ in dB), ``"incidence_angle"``.
+        name: ``"hh"``, ``"hv"``, ``"vv"``, ``"vh"`` (σ0 in dB), ``"nesz_hh"`` … (NESZ in dB), ``"roughness_vv"`` (σ0 in
+            dB over that of the reference sea, see `frazil.scene.ocean`), ``"incidence_angle"``.
         low, high: in dB or degrees; clipped and scaled so that low is 0 and high is 1.
     """
 
@@ -61,7 +63,7 @@ class Channel:
     @property
     def polarization(self) -> str | None:
         """The polarisation that the channel needs, or None."""
-        last = self.name.removeprefix("nesz_").upper()
+        last = self.name.removeprefix("nesz_").removeprefix("roughness_").upper()
         return last if last in ("HH", "HV", "VV", "VH") else None
 
     @property
@@ -90,6 +92,7 @@ CHANNELS = {
         Channel(name="nesz_hv", low=-40.0, high=-15.0),
         Channel(name="nesz_vh", low=-40.0, high=-15.0),
         Channel(name="incidence_angle", low=19.0, high=46.0),
+        Channel(name="roughness_vv", low=-18.0, high=6.0),
     )
 }
 
@@ -113,5 +116,7 @@ def network_input(arrays: dict[str, np.ndarray], polarizations: list[str], chann
         else:
             source = "nesz" if channel.name.startswith("nesz_") else "sigma0"
             values = to_db(arrays[source][polarizations.index(channel.polarization)])
+            if channel.name.startswith("roughness_"):
+                values = values - reference_db(arrays["incidence_angle"])
         planes.append(np.where(arrays["valid"], np.nan_to_num(channel.scale(values)), np.float32(0)))
     return np.stack(planes).astype(np.float32)

@@ -17,7 +17,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from frazil.errors import OptionError
 from frazil.learn.models.patch import PatchClassifier, check_dropout, check_patch, initialise
+
+LEAST = 75  #: pixels of a side, below which the last map is empty
+OUTPUTS = ("softmax", "sigmoid")  #: what logits mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +29,24 @@ class InceptionV3Config:
     """The shape of the network.
 
     Attributes:
-        patch: side of the patches, pixels.
+        patch: side of the patches, pixels, that maps of scenes are made from; any image of 75 pixels or more is taken.
         dropout: before the classes, in training.
+        width: multiple of the published numbers of channels; 1 fits the published weights.
+        output: ``"softmax"``: an image is of one class; ``"sigmoid"``: each class is there or not.
     """
 
-    patch: int = 75
+    patch: int = LEAST
     dropout: float = 0.5
+    width: float = 1.0
+    output: str = "softmax"
 
     def __post_init__(self) -> None:
-        check_patch("InceptionV3", self.patch, 75)
+        check_patch("InceptionV3", self.patch, LEAST)
         check_dropout(self.dropout)
+        if not 0 < self.width <= 4:
+            raise OptionError(f"width {self.width} must be above 0 and at most 4.")
+        if self.output not in OUTPUTS:
+            raise OptionError(f"output {self.output!r} is not one of {list(OUTPUTS)}.")
 
 
 class _Conv(nn.Module):
@@ -55,16 +67,33 @@ class _Conv(nn.Module):
         return out
 
 
-class _A(nn.Module):
+class _Width:
+    """Numbers of channels, multiplied; 4 at least."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, n: int) -> int:
+        return max(round(n * self.factor), 4)
+
+
+class _Block(nn.Module):
+    """A block that knows how many channels it gives."""
+
+    n_out: int
+
+
+class _A(_Block):
     """1 × 1, 5 × 5, twice 3 × 3, and a mean beside each other."""
 
-    def __init__(self, n_in: int, pooled: int) -> None:
+    def __init__(self, n_in: int, pooled: int, w: _Width) -> None:
         super().__init__()
-        self.branch1x1 = _Conv(n_in, 64)
-        self.branch5x5_1, self.branch5x5_2 = _Conv(n_in, 48), _Conv(48, 64, 5)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(n_in, 64), _Conv(64, 96, 3)
-        self.branch3x3dbl_3 = _Conv(96, 96, 3)
-        self.branch_pool = _Conv(n_in, pooled)
+        self.n_out = w(64) + w(64) + w(96) + w(pooled)
+        self.branch1x1 = _Conv(n_in, w(64))
+        self.branch5x5_1, self.branch5x5_2 = _Conv(n_in, w(48)), _Conv(w(48), w(64), 5)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(n_in, w(64)), _Conv(w(64), w(96), 3)
+        self.branch3x3dbl_3 = _Conv(w(96), w(96), 3)
+        self.branch_pool = _Conv(n_in, w(pooled))
         self.mean = nn.AvgPool2d(3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,14 +102,15 @@ class _A(nn.Module):
         return torch.cat([self.branch1x1(x), five, three, self.branch_pool(self.mean(x))], 1)
 
 
-class _B(nn.Module):
+class _B(_Block):
     """Half the resolution by 3 × 3, twice 3 × 3, and a max-pool."""
 
-    def __init__(self, n_in: int) -> None:
+    def __init__(self, n_in: int, w: _Width) -> None:
         super().__init__()
-        self.branch3x3 = _Conv(n_in, 384, 3, 2, pad=False)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(n_in, 64), _Conv(64, 96, 3)
-        self.branch3x3dbl_3 = _Conv(96, 96, 3, 2, pad=False)
+        self.n_out = w(384) + w(96) + n_in
+        self.branch3x3 = _Conv(n_in, w(384), 3, 2, pad=False)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(n_in, w(64)), _Conv(w(64), w(96), 3)
+        self.branch3x3dbl_3 = _Conv(w(96), w(96), 3, 2, pad=False)
         self.largest = nn.MaxPool2d(3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,19 +118,20 @@ class _B(nn.Module):
         return torch.cat([self.branch3x3(x), three, self.largest(x)], 1)
 
 
-class _C(nn.Module):
+class _C(_Block):
     """7 × 7 split into lines and columns, once and twice."""
 
-    def __init__(self, n_in: int, width: int) -> None:
+    def __init__(self, n_in: int, width: int, w: _Width) -> None:
         super().__init__()
+        self.n_out, width = 4 * w(192), w(width)
         line, column = (1, 7), (7, 1)
-        self.branch1x1 = _Conv(n_in, 192)
+        self.branch1x1 = _Conv(n_in, w(192))
         self.branch7x7_1, self.branch7x7_2 = _Conv(n_in, width), _Conv(width, width, line)
-        self.branch7x7_3 = _Conv(width, 192, column)
+        self.branch7x7_3 = _Conv(width, w(192), column)
         self.branch7x7dbl_1, self.branch7x7dbl_2 = _Conv(n_in, width), _Conv(width, width, column)
         self.branch7x7dbl_3, self.branch7x7dbl_4 = _Conv(width, width, line), _Conv(width, width, column)
-        self.branch7x7dbl_5 = _Conv(width, 192, line)
-        self.branch_pool = _Conv(n_in, 192)
+        self.branch7x7dbl_5 = _Conv(width, w(192), line)
+        self.branch_pool = _Conv(n_in, w(192))
         self.mean = nn.AvgPool2d(3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,14 +141,15 @@ class _C(nn.Module):
         return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(self.mean(x))], 1)
 
 
-class _D(nn.Module):
+class _D(_Block):
     """Half the resolution by 3 × 3, 7 × 7 then 3 × 3, and a max-pool."""
 
-    def __init__(self, n_in: int) -> None:
+    def __init__(self, n_in: int, w: _Width) -> None:
         super().__init__()
-        self.branch3x3_1, self.branch3x3_2 = _Conv(n_in, 192), _Conv(192, 320, 3, 2, pad=False)
-        self.branch7x7x3_1, self.branch7x7x3_2 = _Conv(n_in, 192), _Conv(192, 192, (1, 7))
-        self.branch7x7x3_3, self.branch7x7x3_4 = _Conv(192, 192, (7, 1)), _Conv(192, 192, 3, 2, pad=False)
+        self.n_out = w(320) + w(192) + n_in
+        self.branch3x3_1, self.branch3x3_2 = _Conv(n_in, w(192)), _Conv(w(192), w(320), 3, 2, pad=False)
+        self.branch7x7x3_1, self.branch7x7x3_2 = _Conv(n_in, w(192)), _Conv(w(192), w(192), (1, 7))
+        self.branch7x7x3_3, self.branch7x7x3_4 = _Conv(w(192), w(192), (7, 1)), _Conv(w(192), w(192), 3, 2, pad=False)
         self.largest = nn.MaxPool2d(3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,18 +157,19 @@ class _D(nn.Module):
         return torch.cat([self.branch3x3_2(self.branch3x3_1(x)), seven, self.largest(x)], 1)
 
 
-class _E(nn.Module):
+class _E(_Block):
     """Lines and columns of 3 beside each other, behind 1 × 1 and behind 3 × 3."""
 
-    def __init__(self, n_in: int) -> None:
+    def __init__(self, n_in: int, w: _Width) -> None:
         super().__init__()
+        self.n_out = w(320) + 4 * w(384) + w(192)
         line, column = (1, 3), (3, 1)
-        self.branch1x1 = _Conv(n_in, 320)
-        self.branch3x3_1 = _Conv(n_in, 384)
-        self.branch3x3_2a, self.branch3x3_2b = _Conv(384, 384, line), _Conv(384, 384, column)
-        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(n_in, 448), _Conv(448, 384, 3)
-        self.branch3x3dbl_3a, self.branch3x3dbl_3b = _Conv(384, 384, line), _Conv(384, 384, column)
-        self.branch_pool = _Conv(n_in, 192)
+        self.branch1x1 = _Conv(n_in, w(320))
+        self.branch3x3_1 = _Conv(n_in, w(384))
+        self.branch3x3_2a, self.branch3x3_2b = _Conv(w(384), w(384), line), _Conv(w(384), w(384), column)
+        self.branch3x3dbl_1, self.branch3x3dbl_2 = _Conv(n_in, w(448)), _Conv(w(448), w(384), 3)
+        self.branch3x3dbl_3a, self.branch3x3dbl_3b = _Conv(w(384), w(384), line), _Conv(w(384), w(384), column)
+        self.branch_pool = _Conv(n_in, w(192))
         self.mean = nn.AvgPool2d(3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,19 +192,25 @@ class InceptionV3(PatchClassifier):
     input_std: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
 
     def __init__(self, n_channels: int, n_classes: int, config: InceptionV3Config) -> None:
-        super().__init__(config.patch, 2048)
-        self.Conv2d_1a_3x3 = _Conv(n_channels, 32, 3, 2, pad=False)
-        self.Conv2d_2a_3x3 = _Conv(32, 32, 3, pad=False)
-        self.Conv2d_2b_3x3 = _Conv(32, 64, 3)
+        w = _Width(config.width)
+        super().__init__(config.patch, w(320) + 4 * w(384) + w(192))
+        self.output = config.output
+        self.Conv2d_1a_3x3 = _Conv(n_channels, w(32), 3, 2, pad=False)
+        self.Conv2d_2a_3x3 = _Conv(w(32), w(32), 3, pad=False)
+        self.Conv2d_2b_3x3 = _Conv(w(32), w(64), 3)
         self.maxpool1 = nn.MaxPool2d(3, 2)
-        self.Conv2d_3b_1x1 = _Conv(64, 80)
-        self.Conv2d_4a_3x3 = _Conv(80, 192, 3, pad=False)
+        self.Conv2d_3b_1x1 = _Conv(w(64), w(80))
+        self.Conv2d_4a_3x3 = _Conv(w(80), w(192), 3, pad=False)
         self.maxpool2 = nn.MaxPool2d(3, 2)
-        self.Mixed_5b, self.Mixed_5c, self.Mixed_5d = _A(192, 32), _A(256, 64), _A(288, 64)
-        self.Mixed_6a = _B(288)
-        self.Mixed_6b, self.Mixed_6c, self.Mixed_6d, self.Mixed_6e = (_C(768, n) for n in (128, 160, 160, 192))
-        self.Mixed_7a = _D(768)
-        self.Mixed_7b, self.Mixed_7c = _E(1280), _E(2048)
+        n = w(192)
+        stages: list[tuple[str, type[_Block], tuple[int, ...]]] = [
+            ("5b", _A, (32,)), ("5c", _A, (64,)), ("5d", _A, (64,)), ("6a", _B, ()), ("6b", _C, (128,)),
+            ("6c", _C, (160,)), ("6d", _C, (160,)), ("6e", _C, (192,)), ("7a", _D, ()), ("7b", _E, ()), ("7c", _E, ()),
+        ]  # fmt: skip
+        for name, kind, more in stages:
+            block = kind(n, *more, w)
+            self.add_module(f"Mixed_{name}", block)
+            n = block.n_out
         self.dropout = nn.Dropout(config.dropout)
         self.fc = nn.Linear(self.n_features, n_classes)
         initialise(self)
@@ -187,6 +226,12 @@ class InceptionV3(PatchClassifier):
     def head(self) -> nn.Module:
         """See `PatchClassifier`."""
         return nn.Sequential(self.dropout, self.fc)
+
+    def describe(self, x: Tensor) -> Tensor:
+        """Descriptors of images of any size from 75 pixels on: the mean over the last map."""
+        if min(x.shape[-2:]) < LEAST:
+            raise OptionError(f"Images of {x.shape[-2]} × {x.shape[-1]} pixels are too small: {LEAST} are needed.")
+        return torch.flatten(self.pool(self.trunk(x)), 1)
 
     @staticmethod
     def published_name(key: str) -> str | None:

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from frazil.errors import OptionError
 from frazil.learn.config import PatchData, RunConfig, SupervisedConfig
 from frazil.learn.data import Batches, LearningData, Sampler
+from frazil.learn.metocean_config import MetoceanStrategy
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.pool import Pool, PoolBatches
@@ -42,6 +44,8 @@ def make_strategy(config: RunConfig, network: nn.Module, data: LearningData, dev
         few = Batches(data.train, config.optim.batch, device)
         weights = class_weights(data.train, len(data.scheme.classes), settings.class_balance).to(device)
         return Supervised(network, few, weights, settings.label_smoothing)
+    if isinstance(settings, MetoceanStrategy):
+        raise OptionError(f"Strategy {settings.name!r} learns from imagettes, not from patches or scenes.")
     assert data.unlabelled is not None
     assert isinstance(config.data, PatchData)
     assert isinstance(network, PatchClassifier)

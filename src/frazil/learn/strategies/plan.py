@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from frazil.errors import OptionError
 from frazil.learn.config import PatchData, RunConfig, SupervisedConfig
 from frazil.learn.data import LearningData
+from frazil.learn.metocean_config import MetoceanStrategy
 from frazil.learn.strategy_config import LabelPropagationConfig, TeacherStudentConfig
 
 
@@ -43,6 +44,8 @@ def make_plan(config: RunConfig, data: LearningData) -> Plan:
         epoch = math.ceil(n / optim.batch)
         steps = optim.steps if optim.epochs is None else max(round(optim.epochs * n / optim.batch), 1)
         return Plan(steps=steps, epoch=epoch, look=epoch if isinstance(config.data, PatchData) else max(steps // 20, 1))
+    if isinstance(settings, MetoceanStrategy):
+        raise OptionError(f"Strategy {settings.name!r} learns from imagettes, not from patches or scenes.")
     assert data.unlabelled is not None
     room = optim.batch - settings.labelled
     if room < 1:

@@ -1,0 +1,311 @@
+"""A set of imagettes: square images of the sea of equal size, with what is known of each.
+
+Every reader and cutter gives this Dataset, on the dims ``imagette, line, pixel`` and, where something was drawn,
+``class, mask_line, mask_pixel``:
+
+- ``image(imagette, line, pixel)``: float16 in [0, 1], see ``attrs["scaling"]``; NaN where not observed;
+- ``category(imagette)``: uint8, code of the one class that the image is called; 255 without;
+- ``present(imagette, class)``: uint8, 1 where a class is in the image, 0 where it is not, 255 where nobody said;
+- ``mask(imagette, class, mask_line, mask_pixel)``: uint8, likewise, on cells of ``attrs["cell"]`` pixels (400 m at
+  100 m); absent if no image of the set has any;
+- coordinates on ``imagette``: ``name``, ``group`` (what must not be split: scene, orbit, block of neighbours),
+  ``incidence_angle`` (degrees, NaN unknown), ``longitude``, ``latitude``;
+- attrs ``class_scheme``, ``spacing_m``, ``cell``, ``scaling``, ``low_db`` and ``high_db`` (of roughness), ``source``.
+
+References:
+    Colin, A., et al. (2022), Remote Sens. 14, 851, section 2: 100 m for images, 400 m for masks.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil import __version__
+from frazil.conventions import METOCEAN, OCEAN_SCHEMES, ClassScheme
+from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
+from frazil.files import whole_output
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+UNKNOWN = 255  #: category, presence or mask that nobody gave
+LOW_DB, HIGH_DB = -18.0, 6.0  #: roughness that becomes 0 and 1
+RESOLUTIONS_M = (50.0, 100.0, 200.0, 340.0)  #: those of the source
+SIDE_M = 20_000.0  #: of an imagette
+MASK_M = 400.0  #: of a cell of the masks
+_MASK_SHARE = 0.35  # of a cell that must be covered; below a half, so that narrow things stay
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Imagette:
+    """One image before it enters a set.
+
+    Attributes:
+        name: of the image.
+        image: float (line, pixel) in [0, 1]; NaN where not observed.
+        group: what must stay together when a set is split.
+        category: class code, None without.
+        present: uint8 (class), None: only what category or mask say.
+        mask: bool (class, any lines, any pixels) over the same area, None without.
+        incidence_angle, longitude, latitude: of the centre.
+    """
+
+    name: str
+    image: np.ndarray
+    group: str = ""
+    category: int | None = None
+    present: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    incidence_angle: float = float("nan")
+    longitude: float = float("nan")
+    latitude: float = float("nan")
+
+
+def ocean_scheme(name: str) -> ClassScheme:
+    """A scheme of phenomena by name; raises OptionError."""
+    if name not in OCEAN_SCHEMES:
+        raise OptionError(f"class_scheme {name!r} is not one of {sorted(OCEAN_SCHEMES)}.")
+    return OCEAN_SCHEMES[name]
+
+
+def scaled(roughness: np.ndarray) -> np.ndarray:
+    """Linear roughness (see `frazil.scene.ocean`) to [0, 1], float32; NaN stays NaN."""
+    db = 10 * np.log10(np.maximum(roughness, 1e-6))
+    return np.clip((db - LOW_DB) / (HIGH_DB - LOW_DB), 0, 1).astype(np.float32)
+
+
+def resample(image: np.ndarray, shape: tuple[int, int], *, nearest: bool = False) -> np.ndarray:
+    """An image on another number of lines and pixels over the same area: area means, or the nearest pixel.
+
+    NaN is left out of the means; a pixel less than half observed is NaN. float32.
+    """
+    from PIL import Image
+
+    if image.shape == shape:
+        return np.asarray(image, np.float32)
+    how = Image.Resampling.NEAREST if nearest else Image.Resampling.BOX
+    enlarged = not nearest and (shape[0] > image.shape[0] or shape[1] > image.shape[1])
+    how = Image.Resampling.BILINEAR if enlarged else how
+
+    def resize(values: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(np.asarray(values, np.float32)).resize(shape[::-1], how), np.float32)
+
+    seen = np.isfinite(image)
+    if seen.all():
+        return resize(image)
+    weight = resize(seen)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = resize(np.where(seen, image, 0)) / weight
+    return np.where(weight >= 0.5, mean, np.nan).astype(np.float32)
+
+
+def centred(values: np.ndarray, size: int, fill: float) -> np.ndarray:
+    """The last two axes cut or widened to `size` about their centre."""
+    for axis in (-2, -1):
+        n = values.shape[axis]
+        if n > size:
+            values = np.take(values, np.arange((n - size) // 2, (n - size) // 2 + size), axis)
+        elif n < size:
+            pad = [(0, 0)] * values.ndim
+            pad[axis] = ((size - n) // 2, size - n - (size - n) // 2)
+            values = np.pad(values, pad, constant_values=fill)
+    return values
+
+
+def sizes_for(resolution_m: float, side_m: float = SIDE_M) -> tuple[int, int]:
+    """Pixels of a side and pixels of a mask cell at a resolution; the side is a multiple of the cell.
+
+    Raises:
+        OptionError: a resolution of 0 or less, or so coarse that nothing is left.
+    """
+    if not 0 < resolution_m <= side_m / 16:
+        raise OptionError(f"resolution {resolution_m:g} m must be above 0 and at most {side_m / 16:g} m.")
+    cell = max(round(MASK_M / resolution_m), 1)
+    return max(round(side_m / resolution_m / cell), 1) * cell, cell
+
+
+def coarser(ds: xr.Dataset, resolution_m: float) -> xr.Dataset:
+    """The set at a coarser resolution: roughness averaged in linear power, grey values as they are; masks stay.
+
+    Raises:
+        OptionError: a finer resolution, or one at which the cells of the masks hold no whole pixels.
+    """
+    here = float(ds.attrs["spacing_m"])
+    if resolution_m < here:
+        raise OptionError(
+            f"Imagettes of {here:g} m cannot be made finer, {resolution_m:g} m. Choose a coarser resolution."
+        )
+    n, cell = sizes_for(resolution_m, ds.sizes["line"] * here)
+    side = ds.sizes["line"] // int(ds.attrs["cell"])
+    if "mask" in ds and n != side * cell:
+        n = side * cell  # 340 m: one pixel a cell, a little coarser than asked for
+    values = ds["image"].values.astype(np.float32)
+    low, high = float(ds.attrs["low_db"]), float(ds.attrs["high_db"])
+    rough = ds.attrs["scaling"] == "roughness"
+    power = np.asarray(10 ** ((low + values * (high - low)) / 10) if rough else values)
+    made = np.stack([resample(image, (n, n)) for image in power])
+    made = scaled(made) if rough else made
+    out = ds.drop_vars("image").assign(image=(("imagette", "line", "pixel"), made.astype(np.float16), {"units": "1"}))
+    return out.assign_attrs(spacing_m=ds.sizes["line"] * here / n, cell=n // side if "mask" in ds else cell)
+
+
+def make_imagettes(
+    items: Iterable[Imagette], *, scheme: ClassScheme = METOCEAN, size: int, cell: int, spacing_m: float, source: str,
+    scaling: str, attrs: dict[str, Any] | None = None,
+) -> xr.Dataset:  # fmt: skip
+    """A set of images, each cut or widened to `size` about its centre.
+
+    Args:
+        items: one by one; images without any signal (all not observed, or constant) are left out and counted.
+        scheme: the classes.
+        size: pixels of a side.
+        cell: pixels of a side of a mask cell; divides `size`.
+        spacing_m: of a pixel.
+        source: product, folder or simulator.
+        scaling: ``"roughness"`` (dB from ``low_db`` to ``high_db``) or ``"8-bit"`` (grey values over 255).
+        attrs: further attributes.
+
+    Raises:
+        LabelError: nothing is left.
+        OptionError: a cell that does not divide the size.
+    """
+    if size % cell:
+        raise OptionError(f"A mask cell of {cell} pixels does not divide imagettes of {size} pixels.")
+    classes, side = len(scheme.classes), size // cell
+    columns: dict[str, list[Any]] = {k: [] for k in ("image", "category", "present", "mask", "name", "group", "place")}
+    empty = 0
+    for item in items:
+        known = item.image[np.isfinite(item.image)]
+        if known.size == 0 or known.min() == known.max():
+            empty += 1
+            continue
+        present = np.full(classes, UNKNOWN, np.uint8) if item.present is None else np.asarray(item.present, np.uint8)
+        if item.mask is not None:
+            if item.mask.shape[0] != classes:
+                raise LabelError(f"{item.name}: the mask has {item.mask.shape[0]} classes, {scheme.name} {classes}.")
+            full = np.stack([resample(m, item.image.shape, nearest=True) for m in item.mask])  # type: ignore[arg-type]
+            full = centred(full, size, 0)
+            mask = full.reshape(classes, side, cell, side, cell).mean((2, 4)) >= _MASK_SHARE
+            present = np.asarray(mask.any((1, 2)), np.uint8) if item.present is None else present
+        elif item.category is not None and item.present is None:
+            present[item.category] = 1
+        columns["image"].append(centred(item.image, size, np.nan).astype(np.float16))
+        columns["mask"].append(np.full((classes, side, side), UNKNOWN, np.uint8) if item.mask is None else mask)
+        columns["category"].append(UNKNOWN if item.category is None else item.category)
+        columns["present"].append(present)
+        columns["name"].append(item.name)
+        columns["group"].append(item.group or item.name)
+        columns["place"].append((item.incidence_angle, item.longitude, item.latitude))
+    if not columns["image"]:
+        raise LabelError(f"No imagette of {source} holds any signal ({empty} are empty). Check the product or folder.")
+    return _dataset(columns, scheme, cell, {
+        "spacing_m": float(spacing_m), "source": source, "scaling": scaling, "low_db": LOW_DB, "high_db": HIGH_DB,
+        "left_out_empty": empty, **(attrs or {}),
+    })  # fmt: skip
+
+
+def _dataset(columns: dict[str, list[Any]], scheme: ClassScheme, cell: int, attrs: dict[str, Any]) -> xr.Dataset:
+    import xarray as xr
+
+    masks = np.stack(columns["mask"]).astype(np.uint8)
+    place = np.asarray(columns["place"], np.float64)
+    data: dict[str, Any] = {
+        "image": (("imagette", "line", "pixel"), np.stack(columns["image"]), {"units": "1"}),
+        "category": ("imagette", np.asarray(columns["category"], np.uint8)),
+        "present": (("imagette", "class"), np.stack(columns["present"])),
+    }
+    if (masks != UNKNOWN).any():
+        data["mask"] = (("imagette", "class", "mask_line", "mask_pixel"), masks)
+    coords = {
+        "class": list(scheme.names), "name": ("imagette", np.asarray(columns["name"], str)),
+        "group": ("imagette", np.asarray(columns["group"], str)), "incidence_angle": ("imagette", place[:, 0]),
+        "longitude": ("imagette", place[:, 1]), "latitude": ("imagette", place[:, 2]),
+    }  # fmt: skip
+    about = {"title": "Imagettes of the sea", "class_scheme": scheme.name, "cell": cell, "frazil_version": __version__}
+    return xr.Dataset(data, coords, {**about, **attrs})
+
+
+def check_imagettes(ds: xr.Dataset) -> ClassScheme:
+    """The class scheme of a set; raise ContractError unless the Dataset is one (see the module)."""
+    want = {"image": ("imagette", "line", "pixel"), "category": ("imagette",), "present": ("imagette", "class")}
+    for name, dims in want.items():
+        if name not in ds or ds[name].dims != dims:
+            raise ContractError(f"This Dataset is no set of imagettes: {name!r} {dims} is missing.")
+    if ds.attrs.get("class_scheme") not in OCEAN_SCHEMES:
+        raise ContractError(f"class_scheme {ds.attrs.get('class_scheme')!r} is not one of {sorted(OCEAN_SCHEMES)}.")
+    return OCEAN_SCHEMES[ds.attrs["class_scheme"]]
+
+
+def save_imagettes(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a set as a ``.zarr`` store, whole or not at all.
+
+    Raises:
+        OptionError: another suffix. OutputExistsError: it is there already.
+    """
+    check_imagettes(ds)
+    if Path(path).suffix != ".zarr":
+        raise OptionError(f"Imagettes are written as .zarr, not {Path(path).name!r}.")
+    with whole_output(path, overwrite=overwrite) as part:
+        chunked = {
+            k: {"chunks": (min(64, ds.sizes["imagette"]), *ds[k].shape[1:])} for k in ("image", "mask") if k in ds
+        }
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")  # fixed-length words
+            ds.to_zarr(part, mode="w", encoding=chunked, consolidated=False, zarr_format=3)
+    return Path(path)
+
+
+def open_imagettes(path: str | os.PathLike[str]) -> xr.Dataset:
+    """A set in memory.
+
+    Raises:
+        LabelNotFoundError: nothing there. LabelError, ContractError: something else is there.
+    """
+    import xarray as xr
+
+    if not Path(path).is_dir():
+        raise LabelNotFoundError(f"No set of imagettes at {path}. Make one with `frazil imagettes`.")
+    try:
+        with xr.open_zarr(path, consolidated=False, chunks=None) as ds:
+            loaded = ds.load()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabelError(f"{path} cannot be read as a set of imagettes: {str(error).splitlines()[0]}.") from error
+    check_imagettes(loaded)
+    return loaded
+
+
+def join_imagettes(sets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Several sets of the same classes, size and resolution as one; masks are unknown where a set has none.
+
+    Raises:
+        LabelError: sets that do not fit together, or none.
+    """
+    import xarray as xr
+
+    if not sets:
+        raise LabelError("No set of imagettes was named.")
+    first = sets[0]
+    for other in sets[1:]:
+        for key in ("class_scheme", "spacing_m", "cell", "scaling"):
+            if first.attrs[key] != other.attrs[key]:
+                raise LabelError(f"Sets of imagettes differ in {key}: {first.attrs[key]} and {other.attrs[key]}.")
+        if first["image"].shape[1:] != other["image"].shape[1:]:
+            raise LabelError(
+                f"Imagettes of {first['image'].shape[1:]} and {other['image'].shape[1:]} pixels cannot be joined."
+            )
+    if any("mask" in ds for ds in sets):
+        sets = [ds if "mask" in ds else _without_masks(ds) for ds in sets]
+    return xr.concat(list(sets), "imagette", combine_attrs="override") if len(sets) > 1 else sets[0]
+
+
+def _without_masks(ds: xr.Dataset) -> xr.Dataset:
+    side = ds.sizes["line"] // int(ds.attrs["cell"])
+    shape = (ds.sizes["imagette"], ds.sizes["class"], side, side)
+    return ds.assign(mask=(("imagette", "class", "mask_line", "mask_pixel"), np.full(shape, UNKNOWN, np.uint8)))

@@ -1,0 +1,243 @@
+"""Sets of imagettes as a network learns from them and is judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from frazil.conventions import ClassScheme
+from frazil.errors import LabelError
+from frazil.labels.imagettes import UNKNOWN, check_imagettes, join_imagettes, open_imagettes
+from frazil.learn.metocean_config import ImagetteData
+from frazil.learn.metocean_losses import activated
+from frazil.learn.weak.grid import output_of
+from frazil.ocean_scores import OceanScores
+
+
+class ImagetteSampler:
+    """Batches of imagettes; an epoch goes through all once. A batch is a function of seed and step.
+
+    Args:
+        image: float16 (n, height, width); NaN becomes 0.
+        label: uint8 (n, class) or (n, class, rows, columns).
+        seed: of the run.
+        augment: turn by quarters and mirror, masks with images.
+    """
+
+    def __init__(self, image: np.ndarray, label: np.ndarray, *, seed: int, augment: bool) -> None:
+        self.image, self.label, self.seed, self.augment = image, label, seed, augment
+        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, int))
+
+    @property
+    def n_samples(self) -> int:
+        """Images of an epoch."""
+        return len(self.image)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.image))
+        return self._order[1]
+
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images float32 (batch, 1, height, width) and their labels."""
+        at = np.arange(step * size, (step + 1) * size)
+        n = len(self.image)
+        which = [self._permutation(int(e))[i] for e, i in zip(at // n, at % n, strict=True)]
+        images = np.nan_to_num(self.image[which].astype(np.float32))[:, None]
+        labels = self.label[which]
+        if not self.augment:
+            return images, labels
+        ways = np.random.default_rng([self.seed, 2, step]).integers(8, size=size)
+        turned = [turn(image, way) for image, way in zip(images, ways, strict=True)]
+        if labels.ndim == 4:
+            labels = np.stack([turn(label, way) for label, way in zip(labels, ways, strict=True)])
+        return np.ascontiguousarray(np.stack(turned)), np.ascontiguousarray(labels)
+
+    def class_frequency(self, n_classes: int) -> np.ndarray:
+        """Share of images in which each class is there."""
+        share: np.ndarray = (self.label.reshape(len(self.label), n_classes, -1) == 1).any(2).mean(0)
+        return share
+
+
+def turn(image: np.ndarray, way: int) -> np.ndarray:
+    """One of the eight ways to turn and mirror the last two axes, which must be equally long."""
+    turned = np.rot90(image, way % 4, (-2, -1))
+    return turned[..., ::-1] if way >= 4 else turned
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImagetteSides:
+    """What a run learns from and is judged by; None where a side has no sets."""
+
+    train: xr.Dataset
+    validation: xr.Dataset | None
+    test: xr.Dataset | None
+    scheme: ClassScheme
+
+    def describe(self) -> dict[str, Any]:
+        """For run folders and model cards."""
+        sides = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            "split": "set", "leaks": False, "scaling": self.train.attrs["scaling"],
+            "cell": int(self.train.attrs["cell"]), "size": self.train.sizes["line"],
+            **{name: _described(ds, self.scheme) for name, ds in sides.items() if ds is not None},
+        }  # fmt: skip
+
+
+def _described(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, Any]:
+    category = ds["category"].values
+    return {
+        "images": ds.sizes["imagette"],
+        "categories": {name: int((category == code).sum()) for code, name in enumerate(scheme.names)},
+        "with_masks": int(masked(ds).sum()),
+        "sources": sorted({str(ds.attrs.get("source", ""))}),
+    }
+
+
+def read_sides(config: ImagetteData, *, masks: bool) -> ImagetteSides:
+    """The sets of a run, cut and drawn as its settings say.
+
+    Args:
+        config: see `ImagetteData`.
+        masks: learn only from images with masks.
+
+    Raises:
+        LabelError: no set to learn from, sets that do not fit together, or no image with masks.
+    """
+    if not config.train:
+        raise LabelError("No set of imagettes to learn from. Pass --set data.train=SET.zarr (see `frazil imagettes`).")
+    read = {
+        side: join_imagettes([open_imagettes(p) for p in paths])
+        for side, paths in (("train", config.train), ("validation", config.validation), ("test", config.test))
+        if paths
+    }
+    scheme = check_imagettes(read["train"])
+    join_imagettes([ds.isel(imagette=[0]) for ds in read.values()])  # all sides alike
+    groups = {side: set(ds["group"].values.tolist()) for side, ds in read.items()}
+    for side in ("validation", "test"):
+        both = groups["train"] & groups.get(side, set())
+        if both:
+            raise LabelError(
+                f"Group {sorted(both)[0]!r} stands in training and {side}: their scores would be too good."
+            )
+    if config.size is not None:
+        read = {side: crop(ds, config.size) for side, ds in read.items()}
+    train = read["train"]
+    if masks:
+        train = train.isel(imagette=np.flatnonzero(masked(train)))
+        if not train.sizes["imagette"]:
+            raise LabelError("The training sets hold no masks, from which this network learns.")
+    if config.annotated is not None:
+        train = train.isel(imagette=drawn(train["category"].values, config.annotated, config.draw_seed))
+    return ImagetteSides(train=train, validation=read.get("validation"), test=read.get("test"), scheme=scheme)
+
+
+def drawn(category: np.ndarray, each: int, seed: int) -> np.ndarray:
+    """Places of at most so many images of each category, ascending; those of fewer are among those of more."""
+    kept = []
+    for code in np.unique(category):
+        order = np.random.default_rng([seed, 31, int(code)]).permutation(np.flatnonzero(category == code))
+        kept.append(order[:each])
+    return np.sort(np.concatenate(kept))
+
+
+def masked(ds: xr.Dataset) -> np.ndarray:
+    """Which images have masks, bool (imagette)."""
+    if "mask" not in ds:
+        return np.zeros(ds.sizes["imagette"], bool)
+    known: np.ndarray = (ds["mask"].values != UNKNOWN).all(axis=(1, 2, 3))
+    return known
+
+
+def crop(ds: xr.Dataset, size: int) -> xr.Dataset:
+    """The centre of every image and mask.
+
+    Raises:
+        LabelError: a size above that of the images, or no multiple of the mask's cells.
+    """
+    n, cell = ds.sizes["line"], int(ds.attrs["cell"])
+    if size > n or size % cell or (n - size) // 2 % cell:
+        raise LabelError(f"size {size} cannot be cut from images of {n} pixels with mask cells of {cell}.")
+    first = (n - size) // 2
+    out = ds.isel(line=slice(first, first + size), pixel=slice(first, first + size))
+    if "mask" in ds:
+        cells = slice(first // cell, (first + size) // cell)
+        out = out.isel(mask_line=cells, mask_pixel=cells)
+    return out
+
+
+def image_labels(ds: xr.Dataset, scheme: ClassScheme, labels: str, output: str) -> np.ndarray:
+    """Labels of whole images, uint8 (n, class): 1, 0, 255 unknown. With ``"category"`` exactly one is there, or none.
+
+    Raises:
+        LabelError: images without a category, for a softmax.
+    """
+    if labels == "present":
+        return np.asarray(ds["present"].values)
+    category = ds["category"].values
+    if output == "softmax" and (category == UNKNOWN).any():
+        raise LabelError(
+            f"{int((category == UNKNOWN).sum())} images have no category; leave them out, or train with "
+            "model.settings.output=sigmoid."
+        )
+    return np.asarray(category[:, None] == np.arange(len(scheme.classes))[None], np.uint8)
+
+
+@torch.inference_mode()
+def outputs(
+    network: nn.Module, ds: xr.Dataset, device: str = "cpu", batch: int = 16
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and scores of every image: (class) of a categoriser, else (class, rows, columns)."""
+    images = ds["image"].values
+    for start in range(0, len(images), batch):
+        part = torch.from_numpy(np.nan_to_num(images[start : start + batch].astype(np.float32)))[:, None]
+        x = part.to(device).contiguous(memory_format=torch.channels_last)
+        for i, score in enumerate(activated(network(x).float(), output_of(network)).cpu().numpy()):
+            yield start + i, score
+
+
+def judged(network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str = "cpu") -> dict[str, Any]:
+    """Scores of a network on a set: of masks (see `OceanScores`), and how often the category is right.
+
+    ``macro_f1`` is the mean set Dice, or of a categoriser the mean F1 over categories.
+    """
+    known = masked(ds)
+    n = len(scheme.classes)
+    scores = OceanScores(n)
+    confusion = np.zeros((n, n), int)
+    categories = ds["category"].values
+    side = ds.sizes["line"] // int(ds.attrs["cell"])
+    dense = False
+    for i, score in outputs(network, ds, device):
+        dense = score.ndim == 3
+        flat = score.reshape(n, -1).mean(1) if dense else score
+        category = int(categories[i])
+        if category != UNKNOWN:
+            confusion[category, int(flat.argmax())] += 1
+        if dense:
+            mask = ds["mask"].values[i] == 1 if known[i] else None
+            scores.add(on_side(score, side), mask, None if category == UNKNOWN else category)
+    hits, said, there = np.diag(confusion), confusion.sum(0), confusion.sum(1)
+    f1 = np.divide(2 * hits, said + there, out=np.full(n, np.nan), where=said + there > 0)
+    out: dict[str, Any] = {
+        "accuracy": float(hits.sum() / max(there.sum(), 1)), "f1_by_category": f1.tolist(),
+        "confusion": confusion.tolist(),
+    }  # fmt: skip
+    if dense:
+        out |= {k: v for k, v in scores.result().items() if k not in ("accuracy", "images")}
+    out["macro_f1"] = out["mean_set_dice"] if dense else float(np.nanmean(f1)) if np.isfinite(f1).any() else 0.0
+    return {**out, "classes": list(scheme.names), "images": ds.sizes["imagette"]}
+
+
+def on_side(score: np.ndarray, side: int) -> np.ndarray:
+    """Scores (class, rows, columns) on `side` × `side` cells over the same area, of the nearest one."""
+    if score.shape[1:] == (side, side):
+        return score
+    at = [((np.arange(side) + 0.5) * n / side).astype(int) for n in score.shape[1:]]
+    return score[:, at[0]][:, :, at[1]]

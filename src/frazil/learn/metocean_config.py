@@ -1,0 +1,102 @@
+"""Settings of learning from imagettes: which sets, and the losses of the three networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from frazil.errors import OptionError
+from frazil.learn.settings import Settings, check_choice, check_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagetteData(Settings):
+    """Sets of imagettes to learn from, made by ``frazil imagettes``.
+
+    Attributes:
+        train: sets (``.zarr``), joined.
+        validation: sets for looks during training; none twice among the three.
+        test: sets for the scores.
+        channels: of the networks; imagettes have this one.
+        annotated: learn from at most so many images of a category, for the U-Net of those with masks (None: all).
+        draw_seed: of that draw; fewer are among more of the same seed.
+        augment: turn and mirror training images, eight ways.
+        size: cut so many pixels about the centre (None: whole images).
+    """
+
+    kind: Literal["imagettes"] = "imagettes"
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ("roughness_vv",)
+    annotated: int | None = None
+    draw_seed: int = 0
+    augment: bool = True
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels != ("roughness_vv",):
+            raise OptionError(f"channels {list(self.channels)}: imagettes hold 'roughness_vv' alone.")
+        listed = (*self.train, *self.validation, *self.test)
+        if len(set(listed)) != len(listed):
+            raise OptionError("A set of imagettes stands twice: training, validation and test must not share images.")
+        check_least(1, annotated=self.annotated or 1, size=self.size or 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationConfig(Settings):
+    """Learning masks (method A): weighted binary cross-entropy.
+
+    Attributes:
+        weighting: ``"paper"`` as printed in C, equation 1: pixels of a class count by the share of the image that it
+            covers, all others by the rest; ``"code"`` the other way round, as the published code has it, so that small
+            things count; ``"none"``: all alike.
+        rarity: K, a weight for each class: inverse of its share of the training pixels where empty.
+        rarest: largest K that is computed.
+    """
+
+    name: Literal["segmentation"] = "segmentation"
+    weighting: Literal["paper", "code", "none"] = "paper"
+    rarity: tuple[float, ...] = ()
+    rarest: float = 250.0
+
+    def __post_init__(self) -> None:
+        check_choice("weighting", self.weighting, ("paper", "code", "none"))
+        if any(not k > 0 for k in self.rarity) or not self.rarest >= 1:
+            raise OptionError("rarity must hold numbers above 0, and rarest must be 1 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategorisationConfig(Settings):
+    """Learning what images are called, by a categoriser.
+
+    Attributes:
+        labels: ``"category"``: the one class of each image, with every other one taken as absent where logits are
+            sigmoids; ``"present"``: all classes that are said to be there or not, for sigmoids.
+        label_smoothing: of the cross-entropy over categories.
+    """
+
+    name: Literal["categorisation"] = "categorisation"
+    labels: Literal["category", "present"] = "category"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("labels", self.labels, ("category", "present"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Im2PxStrategyConfig(Settings):
+    """Learning labels of whole images at every pixel (method E).
+
+    Attributes:
+        labels: as in `CategorisationConfig`.
+    """
+
+    name: Literal["im2px"] = "im2px"
+    labels: Literal["category", "present"] = "category"
+
+    def __post_init__(self) -> None:
+        check_choice("labels", self.labels, ("category", "present"))
+
+
+MetoceanStrategy = SegmentationConfig | CategorisationConfig | Im2PxStrategyConfig

@@ -1,0 +1,170 @@
+"""`segment`: maps of phenomena in imagettes by any of the five methods, from one kind of model or another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from frazil import __version__
+from frazil.errors import ModelError, OptionError
+from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes
+from frazil.learn.checkpoint import Model, load_model
+from frazil.learn.imagettes import on_side
+from frazil.learn.metocean_losses import activated
+from frazil.learn.models.im2px import IM2PX
+from frazil.learn.models.metocean_unet import MetoceanUNet
+from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.weak import cam_scores, mask_scores, part_scores
+from frazil.learn.weak.grid import as_tensor, output_of
+
+METHODS = ("unet", "mask", "part", "cam", "im2px")
+_NETWORKS: dict[str, type[nn.Module]] = {"unet": MetoceanUNet, "im2px": IM2PX}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """Settings of the methods; defaults are those of the source.
+
+    Attributes:
+        threshold: from which a score is a mask.
+        mask_side, mask_stride: of MASK, pixels.
+        mask_fill: of MASK: ``"zero"`` or ``"mean"``.
+        tile: of PART, pixels: 75 or 129.
+        tile_stride: of PART; a third of the tile by default.
+        dense: PART in one pass over the image.
+    """
+
+    threshold: float = 0.5
+    mask_side: int = 75
+    mask_stride: int = 25
+    mask_fill: str = "zero"
+    tile: int = 129
+    tile_stride: int | None = None
+    dense: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise OptionError(f"threshold {self.threshold} must lie between 0 and 1.")
+
+
+def segment(
+    imagettes: xr.Dataset | str | os.PathLike[str], model: Model | str | os.PathLike[str], *, method: str | None = None,
+    options: SegmentOptions | None = None, device: str | None = None, progress: Callable[[float], None] | None = None,
+) -> xr.Dataset:  # fmt: skip
+    """Scores and masks of phenomena on the cells of a set's masks (400 m).
+
+    Args:
+        imagettes: a set, or the path of one.
+        model: a loaded model, or its folder.
+        method: of `METHODS`; by default ``"unet"`` or ``"im2px"`` by the kind of network, ``"cam"`` for categorisers.
+        options: of the method.
+        device: ``"cpu"`` or ``"cuda"``.
+        progress: called with the fraction done.
+
+    Returns:
+        Dataset on (imagette, class, mask_line, mask_pixel): ``score`` (float16, 0 to 1; NaN where a cell is not
+        observed), ``found`` (bool, score at or above the threshold), and ``dominant`` (uint8 class code of the highest
+        score found, 255 undecided); coordinates of the set; attrs ``method``, ``model``, ``threshold``.
+
+    Raises:
+        ModelError: a model of another kind, other classes, other pixel spacing or other scaling. OptionError: an
+            unknown method. LabelError: no set at the path.
+    """
+    ds = imagettes if isinstance(imagettes, xr.Dataset) else open_imagettes(imagettes)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    settings = options or SegmentOptions()
+    check_fit(ds, loaded)
+    way = method or _usual(loaded.network)
+    if way not in METHODS:
+        raise OptionError(f"method {way!r} is not one of {list(METHODS)}.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("Device 'cuda' is not available on this machine; use device='cpu'.")
+    network = loaded.network.to(device or "cpu").eval()
+    cell, side = int(ds.attrs["cell"]), ds.sizes["line"] // int(ds.attrs["cell"])
+    images = ds["image"].values
+    scores = np.empty((len(images), len(loaded.card.scheme.classes), side, side), np.float16)
+    for i, image in enumerate(images):
+        scores[i] = one_image(network, image[None], way, settings, cell)
+        unseen = ~np.isfinite(image).reshape(side, cell, side, cell)
+        scores[i][:, unseen.mean((1, 3)) > 0.5] = np.nan
+        if progress:
+            progress((i + 1) / len(images))
+    return _dataset(ds, scores, loaded, way, settings)
+
+
+def one_image(network: nn.Module, image: np.ndarray, method: str, options: SegmentOptions, cell: int) -> np.ndarray:
+    """Scores float32 (class, rows, columns) of an image (1, height, width) on cells of some pixels.
+
+    Raises:
+        ModelError: a network that the method is not for.
+    """
+    shape = image.shape[1] // cell, image.shape[2] // cell
+    wanted = _NETWORKS.get(method, PatchClassifier)
+    if not isinstance(network, wanted):
+        kind = {"unet": "metocean:unet", "im2px": "metocean:im2px"}.get(method, "metocean:categoriser")
+        raise ModelError(
+            f"Method {method!r} cannot use a {type(network).__name__}. Train one with `frazil train {kind}`, or choose "
+            "another --method."
+        )
+    if method == "mask":
+        made = mask_scores(network, image, side=options.mask_side, stride=options.mask_stride, fill=options.mask_fill)
+        return made.on_cells(shape, cell)
+    if method == "part":
+        made = part_scores(network, image, tile=options.tile, stride=options.tile_stride, dense=options.dense)
+        return made.on_cells(shape, cell)
+    if method == "cam":
+        return cam_scores(network, image).on_cells(shape, cell, linear=True)
+    with torch.inference_mode():
+        score = activated(network(as_tensor(network, image)).float(), output_of(network))[0].cpu().numpy()
+    return on_side(score, shape[0])
+
+
+def check_fit(ds: xr.Dataset, model: Model) -> None:
+    """Raise ModelError where a model did not learn from images like these."""
+    scheme, card = check_imagettes(ds), model.card
+    if card.class_scheme != scheme.name:
+        raise ModelError(f"Model {card.id} knows the classes {card.class_scheme!r}, the imagettes are {scheme.name!r}.")
+    if abs(float(ds.attrs["spacing_m"]) / card.spacing_m - 1) > 0.2:
+        raise ModelError(
+            f"Model {card.id} learnt from pixels of {card.spacing_m:g} m, these have {ds.attrs['spacing_m']:g} m. "
+            f"Make them with --resolution {card.spacing_m:g}."
+        )
+    scaling = card.training.get("data", {}).get("scaling")
+    if scaling is not None and scaling != ds.attrs["scaling"]:
+        raise ModelError(
+            f"Model {card.id} learnt from {scaling} images, these hold {ds.attrs['scaling']} values. Use others."
+        )
+
+
+def _usual(network: nn.Module) -> str:
+    return next((name for name, kind in _NETWORKS.items() if isinstance(network, kind)), "cam")
+
+
+def dominant(score: np.ndarray, threshold: float) -> np.ndarray:
+    """Code of the class with the highest score, uint8 (…, rows, columns); 255 where none reaches the threshold."""
+    filled = np.nan_to_num(np.asarray(score, np.float32))
+    best = filled.argmax(-3).astype(np.uint8)
+    return np.where(filled.max(-3) >= threshold, best, UNKNOWN).astype(np.uint8)
+
+
+def _dataset(ds: xr.Dataset, scores: np.ndarray, model: Model, method: str, options: SegmentOptions) -> xr.Dataset:
+    dims = ("imagette", "class", "mask_line", "mask_pixel")
+    found = np.nan_to_num(scores) >= options.threshold
+    data: dict[str, Any] = {
+        "score": (dims, scores, {"long_name": f"score by {method}", "units": "1"}),
+        "found": (dims, found),
+        "dominant": ((dims[0], *dims[2:]), dominant(scores, options.threshold)),
+    }
+    kept = {k: ds.coords[k] for k in ("class", "name", "group", "incidence_angle", "longitude", "latitude")}
+    return xr.Dataset(data, kept, {
+        "title": "Phenomena in imagettes", "method": method, "model": model.card.id, "threshold": options.threshold,
+        "class_scheme": ds.attrs["class_scheme"], "spacing_m": float(ds.attrs["spacing_m"]) * int(ds.attrs["cell"]),
+        "model_statement": model.card.statement, "frazil_version": __version__,
+    })  # fmt: skip

@@ -1,0 +1,113 @@
+"""Scores on a coarse grid of their own, and how they come onto the cells of a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frazil.errors import ModelError, OptionError
+from frazil.learn.dilate import dilated_trunk
+from frazil.learn.metocean_losses import activated
+from frazil.learn.models.patch import PatchClassifier
+
+_ALL_STRIDES = 2**20  # a multiple of every stride that networks have
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMap:
+    """Scores at places.
+
+    Attributes:
+        score: float32 (class, rows, columns) in [0, 1].
+        y, x: pixels of the image where rows and columns stand, rising; 0 is the centre of the first pixel.
+    """
+
+    score: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+
+    def on_cells(self, shape: tuple[int, int], cell: int, *, linear: bool = False) -> np.ndarray:
+        """Scores (class, rows, columns) of square cells of the image: of the nearest place, or between places.
+
+        Args:
+            shape: rows and columns of cells.
+            cell: pixels of a side.
+            linear: interpolate; beyond the outermost places their scores go on.
+        """
+        rows, columns = (cell * (np.arange(n) + 0.5) - 0.5 for n in shape)
+        a, b = _weights(self.y, rows, linear), _weights(self.x, columns, linear)
+        return np.asarray(np.einsum("ri,kij,cj->krc", a, self.score, b, optimize=True), np.float32)
+
+
+def _weights(places: np.ndarray, wanted: np.ndarray, linear: bool) -> np.ndarray:
+    """What each place gives to each wanted one, (wanted, place)."""
+    out = np.zeros((wanted.size, places.size), np.float32)
+    at = np.interp(wanted, places, np.arange(places.size))
+    if not linear:
+        at = np.floor(at + 0.5)
+    low = np.clip(np.floor(at).astype(int), 0, places.size - 1)
+    high = np.minimum(low + 1, places.size - 1)
+    share = (at - low).astype(np.float32)
+    np.add.at(out, (np.arange(wanted.size), low), 1 - share)
+    np.add.at(out, (np.arange(wanted.size), high), share)
+    return out
+
+
+def output_of(network: nn.Module) -> str:
+    """What logits of a network mean: ``"softmax"`` or ``"sigmoid"``."""
+    return str(getattr(network, "output", "softmax"))
+
+
+def as_tensor(network: nn.Module, image: np.ndarray) -> Tensor:
+    """An image (1, 1, height, width) where the network is; what is not observed is 0."""
+    if image.ndim != 3:
+        raise OptionError(f"An image of (channel, height, width) was expected, not of shape {image.shape}.")
+    parameter = next(network.parameters())
+    x = torch.from_numpy(np.nan_to_num(np.asarray(image, np.float32)))[None]
+    return x.to(parameter.device, parameter.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def scores_of(network: nn.Module, images: Tensor, batch: int) -> Tensor:
+    """Scores (n, class) of images (n, channel, height, width), some at a time."""
+    made = [activated(network(part).float(), output_of(network)) for part in images.split(batch)]
+    return torch.cat(made)
+
+
+def check_categoriser(network: nn.Module) -> PatchClassifier:
+    """The network, if it is a categoriser whose descriptor is the mean over its last map.
+
+    Raises:
+        ModelError: it is not.
+    """
+    if not isinstance(network, PatchClassifier):
+        raise ModelError(
+            f"{type(network).__name__} is no categoriser. Train one with `frazil train metocean:categoriser`."
+        )
+    probe = torch.arange(12.0).reshape(1, 1, 3, 4)
+    try:
+        mean = network.pool(probe)
+    except RuntimeError:
+        mean = probe
+    if mean.shape != (1, 1, 1, 1) or not torch.allclose(mean, probe.mean()):
+        raise ModelError(
+            f"{type(network).__name__} does not take the mean over its last map, so it takes images of one size only. "
+            "Choose one that does, for instance inception_v3."
+        )
+    return network
+
+
+@dataclass(frozen=True)
+class TrunkGrid:
+    """Where elements of a trunk's map stand: element i at pixel `first` + i · `spacing`."""
+
+    spacing: int
+    first: float
+
+
+def trunk_grid(network: PatchClassifier) -> TrunkGrid:
+    """Of a categoriser; the centre of what an element sees."""
+    _, lattice = dilated_trunk(network, _ALL_STRIDES)
+    return TrunkGrid(lattice.spacing, (lattice.after[0] - lattice.before[0]) / 2)
