@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from frazil.errors import OptionError
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SimulatedData, override
+from frazil.learn.data import load_data
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, Peer, Traffic
 from frazil.learn.distributed.reference import simulated_peers
@@ -210,14 +211,14 @@ def test_processes_agree_with_the_reference_in_one_process(patches: Path, tmp_pa
         {"optim.optimiser": "adam", "optim.lr": "1e-3", "optim.weight_decay": "0", "peers.every": "5",
          "peers.teachers": "1"},
     )  # fmt: skip
-    *_, (steps, workers) = simulated_peers(config, names)
+    *_, (steps, workers) = simulated_peers(config, names, load_data(config))
     assert steps == 12
     for worker in workers:
         got, want = weights(tmp_path / worker.name), worker.network.state_dict()
         for key in want:
             torch.testing.assert_close(got[key], want[key], atol=1e-6, rtol=1e-5)
     alone = override(config, {"peers.method": "independent"})
-    *_, (_, others) = simulated_peers(alone, names)
+    *_, (_, others) = simulated_peers(alone, names, load_data(alone))
     assert not torch.allclose(others[0].network.head[0].weight, workers[0].network.head[0].weight, atol=1e-5)
 
 

@@ -18,11 +18,12 @@ from torch import nn
 from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import FrazilError, ModelError
 from frazil.files import whole_output
+from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.learn.models import create_model
 from frazil.learn.state import write_tensors
 from frazil.scene.scaling import Channel
 
-_SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES
+_SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
 WEIGHTS, CARD = "model.safetensors", "card.json"
 DEFAULT_MODEL = "ice-simulated"
 _FORMAT = 1

@@ -9,6 +9,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import OptionError
+from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.settings import Settings, check_choice, check_share
@@ -239,7 +240,7 @@ class OptimConfig(Settings):
             raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
 
 
-Data = Annotated[SimulatedData | SceneData | PatchData | ImagetteData, Discriminator("kind")]
+Data = Annotated[SimulatedData | SceneData | PatchData | ImagetteData | Cifar10Data, Discriminator("kind")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.choose import choose_labels, unlabelled_pool
+from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import (
     ImagetteData,
     LabelsConfig,
@@ -125,6 +126,11 @@ def load_data(config: RunConfig, progress: Progress | None = None, read: Reader 
         raise OptionError(
             f"labels.count and strategy {config.strategy.name!r} are for patches. Cut some with `frazil patches`."
         )
+    if isinstance(data, Cifar10Data):
+        from frazil.learn.cifar10 import load_cifar10
+
+        report(0.0, "reading CIFAR-10")
+        return load_cifar10(data, config.seed)
     if isinstance(data, SimulatedData):
         return _simulated(data, config.seed, report)
     return _scenes(data, config.seed, report)

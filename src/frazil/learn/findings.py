@@ -18,6 +18,7 @@ from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, ModelError, OptionError
 from frazil.findings import Mistake, Mistakes, RunFindings, SideScores
 from frazil.labels.contact_sheet import patch_pictures
+from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.labels.patch_set import join_patches, open_patches
 from frazil.learn.checkpoint import CARD, load_model
 from frazil.learn.config import PatchData, run_config
@@ -119,9 +120,10 @@ def _scheme(card: dict[str, Any], data: dict[str, Any], sides: dict[str, SideSco
     names = next((tuple(s.classes) for s in sides.values()), None)
     for side in SIDES:
         names = names or next((tuple(v) for v in _dict(data, side).values() if isinstance(v, dict)), None)
-    scheme = CLASS_SCHEMES.get(str(card.get("class_scheme")))
+    known = CLASS_SCHEMES | {CIFAR10.name: CIFAR10}
+    scheme = known.get(str(card.get("class_scheme")))
     if scheme is None:
-        scheme = next((s for s in CLASS_SCHEMES.values() if s.names == names), None)
+        scheme = next((s for s in known.values() if s.names == names), None)
     if any(scheme is None or s.classes != scheme.names for s in sides.values()):
         raise OptionError(f"The scores are of the classes {list(names or ())}, which are not those of the model.")
     return scheme

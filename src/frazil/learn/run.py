@@ -21,6 +21,7 @@ from torch import nn
 
 from frazil.errors import OptionError, OutputError, OutputExistsError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, load_model, save_model
+from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import ImagetteData, PatchData, RunConfig, differences, run_config
 from frazil.learn.data import LearningData, load_data
 from frazil.learn.data import Progress as Report
@@ -232,14 +233,14 @@ def _note(target: Path, config: RunConfig, data: LearningData, steps: int, comma
 def _network(config: RunConfig, data: LearningData, check: nn.Module) -> nn.Module:
     """The network with its first weights, of the run's seed or of a file."""
     settings = dict(config.model.settings)
-    if isinstance(check, PatchClassifier) and isinstance(config.data, PatchData):
+    if isinstance(check, PatchClassifier) and isinstance(config.data, PatchData | Cifar10Data):
         size = int(data.train.batch(0, 1)[0].shape[-1])
         if "patch" in settings and settings["patch"] != size:
             raise OptionError(
                 f"model.settings.patch is {settings['patch']}, but the patches have {size} pixels. Leave it out."
             )
         settings["patch"] = size
-    elif isinstance(config.data, PatchData):
+    elif isinstance(config.data, PatchData | Cifar10Data):
         raise OptionError(
             f"Architecture {config.model.architecture!r} learns from labelled scenes, not from patches. Choose one of "
             f"{[n for n, (kind, _) in ARCHITECTURES.items() if issubclass(kind, PatchClassifier)]}."

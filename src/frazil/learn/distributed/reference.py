@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from frazil.learn.config import RunConfig, SupervisedConfig
-from frazil.learn.data import LearningData, Sampler, load_data
+from frazil.learn.data import LearningData, Sampler
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
 from frazil.learn.distributed.worker import worker_seed
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.patches import Patches
+from frazil.learn.patches import Patches, PatchSampler
 from frazil.learn.strategies import class_weights, make_plan
 from frazil.learn.train import learning_rate, make_optimiser, seed_everything
 
@@ -63,10 +63,23 @@ def make_worker(config: RunConfig, name: str, seed: int, data: LearningData) -> 
     return Worker(name, seed, network, data.train, optimiser, torch.get_rng_state())
 
 
-def simulated_peers(config: RunConfig, names: tuple[str, ...]) -> Iterator[tuple[int, list[Worker]]]:
+def reseeded(data: LearningData, seed: int) -> LearningData:
+    """The same patches in batches of another seed."""
+    assert isinstance(data.train, PatchSampler)
+    sampler = copy.copy(data.train)
+    sampler.seed, sampler._order = seed, (-1, np.zeros(0, int))
+    return replace(data, train=sampler)
+
+
+def simulated_peers(
+    config: RunConfig, names: tuple[str, ...], data: LearningData
+) -> Iterator[tuple[int, list[Worker]]]:
     """Workers that learn as `PeersConfig` says; yields after every step of all with the number of steps done."""
-    workers, steps, balance = _workers(config, names)
-    peers = config.peers
+    workers = []
+    for name in sorted(names):
+        seed = worker_seed(config.seed, name)
+        workers.append(make_worker(config, name, seed, reseeded(data, seed)))
+    steps, balance, peers = make_plan(config, data).steps, _balance(config, data), config.peers
     for step in range(steps):
         for me in workers:
             loss, (image, features, logits) = _task(me, config, balance, step)
@@ -93,10 +106,9 @@ def simulated_peers(config: RunConfig, names: tuple[str, ...]) -> Iterator[tuple
         yield step + 1, workers
 
 
-def simulated_allreduce(config: RunConfig, world: int) -> Iterator[tuple[int, list[Worker]]]:
+def simulated_allreduce(config: RunConfig, world: int, data: LearningData) -> Iterator[tuple[int, list[Worker]]]:
     """One network that sees the batches of `world` processes in each step; yields as `simulated_peers`."""
-    data = load_data(config)
-    me = make_worker(config, "all", config.seed, data)
+    me = make_worker(config, "all", config.seed, reseeded(data, config.seed))
     steps, balance = make_plan(config, data).steps, _balance(config, data)
     for step in range(steps):
         losses = [_task(me, config, balance, step * world + rank)[0] for rank in range(world)]
@@ -104,9 +116,9 @@ def simulated_allreduce(config: RunConfig, world: int) -> Iterator[tuple[int, li
         yield step + 1, [me]
 
 
-def simulated_local_sgd(config: RunConfig, world: int) -> Iterator[tuple[int, list[Worker]]]:
+def simulated_local_sgd(config: RunConfig, world: int, data: LearningData) -> Iterator[tuple[int, list[Worker]]]:
     """Networks that begin alike and are averaged every ``ddp.average_every`` steps; yields as `simulated_peers`."""
-    data = load_data(config)
+    data = reseeded(data, config.seed)
     workers = [make_worker(config, str(rank), config.seed, data) for rank in range(world)]
     steps, balance = make_plan(config, data).steps, _balance(config, data)
     for step in range(steps):
@@ -126,15 +138,6 @@ def ensemble(networks: list[PatchClassifier], patches: Patches) -> np.ndarray:
     each = [torch.from_numpy(patches.logits(network)).softmax(0) for network in networks]
     mean: np.ndarray = torch.stack(each).mean(0).numpy()
     return mean
-
-
-def _workers(config: RunConfig, names: tuple[str, ...]) -> tuple[list[Worker], int, Tensor]:
-    workers = []
-    for name in sorted(names):
-        seed = worker_seed(config.seed, name)
-        data = load_data(replace(config, seed=seed))
-        workers.append(make_worker(config, name, seed, data))
-    return workers, make_plan(config, data).steps, _balance(config, data)
 
 
 def _balance(config: RunConfig, data: LearningData) -> Tensor:

@@ -1,0 +1,48 @@
+"""The paper's comparison of distributed training, on CIFAR-10: ``--set data.path=FOLDER``.
+
+References:
+    Khaleghian (2022), paper 3: batches of 128, learning rate 0.1 with four epochs of warm-up, a tenth after epochs 45
+    and 55 (ResNet32: 50 and 60), momentum 0.9, weight decay 1e-4.
+"""
+
+from __future__ import annotations
+
+from frazil.learn.cifar10_config import Cifar10Data
+from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, SupervisedConfig
+
+_STEPS = 352  # of an epoch: 45,000 images, the others being held out
+
+
+def _run(architecture: str, *, drops: tuple[int, int] = (45, 55), epochs: int = 65) -> RunConfig:
+    return RunConfig(
+        name=f"cifar10-{architecture}",
+        statement="Trained on photographs of CIFAR-10, to compare ways of training. It knows nothing of ice.",
+        model=ModelConfig(architecture=architecture),
+        data=Cifar10Data(),
+        strategy=SupervisedConfig(class_balance=0.0),
+        optim=OptimConfig(
+            optimiser="sgd", epochs=epochs, batch=128, lr=0.1, momentum=0.9, weight_decay=1e-4, clip=0.0,
+            schedule="steps", milestones=tuple(drop / epochs for drop in drops), warmup=4 * _STEPS,
+            validate_every=_STEPS,
+        ),
+    )  # fmt: skip
+
+
+def resnet20() -> RunConfig:
+    """ResNet20, 269,722 parameters."""
+    return _run("resnet20")
+
+
+def resnet32() -> RunConfig:
+    """ResNet32, 464,154 parameters."""
+    return _run("resnet32", drops=(50, 60), epochs=70)
+
+
+def vgg16() -> RunConfig:
+    """VGG-16."""
+    return _run("vgg16")
+
+
+def cnn13() -> RunConfig:
+    """The 13-layer network."""
+    return _run("cnn13")
