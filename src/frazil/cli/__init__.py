@@ -19,6 +19,7 @@ from frazil import __version__
 from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
+from frazil.cli.metocean import imagettes, ocean_options, segment
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
@@ -107,23 +108,39 @@ def scene(
 @click.option(
     "--min-confidence", "confidence_percent", type=float, default=60.0, show_default=True, help="Flag below this, %."
 )
+@ocean_options
 @_shared("crs", "overwrite", "json")
 def map_command(
     product: str, model: str, output: str, spacing: float | None, precision: str, coast_m: float,
-    confidence_percent: float, crs: str | None, overwrite: bool, as_json: bool, **options: Any,
+    confidence_percent: float, crs: str | None, overwrite: bool, as_json: bool, tiling: str, drop: tuple[str, ...],
+    ice_model: str | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Map the sea ice of PRODUCT: GeoTIFFs, vectors, NetCDF, picture and summary in one folder."""
+    """Map the sea ice of PRODUCT, or with a model of phenomena those of sea and air, into one folder.
+
+    GeoTIFFs, NetCDF, picture and summary; of sea ice vectors, too.
+    """
     import time
 
+    from frazil.conventions import OCEAN_SCHEMES
     from frazil.files import refuse_existing
+    from frazil.learn.checkpoint import load_model
     from frazil.learn.predict import FlagSettings, predict
     from frazil.maps.export import export
 
     refuse_existing(output, overwrite=overwrite)
+    loaded = load_model(model)
+    if loaded.card.class_scheme in OCEAN_SCHEMES:
+        from frazil.cli.metocean import map_ocean
+
+        map_ocean(
+            product, loaded, output, spacing=spacing, precision=precision, crs=crs, coast_m=coast_m, tiling=tiling,
+            drop=drop, ice_model=ice_model, overwrite=overwrite, as_json=as_json,
+        )  # fmt: skip
+        return
     started = time.perf_counter()
     with progress_bar("mapping") as progress:
         ice_map = predict(
-            product, model, crs=crs or "auto", spacing_m=spacing, precision=precision,
+            product, loaded, crs=crs or "auto", spacing_m=spacing, precision=precision,
             flags=FlagSettings(coast_m=coast_m, confidence_percent=confidence_percent),
             progress=lambda fraction, what: progress(0.7 * fraction, what), **options,
         )  # fmt: skip
@@ -193,6 +210,8 @@ for command in (patches, train, evaluate, study):
 cli.add_command(compare)
 cli.add_command(report)
 cli.add_command(propagate)
+cli.add_command(imagettes)
+cli.add_command(segment)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -156,6 +156,34 @@ def coarser(ds: xr.Dataset, resolution_m: float) -> xr.Dataset:
     return out.assign_attrs(spacing_m=ds.sizes["line"] * here / n, cell=n // side if "mask" in ds else cell)
 
 
+def quarters(ds: xr.Dataset) -> xr.Dataset:
+    """Every imagette cut into four; what each shows is what its masks say, and so is its category (255: nothing).
+
+    Raises:
+        OptionError: sides that are no whole number of pairs of mask cells. LabelError: images without masks.
+    """
+    import xarray as xr
+
+    n, cell = ds.sizes["line"], int(ds.attrs["cell"])
+    if n % (2 * cell):
+        raise OptionError(f"Imagettes of {n} pixels with mask cells of {cell} cannot be cut in four.")
+    if "mask" not in ds or (ds["mask"].values == UNKNOWN).any():
+        raise LabelError("Only imagettes with masks can be cut in four: else nobody knows what a part shows.")
+    half, parts = n // 2, []
+    for row in (0, 1):
+        for column in (0, 1):
+            line, pixel = (slice(k * half, (k + 1) * half) for k in (row, column))
+            part = ds.isel(
+                line=line, pixel=pixel, mask_line=slice(line.start // cell, line.stop // cell),
+                mask_pixel=slice(pixel.start // cell, pixel.stop // cell),
+            )  # fmt: skip
+            parts.append(part.assign_coords(name=("imagette", [f"{v} {row}{column}" for v in ds["name"].values])))
+    out = xr.concat(parts, "imagette", combine_attrs="override")
+    area = (out["mask"].values == 1).sum((2, 3))
+    out = out.assign(present=(("imagette", "class"), (area > 0).astype(np.uint8)))
+    return out.assign(category=("imagette", np.where(area.any(1), area.argmax(1), UNKNOWN).astype(np.uint8)))
+
+
 def make_imagettes(
     items: Iterable[Imagette], *, scheme: ClassScheme = METOCEAN, size: int, cell: int, spacing_m: float, source: str,
     scaling: str, attrs: dict[str, Any] | None = None,

@@ -205,6 +205,7 @@ def outputs(
 def judged(network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str = "cpu") -> dict[str, Any]:
     """Scores of a network on a set: of masks (see `OceanScores`), and how often the category is right.
 
+    ``presence_accuracy``: how often a class that is known to be there, or not, is scored 0.5 or more anywhere, or not.
     ``macro_f1`` is the mean set Dice, or of a categoriser the mean F1 over categories.
     """
     known = masked(ds)
@@ -213,10 +214,13 @@ def judged(network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str 
     confusion = np.zeros((n, n), int)
     categories = ds["category"].values
     side = ds.sizes["line"] // int(ds.attrs["cell"])
-    dense = False
+    dense, right = False, []
+    present = ds["present"].values
     for i, score in outputs(network, ds, device):
         dense = score.ndim == 3
         flat = score.reshape(n, -1).mean(1) if dense else score
+        told = present[i] != UNKNOWN
+        right += ((score.reshape(n, -1).max(1) >= 0.5) == present[i])[told].tolist()
         category = int(categories[i])
         if category != UNKNOWN:
             confusion[category, int(flat.argmax())] += 1
@@ -227,7 +231,7 @@ def judged(network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str 
     f1 = np.divide(2 * hits, said + there, out=np.full(n, np.nan), where=said + there > 0)
     out: dict[str, Any] = {
         "accuracy": float(hits.sum() / max(there.sum(), 1)), "f1_by_category": f1.tolist(),
-        "confusion": confusion.tolist(),
+        "confusion": confusion.tolist(), "presence_accuracy": float(np.mean(right)) if right else float("nan"),
     }  # fmt: skip
     if dense:
         out |= {k: v for k, v in scores.result().items() if k not in ("accuracy", "images")}

@@ -16,13 +16,14 @@ from frazil import __version__
 from frazil.errors import ModelError, OptionError
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
-from frazil.learn.imagettes import on_side
+from frazil.learn.imagettes import masked, on_side
 from frazil.learn.metocean_losses import activated
 from frazil.learn.models.im2px import IM2PX
 from frazil.learn.models.metocean_unet import MetoceanUNet
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.weak import cam_scores, mask_scores, part_scores
 from frazil.learn.weak.grid import as_tensor, output_of
+from frazil.ocean_scores import OceanScores
 
 METHODS = ("unet", "mask", "part", "cam", "im2px")
 _NETWORKS: dict[str, type[nn.Module]] = {"unet": MetoceanUNet, "im2px": IM2PX}
@@ -168,3 +169,16 @@ def _dataset(ds: xr.Dataset, scores: np.ndarray, model: Model, method: str, opti
         "class_scheme": ds.attrs["class_scheme"], "spacing_m": float(ds.attrs["spacing_m"]) * int(ds.attrs["cell"]),
         "model_statement": model.card.statement, "frazil_version": __version__,
     })  # fmt: skip
+
+
+def judge_segments(found: xr.Dataset, ds: xr.Dataset) -> dict[str, Any]:
+    """Scores of what was found against the masks of a set, JSON-ready (None for NaN); empty where none were drawn."""
+    known = masked(ds)
+    if not known.any():
+        return {}
+    scores = OceanScores(ds.sizes["class"], float(found.attrs["threshold"]))
+    for i in np.flatnonzero(known):
+        category = int(ds["category"].values[i])
+        scores.add(found["score"].values[i], ds["mask"].values[i] == 1, None if category == UNKNOWN else category)
+    made = {**scores.result(), "classes": ds["class"].values.tolist()}
+    return {k: [None if x != x else x for x in v] if isinstance(v, list) else v for k, v in made.items()}

@@ -1,0 +1,265 @@
+"""Studies of metocean segmentation: five methods on equal images, numbers of annotated images, resolutions.
+
+Every finished training is a small JSON file of rows; an interrupted study goes on, and processes may share the work by
+doing different seeds. Networks are small, so that a study runs on a desktop: they compare methods, and are not the
+published networks.
+
+References:
+    Colin, A., et al. (2022), Remote Sens. 14, 851, tables 1 and 2, figure 3.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from frazil.conventions import ClassScheme
+from frazil.errors import OptionError
+from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes
+from frazil.learn.checkpoint import Model, git_commit
+from frazil.learn.config import ImagetteData, ModelConfig, OptimConfig, RunConfig
+from frazil.learn.imagettes import crop, drawn, judged, masked
+from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
+from frazil.learn.metocean_run import train_imagettes
+from frazil.learn.segment import SegmentOptions, one_image
+from frazil.ocean_scores import THRESHOLDS, OceanScores
+
+#: What the U-Net is called in tables, by the weighting of its loss.
+UNET = {"paper": "U-Net, equation 1", "code": "U-Net, weights reversed", "none": "U-Net, K alone"}
+STUDIES = ("weak-vs-full", "annotations", "resolution")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetoceanStudy:
+    """What a study trains and judges.
+
+    Attributes:
+        train, validation, test: sets of imagettes; validation decides about thresholds, and about nothing else.
+        size: side of the centre of the images that is used, pixels (None: all).
+        seeds: trainings of each case.
+        first_seed: of them; processes that share a study begin at different ones.
+        weightings: of the U-Net's loss, see `SegmentationConfig`; the first one stands in the other studies.
+        judged: images of each category that judge (None: all), the same for all methods.
+        unet, im2px, categoriser: settings of the networks.
+        output: what logits of the networks for image labels mean.
+        steps: of U-Net, categoriser and IM2PX.
+        batch: images a step.
+        annotated: of each category with masks, for the U-Net (None: all).
+        labelled: of each category for the networks that learn from labels of images (None: all).
+        numbers: of annotated images of each category, for the study of them.
+        resolutions: sets for the study of resolutions: metres -> (train, test).
+        options: of the weak methods: name -> options.
+    """
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    size: int | None = None
+    seeds: int = 3
+    first_seed: int = 0
+    weightings: tuple[str, ...] = ("paper", "none")
+    judged: int | None = None
+    unet: dict[str, Any] = field(default_factory=lambda: {"widths": (8, 16, 32, 64, 96)})
+    im2px: dict[str, Any] = field(default_factory=lambda: {"widths": (8, 16, 24, 32)})
+    categoriser: dict[str, Any] = field(default_factory=lambda: {"width": 0.25})
+    output: str = "softmax"
+    steps: tuple[int, int, int] = (400, 500, 300)
+    batch: int = 16
+    annotated: int | None = None
+    labelled: int | None = None
+    numbers: tuple[int, ...] = (3, 10, 30, 100)
+    resolutions: dict[float, tuple[str, str]] = field(default_factory=dict)
+    options: dict[str, tuple[str, SegmentOptions]] = field(default_factory=lambda: dict(weak_methods()))
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or min(self.steps) < 1 or self.batch < 1:
+            raise OptionError("seeds, steps and batch must be 1 or more.")
+
+
+def weak_methods() -> Iterator[tuple[str, tuple[str, SegmentOptions]]]:
+    """Those of table 2 that need a categoriser, with the settings of the source."""
+    yield "MASK, v = mean", ("mask", SegmentOptions(mask_fill="mean"))
+    yield "MASK, v = 0", ("mask", SegmentOptions(mask_fill="zero"))
+    yield "PART, 75 px", ("part", SegmentOptions(tile=75))
+    yield "PART, 129 px", ("part", SegmentOptions(tile=129))
+    yield "CAM", ("cam", SegmentOptions())
+
+
+def run_study(
+    name: str,
+    study: MetoceanStudy,
+    folder: str | os.PathLike[str],
+    progress: Callable[[float, str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """All rows of a study; trainings that were done before are read.
+
+    Raises:
+        OptionError: an unknown study.
+    """
+    if name not in STUDIES:
+        raise OptionError(f"There is no metocean study {name!r}. Choose one of {list(STUDIES)}.")
+    jobs = list(
+        {"weak-vs-full": _weak_jobs, "annotations": _annotation_jobs, "resolution": _resolution_jobs}[name](study)
+    )
+    rows = []
+    for i, (key, job) in enumerate(jobs):
+        if progress:
+            progress(i / len(jobs), key)
+        path = Path(folder) / name / f"{key}.json"
+        if not path.is_file():
+            made = job(Path(folder) / name / f".{key}.run")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps([{**row, "commit": git_commit()} for row in made]) + "\n", encoding="utf-8")
+            part.replace(path)
+            shutil.rmtree(Path(folder) / name / f".{key}.run", ignore_errors=True)
+        rows += json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def _seeds(study: MetoceanStudy) -> range:
+    return range(study.first_seed, study.first_seed + study.seeds)
+
+
+Job = Callable[[Path], list[dict[str, Any]]]
+
+
+def _weak_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
+    for seed in _seeds(study):
+        for weighting in study.weightings:
+            yield (
+                f"unet-{weighting}-{seed}",
+                _unet(study, seed, weighting, study.annotated, UNET[weighting]),
+            )
+        yield f"im2px-{seed}", _im2px(study, seed)
+        yield f"categoriser-{seed}", _categoriser(study, seed)
+
+
+def _annotation_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
+    for seed in _seeds(study):
+        for n in study.numbers:
+            yield f"{n}-{seed}", _unet(study, seed, study.weightings[0], n, f"{n} a category")
+
+
+def _resolution_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
+    for seed in _seeds(study):
+        for metres, (train, test) in study.resolutions.items():
+            here = replace(study, train=(train,), validation=(), test=(test,), size=None)
+
+            def job(
+                folder: Path, here: MetoceanStudy = here, metres: float = metres, seed: int = seed
+            ) -> list[dict[str, Any]]:
+                started = time.monotonic()
+                model = train_imagettes(_config(here, "categoriser", seed, study.labelled), folder)
+                ds, scheme = _set(here.test, None, None)
+                made = judged(model.network, ds, scheme)
+                return [{"case": f"{metres:g} m", "metres": metres, "seed": seed, "accuracy": made["accuracy"],
+                         "images": made["images"], "seconds": round(time.monotonic() - started, 1)}]  # fmt: skip
+
+            yield f"{metres:g}m-{seed}", job
+
+
+def _unet(study: MetoceanStudy, seed: int, weighting: str, annotated: int | None, case: str) -> Job:
+    def job(folder: Path) -> list[dict[str, Any]]:
+        config = _config(study, "unet", seed, annotated)
+        config = replace(config, strategy=SegmentationConfig(weighting=weighting))  # type: ignore[arg-type]
+        started = time.monotonic()
+        model = train_imagettes(config, folder)
+        more = {"annotated": model.card.training["data"]["train"]["with_masks"], "a_category": annotated}
+        return [_judge(study, model, case, "unet", SegmentOptions(), seed, started) | more]
+
+    return job
+
+
+def _im2px(study: MetoceanStudy, seed: int) -> Job:
+    def job(folder: Path) -> list[dict[str, Any]]:
+        started = time.monotonic()
+        model = train_imagettes(_config(study, "im2px", seed, study.labelled), folder)
+        return [_judge(study, model, "IM2PX", "im2px", SegmentOptions(), seed, started)]
+
+    return job
+
+
+def _categoriser(study: MetoceanStudy, seed: int) -> Job:
+    def job(folder: Path) -> list[dict[str, Any]]:
+        started = time.monotonic()
+        model = train_imagettes(_config(study, "categoriser", seed, study.labelled), folder)
+        ds, scheme = _set(study.test, study.size, study.judged)
+        seen = judged(model.network, ds, scheme)
+        accuracy = seen["accuracy" if len(scheme.classes) > 1 else "presence_accuracy"]
+        rows = []
+        for case, (method, options) in study.options.items():
+            row = _judge(study, model, case, method, options, seed, started)
+            rows.append(row | {"categoriser_accuracy": accuracy})
+            started = time.monotonic()
+        return rows
+
+    return job
+
+
+def _config(study: MetoceanStudy, kind: str, seed: int, each: int | None) -> RunConfig:
+    which = ("unet", "categoriser", "im2px").index(kind)
+    architecture = ("metocean_unet", "inception_v3", "im2px")[which]
+    settings = dict(getattr(study, kind))
+    if kind != "unet":
+        settings["output"] = study.output
+    strategy = (SegmentationConfig(), CategorisationConfig(), Im2PxStrategyConfig())[which]
+    steps = study.steps[which]
+    return RunConfig(
+        name=f"study-{kind}", seed=seed, model=ModelConfig(architecture=architecture, settings=settings),
+        data=ImagetteData(train=study.train, size=study.size, annotated=each, draw_seed=seed), strategy=strategy,
+        optim=OptimConfig(optimiser="adam", steps=steps, batch=study.batch, lr=2e-3, warmup=min(50, steps // 5 + 1),
+                          weight_decay=0.0, validate_every=steps),
+    )  # fmt: skip
+
+
+def _set(paths: tuple[str, ...], size: int | None, each: int | None) -> tuple[xr.Dataset, ClassScheme]:
+    from frazil.labels.imagettes import join_imagettes
+
+    ds = join_imagettes([open_imagettes(p) for p in paths])
+    scheme = check_imagettes(ds)
+    if size is not None:
+        ds = crop(ds, size)
+    if each is not None:
+        ds = ds.isel(imagette=drawn(ds["category"].values, each, 0))
+    return ds, scheme
+
+
+def _judge(
+    study: MetoceanStudy, model: Model, case: str, method: str, options: SegmentOptions, seed: int, started: float
+) -> dict[str, Any]:
+    """One row: scores on the test images at 0.5, and at the thresholds that were best on the validation images."""
+    sums = {}
+    trained = time.monotonic() - started
+    for side, paths in (("validation", study.validation), ("test", study.test)):
+        ds, scheme = _set(paths, study.size, study.judged)
+        scores = OceanScores(len(scheme.classes))
+        known, images, cell = masked(ds), ds["image"].values, int(ds.attrs["cell"])
+        for i, image in enumerate(images):
+            score = one_image(model.network, image[None], method, options, cell)
+            category = int(ds["category"].values[i])
+            mask = ds["mask"].values[i] == 1 if known[i] else None
+            scores.add(score, mask, None if category == UNKNOWN else category)
+        sums[side] = scores
+    made, at = sums["test"].result(), sums["test"].dice_at()
+    best = np.nan_to_num(sums["validation"].dice_at()).argmax(0)
+    chosen = at[best, np.arange(at.shape[1])]
+    there = np.isfinite(np.array(made["recall"]))
+    return {
+        "case": case, "seed": seed, "set_dice": made["set_dice"], "mean_set_dice": made["mean_set_dice"],
+        "tuned_dice": chosen.tolist(), "mean_tuned_dice": float(np.nan_to_num(chosen[there]).mean()),
+        "thresholds": THRESHOLDS[best].tolist(), "pixel_dice": made["pixel_dice"],
+        "mean_pixel_dice": made["mean_pixel_dice"], "precision": made["precision"], "recall": made["recall"],
+        "iou": made["iou"], "mean_iou": made["mean_iou"], "accuracy": made["accuracy"], "images": len(images),
+        "classes": list(scheme.names), "training_s": round(trained, 1),
+        "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip

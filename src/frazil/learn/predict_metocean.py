@@ -1,0 +1,362 @@
+"""A wide scene and a metocean network to a map of phenomena: a score for each, on cells of 400 m.
+
+The scene goes through the network in tiles whose central parts are kept. With the network's own margin the result does
+not depend on the tiles; with tiles of 256 pixels and half of each overlapping, as the source has it, it depends a
+little on them, since such a network sees further than 64 pixels.
+
+References:
+    Colin, A., et al. (2022), Remote Sens. 14, 851, section 5 and figure 5.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from scipy import ndimage
+from torch import nn
+
+from frazil import __version__
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, QUALITY_FLAGS, check_scene, flag_attrs
+from frazil.errors import ModelError, OptionError
+from frazil.learn.checkpoint import Model, load_model
+from frazil.learn.models.unet import fold_batch_norm
+from frazil.learn.predict import FlagSettings, Progress, _check_fit, _read_rows, open_for
+from frazil.learn.weak.grid import output_of
+from frazil.scene.grid import grid_for, plan_warp
+from frazil.scene.land import land_on
+from frazil.scene.tiles import TileGrid, even_core
+from frazil.sentinel1.geolocation import Geolocation
+
+UNDECIDED = 253  #: ``dominant`` where no score reaches the threshold
+HALF_OVERLAP = (128, 64)  #: core and margin, pixels, of tiles of 256 with half of each overlapping
+_BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropRule:
+    """A class that cannot be there.
+
+    Attributes:
+        name: of the class.
+        equatorward_of: latitude, degrees, on both hemispheres, below which it is dropped; 90 drops it everywhere.
+        months: in which it is dropped (1 to 12); all where empty.
+    """
+
+    name: str
+    equatorward_of: float = 90.0
+    months: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.equatorward_of <= 90 or any(not 1 <= m <= 12 for m in self.months):
+            raise OptionError(f"drop {self.name!r}: latitude must lie in 0 … 90 and months in 1 … 12.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetoceanMapOptions:
+    """How a scene is mapped.
+
+    Attributes:
+        threshold: from which a score counts as found.
+        tiling: ``"seamless"`` or ``"half-overlap"``, see the module.
+        tile: core of seamless tiles, pixels.
+        drop: classes that cannot be there.
+        precision: ``"float32"`` or ``"bfloat16"``.
+        flags: thresholds of the quality flags.
+    """
+
+    threshold: float = 0.5
+    tiling: str = "seamless"
+    tile: int = 1024
+    drop: tuple[DropRule, ...] = ()
+    precision: str = "float32"
+    flags: FlagSettings = field(default_factory=FlagSettings)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise OptionError(f"threshold {self.threshold} must lie between 0 and 1.")
+        if self.tiling not in ("seamless", "half-overlap"):
+            raise OptionError(f"tiling {self.tiling!r} is not 'seamless' or 'half-overlap'.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
+
+
+def predict_metocean(
+    scene: xr.Dataset | str | os.PathLike[str], model: Model | str | os.PathLike[str], *, crs: str | None = "auto",
+    spacing_m: float | None = None, options: MetoceanMapOptions | None = None, ice: xr.Dataset | None = None,
+    device: str | None = None, progress: Progress | None = None,
+) -> xr.Dataset:  # fmt: skip
+    """The map of phenomena of a scene.
+
+    Args:
+        scene: at the model's spacing, with VV; or the path of a product.
+        model: a segmentation model (U-Net or IM2PX) that learnt from de-trended σ0, or its folder.
+        crs: of the map, in metres; ``"auto"``: a UTM zone, or polar stereographic beyond 60° of latitude.
+        spacing_m: of the map; by default that of the cells, 400 m at 100 m.
+        options: see `MetoceanMapOptions`.
+        ice: a sea-ice map of the same scene and CRS (`frazil.predict`): where it finds ice, that wins.
+        device: ``"cpu"`` or ``"cuda"``.
+        progress: called as work proceeds.
+
+    Returns:
+        Dataset on (y, x): ``score(category)`` (uint8 percent; 255 without), ``phenomena`` (uint16, bit k set where
+        class k is found), ``dominant`` (uint8: class code, 253 undecided, 254 land, 255 nodata), ``quality_flags``.
+
+    Raises:
+        ModelError: a model of another kind, or one that does not fit the scene.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    card, settings = loaded.card, options or MetoceanMapOptions()
+    report = progress or (lambda _fraction, _what: None)
+    cell = _check_model(loaded)
+    rules = _check_rules(settings.drop, card.scheme.names)
+    if not isinstance(scene, xr.Dataset):
+        report(0.0, "opening the product")
+        scene = open_for(scene, card)
+    check_scene(scene)
+    _check_fit(scene, card)
+    score, flags = score_scene(
+        scene, loaded, settings, device=device, progress=lambda f: report(0.05 + 0.75 * f, "segmenting")
+    )
+    report(0.8, "mapping")
+    on = _cells(scene, cell, score.shape[1:])
+    _drop(score, on, rules, list(card.scheme.names))
+    grid = grid_for(on, crs=_crs(on) if crs in (None, "auto") else crs, spacing_m=spacing_m or on.attrs["spacing_m"])
+    warp, (land, distance) = plan_warp(on, grid), land_on(grid)
+    percent = np.stack([_onto(warp.bilinear(plane, missing=PERCENT_NODATA)) for plane in score])
+    flags = warp.nearest(flags, fill=_BIT["nodata"])
+    maps = _finish(percent, flags, land, distance, settings, ice, grid.coords(), list(card.scheme.names))
+    report(1.0, "mapping")
+    return _dataset(maps, grid.coords(), scene, loaded, settings, ice)
+
+
+def score_scene(
+    scene: xr.Dataset, model: Model, options: MetoceanMapOptions, *, device: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Scores uint8 percent (class, rows, columns) and flags uint16 (rows, columns) on cells of the radar grid.
+
+    Cells that stick out of the scene are left out.
+    """
+    network, place = _prepared(model.network, options.precision, device)
+    cell, stride = int(model.network.cell), int(model.network.stride)  # type: ignore[arg-type]
+    shape = scene.sizes["line"], scene.sizes["pixel"]
+    rows, columns = (n // cell for n in shape)
+    if min(rows, columns) < 1:
+        raise OptionError(f"A scene of {shape[0]} × {shape[1]} pixels holds no cell of {cell}.")
+    core, margin = even_core(shape, options.tile, stride), int(model.network.margin)  # type: ignore[arg-type]
+    if options.tiling == "half-overlap":
+        core, margin = (HALF_OVERLAP[0],) * 2, HALF_OVERLAP[1]
+    tiles = TileGrid(shape=shape, core=core, margin=margin, multiple=stride)
+    score = np.full((len(model.card.scheme.classes), rows, columns), PERCENT_NODATA, np.uint8)
+    flags = np.full((rows, columns), _BIT["nodata"], np.uint16)
+    done = 0
+    for row in tiles.rows():
+        inputs, variables = _read_rows(scene, row[0][1].slices[0], model.card)
+        for kept, reach in row:
+            part = torch.from_numpy(np.ascontiguousarray(inputs[None, :, :, reach.slices[1]]))
+            with torch.inference_mode():
+                x = part.to(place, next(network.parameters()).dtype, memory_format=torch.channels_last)
+                logits = network(x)[0].float()
+                made = logits.softmax(0) if output_of(model.network) == "softmax" else torch.sigmoid(logits)
+            inner = kept.inside(reach)
+            percent = np.rint(100 * made.cpu().numpy()).astype(np.uint8)
+            percent = percent[:, inner[0].start // cell :, inner[1].start // cell :]
+            to = kept.line // cell, kept.pixel // cell
+            n = min(kept.n_lines // cell, rows - to[0]), min(kept.n_pixels // cell, columns - to[1])
+            if min(n) > 0:
+                here = slice(to[0], to[0] + n[0]), slice(to[1], to[1] + n[1])
+                window = {
+                    k: v[..., inner[0].start : inner[0].start + n[0] * cell, kept.pixel : kept.pixel + n[1] * cell]
+                    for k, v in variables.items()
+                }
+                flags[here], unseen = _flags(window, cell, model.card.incidence_range, options.flags)
+                score[(slice(None), *here)] = np.where(unseen, PERCENT_NODATA, percent[:, : n[0], : n[1]])
+            done += 1
+            if progress:
+                progress(done / len(tiles))
+    border = max(round(options.flags.border_m / (float(scene.attrs["spacing_m"]) * cell)), 0)
+    seen = (flags & _BIT["nodata"]) == 0
+    if border:
+        inside = ndimage.minimum_filter(seen.view(np.uint8), size=2 * border + 1, mode="constant", cval=0)
+        flags[seen & (inside == 0)] |= _BIT["border"]
+    return score, flags
+
+
+def _prepared(network: nn.Module, precision: str, device: str | None) -> tuple[nn.Module, torch.device]:
+    import copy
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("Device 'cuda' is not available on this machine; use device='cpu'.")
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    folded = fold_batch_norm(copy.deepcopy(network).eval())
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return folded.to(place, dtype, memory_format=torch.channels_last), place  # type: ignore[call-overload]
+
+
+def _flags(
+    window: dict[str, np.ndarray], cell: int, seen_deg: tuple[float, float], settings: FlagSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flags of cells, and which are less than half observed."""
+
+    def share(values: np.ndarray) -> np.ndarray:
+        h, w = values.shape
+        return values.reshape(h // cell, cell, w // cell, cell).mean((1, 3))
+
+    valid = window["valid"]
+    unseen = share(valid) < 0.5
+    angle = share(window["incidence_angle"].astype(np.float64))
+    outside = (angle < seen_deg[0]) | (angle > seen_deg[1])
+    power = share(np.nan_to_num(window["sigma0"][0]))
+    noise = share(np.nan_to_num(window["nesz"][0]))
+    weak = (noise > 0) & (power < 10 ** (settings.snr_db / 10) * noise)
+    out = np.where(unseen, _BIT["nodata"], np.uint16(0))
+    for name, where in (
+        ("incidence_out_of_range", outside), ("near_noise_floor", weak),
+        ("noise_missing", share(window["noise_missing"]) > 0.5),
+    ):  # fmt: skip
+        out |= np.where(where & ~unseen, _BIT[name], np.uint16(0))
+    return out, unseen
+
+
+def _check_model(model: Model) -> int:
+    card = model.card
+    if not hasattr(model.network, "cell"):
+        raise ModelError(
+            f"Model {card.id} ({card.architecture}) gives no map of phenomena. Train one with `frazil train "
+            "metocean:unet`, or use `frazil segment` for categorisers."
+        )
+    if card.training.get("data", {}).get("scaling", "roughness") != "roughness":
+        raise ModelError(f"Model {card.id} learnt from grey images, not from σ0; it cannot map a product.")
+    cell: int = model.network.cell  # type: ignore[assignment]
+    return cell
+
+
+def _check_rules(rules: Sequence[DropRule], names: Sequence[str]) -> Sequence[DropRule]:
+    strange = [rule.name for rule in rules if rule.name not in names]
+    if strange:
+        raise OptionError(f"drop {strange[0]!r} is not one of {list(names)}.")
+    return rules
+
+
+def _cells(scene: xr.Dataset, cell: int, shape: tuple[int, ...]) -> xr.Dataset:
+    """A Dataset that lies at the centres of the cells."""
+    line, pixel = (
+        scene[d].values[: n * cell].reshape(n, cell).mean(1) for d, n in zip(("line", "pixel"), shape, strict=True)
+    )
+    ties = {k: scene[k] for k in scene.variables if str(k).startswith("tie_")}
+    return xr.Dataset(
+        {k: v for k, v in ties.items() if k in scene.data_vars},
+        {"line": ("line", line), "pixel": ("pixel", pixel), **{k: v for k, v in ties.items() if k in scene.coords}},
+        {**scene.attrs, "spacing_m": float(scene.attrs["spacing_m"]) * cell},
+    )
+
+
+def _places(on: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    lon, lat = Geolocation.of(on).lonlat(on["line"].values[:, None], on["pixel"].values[None, :])
+    return np.asarray(lon), np.asarray(lat)
+
+
+def _crs(on: xr.Dataset) -> str | None:
+    """A UTM zone, or None (polar stereographic) beyond 60° of latitude."""
+    line, pixel = (float(on[d].values.mean()) for d in ("line", "pixel"))
+    lon, lat = (float(v) for v in Geolocation.of(on).lonlat(line, pixel))
+    if abs(lat) >= 60:
+        return None
+    zone = int((lon + 180) // 6) % 60 + 1
+    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
+
+
+def _drop(score: np.ndarray, on: xr.Dataset, rules: Sequence[DropRule], names: list[str]) -> None:
+    """Set scores of classes that cannot be there to 0, in place."""
+    if not rules:
+        return
+    latitude = _places(on)[1]
+    month = int(str(on.attrs["start_time"])[5:7])
+    for rule in rules:
+        if rule.months and month not in rule.months:
+            continue
+        where = np.abs(latitude) <= rule.equatorward_of
+        plane = score[names.index(rule.name)]
+        plane[where & (plane != PERCENT_NODATA)] = 0
+
+
+def _onto(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(values), PERCENT_NODATA, np.rint(np.nan_to_num(values))).astype(np.uint8)
+
+
+def _finish(
+    percent: np.ndarray, flags: np.ndarray, land: np.ndarray, distance: np.ndarray, settings: MetoceanMapOptions,
+    ice: xr.Dataset | None, coords: dict[str, Any], names: list[str],
+) -> dict[str, tuple[Any, ...]]:  # fmt: skip
+    nodata = (percent[0] == PERCENT_NODATA) | ((flags & _BIT["nodata"]) > 0)
+    level = round(100 * settings.threshold)
+    found = (percent >= level) & (percent != PERCENT_NODATA)
+    best = percent.argmax(0).astype(np.uint8)
+    dominant = np.where(found.any(0), best, UNDECIDED).astype(np.uint8)
+    if ice is not None and "sea_ice" in names:
+        at = {
+            k: xr.DataArray(np.asarray(coords[k][1] if isinstance(coords[k], tuple) else coords[k]), dims=k)
+            for k in "yx"
+        }
+        step = abs(float(ice["x"].values[1] - ice["x"].values[0]))
+        near = ice["ice_probability"].reindex(
+            y=at["y"], x=at["x"], method="nearest", tolerance=step, fill_value=PERCENT_NODATA
+        )
+        iced = (near.values >= 50) & (near.values <= 100) & ~nodata
+        code = names.index("sea_ice")
+        percent[code][iced] = near.values[iced]
+        found[code] |= iced
+        dominant[iced] = code
+    blank = nodata | land
+    percent[:, blank] = PERCENT_NODATA
+    found[:, blank] = False
+    dominant[nodata] = CLASS_NODATA
+    dominant[land] = CLASS_LAND
+    flags = np.where(nodata, _BIT["nodata"], flags)
+    flags[land] = _BIT["land"]
+    flags[~blank & (distance < settings.flags.coast_m)] |= _BIT["coast"]
+    bits = np.zeros(dominant.shape, np.uint16)
+    for code, plane in enumerate(found):
+        bits |= plane.astype(np.uint16) << np.uint16(code)
+    return {
+        "score": (("category", "y", "x"), percent, {"units": "percent", "long_name": "score of each phenomenon"}),
+        "phenomena": (("y", "x"), bits, {
+            "long_name": "phenomena found", "flag_masks": np.array([1 << i for i in range(len(names))], np.uint16),
+            "flag_meanings": " ".join(names),
+        }),
+        "dominant": (("y", "x"), dominant, {
+            "long_name": "phenomenon of the highest score found",
+            "flag_values": np.array([*range(len(names)), UNDECIDED, CLASS_LAND], np.uint8),
+            "flag_meanings": " ".join([*names, "undecided", "land"]),
+        }),
+        "quality_flags": (("y", "x"), flags.astype(np.uint16), flag_attrs()),
+    }  # fmt: skip
+
+
+def _dataset(
+    maps: dict[str, tuple[Any, ...]], coords: dict[str, Any], scene: xr.Dataset, model: Model,
+    settings: MetoceanMapOptions, ice: xr.Dataset | None,
+) -> xr.Dataset:  # fmt: skip
+    card = model.card
+    kept = ("product", "mission", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source", "denoise")
+    attrs = {k: scene.attrs[k] for k in kept if k in scene.attrs} | {
+        "Conventions": "CF-1.11", "title": "Phenomena of sea and air from Sentinel-1",
+        "class_scheme": card.class_scheme,
+        "model": card.id, "model_statement": card.statement, "model_incidence_range": list(card.incidence_range),
+        "threshold": settings.threshold, "tiling": settings.tiling,
+        "dropped": [f"{r.name}:{r.equatorward_of:g}:{','.join(map(str, r.months))}" for r in settings.drop],
+        "sea_ice_from": "" if ice is None else str(ice.attrs.get("model", "")), "frazil_version": __version__,
+        "note": " ".join(filter(None, [scene.attrs.get("note", ""), card.statement])),
+        "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} frazil {__version__} map",
+    }  # fmt: skip
+    ds = xr.Dataset(maps, coords | {"category": ("category", list(card.scheme.names))}, attrs)
+    for name in ds.data_vars:
+        ds[name].attrs["grid_mapping"] = "spatial_ref"
+    return ds

@@ -1,0 +1,249 @@
+"""Maps of phenomena from products: tiles that do not show, flags, dropped classes, sea ice of another model, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+import xarray as xr
+from click.testing import CliRunner
+
+from frazil.cli import cli
+from frazil.conventions import CLASS_LAND, METOCEAN, QUALITY_FLAGS
+from frazil.errors import ContractError, FrazilError, LabelError, ModelError, OptionError, UnsupportedProductError
+from frazil.labels.imagettes_products import cut_imagettes
+from frazil.learn.checkpoint import Model, ModelCard, save_model
+from frazil.learn.models import create_model
+from frazil.learn.predict import open_for
+from frazil.learn.predict_metocean import DropRule, MetoceanMapOptions, predict_metocean, score_scene
+from frazil.maps.metocean_files import export_metocean, summarise_metocean
+from frazil.scene.ocean import detrend
+from frazil.scene.scaling import CHANNELS, network_input
+from frazil.simulate.product import simulate_product
+from tests.conftest import ROOT
+
+DATA = ROOT / "tests" / "data"
+
+
+def model(architecture: str = "metocean_unet", **card: object) -> Model:
+    torch.manual_seed(5)
+    settings = {"metocean_unet": {"widths": [3, 4, 5, 6]}, "inception_v3": {"width": 0.05}}[architecture]
+    network = create_model(architecture, n_channels=1, n_classes=10, settings=settings).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.05)
+    fields: dict[str, object] = {
+        "id": "m-1", "architecture": architecture, "settings": settings, "class_scheme": "metocean",
+        "channels": (CHANNELS["roughness_vv"],), "spacing_m": 100.0, "denoise": "esa", "incidence_range": (23.0, 37.5),
+        "training": {"data": {"scaling": "roughness"}}, "statement": "Of random weights.",
+    }  # fmt: skip
+    return Model(network, ModelCard(**{**fields, **card}))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def iw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated IW product of 30 × 40 km, VV and VH."""
+    return simulate_product(
+        tmp_path_factory.mktemp("iw"), template=DATA / "iw-2021-ipf331.zip", seed=1, lines=(0, 3000), pixels=(0, 4000),
+        land=None,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def open_sea() -> Iterator[None]:
+    """The real metadata lie over land, the simulated pixels are sea: take the land away."""
+    with pytest.MonkeyPatch.context() as patch:
+        nowhere = lambda grid: (np.zeros(grid.shape, bool), np.full(grid.shape, np.inf, np.float32))  # noqa: E731
+        patch.setattr("frazil.learn.predict_metocean.land_on", nowhere)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(iw: Path) -> xr.Dataset:
+    return predict_metocean(iw, model())
+
+
+def test_the_map(made: xr.Dataset) -> None:
+    assert made["score"].dims == ("category", "y", "x")
+    known = made["score"].values != 255
+    assert known.any()
+    assert made["score"].values[known].max() <= 100
+    spacing = abs(float(made["x"][1] - made["x"][0]))
+    assert spacing == 400
+    level = made["score"].values >= 50
+    bits = made["phenomena"].values
+    for code in range(10):
+        np.testing.assert_array_equal((bits >> code) & 1, level[code] & known[code])
+    where = made["dominant"].values < 10
+    np.testing.assert_array_equal(made["dominant"].values[where], made["score"].values.argmax(0)[where])
+    assert set(np.unique(made["dominant"].values)) <= {*range(10), 253, 254, 255}
+
+
+def test_tiles_do_not_show(iw: Path) -> None:
+    loaded = model()
+    scene = open_for(iw, loaded.card)
+    whole, flags = score_scene(scene, loaded, MetoceanMapOptions(tile=4096))
+    tiled, again = score_scene(scene, loaded, MetoceanMapOptions(tile=96))
+    assert np.abs(whole.astype(int) - tiled).max() <= 1  # rounding to percent
+    np.testing.assert_array_equal(flags, again)
+    assert whole.shape == (10, 75, 100)
+    half, _ = score_scene(scene, loaded, MetoceanMapOptions(tiling="half-overlap"))
+    assert np.abs(whole.astype(int) - half).mean() < 5
+
+
+def test_scores_are_those_of_the_network(iw: Path) -> None:
+    """From σ0 by hand: ratio to the reference sea, dB, scaled, one pass."""
+    loaded = model()
+    scene = open_for(iw, loaded.card).load()
+    rough = detrend(scene["sigma0"].sel(polarization="VV").values, scene["incidence_angle"].values)
+    image = np.clip((10 * np.log10(np.maximum(rough, 1e-9)) + 18) / 24, 0, 1)
+    image = np.where(np.isfinite(rough), image, 0).astype(np.float32)
+    with torch.inference_mode():
+        logits = loaded.network(torch.from_numpy(image)[None, None])[0]
+    expected = np.rint(100 * torch.sigmoid(logits).numpy())
+    score, _ = score_scene(scene, loaded, MetoceanMapOptions())
+    seen = score != 255
+    assert np.abs(expected[:, :75, :100] - score)[seen].max() <= 1
+    arrays = {k: scene[k].values for k in ("sigma0", "nesz", "incidence_angle")}
+    arrays["valid"] = np.isfinite(arrays["sigma0"]).all(0)
+    np.testing.assert_allclose(
+        network_input(arrays, ["VV"], loaded.card.channels)[0], np.where(arrays["valid"], image, 0), atol=2e-3
+    )
+
+
+def test_angles_outside_training_are_flagged(iw: Path) -> None:
+    low = predict_metocean(iw, model(incidence_range=(10.0, 20.0)))
+    bit = QUALITY_FLAGS["incidence_out_of_range"][0]
+    seen = low["dominant"].values < 254
+    assert ((low["quality_flags"].values[seen] & bit) > 0).all()
+    wide = predict_metocean(iw, model(incidence_range=(10.0, 60.0)))
+    assert not (wide["quality_flags"].values & bit).any()
+
+
+def test_classes_that_cannot_be_there(iw: Path, made: xr.Dataset) -> None:
+    best = METOCEAN.names[int(np.bincount(made["dominant"].values[made["dominant"].values < 10]).argmax())] if (
+        made["dominant"].values < 10
+    ).any() else METOCEAN.names[0]  # fmt: skip
+    month = int(str(made.attrs["start_time"])[5:7])
+    for rule, dropped in (
+        (DropRule(name=best), True),
+        (DropRule(name=best, equatorward_of=1.0), False),
+        (DropRule(name=best, months=(month % 12 + 1,)), False),
+        (DropRule(name=best, months=(month,)), True),
+    ):
+        score = (
+            predict_metocean(iw, model(), options=MetoceanMapOptions(drop=(rule,)))["score"].sel(category=best).values
+        )
+        assert (score[score != 255].max() == 0) == dropped
+    with pytest.raises(OptionError, match="ships"):
+        predict_metocean(iw, model(), options=MetoceanMapOptions(drop=(DropRule(name="ships"),)))
+
+
+def test_sea_ice_of_another_model_wins(iw: Path, made: xr.Dataset) -> None:
+    ice = np.full(made["dominant"].shape, 10, np.uint8)
+    ice[: len(ice) // 2] = 90
+    other = xr.Dataset({"ice_probability": (("y", "x"), ice)}, {"y": made["y"], "x": made["x"]}, {"model": "ice-1"})
+    both = predict_metocean(iw, model(), ice=other)
+    seen = both["dominant"].values < 254
+    code = METOCEAN.names.index("sea_ice")
+    assert (both["dominant"].values[(ice == 90) & seen] == code).all()
+    assert (both["score"].values[code][(ice == 90) & seen] == 90).all()
+    lower = (ice == 10) & seen
+    np.testing.assert_array_equal(both["dominant"].values[lower], made["dominant"].values[lower])
+    assert both.attrs["sea_ice_from"] == "ice-1"
+
+
+def test_files(made: xr.Dataset, tmp_path: Path) -> None:
+    files = export_metocean(made, tmp_path / "map")
+    with rasterio.open(files["dominant"]) as tiff:
+        np.testing.assert_array_equal(tiff.read(1), made["dominant"].values)
+        assert tiff.colormap(1)[2][:3] == METOCEAN.classes[2].colour
+    with rasterio.open(files["score"]) as tiff:
+        assert tiff.descriptions == METOCEAN.names
+    with xr.open_dataset(files["netcdf"], engine="h5netcdf", mask_and_scale=False) as back:
+        np.testing.assert_array_equal(back["phenomena"].values, made["phenomena"].values)
+    summary = json.loads(files["summary"].read_text())
+    sea = (made["dominant"].values < 254).sum() * 0.16
+    assert summary["observed_sea_km2"] == pytest.approx(sea, abs=0.1)
+    with pytest.raises(FrazilError, match="exists"):
+        export_metocean(made, tmp_path / "map")
+    with pytest.raises(ContractError):
+        summarise_metocean(xr.Dataset())
+
+
+def test_land_is_masked_and_land_only_products_are_refused(iw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import frazil.labels.imagettes_products as products
+    import frazil.learn.predict_metocean as maps
+
+    monkeypatch.setattr(maps, "land_on", lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32)))
+    made = predict_metocean(iw, model())
+    assert (made["dominant"].values == CLASS_LAND).all()
+    assert (made["score"].values == 255).all()
+    assert not made["phenomena"].values.any()
+    monkeypatch.setattr(products, "_place", lambda _scene: (0.0, 0.0, 1.0))
+    with pytest.raises(LabelError, match="lies over land"):
+        cut_imagettes(iw)
+
+
+def test_imagettes_of_a_wide_scene(iw: Path) -> None:
+    ds = cut_imagettes(iw, max_land=1.0)
+    assert ds["image"].shape[1:] == (200, 200)
+    assert ds.sizes["imagette"] in (2, 4)
+    assert 28 < float(ds["incidence_angle"].values[0]) < 47
+    values = ds["image"].values.astype(float)
+    assert 0.2 < np.nanmean(values) < 1
+    coarse = cut_imagettes(iw, resolution_m=200.0, max_land=1.0)
+    assert coarse["image"].shape[1:] == (100, 100)
+    assert np.nanmean(coarse["image"].values.astype(float)) == pytest.approx(np.nanmean(values), abs=0.03)
+
+
+def test_products_without_vv(small_safe: Path) -> None:
+    with pytest.raises(UnsupportedProductError, match="VV"):
+        cut_imagettes(small_safe)
+    with pytest.raises(ModelError, match="VV"):
+        predict_metocean(small_safe, model())
+
+
+def test_models_that_give_no_map(iw: Path) -> None:
+    with pytest.raises(ModelError, match="metocean:unet"):
+        predict_metocean(iw, model("inception_v3"))
+    with pytest.raises(ModelError, match="grey"):
+        predict_metocean(iw, model(training={"data": {"scaling": "8-bit"}}))
+    for settings in ({"threshold": 1.0}, {"tiling": "x"}, {"precision": "float16"}):
+        with pytest.raises(OptionError):
+            MetoceanMapOptions(**settings)  # type: ignore[arg-type]
+    with pytest.raises(OptionError):
+        DropRule(name="sea_ice", months=(13,))
+
+
+def test_command_line(iw: Path, tmp_path: Path) -> None:
+    loaded = model()
+    save_model(loaded.network, loaded.card, tmp_path / "model")
+    run = CliRunner().invoke
+    args = ["map", str(iw), "--model", str(tmp_path / "model"), "-o", str(tmp_path / "map"), "--drop", "sea_ice:50"]
+    done = run(cli, [*args, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert Path(json.loads(done.stdout)["dominant"]).is_file()
+    done = run(cli, ["imagettes", "simulated", "--count", "1", "-o", str(tmp_path / "a.zarr"), "--resolution", "200",
+                     "--picture", str(tmp_path / "a.png")])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "images" in done.stdout
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    coarse = model(spacing_m=200.0)
+    save_model(coarse.network, coarse.card, tmp_path / "coarse")
+    for suffix in (".zarr", ".nc", ".tif"):
+        output = tmp_path / f"s{suffix}"
+        segment = ["segment", str(tmp_path / "a.zarr"), "--model", str(tmp_path / "coarse"), "-o", str(output)]
+        done = run(cli, [*segment, "--picture", str(tmp_path / f"{suffix[1:]}.png")])
+        assert done.exit_code == 0, done.output
+        assert output.exists()
+    assert "per-pixel Dice" in done.stdout
+    assert len(list(output.glob("*.tif"))) == 10
+    bad = run(cli, [*args, "--overwrite", "--drop", "sea_ice:x"])
+    assert bad.exit_code == 2
+    assert "LATITUDE" in bad.output
