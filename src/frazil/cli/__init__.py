@@ -20,6 +20,7 @@ from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.metocean import imagettes, ocean_options, segment
+from frazil.cli.peers import peers
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
@@ -209,6 +210,7 @@ for command in (patches, train, evaluate, study):
     cli.add_command(command)
 cli.add_command(compare)
 cli.add_command(report)
+cli.add_command(peers)
 cli.add_command(propagate)
 cli.add_command(imagettes)
 cli.add_command(segment)

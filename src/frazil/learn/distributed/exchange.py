@@ -33,8 +33,8 @@ from frazil.errors import OptionError
 from frazil.learn.distributed.store import Store
 
 _LOG = logging.getLogger(__name__)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MANIFEST = re.compile(r"(\d{10})-(\d{10})\.json")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MANIFEST = re.compile(r"(\d{10})-(\d{10})\.json")
 _MANIFEST_BYTES = 65_536
 _KEEP = 2  # a reader may still be on the one before the last
 FORMAT = 1
@@ -144,7 +144,7 @@ class Exchange:
         expiry_s: float = 3600.0, method: str = "", steps: int = 0,
     ) -> None:  # fmt: skip
         for what, name in (("run", run), ("worker", worker)):
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 raise OptionError(
                     f"{what} {name!r} is no name: letters, digits, dots, dashes and underscores, at most 64."
                 )
@@ -276,7 +276,7 @@ class Exchange:
     def _latest(self, worker: str, at_step: int | None = None) -> Manifest | None:
         """The last valid manifest of a worker, or the last one of a step."""
         try:
-            names = [n for n in self.store.names(f"{self.run}/workers/{worker}") if _MANIFEST.fullmatch(n)]
+            names = [n for n in self.store.names(f"{self.run}/workers/{worker}") if MANIFEST.fullmatch(n)]
         except OSError as error:
             self._failed(f"Cannot list {self.store.url}: {error.strerror or error}")
             return None
@@ -295,7 +295,7 @@ class Exchange:
 
     def _workers(self) -> list[str]:
         try:
-            return [name for name in self.store.names(f"{self.run}/workers") if _NAME.fullmatch(name)]
+            return [name for name in self.store.names(f"{self.run}/workers") if NAME.fullmatch(name)]
         except OSError as error:
             self._failed(f"Cannot list {self.store.url}: {error.strerror or error}")
             return []

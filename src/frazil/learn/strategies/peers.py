@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,7 @@ from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.distributed.team import Team
 from frazil.learn.train import Strategy
 
+_SECONDS = "peers/seconds"
 _POLL = 50  # steps from one question for news to the next, where several processes must hear it together
 
 
@@ -106,6 +108,7 @@ class WithPeers(Strategy):
         self.teachers: dict[str, nn.Module] = {}
         self.score: float | None = None
         self._began = self._learnt = False
+        self._before, self._since = 0.0, time.monotonic()
 
     def step(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss and logs of one step: those of the inner strategy, and what is learnt from others."""
@@ -134,7 +137,7 @@ class WithPeers(Strategy):
                 loss = loss + s.alpha * distilled["feature" if s.method == "afsd" else "output"]
             logs |= {f"loss_{name}": float(value.detach()) for name, value in distilled.items()}
         if listening:
-            logs |= self._counts()
+            logs |= {**self._counts(), "samples": float(step * self.samples), "seconds": self._seconds()}
         return loss, logs
 
     def after_step(self, step: int) -> None:
@@ -152,12 +155,16 @@ class WithPeers(Strategy):
         return self.inner.rates(step, config)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Those of the inner strategy; teachers are fetched anew."""
-        return self.inner.tensors()
+        """Those of the inner strategy, and the time so far; teachers are fetched anew."""
+        return {**self.inner.tensors(), _SECONDS: torch.tensor(self._seconds())}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
-        self.inner.load_tensors(tensors)
+        self._before = float(tensors[_SECONDS])
+        self.inner.load_tensors({k: v for k, v in tensors.items() if k != _SECONDS})
+
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._since
 
     def finish(self, step: int) -> None:
         """Publish the end of the run."""

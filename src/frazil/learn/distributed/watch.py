@@ -1,0 +1,189 @@
+"""What lies in an exchange folder: who is there, how fresh, how good; and which model to use in the end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from frazil.errors import OptionError
+from frazil.files import refuse_existing
+from frazil.learn.checkpoint import Model, load_model, save_model
+from frazil.learn.config import run_config
+from frazil.learn.data import HeldOut, load_data
+from frazil.learn.distributed.exchange import MANIFEST, NAME, Manifest, checked_weights, parse_manifest
+from frazil.learn.distributed.store import Store
+from frazil.learn.evaluate import calibrate, evaluate
+from frazil.learn.models import create_model
+from frazil.learn.predict import softmax
+from frazil.learn.run import MODEL, read_run
+from frazil.metrics import confusion_counts, scores
+
+_PATIENCE_S = 60.0  # a worker whose next publication is late by less is not called late
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A worker as it stands in the folder.
+
+    Attributes:
+        manifest: its last.
+        age_s: since that was published, by its clock and this one's.
+        state: ``"alive"``, ``"late"`` (its next publication is overdue), ``"gone"`` or ``"done"``.
+    """
+
+    manifest: Manifest
+    age_s: float
+    state: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As printed."""
+        m = self.manifest
+        return {
+            "run": m.run, "worker": m.worker, "state": self.state, "method": m.method, "step": m.step,
+            "steps": m.steps, "samples": m.samples, "score": m.score, "age_s": round(self.age_s, 1),
+            "interval_s": m.every_s, "start": m.incarnation, "bytes_written": m.written, "bytes_read": m.read,
+            "failures": m.failures, "model": m.model_text,
+        }  # fmt: skip
+
+
+def workers(path: str | os.PathLike[str], run: str | None = None, *, expiry_s: float = 3600.0) -> list[Seen]:
+    """All workers of an exchange folder.
+
+    Args:
+        path: the folder or bucket.
+        run: one run alone.
+        expiry_s: see `frazil.learn.distributed.settings.PeersConfig`.
+
+    Raises:
+        OptionError: the store cannot be read, or holds no worker.
+    """
+    store, found = Store(path), []
+    try:
+        runs = [run] if run else [name for name in store.names("") if NAME.fullmatch(name)]
+        for name in runs:
+            for worker in store.names(f"{name}/workers"):
+                manifest = last_manifest(store, name, worker)
+                if manifest is not None:
+                    found.append(_seen(manifest, expiry_s))
+    except OSError as error:
+        raise OptionError(f"Cannot read {path}: {error.strerror or error}. Is it mounted?") from error
+    if not found:
+        where = f"for run {run!r} in" if run else "in"
+        raise OptionError(f"No worker has published {where} {path}. Start some with `frazil train … --peers {path}`.")
+    return found
+
+
+def last_manifest(store: Store, run: str, worker: str) -> Manifest | None:
+    """The last valid manifest of a worker."""
+    names = [n for n in store.names(f"{run}/workers/{worker}") if MANIFEST.fullmatch(n)]
+    for name in reversed(names):
+        manifest = parse_manifest(store.read(f"{run}/workers/{worker}/{name}", 65_536), run, worker)
+        if manifest is not None:
+            return manifest
+    return None
+
+
+def _seen(manifest: Manifest, expiry_s: float) -> Seen:
+    age = time.time() - manifest.published
+    if manifest.done:
+        state = "done"
+    elif age > manifest.lasts_s(expiry_s):
+        state = "gone"
+    else:
+        state = "late" if age > 1.5 * manifest.every_s + _PATIENCE_S else "alive"
+    return Seen(manifest=manifest, age_s=age, state=state)
+
+
+def choose(
+    path: str | os.PathLike[str], run_folder: str | os.PathLike[str], *,
+    output: str | os.PathLike[str] | None = None, device: str | None = None, overwrite: bool = False,
+    progress: Callable[[float, str], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Which of the workers' last networks to use, or their ensemble: judged on validation data, told on test data.
+
+    Args:
+        path: the exchange folder.
+        run_folder: of one of the workers, ended: it says what data judges.
+        output: folder for the chosen model; for an ensemble, a model in it for each member.
+        device: ``"cpu"`` or ``"cuda"``.
+        overwrite: replace what is at ``output``.
+        progress: called with the fraction done and what is being done.
+
+    Returns:
+        ``"candidates"`` with their validation scores, the ``"chosen"`` one, and its ``"test"`` scores.
+
+    Raises:
+        OptionError: a run without validation data, or no worker whose network fits it.
+    """
+    target = None if output is None else refuse_existing(output, overwrite=overwrite)
+    report = progress or (lambda _fraction, _what: None)
+    config = run_config(read_run(run_folder)["config"])
+    card, data = load_model(Path(run_folder) / MODEL).card, load_data(config)
+    if data.validation is None:
+        raise OptionError(f"The run in {run_folder} holds out no validation data. Set data.validation above 0.")
+    found, store = workers(path, config.peers.run or config.name), Store(path)
+    n, networks = len(data.scheme.classes), dict[str, nn.Module]()
+    for seen in found:
+        network = create_model(card.architecture, n_channels=len(card.channels), n_classes=n, settings=card.settings)
+        m, like = seen.manifest, {k: (tuple(v.shape), v.dtype) for k, v in network.state_dict().items()}
+        try:
+            weights, why = checked_weights(
+                store.read(f"{m.run}/weights/{m.worker}/{m.sha256}.safetensors", m.size), like
+            )
+        except OSError as error:
+            weights, why = {}, f"its weights cannot be read ({error.strerror or error})"
+        if why is None:
+            network.load_state_dict(weights)
+            networks[m.worker] = network.to(torch.device(device or "cpu")).eval()
+    if not networks:
+        raise OptionError(f"No worker in {path} has published a network that fits the run in {run_folder}.")
+    report(0.2, "judging")
+    outputs = {name: list(data.validation.outputs(network, device)) for name, network in networks.items()}
+    steps = {seen.manifest.worker: seen.manifest.step for seen in found}
+    candidates: list[dict[str, Any]] = [{"model": name, "step": steps[name], **_scores([out], n)} for name, out in outputs.items()]
+    if len(networks) > 1:
+        candidates.append({"model": "ensemble", "step": None, **_scores(list(outputs.values()), n)})
+    best = max(candidates, key=lambda c: c["macro_f1"])
+    members: list[str] = list(networks) if best["model"] == "ensemble" else [best["model"]]
+    result: dict[str, Any] = {"candidates": candidates, "chosen": best["model"], "members": members, "cost": len(members)}
+    if data.test is not None:
+        report(0.6, "scoring the chosen")
+        result["test"] = _scores([list(data.test.outputs(networks[name], device)) for name in members], n)
+    if target is not None:
+        for name in members:
+            model = _model(networks[name], card, name, data.validation, data.test, device)
+            save_model(model.network, model.card, target / name if len(members) > 1 else target, overwrite=overwrite)
+        result["output"] = str(target)
+    return result
+
+
+def _scores(outputs: list[list[tuple[str, np.ndarray, np.ndarray]]], n: int) -> dict[str, float]:
+    """Scores of the mean probabilities of several networks over all scenes."""
+    counts = np.zeros((n, n), np.int64)
+    for scene in zip(*outputs, strict=True):
+        probability = np.mean([softmax(logits.astype(np.float32)) for _, logits, _ in scene], axis=0)
+        counts += confusion_counts(scene[0][2], probability.argmax(0).astype(np.uint8), n)
+    both = scores(counts)
+    return {name: round(float(both[name]), 4) for name in ("accuracy", "macro_f1")}  # type: ignore[arg-type]
+
+
+def _model(
+    network: nn.Module, card: Any, worker: str, validation: HeldOut, test: HeldOut | None, device: str | None
+) -> Model:
+    temperature = calibrate(network, validation, device)
+    told = evaluate(network, test or validation, len(card.scheme.classes), temperature, device)
+    found = told.to_json(card.scheme.names)
+    kept = {k: v for k, v in found.items() if k not in ("confusion_per_scene", "reliability")}
+    new = replace(
+        card, id=f"{card.id}-{worker}", temperature=round(temperature, 4),
+        scores={**kept, "data": card.scores.get("data", "")}, training={**card.training, "worker": worker},
+    )  # fmt: skip
+    return Model(network.cpu(), new)

@@ -1,0 +1,60 @@
+"""``python -m frazil.studies.peers``: what learning from others buys, at equal samples, against independent networks.
+
+Every finished run is kept as a JSON file; the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from frazil.cli.options import pairs
+from frazil.errors import FrazilError
+
+
+@click.command()
+@click.option(
+    "--data", "named", multiple=True, required=True, metavar="cifar10=PATH|ice=SET.zarr", help="Repeat for both."
+)
+@click.option("--split", type=click.Path(), help="Of ice: JSON file of a saved split by scene.  [default: drawn]")
+@click.option("--every", type=int, default=50, show_default=True, help="Steps from one exchange to the next.")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each method.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of all runs.")
+@click.option("-o", "--output", required=True, type=click.Path(), help="Folder for rows.")
+@click.option("--processes", type=int, default=1, show_default=True, help="Side by side, each on one thread.")
+@click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
+@click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
+def study(
+    named: tuple[str, ...], split: str | None, every: int, seeds: int, changes: tuple[str, ...], output: str,
+    processes: int, page: str | None, overwrite: bool,
+) -> None:  # fmt: skip
+    """Compare independent networks, Allreduce, codistillation, AFSD and local SGD on two simulated workers."""
+    from frazil.learn.config import override
+    from frazil.learn.distributed.study import run_peers_study, studied, ways
+    from frazil.studies.peers_page import summarise, write_peers_page
+
+    rows = {}
+    for name, path in pairs(named, "--data", "NAME=PATH").items():
+        if name not in ("cifar10", "ice"):
+            raise click.BadParameter(f"{name!r} is not cifar10 or ice.", param_hint="--data")
+        config = override(studied(name, path, split), pairs(changes, "--set", "KEY=VALUE"))
+        rows[name] = run_peers_study(
+            config, ways(every), seeds, Path(output) / name, processes=processes,
+            progress=lambda fraction, what: click.echo(f"{100 * fraction:3.0f} %  {what}", err=True),
+        )  # fmt: skip
+    click.echo(json.dumps({name: summarise(part) for name, part in rows.items()}, indent=2, ensure_ascii=False))
+    if page:
+        words = " ".join(f"--data {item.split('=')[0]}=…" for item in named)
+        command = f"python -m frazil.studies.peers {words}{' --split …' if split else ''} --seeds {seeds} -o …"
+        write_peers_page(rows, page, command=command, overwrite=overwrite)
+
+
+if __name__ == "__main__":
+    try:
+        study.main(standalone_mode=False)
+    except (FrazilError, click.ClickException) as error:
+        click.echo(f"frazil: {error}", err=True)
+        sys.exit(1)

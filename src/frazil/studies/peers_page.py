@@ -1,0 +1,208 @@
+"""Tables and pictures of training on several workers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frazil.errors import OptionError
+from frazil.files import refuse_existing, whole_output
+
+TITLES = {
+    "cifar10": "ResNet20 on a small part of CIFAR-10",
+    "ice": "The ad hoc network on simulated sea-ice patches, five classes, split by scene",
+}
+_COLOURS = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b03a2e", "#17a2a2", "#8a8f98")
+
+
+def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line a method: last accuracy of a network and of the ensemble, percent, with 95 % intervals over seeds.
+
+    ``difference`` is that of its networks to independent ones of the same seed, ``ensemble_difference`` that of its
+    ensemble to theirs; intervals are Student's, of the paired differences.
+    """
+    control = {row["seed"]: row["curve"][-1] for row in rows if row["way"] == "independent"}
+    out = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        mine = [row for row in rows if row["way"] == way]
+        one = np.array([100 * np.mean(row["curve"][-1]["each"]) for row in mine])
+        together = np.array([100 * row["curve"][-1]["ensemble"] for row in mine])
+        base = np.array([100 * np.mean(control[row["seed"]]["each"]) for row in mine])
+        base_together = np.array([100 * control[row["seed"]]["ensemble"] for row in mine])
+        line: dict[str, Any] = {"way": way, "seeds": len(mine)}
+        for name, values in (
+            ("accuracy", one), ("ensemble", together), ("difference", one - base),
+            ("ensemble_difference", together - base_together),
+        ):  # fmt: skip
+            line[name], line[f"{name}_interval"] = float(values.mean()), _half(values)
+        line["distilled"] = [float(np.mean([row["distilled"][i] for row in mine])) for i in (0, -1)]
+        line["bytes_per_1000_steps"] = mine[0]["bytes_per_1000_steps"]
+        line["seconds"] = float(np.mean([row["seconds"] for row in mine]))
+        out.append(line)
+    return out
+
+
+def _half(values: np.ndarray) -> float:
+    from scipy.stats import t
+
+    n = values.size
+    return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+
+
+def write_peers_page(
+    rows: dict[str, list[dict[str, Any]]], path: str | os.PathLike[str], *, command: str, overwrite: bool = False
+) -> Path:
+    """Write ``path`` (ending in ``.md``) and a picture of the same name beside it."""
+    page = refuse_existing(path, overwrite=overwrite)
+    picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
+    with whole_output(picture, overwrite=overwrite) as part:
+        _curves(rows, part)
+    first = next(iter(rows.values()))[0]
+    parts = [
+        "# What learning from others buys",
+        (
+            "Two workers, the same samples and optimiser steps for every method. Independent networks, and their "
+            "ensemble, are **the control**: they need no network at all. *A network* is the mean of both workers' networks "
+            "(Allreduce and local SGD have one); *ensemble* averages the probabilities of both."
+        ),
+        "## Before you read the numbers",
+        (
+            "- Small runs on a busy machine with two cores: few images, few steps. They show the order of things at this "
+            "scale, and neither the paper's accuracies nor its hundred epochs.\n"
+            "- Workers are simulated in one process; that this equals real processes in lockstep is tested.\n"
+            "- ± is the 95 % interval (Student) over seeds; differences are paired by seed. Where an interval holds zero, "
+            "nothing was shown.\n"
+            "- Settings were fixed beforehand, α = 1 where it is not named; the last weights count. Allreduce learns at "
+            "twice the rate, as it sees two batches in a step.\n"
+            "- Bytes are what a worker sends and gets: ring Allreduce, or files written and read."
+        ),
+    ]
+    for name, part_rows in rows.items():
+        config = part_rows[0]["config"]
+        optim = config["optim"]
+        each = optim["steps"] * optim["batch"]
+        parts += [
+            f"## {TITLES.get(name, name)}",
+            (
+                f"{part_rows[0]['parameters']:,} parameters; {optim['steps']} steps of {optim['batch']} for each worker "
+                f"({each:,} samples each); judged on {part_rows[0]['test']:,} test samples."
+            ),
+            _table(summarise(part_rows)),
+        ]
+    parts += [
+        f"![Accuracy against samples seen]({picture.name})",
+        "## How it was made",
+        (
+            f"{datetime.now(UTC):%d %B %Y}, commit {first['commit']}, {platform.machine()}, {os.cpu_count()} cores, shared "
+            f"with other work; torch {first['versions']['torch']}, one thread a run. Seeds 0 to "
+            f"{max(row['seed'] for part_rows in rows.values() for row in part_rows)}. Command: `{command}`"
+        ),
+    ]
+    with whole_output(page, overwrite=overwrite) as part:
+        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return page
+
+
+def _table(lines: list[dict[str, Any]]) -> str:
+    head = ("method", "a network, %", "ensemble, %", "a network − independent", "ensemble − their ensemble",
+            "distillation loss, first and last quarter", "MB a 1000 steps", "seconds", "seeds")  # fmt: skip
+    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for line in lines:
+        control = line["way"] == "independent"
+        cells = [
+            line["way"], _pm(line, "accuracy"), _pm(line, "ensemble"),
+            "control" if control else _pm(line, "difference", signed=True),
+            "control" if control else _pm(line, "ensemble_difference", signed=True),
+            f"{line['distilled'][0]:.3f}, {line['distilled'][1]:.3f}" if any(line["distilled"]) else "–",
+            "0" if control else f"{line['bytes_per_1000_steps'] / 1e6:,.1f}", f"{line['seconds']:.0f}",
+            str(line["seeds"]),
+        ]  # fmt: skip
+        out.append("| " + " | ".join(cells) + " |")
+    return "\n".join(out)
+
+
+def _pm(line: dict[str, Any], name: str, *, signed: bool = False) -> str:
+    text = f"{line[name]:+.1f}" if signed else f"{line[name]:.1f}"
+    half = line[f"{name}_interval"]
+    return text if math.isnan(half) else f"{text} ± {half:.1f}"
+
+
+def _curves(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * len(rows), 4.2), layout="constrained", dpi=130)
+    for axes, (name, part) in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows.items(), strict=True):
+        for way, colour in zip(dict.fromkeys(row["way"] for row in part), _COLOURS, strict=False):
+            curves = [row["curve"] for row in part if row["way"] == way]
+            samples = [look["samples"] for look in curves[0]]
+            for what, style in (("each", "-"), ("ensemble", ":")):
+                mean = 100 * np.mean([[np.mean(look[what]) for look in curve] for curve in curves], axis=0)
+                axes.plot(samples, mean, style, color=colour, label=way if what == "each" else None)
+        axes.set_title(TITLES.get(name, name).split(",")[0], fontsize=9)
+        axes.set_xlabel("samples seen by both workers")
+        axes.set_ylabel("test accuracy, %: a network (full), ensemble (dotted)", fontsize=8)
+        _plain(axes)
+        axes.legend(frameon=False, fontsize=7)
+    figure.savefig(path, format="png")
+
+
+def draw_logs(runs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Validation accuracy of workers against samples, wall time and bytes exchanged, from their run folders.
+
+    Args:
+        runs: run folders of `frazil train --peers`; a line each.
+        path: ending in ``.png``.
+        overwrite: replace what is there.
+
+    Raises:
+        OptionError: another suffix, or a folder without such a log.
+    """
+    from matplotlib.figure import Figure
+
+    target = refuse_existing(path, overwrite=overwrite)
+    if target.suffix.lower() != ".png":
+        raise OptionError(f"Output {target} should end in .png.")
+    figure = Figure(figsize=(12, 4), layout="constrained", dpi=130)
+    panels = figure.subplots(1, 3, sharey=True)
+    for run, colour in zip(runs, _COLOURS * (len(runs) // len(_COLOURS) + 1), strict=False):
+        looks, facts = _log(Path(run))
+        steps = [row["step"] for row in facts]
+        for axes, (what, size) in zip(
+            panels, (("samples", 1.0), ("seconds", 60.0), ("exchange_bytes", 1e6)), strict=True
+        ):
+            x = np.interp([row["step"] for row in looks], steps, [row.get(what, 0.0) / size for row in facts])
+            y = [100 * row["validation_accuracy"] for row in looks]
+            axes.plot(x, y, "o-", color=colour, markersize=3, label=Path(run).name)
+    for axes, title in zip(panels, ("samples", "minutes", "MB written and read"), strict=True):
+        axes.set_xlabel(title)
+        _plain(axes)
+    panels[0].set_ylabel("validation accuracy, %")
+    panels[0].legend(frameon=False, fontsize=8)
+    with whole_output(target, overwrite=overwrite) as part:
+        figure.savefig(part, format="png")
+    return target
+
+
+def _log(run: Path) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    try:
+        rows = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, json.JSONDecodeError) as error:
+        raise OptionError(f"{run} holds no log of a run ({error}).") from error
+    looks = [row for row in rows if "validation_accuracy" in row]
+    facts = [row for row in rows if "samples" in row]
+    if not looks or not facts:
+        raise OptionError(f"The run in {run} has not logged an exchange and a look at validation data yet.")
+    return looks, facts
+
+
+def _plain(axes: Any) -> None:
+    axes.grid(color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
