@@ -25,11 +25,14 @@ class MetoceanUNetConfig:
     Attributes:
         widths: channels of the stages, finest first, and of the bottom; each halves the resolution of the one before.
         output: stage that the decoder ends at: 2 gives a cell for 4 × 4 pixels.
+        patch: side of the pixel groups that enter as channels. With 2, ``output=1`` gives the same cells, and the
+            finest stage costs a quarter.
         dropout: on the bottom, in training.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     output: int = 2
+    patch: int = 1
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -37,6 +40,8 @@ class MetoceanUNetConfig:
             raise OptionError(f"widths {self.widths} must name at least two stages of at least one channel.")
         if not 0 <= self.output < len(self.widths) - 1:
             raise OptionError(f"output {self.output} must be a stage above the bottom, 0 to {len(self.widths) - 2}.")
+        if self.patch < 1:
+            raise OptionError(f"patch {self.patch} must be 1 or more.")
         check_dropout(self.dropout)
 
 
@@ -52,21 +57,24 @@ class MetoceanUNet(nn.Module):
     def __init__(self, n_channels: int, n_classes: int, config: MetoceanUNetConfig) -> None:
         super().__init__()
         widths, last = config.widths, config.output
-        self.encoder = nn.ModuleList([_double(n_channels, widths[0])])
+        self.patch = config.patch
+        self.encoder = nn.ModuleList([_double(n_channels * self.patch**2, widths[0])])
         self.encoder.extend(_double(a, b) for a, b in itertools.pairwise(widths))
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout2d(config.dropout)
         self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths[last:]))
         self.decoder = nn.ModuleList(_double(a, a) for a in widths[last:-1])
         self.head = nn.Conv2d(widths[last], n_classes, 1)
-        self.cell, self.stride = 2**last, 2 ** (len(widths) - 1)
+        self.cell, self.stride = self.patch * 2**last, self.patch * 2 ** (len(widths) - 1)
         reach = sum(2 * 2**k for k in range(len(widths))) + sum(3 * 2**k for k in range(last, len(widths) - 1))
+        reach = (reach + 1) * self.patch
         self.margin = -(-(reach + self.stride) // self.stride) * self.stride
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         height, width = x.shape[-2:]
         x = nn.functional.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        x = nn.functional.pixel_unshuffle(x, self.patch)
         skips = []
         for i, stage in enumerate(self.encoder):
             x = stage(self.pool(x) if i else x)

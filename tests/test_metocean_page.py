@@ -1,0 +1,89 @@
+"""Figures of the metocean studies: intervals, the power law, tables; and that a study goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from frazil.errors import OptionError
+from frazil.labels.imagettes import coarser, save_imagettes
+from frazil.learn.metocean_study import MetoceanStudy, run_study
+from frazil.learn.segment import SegmentOptions
+from frazil.simulate.wave_mode import WaveModeConfig
+from frazil.simulated_imagettes import simulated_imagettes
+from frazil.studies.metocean_page import (
+    annotation_table,
+    class_table,
+    draw_annotations,
+    draw_methods,
+    interval,
+    method_table,
+    power_law,
+    resolution_table,
+)
+
+
+def test_interval_by_hand() -> None:
+    mean, half = interval([1.0, 2.0, 4.0])
+    assert mean == pytest.approx(7 / 3)
+    assert half == pytest.approx(4.303 * np.std([1, 2, 4], ddof=1) / math.sqrt(3), rel=1e-3)
+    assert math.isnan(interval([1.0])[1])
+
+
+def test_power_law_is_found_again() -> None:
+    n = np.array([3, 10, 30, 100])
+    a, b = power_law(n.tolist(), (1 - 0.9 * n**-0.2).tolist())
+    assert (a, b) == pytest.approx((0.9, 0.2))
+    with pytest.raises(OptionError):
+        power_law([3, 3], [0.5, 0.6])
+    with pytest.raises(OptionError):
+        power_law([3, 4], [0.5, 1.0])
+
+
+def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    small = WaveModeConfig(side_m=8000)
+    sets = {}
+    for name, seed in (("train", 0), ("validation", 500), ("test", 900)):
+        made = simulated_imagettes({"sea_ice": 3, "low_wind_area": 3}, seed=seed, config=small)
+        sets[name] = str(save_imagettes(made, tmp_path / f"{name}.zarr"))
+        save_imagettes(coarser(made, 101), tmp_path / f"coarse-{name}.zarr")
+    study = MetoceanStudy(
+        train=(sets["train"],), validation=(sets["validation"],), test=(sets["test"],), seeds=2, steps=(2, 2, 2),
+        batch=2, unet={"widths": (2, 3, 4, 5)}, im2px={"widths": (2, 3)}, categoriser={"width": 0.05}, numbers=(1, 3),
+        weightings=("code",), options={"CAM": ("cam", SegmentOptions())},
+        resolutions={100.0: (sets["train"], sets["test"]),
+                     101.0: (str(tmp_path / "coarse-train.zarr"), str(tmp_path / "coarse-test.zarr"))},
+    )  # fmt: skip
+    rows = run_study("weak-vs-full", study, tmp_path / "study")
+    assert len(rows) == 2 * 3
+    files = sorted((tmp_path / "study").rglob("*.json"))
+    before = {f: f.stat().st_mtime_ns for f in files}
+    files[0].unlink()
+    again = run_study("weak-vs-full", study, tmp_path / "study")
+    assert sum(f.stat().st_mtime_ns != before[f] for f in files) == 1
+    key = [(r["case"], r["seed"], r["mean_set_dice"], r["tuned_dice"]) for r in rows]
+    assert json.dumps(key) == json.dumps([(r["case"], r["seed"], r["mean_set_dice"], r["tuned_dice"]) for r in again])
+    table = method_table(rows)
+    assert table.count("\n") == 4
+    assert "±" in table
+    assert "low wind area" in class_table(rows)
+    draw_methods(rows, tmp_path / "a.png")
+    noted = run_study("annotations", study, tmp_path / "study")
+    assert {r["annotated"] for r in noted} == {2, 6}
+    for row in noted:  # networks of two steps know nothing: the law needs something above 0
+        row["mean_tuned_dice"] = 0.2 + 0.1 * row["a_category"] + 0.01 * row["seed"]
+    text, (a, b) = annotation_table(noted)
+    assert text.count("\n") == 3
+    assert 0 < a < 1 < 1 + b
+    draw_annotations(noted, tmp_path / "b.png", weak=0.3)
+    accuracy = run_study("resolution", study, tmp_path / "study")
+    assert "| 100 |" in resolution_table(accuracy)
+    assert not list((tmp_path / "study").rglob("*.run"))
+    with pytest.raises(OptionError, match="no metocean study"):
+        run_study("magic", study, tmp_path / "study")
