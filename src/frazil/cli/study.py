@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from frazil.cli.metocean_study import NAMES, ocean_study
 from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
 
@@ -41,8 +42,13 @@ def study(
 ) -> None:  # fmt: skip
     """Run a study: channels, patch-size, training, models, classes, edge or few-labels.
 
+    Of imagettes: weak-vs-full, annotations or resolution, on --data of three sets (train, validation, test).
+
     Every finished run is kept; the same command goes on after an interruption.
     """
+    if name in NAMES:
+        ocean_study(name, stores, output, seeds=few["seeds"], page=page, overwrite=overwrite, as_json=as_json)
+        return
     from frazil.labels.splits import Split
     from frazil.learn.study import run_study, studies, summarise
     from frazil.learn.study_data import simulated_patches, simulated_split

@@ -1,0 +1,99 @@
+"""`frazil study weak-vs-full`, `annotations` and `resolution`: the source's comparisons of methods."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from frazil.cli.progress import progress_bar
+
+NAMES = ("weak-vs-full", "annotations", "resolution")
+_COUNTS = {"train": 100, "validation": 10, "test": 25}
+_METRES = (50.0, 100.0, 200.0, 340.0)
+_SIDE_M = 25_600.0  # as the source's images of 512 pixels: at 340 m they have the 75 that InceptionV3 needs
+
+
+def ocean_study(
+    name: str, stores: tuple[str, ...], output: str, *, seeds: int, page: str | None, overwrite: bool, as_json: bool
+) -> None:
+    """Run a metocean study on three sets (train, validation, test), or on simulated ones.
+
+    Raises:
+        click.BadParameter: another number of sets.
+    """
+    from frazil.files import refuse_existing, whole_output
+    from frazil.learn.metocean_study import MetoceanStudy, run_study
+    from frazil.studies.metocean_page import annotation_table, class_table, method_table, resolution_table
+
+    if page:
+        refuse_existing(page, overwrite=overwrite)
+    folder = Path(output)
+    if stores == ("simulated",):
+        stores = _simulated(folder, name)
+    if len(stores) != 3:
+        raise click.BadParameter(
+            "give three sets of imagettes (train, validation, test), or 'simulated'.", param_hint="--data"
+        )
+    study = MetoceanStudy(train=(stores[0],), validation=(stores[1],), test=(stores[2],), seeds=seeds, annotated=30)
+    if name == "resolution":
+        study = replace(study, resolutions=_resolutions(folder, stores))
+    with progress_bar(name) as progress:
+        rows = run_study(name, study, folder, progress=progress)
+    if name == "weak-vs-full":
+        text = f"{method_table(rows)}\n\n{class_table(rows)}\n"
+    elif name == "annotations":
+        table, (a, b) = annotation_table(rows)
+        text = f"{table}\n\n1 − Dice = {a:.3f} n^−{b:.3f}\n"
+    else:
+        text = resolution_table(rows) + "\n"
+    if page:
+        with whole_output(page, overwrite=overwrite) as part:
+            part.write_text(f"# {name}\n\n{text}", encoding="utf-8")
+    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def _simulated(folder: Path, name: str) -> tuple[str, ...]:
+    from frazil.labels.imagettes import save_imagettes
+    from frazil.simulate.wave_mode import WaveModeConfig
+    from frazil.simulated_imagettes import simulated_imagettes
+
+    fine = name == "resolution"
+    config = WaveModeConfig(side_m=_SIDE_M) if fine else None
+    made = []
+    for number, (side, count) in enumerate(_COUNTS.items()):
+        path = folder / f"{side}-{'50' if fine else '100'}m.zarr"
+        if not path.exists():
+            with progress_bar(f"simulating {side}") as progress:
+                ds = simulated_imagettes(
+                    count, seed=1_000_000 * number, resolution_m=50.0 if fine else 100.0, config=config,
+                    progress=progress,
+                )  # fmt: skip
+                save_imagettes(ds, path)
+        made.append(str(path))
+    return tuple(made)
+
+
+def _resolutions(folder: Path, stores: tuple[str, ...]) -> dict[float, tuple[str, str]]:
+    """Sets at the resolutions of the source that are not finer than what is there."""
+    from frazil.labels.imagettes import coarser, open_imagettes, save_imagettes
+
+    out: dict[float, tuple[str, str]] = {}
+    sets: dict[str, Any] = {
+        side: open_imagettes(path).drop_vars("mask", errors="ignore")
+        for side, path in (("train", stores[0]), ("test", stores[2]))
+    }
+    for metres in _METRES:
+        if metres < float(sets["train"].attrs["spacing_m"]):
+            continue
+        pair = []
+        for side, ds in sets.items():
+            path = folder / f"{side}-{metres:g}m-coarse.zarr"
+            if not path.exists():
+                save_imagettes(coarser(ds, metres), path)
+            pair.append(str(path))
+        out[metres] = (pair[0], pair[1])
+    return out
