@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from frazil.errors import ModelError, OutputExistsError
-from frazil.learn.checkpoint import CARD, WEIGHTS, ModelCard, bundled_models, load_model, save_model
+from frazil.learn.checkpoint import CARD, WEIGHTS, ModelCard, bundled_models, load_model, model_id, save_model
 from tests.test_learn_predict import random_model
 
 
@@ -108,3 +108,13 @@ def test_card_checks_itself() -> None:
     with pytest.raises(ModelError):
         ModelCard(**{k: getattr(card, k) for k in card.__dataclass_fields__} | {"spacing_m": 0.0})
     assert np.isclose(card.channels[0].low, -30)
+
+
+def test_other_weights_have_another_name() -> None:
+    network = random_model().network
+    name = model_id("ice", network)
+    assert name.startswith("ice-")
+    assert name == model_id("ice", network) != model_id("ocean", network)
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] += 1e-3
+    assert model_id("ice", network) != name

@@ -5,6 +5,7 @@ Weights are read by safetensors, never by pickle: a model from a stranger cannot
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -120,6 +121,15 @@ def bundled_models() -> list[str]:
     """Names of the models inside the package."""
     folder = files("frazil") / "data" / "models"
     return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+
+def model_id(name: str, network: nn.Module) -> str:
+    """The name of a model: that of its run, and eight digits of its weights' hash, so that maps tell models apart."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return f"{name}-{digest.hexdigest()[:8]}"
 
 
 def save_model(network: nn.Module, card: ModelCard, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
-from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, save_model
+from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
 from frazil.learn.config import RunConfig
 from frazil.learn.data import Batches, Progress
 from frazil.learn.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides
@@ -167,7 +167,7 @@ def _finish(
     known = angle[np.isfinite(angle)]
     seen = (0.0, 90.0) if not known.size else (known.min() - _HALF_IMAGETTE_DEG, known.max() + _HALF_IMAGETTE_DEG)
     card = ModelCard(
-        id=f"{config.name}-1", architecture=config.model.architecture,
+        id=model_id(config.name, network), architecture=config.model.architecture,
         settings=json.loads(json.dumps(config.model.settings)), class_scheme=sides.scheme.name,
         channels=(CHANNELS["roughness_vv"],), spacing_m=float(sides.train.attrs["spacing_m"]), denoise="esa",
         incidence_range=(round(float(seen[0]), 2), round(float(seen[1]), 2)), statement=config.statement,

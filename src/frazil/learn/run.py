@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError, OutputError, OutputExistsError
-from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, load_model, save_model
+from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, load_model, model_id, save_model
 from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import ImagetteData, PatchData, RunConfig, differences, run_config
 from frazil.learn.data import LearningData, load_data
@@ -286,7 +286,7 @@ def _finish(
             card_scores["data"] += " (leaks: neighbours of test patches were learnt)"
     settings = {f: getattr(network, f) for f in ("patch",) if isinstance(network, PatchClassifier)}
     card = ModelCard(
-        id=f"{config.name}-1",
+        id=model_id(config.name, network),
         architecture=config.model.architecture,
         settings=json.loads(json.dumps({**config.model.settings, **settings})),
         class_scheme=data.scheme.name,
