@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,12 @@ from frazil.errors import OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import override, run_config
 from frazil.learn.data import load_data
-from frazil.learn.distributed.settings import PeersConfig
+from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.distributed.study import run_peers_study, studied, ways
 from frazil.learn.distributed.watch import choose, workers
 from frazil.learn.run import read_run, train
 from frazil.studies.peers_page import summarise, write_peers_page
+from tests.conftest import ROOT
 from tests.test_learn_run import toy_set
 from tests.test_peers import exchange, small_run, toy
 
@@ -107,3 +110,11 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     assert bytes_["Allreduce"] == pytest.approx(2 * bytes_["local SGD, N = 2"])
     write_peers_page({"ice": rows}, tmp_path / "page.md", command="x")
     assert "control" in (tmp_path / "page.md").read_text()
+
+
+def test_the_page_names_settings_that_exist() -> None:
+    text = (ROOT / "docs" / "how-to" / "several-servers.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b((?:peers|ddp)\.(?!md|png)[a-z_]+)\b", text))
+    known = {f"peers.{f.name}" for f in fields(PeersConfig)} | {f"ddp.{f.name}" for f in fields(DDPConfig)}
+    assert len(named) > 10
+    assert named <= known

@@ -11,6 +11,7 @@ References:
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def run_way(config: RunConfig, way: Way, seed: int, data: LearningData | None = 
     assert isinstance(test, Patches)
     steps, curve, losses = config.optim.steps, [], []
     for step, workers in run:
-        losses.append([worker.logs.get("loss_distilled", 0.0) for worker in workers])
+        losses.append([worker.logs.get("loss_distilled", math.nan) for worker in workers])
         if step % max(steps // LOOKS, 1) and step != steps:
             continue
         looked = time.perf_counter()
@@ -117,7 +118,7 @@ def run_way(config: RunConfig, way: Way, seed: int, data: LearningData | None = 
     network = workers[0].network
     return {
         "way": way.name, "kind": way.kind, "seed": seed, "curve": curve, "changes": dict(way.changes),
-        "distilled": [float(np.mean(part)) for part in np.array_split(np.array(losses).mean(1), LOOKS)],
+        "distilled": [_mean(part) for part in np.array_split(np.array(losses), LOOKS)],
         "bytes_per_1000_steps": bytes_per_1000_steps(config, way.kind, network, world),
         "config": {**config.to_json(), "data": {**config.to_json()["data"], "path": "", "patches": [], "split": ""}},
         "seconds": round(time.perf_counter() - started - watched, 1), "test": len(test),
@@ -170,6 +171,11 @@ def _one(config: RunConfig, way: Way, seed: int, path: Path) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(row) + "\n", encoding="utf-8")
     part.replace(path)
+
+
+def _mean(part: np.ndarray) -> float:
+    known = part[~np.isnan(part)]
+    return float(known.mean()) if known.size else 0.0
 
 
 @lru_cache(maxsize=1)

@@ -148,12 +148,16 @@ def choose(
     report(0.2, "judging")
     outputs = {name: list(data.validation.outputs(network, device)) for name, network in networks.items()}
     steps = {seen.manifest.worker: seen.manifest.step for seen in found}
-    candidates: list[dict[str, Any]] = [{"model": name, "step": steps[name], **_scores([out], n)} for name, out in outputs.items()]
+    candidates: list[dict[str, Any]] = [
+        {"model": name, "step": steps[name], **_scores([out], n)} for name, out in outputs.items()
+    ]
     if len(networks) > 1:
         candidates.append({"model": "ensemble", "step": None, **_scores(list(outputs.values()), n)})
     best = max(candidates, key=lambda c: c["macro_f1"])
     members: list[str] = list(networks) if best["model"] == "ensemble" else [best["model"]]
-    result: dict[str, Any] = {"candidates": candidates, "chosen": best["model"], "members": members, "cost": len(members)}
+    result: dict[str, Any] = {
+        "candidates": candidates, "chosen": best["model"], "members": members, "cost": len(members),
+    }  # fmt: skip
     if data.test is not None:
         report(0.6, "scoring the chosen")
         result["test"] = _scores([list(data.test.outputs(networks[name], device)) for name in members], n)
