@@ -59,12 +59,12 @@ def unet(rounds: int) -> list[str]:
         ("widths 16 32 64 128 256 (recipe)", {"widths": (16, 32, 64, 128, 256)}),
         ("widths 16 32 64 96, patch 2", {"widths": (16, 32, 64, 96), "patch": 2, "output": 1}),
     ):
-        network = fold_batch_norm(create_model("metocean_unet", n_channels=1, n_classes=10, settings=settings).eval())
-        for kind in (torch.float32, torch.bfloat16):
-            ready = create_model("metocean_unet", n_channels=1, n_classes=10, settings=settings).eval()
-            ready = fold_batch_norm(ready).to(kind, memory_format=torch.channels_last)
+        for kind, tilings in ((torch.float32, ("seamless 1024", "256 by half")), (torch.bfloat16, ("seamless 1024",))):
+            network = create_model("metocean_unet", n_channels=1, n_classes=10, settings=settings).eval()
             margin = int(network.margin)
-            for tiles, core, rim in (("seamless 1024", 1024, margin), ("256 by half", 128, 64)):
+            ready = fold_batch_norm(network).to(kind, memory_format=torch.channels_last)
+            for tiles in tilings:
+                core, rim = (1024, margin) if tiles.startswith("seamless") else (128, 64)
                 name = f"| {label} | {tiles} | {str(kind).removeprefix('torch.')} |"
                 variants[name] = lambda n=ready, k=kind, c=core, m=rim: wide_scene(n, image, k, c, m)
     for name, (wall, worked) in timed(variants, rounds).items():

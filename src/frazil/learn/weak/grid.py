@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -107,7 +108,12 @@ class TrunkGrid:
     first: float
 
 
+_GRIDS: WeakKeyDictionary[PatchClassifier, TrunkGrid] = WeakKeyDictionary()
+
+
 def trunk_grid(network: PatchClassifier) -> TrunkGrid:
-    """Of a categoriser; the centre of what an element sees."""
-    _, lattice = dilated_trunk(network, _ALL_STRIDES)
-    return TrunkGrid(lattice.spacing, (lattice.after[0] - lattice.before[0]) / 2)
+    """Of a categoriser; the centre of what an element sees. Found once for a network."""
+    if network not in _GRIDS:
+        _, lattice = dilated_trunk(network, _ALL_STRIDES)
+        _GRIDS[network] = TrunkGrid(lattice.spacing, (lattice.after[0] - lattice.before[0]) / 2)
+    return _GRIDS[network]
