@@ -51,12 +51,13 @@ def method_table(rows: Sequence[Row], *, published: bool = True) -> str:
     """Markdown: a line a method, mean over trainings with 95 % intervals, percent."""
     head = [
         "method", "set Dice at 0.5", "set Dice, threshold from validation", "per-pixel Dice (C eq. 8)", "IoU at 0.5",
-        "image accuracy", "trainings",
+        *(["image accuracy"] if len(rows[0]["classes"]) > 1 else []), "trainings",
     ]  # fmt: skip
     head += ["published mean Dice"] if published else []
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for case, mine in by_case(rows).items():
-        keys = ("mean_set_dice", "mean_tuned_dice", "mean_pixel_dice", "mean_iou", "accuracy")
+        keys = ["mean_set_dice", "mean_tuned_dice", "mean_pixel_dice", "mean_iou"]
+        keys += ["accuracy"] if len(rows[0]["classes"]) > 1 else []
         cells = [case, *(shown([r[k] for r in mine]) for k in keys), str(len(mine))]
         cells += [str(PUBLISHED.get(case, ""))] if published else []
         lines.append("| " + " | ".join(cells) + " |")
