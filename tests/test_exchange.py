@@ -98,6 +98,35 @@ def test_a_restarted_worker_outranks_its_dead_self_at_step_0(place: str) -> None
         first.publish(weights(3), step=63, samples=0)
 
 
+def test_a_busy_worker_that_outlives_what_was_listed_is_still_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = worker(tmp_path, "a")
+    busy.publish(weights(), step=1, samples=1)
+    names, listings = Store.names, []
+
+    def slow(self: Store, folder: str) -> list[str]:
+        found = names(self, folder)
+        if folder.endswith("workers/a") and self is not busy.store:
+            listings.append(folder)
+            if len(listings) < 3:
+                for step in range(2, 8):
+                    busy.publish(weights(step), step=step, samples=step)
+        return found
+
+    monkeypatch.setattr(Store, "names", slow)
+    assert worker(tmp_path, "a").incarnation == 2
+    assert len(listings) >= 3
+
+
+def test_a_damaged_manifest_of_oneself_is_outranked_too(tmp_path: Path) -> None:
+    former = worker(tmp_path, "a")
+    former.publish(weights(), step=1, samples=1)
+    (only,) = tmp_path.rglob("workers/a/*.json")
+    only.write_bytes(b"{")
+    assert worker(tmp_path, "a").incarnation == 2
+
+
 def test_a_silent_peer_is_gone(tmp_path: Path) -> None:
     a, b = worker(tmp_path, "a"), worker(tmp_path, "b", expiry_s=0.2)
     a.publish(weights(1), step=1, samples=1)

@@ -321,7 +321,7 @@ def test_scoring_leaves_out_what_was_learnt(patches: Path, tmp_path: Path) -> No
     assert not set(scores["accuracy_per_scene"]) & set(learnt["scenes"])
     assert json.loads((tmp_path / "scores.json").read_text()) == scores
     only = some_scenes(patches, learnt["scenes"], tmp_path / "learnt.zarr")
-    with pytest.raises(LabelError, match="are of scenes that tiny-1 has learnt from"):
+    with pytest.raises(LabelError, match="are of scenes that tiny-[0-9a-f]{8} has learnt from"):
         judge(model, [only])
     with pytest.raises(ModelError, match="takes patches of 32 pixels, but these have 20"):
         judge(model, [toy_set(tmp_path / "small.zarr", n=20, size=20)])

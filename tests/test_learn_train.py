@@ -114,7 +114,7 @@ def test_scenes_must_not_be_shared_between_splits() -> None:
 def test_recipe_of_the_bundled_model_runs(tmp_path: Path) -> None:
     model = train(ice_simulated.tiny(), tmp_path / "tiny")
     assert model.card.scores["data"] == "1 test scene, split by scene"
-    assert load_model(tmp_path / "tiny" / "model").card.id == "tiny-1"
+    assert load_model(tmp_path / "tiny" / "model").card.id.startswith("tiny-")
     assert ice_simulated.baseline().data.train_seeds
 
 

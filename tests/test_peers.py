@@ -185,7 +185,7 @@ def test_a_segmentation_network_learns_from_others_too(tmp_path: Path) -> None:
     run = RunConfig(
         name="crops", model=ModelConfig(architecture="unet", settings={"widths": (4, 8)}),
         data=SimulatedData(train_seeds=(1,), validation_seeds=(2,), crop=64, spacing_m=960.0),
-        optim=OptimConfig(steps=3, batch=2, warmup=0),
+        optim=OptimConfig(steps=3, batch=4, warmup=0),
     )  # fmt: skip
     for name in ("a", "b"):
         peers = PeersConfig(path=str(tmp_path / "x"), worker=name, every=1, log_every=1, lockstep=1)

@@ -36,6 +36,7 @@ _LOG = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MANIFEST = re.compile(r"(\d{10})-(\d{10})\.json")
 _MANIFEST_BYTES = 65_536
+_LISTINGS = 5  # a busy worker may outlive all of its manifests between the listing and the reading
 _KEEP = 2  # a reader may still be on the one before the last
 FORMAT = 1
 
@@ -179,7 +180,10 @@ class Exchange:
                     f"In {self.store.url} worker {name} trains another model for run {self.run!r} "
                     f"({manifest.model_text}, here {self.model_text}). Choose another run name or another folder."
                 )
-        self.incarnation = former.incarnation + 1 if former else 1
+        before = [int(n.split("-")[0]) for n in self._manifests(self.worker)]  # damaged ones count too
+        if self.traffic.failures > failures:
+            return False
+        self.incarnation = max([former.incarnation if former else 0, *before]) + 1
         if former:
             self._mine = [former]  # outlived with the publications to come
             self.traffic.written += former.written
@@ -275,23 +279,34 @@ class Exchange:
 
     def _latest(self, worker: str, at_step: int | None = None) -> Manifest | None:
         """The last valid manifest of a worker, or the last one of a step."""
+        for _ in range(_LISTINGS):
+            names = self._manifests(worker)[-5:]
+            gone = 0
+            for name in reversed(names):
+                try:
+                    data = self.store.read(f"{self.run}/workers/{worker}/{name}", _MANIFEST_BYTES)
+                except FileNotFoundError:  # outlived since it was listed
+                    gone += 1
+                    continue
+                except OSError:
+                    continue
+                self.traffic.read += len(data)
+                manifest = parse_manifest(data, self.run, worker)
+                if manifest is None:
+                    self._refuse(worker, f"its manifest {name} is damaged or of another version of frazil")
+                elif at_step is None or manifest.step == at_step:
+                    return manifest
+            if not names or gone < len(names):
+                return None
+        return None
+
+    def _manifests(self, worker: str) -> list[str]:
+        """Names of a worker's manifests, the earliest first."""
         try:
-            names = [n for n in self.store.names(f"{self.run}/workers/{worker}") if MANIFEST.fullmatch(n)]
+            return [n for n in self.store.names(f"{self.run}/workers/{worker}") if MANIFEST.fullmatch(n)]
         except OSError as error:
             self._failed(f"Cannot list {self.store.url}: {error.strerror or error}")
-            return None
-        for name in reversed(names[-5:]):
-            try:
-                data = self.store.read(f"{self.run}/workers/{worker}/{name}", _MANIFEST_BYTES)
-            except OSError:
-                continue
-            self.traffic.read += len(data)
-            manifest = parse_manifest(data, self.run, worker)
-            if manifest is None:
-                self._refuse(worker, f"its manifest {name} is damaged or of another version of frazil")
-            elif at_step is None or manifest.step == at_step:
-                return manifest
-        return None
+            return []
 
     def _workers(self) -> list[str]:
         try:
