@@ -51,7 +51,7 @@ def write_few_labels_page(
 def _markdown(
     rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
 ) -> str:
-    first, draws = rows[0], max(line["draws"] for line in table)
+    first, draws = rows[0], _draws(table)
     parts = [
         "# Few labels, many patches without",
         (
@@ -63,12 +63,12 @@ def _markdown(
         (
             f"- Judged on {first['patches']['test']} patches of {first['scenes']['test']} scenes that nothing was "
             "learnt from, labelled or not; the last weights, looked at once.\n"
-            f"- ± is the 95 % interval (Student) over {draws} draws of labels, each the mean of its seeds. It says "
-            "nothing about other scenes.\n"
+            f"- ± is the 95 % interval (Student) over {draws} of labels, each the mean of its seeds. It says "
+            "nothing about other scenes. One draw has none.\n"
             "- Differences are taken draw by draw: both methods had the same labels.\n"
             "- The paper counts labels per class and judges on validation patches of another region; its figures stand "
             "here for orientation.\n"
-            "- Where raw propagation reaches a patch with no label, that counts as wrong."
+            "- A patch that raw propagation does not reach counts as wrong."
         ),
         "## Accuracy on held-out scenes, %",
         _grid(table, lambda line: _pm(line["accuracy"], line["interval"])),
@@ -145,7 +145,18 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("labels")
     axes.set_ylabel("accuracy on held-out scenes, %")
+    means = [line["accuracy"] for line in table]
+    axes.set_ylim(max(min(means) - 10, 0), min(max(means) + 5, 100))  # intervals of few draws would hide the rest
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(path, format="png")
+
+
+def _draws(table: list[dict[str, Any]]) -> str:
+    """How many draws there are, and where fewer: a study may still be under way."""
+    fewest = {n: min(line["draws"] for line in table if line["labels"] == n) for n in {li["labels"] for li in table}}
+    most = max(line["draws"] for line in table)
+    text = f"{most} draw{'s' if most > 1 else ''}"
+    fewer = [f"{n} labels: {d}" for n, d in sorted(fewest.items()) if d < most]
+    return f"{text} ({', '.join(fewer)})" if fewer else text
