@@ -69,7 +69,7 @@ def toy_strategy(config: RunConfig, data: LearningData | None = None) -> tuple[S
     """Everything that a loop needs."""
     seed_everything(config.seed)
     data = data or toy_data(config.seed)
-    network = create_model("adhoc", n_channels=2, n_classes=2, settings=config.model.settings)
+    network = create_model(config.model.architecture, n_channels=2, n_classes=2, settings=config.model.settings)
     config = replace(config, optim=replace(config.optim, steps=make_plan(config, data).steps, epochs=None))
     return make_strategy(config, network, data, CPU), config, data
 

@@ -57,8 +57,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path):
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("peers")
-    yield "s3://peers/run"
+    bucket = f"peers-{os.urandom(4).hex()}"  # what the server keeps outlives it
+    s3fs.S3FileSystem().mkdir(bucket)
+    yield f"s3://{bucket}/run"
     server.stop()
     for key, value in before.items():
         os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)

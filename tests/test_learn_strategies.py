@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from frazil.errors import ModelError, OptionError
-from frazil.learn.config import SupervisedConfig
+from frazil.learn.config import ModelConfig, RunConfig, SupervisedConfig
 from frazil.learn.data import LearningData
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.patches import Patches, PatchSampler
@@ -320,6 +320,42 @@ def test_classifier_and_generator_get_gradients_of_their_own() -> None:
     for patch in (10, 20, 32, 36, 46):
         made = Generator(patch, 3, 5, 2)(torch.randn(2, 5))
         assert made.shape == (2, 3, patch, patch)
+
+
+def with_batch_norm(name: str) -> RunConfig:
+    settings = {"patch": SIZE}
+    return replace(toy_run(STRATEGIES[name]), model=ModelConfig(architecture="resnet20", settings=settings))
+
+
+@pytest.mark.parametrize("name", ["semi_gan", "mixmatch"])
+def test_batch_norm_remembers_a_step_as_if_it_had_seen_its_own_batch_alone(name: str) -> None:
+    strategy, _, _ = toy_strategy(with_batch_norm(name))
+    network = strategy.networks["network"].train()
+    before = {k: v.clone() for k, v in network.named_buffers()}
+    seen: list[torch.Tensor] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    strategy.step(0)
+    hook.remove()
+    after = {k: v.clone() for k, v in network.named_buffers()}
+    # The one pass that may count: real patches, or the mixed ones; those made and those guessed about may not.
+    network.load_state_dict(before, strict=False)
+    with torch.no_grad():
+        network(seen[0] if name == "semi_gan" else seen[-1])
+    counted = [k for k in before if k.endswith(("running_mean", "running_var"))]
+    assert counted
+    assert all(torch.allclose(after[k], dict(network.named_buffers())[k], atol=1e-6) for k in counted)
+    assert any((after[k] != before[k]).any() for k in counted)
+
+
+def test_guesses_do_not_hang_on_statistics_that_lag_behind() -> None:
+    strategy, _, data = toy_strategy(with_batch_norm("mixmatch"))
+    network = strategy.networks["network"].train()
+    views = [torch.from_numpy(data.train.patches.image[:8].astype(np.float32))] * 2  # type: ignore[attr-defined]
+    first = strategy._guess(views)  # type: ignore[attr-defined]
+    for key, value in network.named_buffers():
+        if key.endswith("running_mean"):
+            value += 100
+    assert torch.equal(strategy._guess(views), first)  # type: ignore[attr-defined]
 
 
 def test_plans_that_cannot_work_are_refused() -> None:

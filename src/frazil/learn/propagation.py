@@ -171,28 +171,31 @@ def solve(graph: sparse.csr_array, seeds: np.ndarray, config: PropagationConfig)
             graph.shape, check_invariants=False,
         )  # fmt: skip
 
-    def apply(x: Tensor) -> Tensor:
-        return x - config.alpha * (matrix @ x)
-
     right = torch.from_numpy(np.ascontiguousarray(seeds, np.float32))
-    norm = right.square().sum(0)
-    x = torch.zeros_like(right)
-    r, p = right.clone(), right.clone()
+    x, r, p = torch.zeros_like(right), right.clone(), right.clone()
+    ap, product = torch.empty_like(right), torch.empty_like(right)  # new memory in every step would cost as much again
+
+    def apply(v: Tensor) -> Tensor:
+        return torch.addmm(v, matrix, v, alpha=-config.alpha, out=ap)
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return torch.mul(a, b, out=product).sum(0)
+
+    norm = dot(right, right)
     rr = norm.clone()
     target = config.tolerance**2 * norm
     steps = 0
     while steps < config.iterations and bool((rr > target).any()):
         steps += 1
-        ap = apply(p)
         # A class that has converged, or has no label, stands still: its step is 0, not 0 / 0.
         active = rr > target
-        along = torch.where(active, rr / (p * ap).sum(0).clamp(min=1e-38), 0.0)
-        x += along * p
-        r -= along * ap
-        new = r.square().sum(0)
-        p = r + torch.where(active, new / rr.clamp(min=1e-38), 0.0) * p
+        along = torch.where(active, rr / dot(p, apply(p)).clamp(min=1e-38), 0.0)
+        x.addcmul_(along, p)
+        r.addcmul_(along, ap, value=-1)
+        new = dot(r, r)
+        p.mul_(torch.where(active, new / rr.clamp(min=1e-38), 0.0)).add_(r)
         rr = torch.where(active, new, rr)
-    left = (right - apply(x)).square().sum(0)
+    left = dot(apply(x).sub_(right), ap)
     relative = torch.where(norm > 0, (left / norm.clamp(min=1e-38)).sqrt(), 0.0)
     return x.numpy(), steps, float(relative.max()), not bool((rr > target).any())
 

@@ -1,6 +1,8 @@
 """MixMatch: guessed and sharpened labels, and all patches mixed with each other.
 
-Guesses are made in evaluation mode, so that dropout does not blur them and batch statistics count each patch once.
+Guesses are made in training mode, as in the published code: with the moving statistics of batch norm, which lag in the
+beginning, they come out as one class for all patches, and the network learns that. The guessing pass leaves those
+statistics alone.
 
 References:
     Berthelot, D. et al. (2019), MixMatch: a holistic approach to semi-supervised learning. NeurIPS 2019.
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from frazil.learn.pool import PoolBatches
 from frazil.learn.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
+from frazil.learn.strategies.batch_norm import statistics_kept
 from frazil.learn.strategies.plan import Plan
 from frazil.learn.strategy_config import MixMatchConfig
 
@@ -63,9 +66,8 @@ class MixMatch(Averaged):
     @torch.no_grad()
     def _guess(self, views: list[Tensor]) -> Tensor:
         """Mean probabilities over the views, sharpened."""
-        self.network.eval()
-        p = self.network(torch.cat(views)).float().softmax(1).reshape(len(views), -1, self.n_classes).mean(0)
-        self.network.train()
+        with statistics_kept(self.network):
+            p = self.network(torch.cat(views)).float().softmax(1).reshape(len(views), -1, self.n_classes).mean(0)
         sharp = p ** (1 / self.settings.temperature)
         out: Tensor = sharp / sharp.sum(1, keepdim=True)
         return out

@@ -2,7 +2,8 @@
 
 The K + 1st class, "made", has a logit fixed at 0, so that the classifier keeps its K logits: a patch is real with
 probability Z / (Z + 1), Z = Σ exp(logit). The generator matches the mean descriptors of real patches. Both losses are
-descended together; each network gets the gradient of its own alone.
+descended together; each network gets the gradient of its own alone. Batch norm remembers real patches only: made ones
+would spoil the statistics that scenes are mapped by.
 
 The paper's Adam has β₁ = 0.5; here it is PyTorch's 0.9, as for all networks.
 
@@ -25,6 +26,7 @@ from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.pool import PoolBatches
 from frazil.learn.pseudo import hits
 from frazil.learn.strategies.average import weighed
+from frazil.learn.strategies.batch_norm import statistics_kept
 from frazil.learn.strategy_config import SemiGANConfig
 from frazil.learn.train import Strategy
 
@@ -92,10 +94,11 @@ class SemiGAN(Strategy):
         latent = torch.from_numpy(rng.standard_normal((len(real), self.generator.latent), np.float32))
         made = self.generator(latent.to(image.device))
         logits = self.network(image).float()
-        z_real, z_made = logits[n:].logsumexp(1), self.network(made.detach()).float().logsumexp(1)
+        with statistics_kept(self.network):
+            z_real, z_made = logits[n:].logsumexp(1), self.network(made.detach()).float().logsumexp(1)
         softplus = nn.functional.softplus
         unlabelled = 0.5 * ((softplus(z_real) - z_real).mean() + softplus(z_made).mean())
-        with _fixed(self.network):
+        with _fixed(self.network), statistics_kept(self.network):
             apart = self.network.describe(real).float().mean(0) - self.network.describe(made).float().mean(0)
         of_generator = apart.square().mean()
         told = 0.5 * float((z_real > 0).float().mean() + (z_made < 0).float().mean())

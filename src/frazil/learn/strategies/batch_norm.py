@@ -1,0 +1,28 @@
+"""What batch norm remembers of batches that are not like those of scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Normalise by the statistics of the batch, as in training, and leave the moving ones as they are.
+
+    For patches that a generator made, which would spoil the statistics that real scenes are mapped by, and for passes
+    that would count the same patches twice. Not for `BatchNorm` with a cumulative average (``momentum=None``), which
+    frazil's networks do not have.
+    """
+    layers = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
