@@ -61,8 +61,16 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     stamps = [f.stat().st_mtime_ns for f in files]
     files[0].unlink()
     files[1].write_text('{"method": ')  # cut off by a kill
+    other = json.loads(files[2].read_text())
+    other["config"]["optim"]["lr"] /= 2  # of a study with other settings
+    files[2].write_text(json.dumps(other))
+    older = json.loads(files[3].read_text())
+    del older["config"]["peers"]  # made before there was such a setting
+    files[3].write_text(json.dumps(older))
+    stamps[3] = files[3].stat().st_mtime_ns
     again = CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False)
-    assert [f.stat().st_mtime_ns for f in files[2:]] == stamps[2:]
+    assert [f.stat().st_mtime_ns for f in files[3:]] == stamps[3:]
+    assert files[2].stat().st_mtime_ns > stamps[2]
     key = lambda r: (r["method"], r["config"]["labels"]["count"], r["config"]["labels"]["seed"])  # noqa: E731
     before = {key(r): r["test"] for r in rows}
     for row in json.loads(again.output):

@@ -29,7 +29,7 @@ import torch
 
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import git_commit, library_versions
-from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override
+from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override, run_config
 from frazil.learn.data import LearningData, load_data, read_sides
 from frazil.learn.evaluate import Evaluation, evaluate
 from frazil.learn.models import create_model
@@ -277,12 +277,13 @@ def _digest(trial: Trial) -> str:
 
 
 def _fits(path: Path, trial: Trial) -> bool:
-    """Whether a row is there, and of this very trial."""
+    """Whether a row is there, and of this very trial; settings that it does not know yet stood at their defaults."""
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        made = Trial(method=row["method"], config=run_config(row["config"]))
+    except (OSError, json.JSONDecodeError, KeyError, OptionError):
         return False
-    return {k: row.get(k) for k in ("method", "config")} == trial.key
+    return made.key == trial.key
 
 
 def interval(values: np.ndarray) -> float:
