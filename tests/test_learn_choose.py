@@ -135,6 +135,12 @@ def test_other_regions_may_be_learnt_from_without_labels(store: Path, tmp_path: 
     alone = load_data(run_of(store, None, unlabelled=(str(other),)))
     assert alone.unlabelled is not None
     assert len(alone.unlabelled) == 40
+    apart = load_data(run_of(store, unlabelled=(str(other),), pool="elsewhere"))
+    assert apart.unlabelled is not None
+    assert len(apart.unlabelled) == 40
+    assert all("elsewhere" in name for name in apart.unlabelled.names)
+    with pytest.raises(OptionError, match=r"data\.unlabelled names no patch set"):
+        run_of(store, pool="elsewhere")
     same = load_data(run_of(store, unlabelled=(str(store),)))  # scenes that judge are left out
     assert same.unlabelled is not None
     assert isinstance(same.test, Patches)

@@ -134,6 +134,8 @@ class PatchData(Settings):
         resample: draw training patches so that classes come equally often.
         limit: take at most so many training patches of a class, drawn evenly over scenes (None: all).
         unlabelled: further patch sets to learn from without their labels, for instance of other regions.
+        pool: what is learnt from without labels: ``"all"``, the training patches that keep none and those of
+            `unlabelled`; or ``"elsewhere"``, the latter alone, to see what patches of other regions are worth.
     """
 
     kind: Literal["patches"] = "patches"
@@ -150,8 +152,12 @@ class PatchData(Settings):
     resample: bool = False
     limit: int | None = None
     unlabelled: tuple[str, ...] = ()
+    pool: Literal["all", "elsewhere"] = "all"
 
     def __post_init__(self) -> None:
+        check_choice("pool", self.pool, ("all", "elsewhere"))
+        if self.pool == "elsewhere" and not self.unlabelled:
+            raise OptionError("data.pool is 'elsewhere', but data.unlabelled names no patch set. Name one.")
         if self.channels:
             _check_channels(self.channels, self.class_scheme or "binary")
         check_share("validation", self.validation)

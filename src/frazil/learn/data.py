@@ -191,9 +191,8 @@ def _patches(config: PatchData, run: RunConfig, report: Progress, read: Reader) 
     pool = None
     if not isinstance(run.strategy, SupervisedConfig):
         held_out = set() if split.leaks else {*sides["validation"].names, *sides["test"].names}
-        pool, description["unlabelled"] = unlabelled_pool(
-            [train.take(rest), without], config.unlabelled, drawn, config.size, held_out
-        )
+        own = [train.take(rest), without] if config.pool == "all" else []
+        pool, description["unlabelled"] = unlabelled_pool(own, config.unlabelled, drawn, config.size, held_out)
     known = train.conditions
     return LearningData(
         train=sampler,

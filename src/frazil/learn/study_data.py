@@ -18,6 +18,7 @@ from frazil.labels.patches import cut_patches
 from frazil.labels.splits import Split
 from frazil.sentinel1 import kernels
 from frazil.simulate.scene import simulate_scene
+from frazil.simulate.world import WorldConfig
 
 CHANNELS = ("hh", "hv", "incidence_angle", "nesz_hh", "nesz_hv")
 SIZE = 46  #: pixels, the largest patch of the first paper
@@ -25,12 +26,14 @@ LINES = (0, 4800)  #: half a scene in azimuth, all of it in range: every sub-swa
 TRAIN = tuple(range(5000, 5022))
 VALIDATION = tuple(range(5100, 5103))
 TEST = tuple(range(5200, 5210))
+ELSEWHERE = tuple(range(6000, 6010))  #: in summer, to learn from without labels
 
 
 def simulated_patches(
     path: str | os.PathLike[str],
     *,
     seeds: tuple[int, ...] = (*TRAIN, *VALIDATION, *TEST),
+    season: str | None = None,
     lines: tuple[int, int] = LINES,
     limit: int = 80,
     size: int = SIZE,
@@ -43,6 +46,7 @@ def simulated_patches(
     Args:
         path: ending in ``.zarr``.
         seeds: one scene each, named ``simulated-SEED``.
+        season: of all scenes, see `frazil.simulate.world.WorldConfig`; by default each has one of its own.
         lines: of the template to simulate.
         limit: at most so many patches of a class from a scene, drawn evenly from a lattice of stride 10.
         size: height and width, pixels.
@@ -53,7 +57,8 @@ def simulated_patches(
 
     def parts() -> Iterator[xr.Dataset]:
         for i, seed in enumerate(seeds):
-            scene = simulate_scene("ew", seed=seed, spacing_m=40.0, lines=lines)
+            world = WorldConfig(seed=seed, season=season)
+            scene = simulate_scene("ew", seed=seed, spacing_m=40.0, lines=lines, world=world)
             truth = scene["ice_class"].values
             scene["sigma0"].values[:] = [moving_average(plane) for plane in scene["sigma0"].values]
             scene = scene.drop_vars("ice_class").assign_attrs(product=f"simulated-{seed}", boxcar=1)
