@@ -1,11 +1,14 @@
 """Label propagation against what one would use otherwise, side by side in one run.
 
     python benchmarks/propagation.py [--sizes 15000,100000] [--classes 2,10] [--spreading 5000,10000,20000]
-                                     [--rounds 3] [--page docs/results/propagation.md]
+                                     [--approximate 15000,100000,1000000] [--rounds 3]
+                                     [--page docs/results/propagation.md]
 
 - conjugate gradients for all classes as one block, against SciPy's cg class by class, to the same tolerance;
 - the whole propagation, neighbours included, against scikit-learn's LabelSpreading with the same neighbours' affinity;
-- exact neighbours in blocks, against one matrix product and topk (memory permitting).
+- exact neighbours in blocks, against one matrix product and topk (memory permitting);
+- approximate neighbours against exact ones, with the share of neighbours that are found, the labels that come out, and
+  the memory that it takes; of more than 100,000 samples, exact neighbours of some are looked for.
 
 Descriptors are random clusters of 128 features on the unit sphere. The two sides of a comparison take turns.
 """
@@ -19,6 +22,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,14 +38,18 @@ from frazil.learn.strategy_config import PropagationConfig
 
 CONFIG = PropagationConfig(iterations=200)
 _WHOLE_MATRIX = 30_000  # samples of which all similarities at once fit into memory
+_EXACTLY, _LOOKED_AT = (
+    100_000,
+    2000,
+)  # up to here exact labels are made too; samples whose exact neighbours are looked for
 
 
-def clusters(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def clusters(n: int, classes: int, seed: int = 0, noise: float = 1.2) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     truth = np.arange(n) % classes
     centre = rng.normal(0, 1, (classes * 5, 128))
     member = truth + classes * rng.integers(0, 5, n)
-    return (centre[member] + rng.normal(0, 1.2, (n, 128))).astype(np.float32), truth
+    return (centre[member] + rng.normal(0, noise, (n, 128))).astype(np.float32), truth
 
 
 def few(truth: np.ndarray, per_class: int = 30) -> np.ndarray:
@@ -121,6 +129,31 @@ def neighbours(n: int, rounds: int) -> str:
     return row(f"exact neighbours, k = {CONFIG.k}", n, ours, other, f"{100 * same:.2f} % same")
 
 
+def approximate(n: int) -> str:
+    x, truth = clusters(n, 10, noise=2.0)  # they overlap
+    labels = few(truth)
+    some = x[np.random.default_rng(0).choice(n, min(n, _LOOKED_AT), replace=False)]
+    started = time.perf_counter()
+    exact, _ = nearest_neighbours(some, CONFIG.k, among=x)
+    theirs = (time.perf_counter() - started) * n / len(some)
+    near, _ = nearest_neighbours(some, CONFIG.k, among=x, search="approximate")
+    recall = np.mean([np.isin(a, b).mean() for a, b in zip(exact, near, strict=True)])
+    started = time.perf_counter()
+    nearest_neighbours(x, CONFIG.k, search="approximate")
+    ours = time.perf_counter() - started
+    found = propagate_labels(x, labels, config=replace(CONFIG, search="approximate"))
+    right = f"{100 * recall:.1f} % of the neighbours found, {100 * (found.label == truth).mean():.1f} % of labels right"
+    if n <= _EXACTLY:
+        same = propagate_labels(x, labels, config=CONFIG)
+        right += f" ({100 * (same.label == truth).mean():.1f} % by exact search)"
+    return row("approximate neighbours against exact ones", n, ours, theirs, f"{right}; {peak():.1f} GB at most")
+
+
+def peak() -> float:
+    """Largest memory of this process so far, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",") if word]
 
@@ -130,6 +163,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=numbers, default=[15_000, 100_000])
     parser.add_argument("--classes", type=numbers, default=[2, 10])
     parser.add_argument("--spreading", type=numbers, default=[5000, 10_000, 20_000])
+    parser.add_argument("--approximate", type=numbers, default=[15_000, 100_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
@@ -140,6 +174,8 @@ def main() -> None:
         lines.append(line)
         print(line, flush=True)
 
+    for n in arguments.approximate:
+        note(approximate(n))
     for n in arguments.sizes:
         note(neighbours(n, arguments.rounds))
         graph = affinity_graph(clusters(n, max(arguments.classes))[0], CONFIG)
@@ -147,17 +183,16 @@ def main() -> None:
             note(gradients(n, classes, arguments.rounds, graph))
     for n in arguments.spreading:
         note(spreading(n, 1))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"\nlargest memory {peak:.1f} GB")
     if arguments.page:
         arguments.page.write_text(
             "# Speed of label propagation\n\nBoth sides of a comparison in turns, in one process; medians of "
             f"{arguments.rounds} rounds (LabelSpreading: one). 128 features, k = {CONFIG.k}, α = {CONFIG.alpha}, "
             f"tolerance {CONFIG.tolerance:g}. LabelSpreading is handed its affinity ready-made, as a dense matrix; the "
             "time of propagation has the search for neighbours in it. *Results*: largest difference relative to the "
-            "largest value, or share of equal neighbours or labels.\n\n" + "\n".join(lines) + "\n\n"
+            "largest value, or share of equal neighbours or labels. Approximate neighbours (faiss, inverted file) "
+            f"stand against exact ones of {_LOOKED_AT} samples, in proportion.\n\n" + "\n".join(lines) + "\n\n"
             f"{datetime.now(UTC):%d %B %Y}, commit {git_commit()}, {platform.machine()}, {os.cpu_count()} cores, "
-            f"shared; torch {torch.__version__}; largest memory of the process {peak:.1f} GB. Command: "
+            f"shared; torch {torch.__version__}; largest memory of the process {peak():.1f} GB. Command: "
             f"`python benchmarks/propagation.py --page {arguments.page}`.\n",
             encoding="utf-8",
         )
