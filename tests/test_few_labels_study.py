@@ -52,7 +52,9 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     words = ["study", "few-labels", "--data", str(store), "-o", str(tmp_path), "--labels", "8,16", "--draws", "2"]
     words += ["--methods", "supervised,tslp", "--seeds", "1"]
     words += [w for k, v in TINY.items() for w in ("--set", f"{k}={v}")]
-    done = CliRunner().invoke(cli, [*words, "--page", str(tmp_path / "page.md")], catch_exceptions=False)
+    (tmp_path / "made.md").write_text("## What holds\n\nNothing yet.\n")
+    page = ["--page", str(tmp_path / "page.md"), "--findings", str(tmp_path / "made.md")]
+    done = CliRunner().invoke(cli, [*words, *page], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     files = sorted((tmp_path / "few-labels").iterdir())
     assert len(files) == 2 * 2 * 4
@@ -80,6 +82,7 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     text = (tmp_path / "page.md").read_text()
     line = next(t for t in table if t["method"] == "tslp" and t["labels"] == 16)
     assert f"{line['accuracy']:.1f} ± {line['interval']:.1f}" in text
+    assert text.index("Nothing yet.") < text.index("## Accuracy on held-out")
     assert "70.35" not in text  # 60 labels were not studied
     assert "39.60" not in text
     assert (tmp_path / "page.png").stat().st_size > 5000

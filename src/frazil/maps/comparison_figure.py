@@ -23,6 +23,7 @@ from frazil.maps.panels import (
     draw_graticule,
     draw_north,
     draw_scale,
+    hatch_nodata,
     key_axes,
     swatch,
 )
@@ -123,15 +124,10 @@ def _figure(comparisons: Sequence[Comparison], attrs: Mapping[str, Any], dpi: fl
 
 
 def _draw_panel(axes: Axes, comparison: Comparison, width_pixels: float) -> None:
-    from matplotlib.patches import Rectangle
-
     grid = comparison.grid
     left, bottom, right, top = grid.bounds
     step = max(1, int(grid.shape[1] / max(width_pixels, 1)))
-    axes.set_facecolor("#f4f5f6")
-    hatch = Rectangle((left, bottom), right - left, top - bottom, hatch="////", facecolor="none", edgecolor="#d5d9dc")
-    hatch.set_linewidth(0)
-    axes.add_patch(hatch)
+    hatch_nodata(axes, grid.bounds)
     table = np.zeros((256, 4), np.uint8)
     for c in CATEGORIES.classes:
         table[c.code] = (*c.colour, 255)

@@ -61,15 +61,11 @@ class Drawing:
 def draw_panel(axes: Axes, drawing: Drawing, style: Style, width_pixels: float, background: np.ndarray | None) -> None:
     """The map itself, reduced to about the pixels it is drawn on."""
     from matplotlib.collections import LineCollection
-    from matplotlib.patches import Rectangle
 
     grid = drawing.grid
     left, bottom, right, top = grid.bounds
     step = max(1, int(grid.shape[1] / max(width_pixels, 1)))
-    axes.set_facecolor("#f4f5f6")
-    hatch = Rectangle((left, bottom), right - left, top - bottom, hatch="////", facecolor="none", edgecolor="#d5d9dc")
-    hatch.set_linewidth(0)
-    axes.add_patch(hatch)
+    hatch_nodata(axes, grid.bounds)
     picture = _picture(drawing, style, step, background)
     block = step * grid.spacing_m  # the last blocks may reach beyond the frame, which cuts them
     axes.imshow(
@@ -87,6 +83,17 @@ def draw_panel(axes: Axes, drawing: Drawing, style: Style, width_pixels: float, 
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
     for spine in axes.spines.values():
         spine.set(edgecolor=INK, linewidth=0.8)
+
+
+def hatch_nodata(axes: Axes, bounds: tuple[float, float, float, float]) -> None:
+    """Ground that shows wherever a map has no data: left, bottom, right and top in metres."""
+    from matplotlib.patches import Rectangle
+
+    left, bottom, right, top = bounds
+    axes.set_facecolor("#f4f5f6")
+    ground = Rectangle((left, bottom), right - left, top - bottom, hatch="////", facecolor="none", edgecolor="#d5d9dc")
+    ground.set_linewidth(0)
+    axes.add_patch(ground)
 
 
 def draw_graticule(axes: Axes, grid: MapGrid, *, width_inches: float | None = None) -> None:

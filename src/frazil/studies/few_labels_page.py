@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from frazil.files import refuse_existing, whole_output
-from frazil.studies.page import SIMULATED
+from frazil.studies.page import SIMULATED, write_page
 
 #: Table III of the second paper, validation accuracy in percent by number of labels.
 PUBLISHED = {
@@ -26,7 +25,7 @@ PUBLISHED = {
 
 def write_few_labels_page(
     rows: list[dict[str, Any]], table: list[dict[str, Any]], path: str | os.PathLike[str], *, command: str,
-    simulated: bool, overwrite: bool = False,
+    simulated: bool, findings: str = "", overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """Write ``path`` and a picture of the same name beside it.
 
@@ -36,20 +35,17 @@ def write_few_labels_page(
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the scenes were simulated.
+        findings: Markdown that goes before the tables.
         overwrite: replace what is there.
     """
-    page = refuse_existing(path, overwrite=overwrite)
-    picture = page.with_suffix(".png")
-    refuse_existing(picture, overwrite=overwrite)
-    with whole_output(picture, overwrite=overwrite) as part:
-        _picture(table, part)
-    with whole_output(page, overwrite=overwrite) as part:
-        part.write_text(_markdown(rows, table, picture.name, command, simulated), encoding="utf-8")
-    return page
+    return write_page(
+        path, lambda part: _picture(table, part),
+        lambda picture: _markdown(rows, table, picture, command, simulated, findings), overwrite=overwrite,
+    )  # fmt: skip
 
 
 def _markdown(
-    rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
+    rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool, findings: str
 ) -> str:
     first, draws = rows[0], _draws(table)
     parts = [
@@ -70,6 +66,7 @@ def _markdown(
             "here for orientation.\n"
             "- A patch that raw propagation does not reach counts as wrong."
         ),
+        *([findings.strip()] if findings else []),
         "## Accuracy on held-out scenes, %",
         _grid(table, lambda line: _pm(line["accuracy"], line["interval"])),
         f"![Accuracy by number of labels]({picture})",

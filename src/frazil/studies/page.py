@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ SIMULATED = (
 
 def write_study_page(
     name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], path: str | os.PathLike[str], *,
-    command: str, simulated: bool, overwrite: bool = False,
+    command: str, simulated: bool, findings: str = "", overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """Write ``path`` and a picture of the same name beside it.
 
@@ -67,21 +68,39 @@ def write_study_page(
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the scenes were simulated.
+        findings: Markdown that goes before the tables.
+        overwrite: replace what is there.
+    """
+    return write_page(
+        path, lambda part: _curves(rows, part) if any(row["curve"] for row in rows) else _dots(table, part),
+        lambda picture: _markdown(name, rows, table, picture, command, simulated, findings), overwrite=overwrite,
+    )  # fmt: skip
+
+
+def write_page(
+    path: str | os.PathLike[str], draw: Callable[[Path], object], text: Callable[[str], str], *, overwrite: bool
+) -> Path:
+    """Write a page, and beside it its picture.
+
+    Args:
+        path: of the page, ending in ``.md``; the picture has the same name.
+        draw: writes the picture.
+        text: the page, given the picture's file name.
         overwrite: replace what is there.
     """
     page = refuse_existing(path, overwrite=overwrite)
-    picture = page.with_suffix(".png")
-    refuse_existing(picture, overwrite=overwrite)
+    picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
     with whole_output(picture, overwrite=overwrite) as part:
-        _curves(rows, part) if any(row["curve"] for row in rows) else _dots(table, part)
+        draw(part)
     with whole_output(page, overwrite=overwrite) as part:
-        part.write_text(_markdown(name, rows, table, picture.name, command, simulated), encoding="utf-8")
+        part.write_text(text(picture.name), encoding="utf-8")
     return page
 
 
 def _markdown(
-    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
-) -> str:
+    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool,
+    findings: str,
+) -> str:  # fmt: skip
     title, question = QUESTIONS.get(name, (name, ""))
     first = rows[0]
     counts = {side: sum(first["patches"][side].values()) for side in ("train", "patch", "scene")}
@@ -118,6 +137,7 @@ def _markdown(
             f"thread{'s' if first['threads'] > 1 else ''} beside "
             "others, on a shared machine."
         ),
+        *([findings.strip()] if findings else []),
         "## Result",
         "\n".join(lines),
         f"![{title}]({picture})",
