@@ -119,9 +119,9 @@ def test_killed_at_any_moment_the_same_command_ends_in_the_same_weights(patches:
     killed = 0
     for _ in range(2):
         process = start(tmp_path / "cut")
-        log, deadline = tmp_path / "cut" / "log.jsonl", time.monotonic() + 60
+        log = tmp_path / "cut" / "log.jsonl"
         seen = log.stat().st_size if log.exists() else 0
-        while time.monotonic() < deadline and process.poll() is None:
+        while process.poll() is None:  # however long a busy machine takes
             if log.exists() and log.stat().st_size > seen + 900:
                 process.send_signal(signal.SIGKILL)
                 killed += 1
