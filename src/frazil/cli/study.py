@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,12 @@ def _few_labels(
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     for line in table:
-        click.echo(
-            f"{line['labels']:>5} labels  {line['method']:<18} {line['accuracy']:6.2f} ± {line['interval']:.2f} %   "
-            f"against supervised {line['difference']:+6.2f} ± {line['difference_interval']:.2f}   n = {line['draws']}"
-        )
+        accuracy = f"{line['accuracy']:6.2f}{_half(line['interval'])} %"
+        difference = f"{line['difference']:+6.2f}{_half(line['difference_interval'])}"
+        click.echo(f"{line['labels']:>5} labels  {line['method']:<20} {accuracy}   against supervised {difference}   "
+                   f"n = {line['draws']}")  # fmt: skip
+
+
+def _half(interval: float) -> str:
+    """Nothing where a single draw has no interval."""
+    return "" if math.isnan(interval) else f" ± {interval:.2f}"

@@ -48,6 +48,7 @@ def _markdown(
     rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool, findings: str
 ) -> str:
     first, draws = rows[0], _draws(table)
+    commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
     parts = [
         "# Few labels, many patches without",
         (
@@ -84,7 +85,7 @@ def _markdown(
         _grid(table, lambda line: f"{line['seconds'] / 60:.1f}"),
         "## How it was made",
         (
-            f"{datetime.now(UTC):%d %B %Y}, commit {first['commit']}, {platform.machine()}, {os.cpu_count()} cores, "
+            f"{datetime.now(UTC):%d %B %Y}, commit {commits}, {platform.machine()}, {os.cpu_count()} cores, "
             f"shared, {first['threads']} thread{'s' if first['threads'] > 1 else ''} a run; torch "
             f"{first['versions']['torch']}. The settings of every run stand in its row."
         ),
@@ -127,15 +128,18 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(8.5, 5), layout="constrained", dpi=130)
     axes = figure.add_subplot()
     methods = list(dict.fromkeys(line["method"] for line in table))
-    colours = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b8a000", "#b03a2e", "#4f8a8b", "#7a6f5d")
+    colours = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b8a000", "#b03a2e", "#4f8a8b", "#7a6f5d",
+               "#111111", "#9a9a9a")  # fmt: skip
     counts = sorted({line["labels"] for line in table})
     for i, method in enumerate(methods):
         mine = sorted((line for line in table if line["method"] == method), key=lambda line: line["labels"])
         x = np.array([line["labels"] for line in mine]) * 1.015 ** (i - len(methods) / 2)  # beside each other
         half = [0 if math.isnan(line["interval"]) else line["interval"] for line in mine]
         control = method in ("nearest label", "raw propagation")
-        axes.errorbar(x, [line["accuracy"] for line in mine], yerr=half, marker="o", markersize=4, capsize=2,
-                      color=colours[i % len(colours)], linestyle="--" if control else "-", label=method)  # fmt: skip
+        axes.errorbar(
+            x, [line["accuracy"] for line in mine], yerr=half, marker="o", markersize=4, capsize=2, elinewidth=0.8,
+            color=colours[i % len(colours)], linestyle="--" if control else "-", label=method,
+        )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xticks(counts, [str(c) for c in counts])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -146,7 +150,7 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
     axes.set_ylim(max(min(means) - 10, 0), min(max(means) + 5, 100))  # intervals of few draws would hide the rest
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, handlelength=3.5)
     figure.savefig(path, format="png")
 
 
