@@ -19,7 +19,7 @@ from frazil.learn.checkpoint import load_model
 from frazil.learn.config import override, run_config
 from frazil.learn.data import load_data
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
-from frazil.learn.distributed.study import run_peers_study, studied, ways
+from frazil.learn.distributed.study import caps, run_peers_study, studied, ways
 from frazil.learn.distributed.watch import choose, workers
 from frazil.learn.run import read_run, train
 from frazil.studies.peers_page import summarise, write_peers_page
@@ -100,7 +100,7 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()}
     assert run_peers_study(config, ways(2), 2, tmp_path / "rows") == rows
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()} == stamps
-    assert len(rows) == 12
+    assert len(rows) == 14
     assert all(row["curve"][-1]["samples"] == 64 for row in rows)
     by_name = {line["way"]: line for line in summarise(rows)}
     assert by_name["independent"]["difference"] == 0
@@ -108,6 +108,13 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     assert by_name["AFSD, N = 2"]["distilled"][-1] > 0
     bytes_ = {name: line["bytes_per_1000_steps"] for name, line in by_name.items()}
     assert bytes_["Allreduce"] == pytest.approx(2 * bytes_["local SGD, N = 2"])
+    counts = {name: (line["samples"], line["steps"], line["exchanges"]) for name, line in by_name.items()}
+    assert counts["independent"] == (64, 4, 0)
+    assert counts["Allreduce"] == (64, 4, 4)
+    assert counts["AFSD, N = 2"] == counts["local SGD, N = 2"] == (64, 4, 2)
+    capped = summarise(run_peers_study(config, caps(2, 3), 1, tmp_path / "capped"))
+    assert [line["workers"] for line in capped] == [3] * 4
+    assert capped[0]["samples"] == 96
     write_peers_page({"ice": rows}, tmp_path / "page.md", command="x")
     assert "control" in (tmp_path / "page.md").read_text()
 

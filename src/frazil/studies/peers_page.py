@@ -19,6 +19,7 @@ from frazil.files import refuse_existing, whole_output
 TITLES = {
     "cifar10": "ResNet20 on a small part of CIFAR-10",
     "ice": "The ad hoc network on simulated sea-ice patches, five classes, split by scene",
+    "ice-cnn13": "The 13-layer network, narrow, on the same patches",
 }
 _HEAD = """\
 # What learning from others buys
@@ -36,7 +37,8 @@ control**: they exchange nothing. *A network* is the mean of both workers' netwo
   shown.
 - Settings were fixed beforehand, α = 1 where it is not named; the last weights count. Allreduce learns at twice the
   rate, as it sees two batches in a step.
-- Bytes are what a worker sends and gets: ring Allreduce, or files written and read."""
+- Samples are those of all workers, optimiser steps those of each. MB are what a worker sends and gets in its run: ring
+  Allreduce, or files written and read. Processor seconds are those of all workers, teachers' passes with them."""
 _COLOURS = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b03a2e", "#17a2a2", "#8a8f98")
 
 
@@ -62,7 +64,9 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             line[name], line[f"{name}_interval"] = float(values.mean()), _half(values)
         line["distilled"] = [float(np.mean([row["distilled"][i] for row in mine])) for i in (0, -1)]
         line["bytes_per_1000_steps"] = mine[0]["bytes_per_1000_steps"]
-        line["seconds"] = float(np.mean([row["seconds"] for row in mine]))
+        line |= {name: mine[0][name] for name in ("workers", "steps", "exchanges")}
+        line["samples"] = mine[0]["curve"][-1]["samples"]
+        line["processor_seconds"] = float(np.mean([row["processor_seconds"] for row in mine]))
         out.append(line)
     return out
 
@@ -112,7 +116,8 @@ def write_peers_page(
 
 def _table(lines: list[dict[str, Any]]) -> str:
     head = ("method", "a network, %", "ensemble, %", "a network − independent", "ensemble − their ensemble",
-            "distillation loss, last quarter", "MB a 1000 steps", "seconds", "seeds")  # fmt: skip
+            "distillation loss, last quarter", "samples", "optimiser steps", "exchanges", "MB a worker",
+            "processor seconds", "seeds")  # fmt: skip
     out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for line in lines:
         control = line["way"] == "independent"
@@ -121,8 +126,9 @@ def _table(lines: list[dict[str, Any]]) -> str:
             "control" if control else _pm(line, "difference", signed=True),
             "control" if control else _pm(line, "ensemble_difference", signed=True),
             f"{line['distilled'][-1]:.3f}" if any(line["distilled"]) else "–",
-            "0" if control else f"{line['bytes_per_1000_steps'] / 1e6:,.1f}", f"{line['seconds']:.0f}",
-            str(line["seeds"]),
+            f"{line['samples']:,}", str(line["steps"]), str(line["exchanges"]),
+            "0" if control else f"{line['bytes_per_1000_steps'] * line['steps'] / 1e9:,.1f}",
+            f"{line['processor_seconds']:.0f}", str(line["seeds"]),
         ]  # fmt: skip
         out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
