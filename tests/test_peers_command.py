@@ -83,9 +83,11 @@ def test_the_best_or_the_ensemble_is_chosen(two: Path, tmp_path: Path) -> None:
         assert one["accuracy"] == pytest.approx(float(want), abs=1e-4)
     best = max(c["macro_f1"] for c in result["candidates"])
     assert next(c for c in result["candidates"] if c["model"] == result["chosen"])["macro_f1"] == best
-    folder = tmp_path / "model" if result["cost"] == 1 else tmp_path / "model" / result["members"][0]
-    same = load_model(two / result["members"][0] / "model").network.state_dict()
-    assert all(torch.equal(v, same[k]) for k, v in load_model(folder).network.state_dict().items())
+    written = load_model(tmp_path / "model").network
+    networks = list(written.members) if result["cost"] > 1 else [written]
+    for name, network in zip(result["members"], networks, strict=True):
+        same = load_model(two / name / "model").network.state_dict()
+        assert all(torch.equal(v, same[k]) for k, v in network.state_dict().items())
     text = run("peers", two / "x", "--choose", two / "a", "--figure", tmp_path / "f.png", "--log", two / "a", "--log",
                two / "b")  # fmt: skip
     assert f"chosen {result['chosen']}" in text
