@@ -118,7 +118,16 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     assert [line["workers"] for line in capped] == [3] * 4
     assert capped[0]["samples"] == 96
     write_peers_page({"ice": rows}, tmp_path / "page.md", command="x")
-    assert "control" in (tmp_path / "page.md").read_text()
+    text = (tmp_path / "page.md").read_text()
+    assert "control" in text
+    (tmp_path / "page.md").write_text(text.replace("## Before", "## What it shows\n\nNothing.\n\n## Before"))
+    (tmp_path / "rows" / "allreduce-1.json").unlink()
+    less = run_peers_study(config, ways(2), 2, tmp_path / "rows", finished=True)
+    assert len(less) == 13
+    write_peers_page({"ice": less}, tmp_path / "page.md", command="x", overwrite=True)
+    again = (tmp_path / "page.md").read_text()
+    assert again.count("\n## ") == text.count("\n## ") + 1
+    assert "## What it shows\n\nNothing.\n\n## Before" in again
 
 
 def test_the_page_names_settings_that_exist() -> None:

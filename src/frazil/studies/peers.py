@@ -31,11 +31,12 @@ from frazil.errors import FrazilError
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of all runs.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder for rows.")
 @click.option("--processes", type=int, default=1, show_default=True, help="Side by side, each on one thread.")
+@click.option("--finished", is_flag=True, help="Run nothing; tell what is finished.")
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
 def study(
     named: tuple[str, ...], split: str | None, every: int, seeds: int, capped: bool, changes: tuple[str, ...],
-    output: str, processes: int, page: str | None, overwrite: bool,
+    output: str, processes: int, finished: bool, page: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
     """Compare independent networks, Allreduce, codistillation, AFSD and local SGD on two simulated workers."""
     from frazil.learn.config import override
@@ -49,7 +50,7 @@ def study(
         config = override(studied(name, path, split), pairs(changes, "--set", "KEY=VALUE"))
         rows[name] = run_peers_study(
             config, caps(every) if capped else ways(every), seeds, Path(output) / name, processes=processes,
-            progress=lambda fraction, what: click.echo(f"{100 * fraction:3.0f} %  {what}", err=True),
+            finished=finished, progress=lambda fraction, what: click.echo(f"{100 * fraction:3.0f} %  {what}", err=True),
         )  # fmt: skip
     click.echo(json.dumps({name: summarise(part) for name, part in rows.items()}, indent=2, ensure_ascii=False))
     if page:

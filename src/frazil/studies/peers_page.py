@@ -39,6 +39,7 @@ control**: they exchange nothing. *A network* is the mean of both workers' netwo
   rate, as it sees two batches in a step.
 - Samples are those of all workers, optimiser steps those of each. MB are what a worker sends and gets in its run: ring
   Allreduce, or files written and read. Processor seconds are those of all workers, teachers' passes with them."""
+_SHOWN = "## What it shows"  # by hand, and kept when a page is written anew
 _COLOURS = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b03a2e", "#17a2a2", "#8a8f98")
 
 
@@ -66,7 +67,8 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         line["bytes_per_1000_steps"] = mine[0]["bytes_per_1000_steps"]
         line |= {name: mine[0][name] for name in ("workers", "steps", "exchanges")}
         line["samples"] = mine[0]["curve"][-1]["samples"]
-        line["processor_seconds"] = float(np.mean([row["processor_seconds"] for row in mine]))
+        known = [row["processor_seconds"] for row in mine if "processor_seconds" in row]
+        line["processor_seconds"] = float(np.mean(known)) if known else math.nan
         out.append(line)
     return out
 
@@ -81,13 +83,19 @@ def _half(values: np.ndarray) -> float:
 def write_peers_page(
     rows: dict[str, list[dict[str, Any]]], path: str | os.PathLike[str], *, command: str, overwrite: bool = False
 ) -> Path:
-    """Write ``path`` (ending in ``.md``) and a picture of the same name beside it."""
+    """Write ``path`` (ending in ``.md``) and a picture of the same name beside it.
+
+    What stands under "What it shows" on a page that is there already stays there.
+    """
     page = refuse_existing(path, overwrite=overwrite)
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    shown = [_SHOWN + part.split("\n## ")[0].rstrip() for part in old.split(_SHOWN)[1:2]]
     picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
     with whole_output(picture, overwrite=overwrite) as part:
         _curves(rows, part)
     first = next(iter(rows.values()))[0]
-    parts = [_HEAD]
+    head, caveats = _HEAD.split("\n\n## Before")
+    parts = [head, *shown, "## Before" + caveats]
     for name, part_rows in rows.items():
         config = part_rows[0]["config"]
         optim = config["optim"]

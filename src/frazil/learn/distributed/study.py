@@ -164,7 +164,7 @@ def bytes_per_1000_steps(config: RunConfig, kind: str, network: torch.nn.Module,
 
 def run_peers_study(
     config: RunConfig, chosen: tuple[Way, ...], seeds: int, folder: str | os.PathLike[str], *, processes: int = 1,
-    progress: Callable[[float, str], None] | None = None,
+    finished: bool = False, progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Run what the study still lacks; every row is a file of its own.
 
@@ -174,11 +174,14 @@ def run_peers_study(
         seeds: how many runs of each.
         folder: where rows are kept.
         processes: side by side, each on one thread.
+        finished: run nothing, return what is there.
         progress: called with the fraction done and what was done last.
     """
     target, report = Path(folder), progress or (lambda _fraction, _what: None)
     target.mkdir(parents=True, exist_ok=True)
     runs = [(way, seed, target / f"{_slug(way.name)}-{seed}.json") for seed in range(seeds) for way in chosen]
+    if finished:
+        runs = [run for run in runs if run[2].is_file()]
     missing = [run for run in runs if not run[2].is_file()]
     done = len(runs) - len(missing)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
