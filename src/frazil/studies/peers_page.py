@@ -36,7 +36,8 @@ control**: they exchange nothing. *A network* is the mean of both workers' netwo
 - ± is the 95 % interval (Student) over seeds; differences are paired by seed. Where an interval holds zero, nothing was
   shown.
 - Settings were fixed beforehand, α = 1 where it is not named; the last weights count. Allreduce learns at twice the
-  rate, as it sees two batches in a step.
+  rate, as it sees two batches in a step, and "rate not doubled" at that of the others; all warm up over a tenth
+  of their steps.
 - Samples are those of all workers, optimiser steps those of each. MB are what a worker sends and gets in its run: ring
   Allreduce, or files written and read. Processor seconds are those of all workers, teachers' passes with them."""
 _SHOWN = "## What it shows"  # by hand, and kept when a page is written anew
@@ -94,6 +95,7 @@ def write_peers_page(
     with whole_output(picture, overwrite=overwrite) as part:
         _curves(rows, part)
     first = next(iter(rows.values()))[0]
+    commits = ", ".join(dict.fromkeys(row["commit"] for part_rows in rows.values() for row in part_rows))
     head, caveats = _HEAD.split("\n\n## Before")
     parts = [head, *shown, "## Before" + caveats]
     for name, part_rows in rows.items():
@@ -112,7 +114,7 @@ def write_peers_page(
         f"![Accuracy against samples seen]({picture.name})",
         "## How it was made",
         (
-            f"{datetime.now(UTC):%d %B %Y}, commit {first['commit']}, {platform.machine()}, {os.cpu_count()} cores, "
+            f"{datetime.now(UTC):%d %B %Y}, commit {commits}, {platform.machine()}, {os.cpu_count()} cores, "
             f"shared with other work; torch {first['versions']['torch']}, one thread a run. Seeds 0 to "
             f"{max(row['seed'] for part_rows in rows.values() for row in part_rows)}. Command: `{command}`"
         ),
@@ -136,7 +138,7 @@ def _table(lines: list[dict[str, Any]]) -> str:
             f"{line['distilled'][-1]:.3f}" if any(line["distilled"]) else "–",
             f"{line['samples']:,}", str(line["steps"]), str(line["exchanges"]),
             "0" if control else f"{line['bytes_per_1000_steps'] * line['steps'] / 1e9:,.1f}",
-            f"{line['processor_seconds']:.0f}", str(line["seeds"]),
+            "–" if math.isnan(line["processor_seconds"]) else f"{line['processor_seconds']:.0f}", str(line["seeds"]),
         ]  # fmt: skip
         out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
