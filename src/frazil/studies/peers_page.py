@@ -153,19 +153,25 @@ def _pm(line: dict[str, Any], name: str, *, signed: bool = False) -> str:
 def _curves(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(rows), 4.2), layout="constrained", dpi=130)
+    figure = Figure(figsize=(5.2 * len(rows), 4.6), layout="constrained", dpi=130)
+    names = dict.fromkeys(row["way"] for part in rows.values() for row in part)
+    colours = dict(zip(names, _COLOURS, strict=False))
+    handles = {}
     for axes, (name, part) in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows.items(), strict=True):
-        for way, colour in zip(dict.fromkeys(row["way"] for row in part), _COLOURS, strict=False):
+        for way in dict.fromkeys(row["way"] for row in part):
             curves = [row["curve"] for row in part if row["way"] == way]
             samples = [look["samples"] for look in curves[0]]
             for what, style in (("each", "-"), ("ensemble", ":")):
                 mean = 100 * np.mean([[np.mean(look[what]) for look in curve] for curve in curves], axis=0)
-                axes.plot(samples, mean, style, color=colour, label=way if what == "each" else None)
+                (line,) = axes.plot(samples, mean, style, color=colours[way])
+                if what == "each":
+                    handles[way] = line
         axes.set_title(TITLES.get(name, name).split(",")[0], fontsize=9)
         axes.set_xlabel("samples seen by both workers")
         axes.set_ylabel("test accuracy, %: a network (full), ensemble (dotted)", fontsize=8)
+        axes.tick_params(labelsize=8)
         _plain(axes)
-        axes.legend(frameon=False, fontsize=7)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(path, format="png")
 
 
