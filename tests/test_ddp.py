@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from frazil.learn.distributed.worker import shared_out
 from frazil.learn.log import read_log
 from frazil.learn.run import train
 from tests.test_learn_run import toy_set
-from tests.test_peers import still_running, wait_for
+from tests.test_peers import PATIENCE_S, still_running, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def test_two_processes_equal_one_with_twice_the_batch_and_the_plain_loop(patches
     process = torchrun(config, tmp_path / "two")
     one = override(config, {"optim.batch": "16", "optim.lr": "0.02"})
     train(one, tmp_path / "one")
-    out, error = process.communicate(timeout=180)
+    out, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     assert out.count("accuracy") == 1 or out.count("model ") == 1  # one of them talks
     agree(weights(tmp_path / "two"), weights(tmp_path / "one"))
@@ -83,7 +82,7 @@ def test_two_processes_equal_one_with_twice_the_batch_and_the_plain_loop(patches
 def test_local_sgd_equals_the_plain_loop(patches: Path, tmp_path: Path) -> None:
     config = override(plain_run(patches), {"ddp.average_every": "4", "ddp.scale_lr": "false"})
     process = torchrun(config, tmp_path / "two")
-    _, error = process.communicate(timeout=180)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     *_, (_, (worker, _)) = simulated_local_sgd(config, 2, load_data(config))
     agree(weights(tmp_path / "two"), worker.network.state_dict())
@@ -94,7 +93,7 @@ def test_compressed_gradients_learn_nearly_the_same(hook: str, patches: Path, tm
     config = override(plain_run(patches), {"ddp.hook": hook, "ddp.powersgd_start": "3"})
     process = torchrun(config, tmp_path / "two")
     train(override(config, {"optim.batch": "16", "optim.lr": "0.02"}), tmp_path / "one")
-    _, error = process.communicate(timeout=180)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     got, want = weights(tmp_path / "two"), weights(tmp_path / "one")
     apart = max(float((got[k] - want[k]).abs().max()) for k in want)
@@ -107,7 +106,7 @@ def test_a_hybrid_learns_from_another_server(patches: Path, tmp_path: Path) -> N
     train(replace(plain_run(patches), peers=peers), tmp_path / "a")
     still_running(tmp_path / "x/small", 5)
     process = torchrun(replace(plain_run(patches), peers=replace(peers, worker="b")), tmp_path / "b")
-    _, error = process.communicate(timeout=180)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, error
     rows = [row for row in read_log(tmp_path / "b") if "loss_feature" in row]
     assert [row["step"] for row in rows] == [5, 6, 7, 8, 9]
@@ -117,21 +116,19 @@ def test_a_hybrid_learns_from_another_server(patches: Path, tmp_path: Path) -> N
 
 def test_a_killed_process_ends_the_run_of_all_and_the_same_command_goes_on(patches: Path, tmp_path: Path) -> None:
     """What does not happen between servers that exchange files."""
-    config = override(plain_run(patches), {"optim.steps": "150", "optim.validate_every": "10"})
+    config = override(plain_run(patches), {"optim.steps": "400", "optim.validate_every": "20"})
     process = torchrun(config, tmp_path / "run")
-    wait_for(lambda: (tmp_path / "run" / "state.safetensors").exists(), 120)
+    wait_for(lambda: (tmp_path / "run" / "state.safetensors").exists())
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
-    began = time.monotonic()
-    process.communicate(timeout=120)
+    process.communicate(timeout=PATIENCE_S)  # the engine's own patience is six times as long
     assert process.returncode != 0
-    assert time.monotonic() - began < 60
     done = len(read_log(tmp_path / "run"))
-    assert 0 < done < 165
+    assert 0 < done < 420
     again = torchrun(config, tmp_path / "run")
-    _, error = again.communicate(timeout=240)
+    _, error = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, error
-    assert [r["step"] for r in read_log(tmp_path / "run") if "loss" in r] == list(range(150))
+    assert [r["step"] for r in read_log(tmp_path / "run") if "loss" in r] == list(range(400))
 
 
 def test_shards_are_the_halves_of_the_larger_batch(patches: Path) -> None:

@@ -19,7 +19,7 @@ from frazil.learn.checkpoint import load_model
 from frazil.learn.config import override, run_config
 from frazil.learn.data import load_data
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
-from frazil.learn.distributed.study import run_peers_study, studied, ways
+from frazil.learn.distributed.study import caps, run_peers_study, studied, ways
 from frazil.learn.distributed.watch import choose, workers
 from frazil.learn.run import read_run, train
 from frazil.studies.peers_page import summarise, write_peers_page
@@ -83,9 +83,11 @@ def test_the_best_or_the_ensemble_is_chosen(two: Path, tmp_path: Path) -> None:
         assert one["accuracy"] == pytest.approx(float(want), abs=1e-4)
     best = max(c["macro_f1"] for c in result["candidates"])
     assert next(c for c in result["candidates"] if c["model"] == result["chosen"])["macro_f1"] == best
-    folder = tmp_path / "model" if result["cost"] == 1 else tmp_path / "model" / result["members"][0]
-    same = load_model(two / result["members"][0] / "model").network.state_dict()
-    assert all(torch.equal(v, same[k]) for k, v in load_model(folder).network.state_dict().items())
+    written = load_model(tmp_path / "model").network
+    networks = list(written.members) if result["cost"] > 1 else [written]
+    for name, network in zip(result["members"], networks, strict=True):
+        same = load_model(two / name / "model").network.state_dict()
+        assert all(torch.equal(v, same[k]) for k, v in network.state_dict().items())
     text = run("peers", two / "x", "--choose", two / "a", "--figure", tmp_path / "f.png", "--log", two / "a", "--log",
                two / "b")  # fmt: skip
     assert f"chosen {result['chosen']}" in text
@@ -100,7 +102,7 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()}
     assert run_peers_study(config, ways(2), 2, tmp_path / "rows") == rows
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()} == stamps
-    assert len(rows) == 12
+    assert len(rows) == 14
     assert all(row["curve"][-1]["samples"] == 64 for row in rows)
     by_name = {line["way"]: line for line in summarise(rows)}
     assert by_name["independent"]["difference"] == 0
@@ -108,8 +110,24 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     assert by_name["AFSD, N = 2"]["distilled"][-1] > 0
     bytes_ = {name: line["bytes_per_1000_steps"] for name, line in by_name.items()}
     assert bytes_["Allreduce"] == pytest.approx(2 * bytes_["local SGD, N = 2"])
+    counts = {name: (line["samples"], line["steps"], line["exchanges"]) for name, line in by_name.items()}
+    assert counts["independent"] == (64, 4, 0)
+    assert counts["Allreduce"] == (64, 4, 4)
+    assert counts["AFSD, N = 2"] == counts["local SGD, N = 2"] == (64, 4, 2)
+    capped = summarise(run_peers_study(config, caps(2, 3), 1, tmp_path / "capped"))
+    assert [line["workers"] for line in capped] == [3] * 4
+    assert capped[0]["samples"] == 96
     write_peers_page({"ice": rows}, tmp_path / "page.md", command="x")
-    assert "control" in (tmp_path / "page.md").read_text()
+    text = (tmp_path / "page.md").read_text()
+    assert "control" in text
+    (tmp_path / "page.md").write_text(text.replace("## Before", "## What it shows\n\nNothing.\n\n## Before"))
+    (tmp_path / "rows" / "allreduce-1.json").unlink()
+    less = run_peers_study(config, ways(2), 2, tmp_path / "rows", finished=True)
+    assert len(less) == 13
+    write_peers_page({"ice": less}, tmp_path / "page.md", command="x", overwrite=True)
+    again = (tmp_path / "page.md").read_text()
+    assert again.count("\n## ") == text.count("\n## ") + 1
+    assert "## What it shows\n\nNothing.\n\n## Before" in again
 
 
 def test_the_page_names_settings_that_exist() -> None:

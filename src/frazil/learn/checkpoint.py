@@ -21,6 +21,7 @@ from frazil.errors import FrazilError, ModelError
 from frazil.files import whole_output
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.learn.models import create_model
+from frazil.learn.models.ensemble import ENSEMBLE, create_ensemble
 from frazil.learn.state import write_tensors
 from frazil.scene.scaling import Channel
 
@@ -36,7 +37,7 @@ class ModelCard:
 
     Attributes:
         id: name and version; the name of the folder by default.
-        architecture, settings: as `create_model` takes them.
+        architecture, settings: as `create_model` takes them, or as `create_ensemble` does.
         class_scheme: one of `CLASS_SCHEMES` or `OCEAN_SCHEMES`.
         channels: inputs in order, with their scaling.
         spacing_m: of the pixels it was trained on.
@@ -163,12 +164,14 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         if not isinstance(data, dict):
             raise ModelError("it is not a JSON object")
         card = ModelCard.from_json(data)
-        network = create_model(
-            card.architecture,
-            n_channels=len(card.channels),
-            n_classes=len(card.scheme.classes),
-            settings=card.settings,
-        )
+        n_channels, n_classes = len(card.channels), len(card.scheme.classes)
+        network: nn.Module
+        if card.architecture == ENSEMBLE:
+            network = create_ensemble(n_channels, n_classes, card.settings)
+        else:
+            network = create_model(
+                card.architecture, n_channels=n_channels, n_classes=n_classes, settings=card.settings
+            )
     except (ModelError, ValueError, OSError, TypeError) as error:
         raise ModelError(f"The model card {folder / CARD} cannot be used: {error}. Get the model again.") from error
     try:

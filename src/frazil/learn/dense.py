@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from frazil.errors import ModelError, OptionError
 from frazil.learn.dilate import DilatedMean, dilated_trunk, folded_trunk, plain_copy
 from frazil.learn.engine import PRECISIONS, Engine, TorchEngine
+from frazil.learn.models.ensemble import Ensemble, mean_logits
 from frazil.learn.models.patch import PatchClassifier
 
 
@@ -232,6 +233,23 @@ def _n_channels(network: PatchClassifier) -> int:
     return int(network.get_submodule(network.first[0]).in_channels)  # type: ignore[arg-type]
 
 
+class EnsembleEngine:
+    """Logarithms of the mean probabilities of several networks. An `Engine`.
+
+    Args:
+        engines: of the members, alike.
+    """
+
+    def __init__(self, engines: list[Engine]) -> None:
+        self.engines = engines
+        self.stride, self.margin, self.cell = engines[0].stride, engines[0].margin, engines[0].cell
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """See `Engine`."""
+        logits: np.ndarray = mean_logits([torch.from_numpy(engine(image))[None] for engine in self.engines])[0].numpy()
+        return logits
+
+
 #: name -> engine of a patch classifier
 FUNCTIONS: dict[str, Callable[..., PatchEngine]] = {"dense": DenseEngine, "patchwise": PatchwiseEngine}
 
@@ -253,7 +271,7 @@ def make_engine(
     """The engine that maps scenes with a network.
 
     Args:
-        network: a segmentation network, or a patch classifier.
+        network: a segmentation network, a patch classifier, or an ensemble of either.
         function: of a patch classifier: one of `FUNCTIONS`, or ``"auto"``: dense where that is the same function,
             patch by patch where the network pads with zeros inside its patches.
         stride: of a patch classifier: pixels between results; by default 8 for ``"dense"`` and 10 for ``"patchwise"``.
@@ -265,6 +283,9 @@ def make_engine(
     """
     if function not in ("auto", *FUNCTIONS):
         raise OptionError(f"function {function!r} is not one of {['auto', *sorted(FUNCTIONS)]}.")
+    if isinstance(network, Ensemble):
+        of_each = {"function": function, "stride": stride, "device": device, "precision": precision}
+        return EnsembleEngine([make_engine(member, **of_each) for member in network.members])  # type: ignore[arg-type]
     if isinstance(network, PatchClassifier):
         given = {} if stride is None else {"stride": stride}
         if function == "auto":

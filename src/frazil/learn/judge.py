@@ -16,6 +16,7 @@ from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import SceneData
 from frazil.learn.data import HeldOut
 from frazil.learn.evaluate import evaluate
+from frazil.learn.models.ensemble import Ensemble
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.patches import UNLABELLED, read_patches
 from frazil.learn.scenes import HeldOutScenes, label_scenes
@@ -80,7 +81,7 @@ def judge(
 
 def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[HeldOut, dict[str, Any]]:
     card, network = model.card, model.network
-    if not isinstance(network, PatchClassifier):
+    if not isinstance(network, PatchClassifier | Ensemble) or network.patch is None:
         raise ModelError(f"Model {card.id} is no patch classifier. Pass products and --labels to score it.")
     patches, _ = read_patches(stores, channels=tuple(c.name for c in card.channels), scheme=card.class_scheme)
     if patches.image.shape[-1] != network.patch:

@@ -17,33 +17,40 @@ from frazil.errors import FrazilError
 
 @click.command()
 @click.option(
-    "--data", "named", multiple=True, required=True, metavar="cifar10=PATH|ice=SET.zarr", help="Repeat for both."
+    "--data",
+    "named",
+    multiple=True,
+    required=True,
+    metavar="cifar10=PATH|ice=SET.zarr|ice-cnn13=SET.zarr",
+    help="Repeat for more.",
 )
 @click.option("--split", type=click.Path(), help="Of ice: JSON file of a saved split by scene.  [default: drawn]")
 @click.option("--every", type=int, default=50, show_default=True, help="Steps from one exchange to the next.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each method.")
+@click.option("--capped", is_flag=True, help="Four workers, and fewer teachers asked, in place of all methods.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of all runs.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder for rows.")
 @click.option("--processes", type=int, default=1, show_default=True, help="Side by side, each on one thread.")
+@click.option("--finished", is_flag=True, help="Run nothing; tell what is finished.")
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
 def study(
-    named: tuple[str, ...], split: str | None, every: int, seeds: int, changes: tuple[str, ...], output: str,
-    processes: int, page: str | None, overwrite: bool,
+    named: tuple[str, ...], split: str | None, every: int, seeds: int, capped: bool, changes: tuple[str, ...],
+    output: str, processes: int, finished: bool, page: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
     """Compare independent networks, Allreduce, codistillation, AFSD and local SGD on two simulated workers."""
     from frazil.learn.config import override
-    from frazil.learn.distributed.study import run_peers_study, studied, ways
+    from frazil.learn.distributed.study import STUDIED, caps, run_peers_study, studied, ways
     from frazil.studies.peers_page import summarise, write_peers_page
 
     rows = {}
     for name, path in pairs(named, "--data", "NAME=PATH").items():
-        if name not in ("cifar10", "ice"):
-            raise click.BadParameter(f"{name!r} is not cifar10 or ice.", param_hint="--data")
+        if name not in STUDIED:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(STUDIED)}.", param_hint="--data")
         config = override(studied(name, path, split), pairs(changes, "--set", "KEY=VALUE"))
         rows[name] = run_peers_study(
-            config, ways(every), seeds, Path(output) / name, processes=processes,
-            progress=lambda fraction, what: click.echo(f"{100 * fraction:3.0f} %  {what}", err=True),
+            config, caps(every) if capped else ways(every), seeds, Path(output) / name, processes=processes,
+            finished=finished, progress=lambda fraction, what: click.echo(f"{100 * fraction:3.0f} %  {what}", err=True),
         )  # fmt: skip
     click.echo(json.dumps({name: summarise(part) for name, part in rows.items()}, indent=2, ensure_ascii=False))
     if page:

@@ -19,6 +19,7 @@ from frazil.files import refuse_existing, whole_output
 TITLES = {
     "cifar10": "ResNet20 on a small part of CIFAR-10",
     "ice": "The ad hoc network on simulated sea-ice patches, five classes, split by scene",
+    "ice-cnn13": "The 13-layer network, narrow, on the same patches",
 }
 _HEAD = """\
 # What learning from others buys
@@ -35,8 +36,11 @@ control**: they exchange nothing. *A network* is the mean of both workers' netwo
 - ± is the 95 % interval (Student) over seeds; differences are paired by seed. Where an interval holds zero, nothing was
   shown.
 - Settings were fixed beforehand, α = 1 where it is not named; the last weights count. Allreduce learns at twice the
-  rate, as it sees two batches in a step.
-- Bytes are what a worker sends and gets: ring Allreduce, or files written and read."""
+  rate, as it sees two batches in a step, and "rate not doubled" at that of the others; all warm up over a tenth
+  of their steps.
+- Samples are those of all workers, optimiser steps those of each. MB are what a worker sends and gets in its run: ring
+  Allreduce, or files written and read. Processor seconds are those of all workers, teachers' passes with them."""
+_SHOWN = "## What it shows"  # by hand, and kept when a page is written anew
 _COLOURS = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b03a2e", "#17a2a2", "#8a8f98")
 
 
@@ -62,7 +66,10 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             line[name], line[f"{name}_interval"] = float(values.mean()), _half(values)
         line["distilled"] = [float(np.mean([row["distilled"][i] for row in mine])) for i in (0, -1)]
         line["bytes_per_1000_steps"] = mine[0]["bytes_per_1000_steps"]
-        line["seconds"] = float(np.mean([row["seconds"] for row in mine]))
+        line |= {name: mine[0][name] for name in ("workers", "steps", "exchanges")}
+        line["samples"] = mine[0]["curve"][-1]["samples"]
+        known = [row["processor_seconds"] for row in mine if "processor_seconds" in row]
+        line["processor_seconds"] = float(np.mean(known)) if known else math.nan
         out.append(line)
     return out
 
@@ -77,13 +84,20 @@ def _half(values: np.ndarray) -> float:
 def write_peers_page(
     rows: dict[str, list[dict[str, Any]]], path: str | os.PathLike[str], *, command: str, overwrite: bool = False
 ) -> Path:
-    """Write ``path`` (ending in ``.md``) and a picture of the same name beside it."""
+    """Write ``path`` (ending in ``.md``) and a picture of the same name beside it.
+
+    What stands under "What it shows" on a page that is there already stays there.
+    """
     page = refuse_existing(path, overwrite=overwrite)
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    shown = [_SHOWN + part.split("\n## ")[0].rstrip() for part in old.split(_SHOWN)[1:2]]
     picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
     with whole_output(picture, overwrite=overwrite) as part:
         _curves(rows, part)
     first = next(iter(rows.values()))[0]
-    parts = [_HEAD]
+    commits = ", ".join(dict.fromkeys(row["commit"] for part_rows in rows.values() for row in part_rows))
+    head, caveats = _HEAD.split("\n\n## Before")
+    parts = [head, *shown, "## Before" + caveats]
     for name, part_rows in rows.items():
         config = part_rows[0]["config"]
         optim = config["optim"]
@@ -100,7 +114,7 @@ def write_peers_page(
         f"![Accuracy against samples seen]({picture.name})",
         "## How it was made",
         (
-            f"{datetime.now(UTC):%d %B %Y}, commit {first['commit']}, {platform.machine()}, {os.cpu_count()} cores, "
+            f"{datetime.now(UTC):%d %B %Y}, commit {commits}, {platform.machine()}, {os.cpu_count()} cores, "
             f"shared with other work; torch {first['versions']['torch']}, one thread a run. Seeds 0 to "
             f"{max(row['seed'] for part_rows in rows.values() for row in part_rows)}. Command: `{command}`"
         ),
@@ -112,7 +126,8 @@ def write_peers_page(
 
 def _table(lines: list[dict[str, Any]]) -> str:
     head = ("method", "a network, %", "ensemble, %", "a network − independent", "ensemble − their ensemble",
-            "distillation loss, last quarter", "MB a 1000 steps", "seconds", "seeds")  # fmt: skip
+            "distillation loss, last quarter", "samples", "optimiser steps", "exchanges", "MB a worker",
+            "processor seconds", "seeds")  # fmt: skip
     out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for line in lines:
         control = line["way"] == "independent"
@@ -121,8 +136,9 @@ def _table(lines: list[dict[str, Any]]) -> str:
             "control" if control else _pm(line, "difference", signed=True),
             "control" if control else _pm(line, "ensemble_difference", signed=True),
             f"{line['distilled'][-1]:.3f}" if any(line["distilled"]) else "–",
-            "0" if control else f"{line['bytes_per_1000_steps'] / 1e6:,.1f}", f"{line['seconds']:.0f}",
-            str(line["seeds"]),
+            f"{line['samples']:,}", str(line["steps"]), str(line["exchanges"]),
+            "0" if control else f"{line['bytes_per_1000_steps'] * line['steps'] / 1e9:,.1f}",
+            "–" if math.isnan(line["processor_seconds"]) else f"{line['processor_seconds']:.0f}", str(line["seeds"]),
         ]  # fmt: skip
         out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
@@ -137,19 +153,25 @@ def _pm(line: dict[str, Any], name: str, *, signed: bool = False) -> str:
 def _curves(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(rows), 4.2), layout="constrained", dpi=130)
+    figure = Figure(figsize=(5.2 * len(rows), 4.6), layout="constrained", dpi=130)
+    names = dict.fromkeys(row["way"] for part in rows.values() for row in part)
+    colours = dict(zip(names, _COLOURS, strict=False))
+    handles = {}
     for axes, (name, part) in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows.items(), strict=True):
-        for way, colour in zip(dict.fromkeys(row["way"] for row in part), _COLOURS, strict=False):
+        for way in dict.fromkeys(row["way"] for row in part):
             curves = [row["curve"] for row in part if row["way"] == way]
             samples = [look["samples"] for look in curves[0]]
             for what, style in (("each", "-"), ("ensemble", ":")):
                 mean = 100 * np.mean([[np.mean(look[what]) for look in curve] for curve in curves], axis=0)
-                axes.plot(samples, mean, style, color=colour, label=way if what == "each" else None)
+                (line,) = axes.plot(samples, mean, style, color=colours[way])
+                if what == "each":
+                    handles[way] = line
         axes.set_title(TITLES.get(name, name).split(",")[0], fontsize=9)
         axes.set_xlabel("samples seen by both workers")
         axes.set_ylabel("test accuracy, %: a network (full), ensemble (dotted)", fontsize=8)
+        axes.tick_params(labelsize=8)
         _plain(axes)
-        axes.legend(frameon=False, fontsize=7)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(path, format="png")
 
 

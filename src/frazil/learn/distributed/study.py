@@ -40,7 +40,8 @@ from frazil.learn.distributed.reference import (
 )
 from frazil.learn.patches import Patches
 
-WORKERS = ("a", "b")
+STUDIED = ("cifar10", "ice", "ice-cnn13")
+_NARROW = {"width": 16, "dropout": 0.0}  # the full width of 128 learns for days on two cores
 LOOKS = 4  #: at the test set, evenly over the run; only the last one counts
 
 
@@ -52,11 +53,13 @@ class Way:
         name: as it stands in tables.
         kind: ``"peers"``, ``"allreduce"`` or ``"local_sgd"``.
         changes: settings, as `override` takes them.
+        workers: how many.
     """
 
     name: str
     kind: str
     changes: tuple[tuple[str, str], ...] = ()
+    workers: int = 2
 
 
 def ways(every: int) -> tuple[Way, ...]:
@@ -65,6 +68,7 @@ def ways(every: int) -> tuple[Way, ...]:
     return (
         Way(name="independent", kind="peers", changes=(e, ("peers.method", "independent"))),
         Way(name="Allreduce", kind="allreduce"),
+        Way(name="Allreduce, rate not doubled", kind="allreduce", changes=(("ddp.scale_lr", "false"),)),
         Way(name=f"codistillation, N = {every}", kind="peers", changes=(e, ("peers.method", "codistillation"))),
         Way(name=f"AFSD, N = {every}", kind="peers", changes=(e,)),
         Way(name=f"AFSD raw, α = 0.01, N = {every}", kind="peers",
@@ -73,8 +77,20 @@ def ways(every: int) -> tuple[Way, ...]:
     )  # fmt: skip
 
 
+def caps(every: int, workers: int = 4) -> tuple[Way, ...]:
+    """AFSD that asks all teachers, and less of them, beside independent networks."""
+    e = ("peers.every", str(every))
+    one, seldom = ("peers.teachers", "1"), ("peers.loss_every", "3")
+    return (
+        Way(name="independent", kind="peers", changes=(e, ("peers.method", "independent")), workers=workers),
+        Way(name="all others, every step", kind="peers", changes=(e,), workers=workers),
+        Way(name="one, drawn anew", kind="peers", changes=(e, one), workers=workers),
+        Way(name="one, every third step", kind="peers", changes=(e, one, seldom), workers=workers),
+    )
+
+
 def studied(name: str, data: str, split: str | None = None) -> RunConfig:
-    """The run that a study varies: ``"cifar10"`` or ``"ice"``, on data at a path."""
+    """The run that a study varies: one of `STUDIED`, on data at a path."""
     optim = OptimConfig(optimiser="sgd", steps=300, batch=64, lr=0.05, warmup=30, weight_decay=1e-4, clip=0.0,
                         schedule="steps", milestones=(0.7, 0.9))  # fmt: skip
     if name == "cifar10":
@@ -82,11 +98,12 @@ def studied(name: str, data: str, split: str | None = None) -> RunConfig:
             name=name, model=ModelConfig(architecture="resnet20"), strategy=SupervisedConfig(class_balance=0.0),
             data=Cifar10Data(path=data, per_class=300, test_per_class=200, shrink=4), optim=optim,
         )  # fmt: skip
+    adhoc, cnn13 = ModelConfig(architecture="adhoc"), ModelConfig(architecture="cnn13", settings=_NARROW)
     return RunConfig(
-        name=name, model=ModelConfig(architecture="adhoc"), strategy=SupervisedConfig(class_balance=0.0),
+        name=name, model=adhoc if name == "ice" else cnn13, strategy=SupervisedConfig(class_balance=0.0),
         data=PatchData(patches=(data,), channels=("hh", "hv", "incidence_angle"), size=20, split=split or "scene",
                        augment=("flip", "rotate"), limit=400),
-        optim=replace(optim, lr=0.02, batch=50),
+        optim=replace(optim, lr=0.02 if name == "ice" else 0.05, batch=50),
     )  # fmt: skip
 
 
@@ -94,10 +111,10 @@ def run_way(config: RunConfig, way: Way, seed: int, data: LearningData | None = 
     """One row: accuracy of each network and of their ensemble on the test set, as they learn."""
     data = data or load_data(config)
     config = replace(override(config, dict(way.changes)), seed=seed)
-    world, started, watched = len(WORKERS), time.perf_counter(), 0.0
+    world, started, watched = way.workers, time.process_time(), 0.0
     run: Iterator[tuple[int, list[Worker]]]
     if way.kind == "peers":
-        run = simulated_peers(config, WORKERS, data)
+        run = simulated_peers(config, tuple("abcdefghij"[:world]), data)
     else:
         config = replace(config, optim=scaled(config.optim, config.ddp, world if way.kind == "allreduce" else 1))
         run = (simulated_allreduce if way.kind == "allreduce" else simulated_local_sgd)(config, world, data)
@@ -108,23 +125,31 @@ def run_way(config: RunConfig, way: Way, seed: int, data: LearningData | None = 
         losses.append([worker.logs.get("loss_distilled", math.nan) for worker in workers])
         if step % max(steps // LOOKS, 1) and step != steps:
             continue
-        looked = time.perf_counter()
+        looked = time.process_time()
         each = [float((test.logits(w.network).argmax(0) == test.label).mean()) for w in workers]
         together = float((ensemble([w.network for w in workers], test).argmax(0) == test.label).mean())
         curve.append({"samples": step * config.optim.batch * world, "each": each, "ensemble": together})
         for worker in workers:
             worker.network.train()
-        watched += time.perf_counter() - looked
-    network = workers[0].network
+        watched += time.process_time() - looked
+    network, moved = workers[0].network, bytes_per_1000_steps(config, way.kind, workers[0].network, world)
     return {
         "way": way.name, "kind": way.kind, "seed": seed, "curve": curve, "changes": dict(way.changes),
         "distilled": [_mean(part) for part in np.array_split(np.array(losses), LOOKS)],
-        "bytes_per_1000_steps": bytes_per_1000_steps(config, way.kind, network, world),
+        "bytes_per_1000_steps": moved, "workers": world, "steps": steps, "exchanges": exchanges(config, way.kind),
         "config": {**config.to_json(), "data": {**config.to_json()["data"], "path": "", "patches": [], "split": ""}},
-        "seconds": round(time.perf_counter() - started - watched, 1), "test": len(test),
+        "processor_seconds": round(time.process_time() - started - watched, 1), "test": len(test),
         "parameters": sum(p.numel() for p in network.parameters()), "commit": git_commit(),
         "versions": library_versions(),
     }  # fmt: skip
+
+
+def exchanges(config: RunConfig, kind: str) -> int:
+    """How many times a worker hears of others in a run."""
+    if kind == "allreduce":
+        return config.optim.steps or 0
+    every = config.peers.every if kind == "peers" else config.ddp.average_every
+    return 0 if kind == "peers" and config.peers.method == "independent" else (config.optim.steps or 0) // every
 
 
 def bytes_per_1000_steps(config: RunConfig, kind: str, network: torch.nn.Module, world: int) -> int:
@@ -139,7 +164,7 @@ def bytes_per_1000_steps(config: RunConfig, kind: str, network: torch.nn.Module,
 
 def run_peers_study(
     config: RunConfig, chosen: tuple[Way, ...], seeds: int, folder: str | os.PathLike[str], *, processes: int = 1,
-    progress: Callable[[float, str], None] | None = None,
+    finished: bool = False, progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Run what the study still lacks; every row is a file of its own.
 
@@ -149,11 +174,14 @@ def run_peers_study(
         seeds: how many runs of each.
         folder: where rows are kept.
         processes: side by side, each on one thread.
+        finished: run nothing, return what is there.
         progress: called with the fraction done and what was done last.
     """
     target, report = Path(folder), progress or (lambda _fraction, _what: None)
     target.mkdir(parents=True, exist_ok=True)
     runs = [(way, seed, target / f"{_slug(way.name)}-{seed}.json") for seed in range(seeds) for way in chosen]
+    if finished:
+        runs = [run for run in runs if run[2].is_file()]
     missing = [run for run in runs if not run[2].is_file()]
     done = len(runs) - len(missing)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:

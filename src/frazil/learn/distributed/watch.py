@@ -15,13 +15,14 @@ from torch import nn
 
 from frazil.errors import OptionError
 from frazil.files import refuse_existing
-from frazil.learn.checkpoint import Model, load_model, save_model
+from frazil.learn.checkpoint import Model, ModelCard, load_model, model_id, save_model
 from frazil.learn.config import run_config
 from frazil.learn.data import HeldOut, load_data
 from frazil.learn.distributed.exchange import MANIFEST, NAME, Manifest, checked_weights, parse_manifest
 from frazil.learn.distributed.store import Store
 from frazil.learn.evaluate import calibrate, evaluate
 from frazil.learn.models import create_model
+from frazil.learn.models.ensemble import ENSEMBLE, Ensemble
 from frazil.learn.predict import softmax
 from frazil.learn.run import MODEL, read_run
 from frazil.metrics import confusion_counts, scores
@@ -112,7 +113,7 @@ def choose(
     Args:
         path: the exchange folder.
         run_folder: of one of the workers, ended: it says what data judges.
-        output: folder for the chosen model; for an ensemble, a model in it for each member.
+        output: folder for the chosen model; an ensemble is one model, too.
         device: ``"cpu"`` or ``"cuda"``.
         overwrite: replace what is at ``output``.
         progress: called with the fraction done and what is being done.
@@ -162,9 +163,13 @@ def choose(
         report(0.6, "scoring the chosen")
         result["test"] = _scores([list(data.test.outputs(networks[name], device)) for name in members], n)
     if target is not None:
-        for name in members:
-            model = _model(networks[name], card, name, data.validation, data.test, device)
-            save_model(model.network, model.card, target / name if len(members) > 1 else target, overwrite=overwrite)
+        chosen, of_chosen = networks[members[0]], card
+        if len(members) > 1:
+            chosen = Ensemble([networks[name] for name in members]).eval()
+            settings = {"members": len(members), "architecture": card.architecture, "settings": card.settings}
+            of_chosen = replace(card, architecture=ENSEMBLE, settings=settings)
+        model = _model(chosen, of_chosen, config.name, members, data.validation, data.test, device)
+        save_model(model.network, model.card, target, overwrite=overwrite)
         result["output"] = str(target)
     return result
 
@@ -180,14 +185,16 @@ def _scores(outputs: list[list[tuple[str, np.ndarray, np.ndarray]]], n: int) -> 
 
 
 def _model(
-    network: nn.Module, card: Any, worker: str, validation: HeldOut, test: HeldOut | None, device: str | None
-) -> Model:
+    network: nn.Module, card: ModelCard, name: str, workers: list[str], validation: HeldOut, test: HeldOut | None,
+    device: str | None,
+) -> Model:  # fmt: skip
     temperature = calibrate(network, validation, device)
     told = evaluate(network, test or validation, len(card.scheme.classes), temperature, device)
     found = told.to_json(card.scheme.names)
     kept = {k: v for k, v in found.items() if k not in ("confusion_per_scene", "reliability")}
     new = replace(
-        card, id=f"{card.id}-{worker}", temperature=round(temperature, 4),
-        scores={**kept, "data": card.scores.get("data", "")}, training={**card.training, "worker": worker},
+        card, id=model_id(f"{name}-{'-'.join(workers)}", network),
+        temperature=round(temperature, 4), scores={**kept, "data": card.scores.get("data", "")},
+        training={**card.training, "workers": workers},
     )  # fmt: skip
     return Model(network.cpu(), new)

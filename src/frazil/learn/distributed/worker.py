@@ -70,7 +70,8 @@ def with_peers(strategy: Strategy, config: RunConfig, data: LearningData, team: 
             method=settings.method, steps=config.optim.steps,
         )  # fmt: skip
         watches = settings.method != "independent" or settings.log_every > 0
-        courier = Courier(exchange, lockstep=settings.lockstep, watches=watches)
+        patience_s = 600.0 if settings.lockstep else 120.0  # lockstep would give other numbers without a slow starter
+        courier = Courier(exchange, lockstep=settings.lockstep, watches=watches, patience_s=patience_s)
     samples = config.optim.batch * team.world
     return WithPeers(strategy, settings, courier, seed=config.seed, samples=samples, team=team)
 
