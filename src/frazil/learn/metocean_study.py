@@ -31,6 +31,7 @@ from frazil.learn.imagettes import crop, drawn, judged, masked
 from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 from frazil.learn.metocean_run import train_imagettes
 from frazil.learn.segment import SegmentOptions, one_image
+from frazil.learn.weak.grid import prepared
 from frazil.ocean_scores import THRESHOLDS, OceanScores
 
 #: What the U-Net is called in tables, by the weighting of its loss.
@@ -240,12 +241,13 @@ def _judge(
     """One row: scores on the test images at 0.5, and at the thresholds that were best on the validation images."""
     sums = {}
     trained = time.monotonic() - started
+    network = prepared(model.network, options.precision)
     for side, paths in (("validation", study.validation), ("test", study.test)):
         ds, scheme = _set(paths, study.size, study.judged)
         scores = OceanScores(len(scheme.classes))
         known, images, cell = masked(ds), ds["image"].values, int(ds.attrs["cell"])
         for i, image in enumerate(images):
-            score = one_image(model.network, image[None], method, options, cell)
+            score = one_image(network, image[None], method, options, cell)
             category = int(ds["category"].values[i])
             mask = ds["mask"].values[i] == 1 if known[i] else None
             scores.add(score, mask, None if category == UNKNOWN else category)

@@ -40,12 +40,12 @@ def mask_scores(
         raise OptionError(f"fill {fill!r} is not 'zero' or 'mean'.")
     if not 1 <= stride <= side:
         raise OptionError(f"stride {stride} must lie between 1 and the side of the mask, {side}: all must be covered.")
-    check_categoriser(network)
+    categoriser = check_categoriser(network)
     x = as_tensor(network, image)
     height, width = x.shape[-2:]
     y_at, x_at = ((np.arange(-(-n // stride)) + 0.5) * stride - 0.5 for n in (height, width))
-    value = float(x.mean()) if fill == "mean" else 0.0
-    whole = scores_of(network, x, batch)[0]
+    value = float(x.float().mean()) if fill == "mean" else 0.0
+    whole = scores_of(categoriser, x, batch)[0]
     drops = []
     places = [(a, b) for a in y_at for b in x_at]
     for start in range(0, len(places), batch):
@@ -53,7 +53,7 @@ def mask_scores(
         hidden = x.expand(len(some), -1, -1, -1).clone(memory_format=torch.channels_last)
         for one, (a, b) in zip(hidden, some, strict=True):
             one[:, _covered(a, side, height), _covered(b, side, width)] = value
-        drops.append((whole - scores_of(network, hidden, batch)).clamp(min=0))
+        drops.append((whole - scores_of(categoriser, hidden, batch)).clamp(min=0))
     drop = torch.cat(drops).T.reshape(-1, y_at.size, x_at.size).cpu().numpy()
     near = [(np.abs(p[:, None] - p[None, :]) < side / 2).astype(np.float32) for p in (y_at, x_at)]
     total = np.einsum("ri,kij,cj->krc", near[0], drop, near[1], optimize=True)
