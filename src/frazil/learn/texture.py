@@ -6,11 +6,11 @@ learnt long enough.
 
 from __future__ import annotations
 
-import itertools
+import functools
 
 import numpy as np
 import xarray as xr
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from frazil.errors import LabelError
 from frazil.labels.imagettes import UNKNOWN
@@ -26,22 +26,29 @@ def texture_statistics(image: np.ndarray) -> np.ndarray:
     squares, and its sharpest step.
     """  # noqa: D205 - the statistics are one list
     x = np.nan_to_num(np.asarray(image, np.float64))
-    side = min(x.shape)
     mean, deviation = x.mean(), max(float(x.std()), 1e-6)
     z = (x - mean) / deviation
-    found = [mean, deviation, *np.percentile(x, [1, 10, 50, 90, 99]), (z**3).mean(), (z**4).mean()]
-    window = np.outer(np.hanning(x.shape[0]), np.hanning(x.shape[1]))
-    power = np.abs(np.fft.fft2((x - mean) * window)) ** 2 / x.size
-    rows, columns = np.fft.fftfreq(x.shape[0])[:, None] * side, np.fft.fftfreq(x.shape[1])[None] * side
-    waves, direction = np.hypot(rows, columns), np.arctan2(rows, columns)
-    for low, high in itertools.pairwise(_WAVES):
-        if low >= side / 2:
-            break
-        band = (waves >= low) & (waves < high)
-        here = power[band]
-        found += [np.log(here.mean() + 1e-9), np.abs((here * np.exp(2j * direction[band])).sum()) / (here.sum() + 1e-9)]
+    found = [mean, deviation, *np.percentile(x, [1, 10, 50, 90, 99]), (z * z * z).mean(), (z * z * z * z).mean()]
+    window, band, turn, counts = _bands(*x.shape)
+    power = np.abs(fft.fft2((x - mean) * window)) ** 2 / x.size
+    total = np.bincount(band.ravel(), power.ravel(), counts.size + 1)[1:]
+    along, across = (np.bincount(band.ravel(), (power * part).ravel(), counts.size + 1)[1:] for part in turn)
+    found += [*np.log(total / counts + 1e-9), *np.hypot(along, across) / (total + 1e-9)]
     found += [np.log(ndimage.uniform_filter(x, n)[::n, ::n].std() + 1e-6) for n in _MEANS]
     return np.array([*found, np.log(np.abs(np.diff(x, axis=0)).max() + 1e-6)])
+
+
+@functools.lru_cache(maxsize=4)
+def _bands(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of a spectrum: window, number of the band (0: none), cosine and sine of twice the direction, sizes of bands."""
+    side = min(height, width)
+    rows, columns = np.fft.fftfreq(height)[:, None] * side, np.fft.fftfreq(width)[None] * side
+    direction = np.arctan2(rows, columns)
+    edges = [edge for i, edge in enumerate(_WAVES) if i == 0 or _WAVES[i - 1] < side / 2]
+    band = np.digitize(np.hypot(rows, columns), edges) % len(edges)  # beyond the last edge: none
+    counts = np.bincount(band.ravel(), minlength=len(edges))[1:]
+    turn = np.stack([np.cos(2 * direction), np.sin(2 * direction)])
+    return np.outer(np.hanning(height), np.hanning(width)), band, turn, counts
 
 
 def texture_accuracy(train: xr.Dataset, test: xr.Dataset, *, each: int | None = None, seed: int = 0) -> float:
