@@ -95,6 +95,13 @@ def test_masking_runs_of_the_source() -> None:
     assert made.score.shape == (3, 16, 16)
 
 
+def test_masks_stand_evenly_on_images_of_any_size() -> None:
+    made = mask_scores(small(), picture(31, 31), side=9, stride=7)
+    assert made.y.tolist() == made.x.tolist() == [1, 8, 15, 22, 29]
+    made = mask_scores(small(), picture(28, 14), side=7, stride=7)
+    assert (made.y.tolist(), made.x.tolist()) == ([3, 10, 17, 24], [3, 10])
+
+
 @pytest.mark.parametrize(("settings", "message"), [({"fill": "x"}, "fill"), ({"side": 5, "stride": 9}, "stride")])
 def test_impossible_masks(settings: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):

@@ -21,8 +21,8 @@ def mask_scores(
 ) -> ScoreMap:
     """Mean drop of each score over the masks that cover a place.
 
-    A mask stands at the centre of every `stride` × `stride` cell, clipped at the rim: 16 × 16 masks on 400 × 400
-    pixels, 257 runs with that of the whole image. Only drops count (equation 4); a place is covered by masks whose
+    Masks stand on a grid about the centre of the image, clipped at the rim: 16 × 16 masks on 400 × 400 pixels, 257 runs
+    with that of the whole image. Only drops count (equation 4); a place is covered by masks whose
     centre is less than half a side away along both axes (equations 5 and 6).
 
     Args:
@@ -43,7 +43,7 @@ def mask_scores(
     categoriser = check_categoriser(network)
     x = as_tensor(network, image)
     height, width = x.shape[-2:]
-    y_at, x_at = ((np.arange(-(-n // stride)) + 0.5) * stride - 0.5 for n in (height, width))
+    y_at, x_at = (_places(n, stride) for n in (height, width))
     value = float(x.float().mean()) if fill == "mean" else 0.0
     whole = scores_of(categoriser, x, batch)[0]
     drops = []
@@ -59,6 +59,12 @@ def mask_scores(
     total = np.einsum("ri,kij,cj->krc", near[0], drop, near[1], optimize=True)
     count = near[0].sum(1)[:, None] * near[1].sum(1)[None, :]
     return ScoreMap((total / count).astype(np.float32), y_at, x_at)
+
+
+def _places(n: int, stride: int) -> np.ndarray:
+    """As many places as cover n pixels, as far from one rim as from the other."""
+    count = -(-n // stride)
+    return (np.arange(count) - (count - 1) / 2) * stride + (n - 1) / 2
 
 
 def _covered(centre: float, side: int, n: int) -> slice:
