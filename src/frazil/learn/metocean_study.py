@@ -61,6 +61,7 @@ class MetoceanStudy:
         labelled: of each category for the networks that learn from labels of images (None: all).
         numbers: of annotated images of each category, for the study of them.
         resolutions: sets for the study of resolutions: metres -> (train, test).
+        finest: metres; at finer resolutions only texture statistics are judged, since networks take long there.
         options: of the weak methods: name -> options.
     """
 
@@ -83,6 +84,7 @@ class MetoceanStudy:
     labelled: int | None = None
     numbers: tuple[int, ...] = (3, 10, 30, 100)
     resolutions: dict[float, tuple[str, str]] = field(default_factory=dict)
+    finest: float = 0.0
     options: dict[str, tuple[str, SegmentOptions]] = field(default_factory=lambda: dict(weak_methods()))
 
     def __post_init__(self) -> None:
@@ -192,25 +194,23 @@ def _resolution_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
 def _resolution(study: MetoceanStudy, metres: float, sets: tuple[str, str], seed: int) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         started = time.monotonic()
-        paths, (train, test) = sets, (open_imagettes(path) for path in sets)
-        pixels = train.sizes["line"]
-        texture = texture_accuracy(train, test, each=study.labelled, seed=seed)
-        if pixels < LEAST:
-            paths = tuple(str(folder.with_suffix(f".{side}.zarr")) for side in ("train", "test"))  # type: ignore[assignment]
-            for ds, path in zip((train, test), paths, strict=True):
-                save_imagettes(mirrored(ds, LEAST), path, overwrite=True)
-        here = replace(study, train=paths[:1], size=None)
-        model = train_imagettes(_config(here, "categoriser", seed, study.labelled), folder)
-        made = judged(model.network, mirrored(test, LEAST), check_imagettes(test))
-        if pixels < LEAST:
-            for path in paths:
-                shutil.rmtree(path, ignore_errors=True)
-        return [{
-            "case": f"{metres:g} m", "metres": metres, "pixels": pixels, "seed": seed, "accuracy": made["accuracy"],
-            "texture_accuracy": texture, "images": made["images"], "labelled": study.labelled,
-            "classes": made["classes"], "f1_by_category": made["f1_by_category"],
-            "steps": study.steps[1], "batch": study.batch, "seconds": round(time.monotonic() - started, 1),
-        }]  # fmt: skip
+        train, test = (open_imagettes(path) for path in sets)
+        row = {
+            "case": f"{metres:g} m", "metres": metres, "pixels": train.sizes["line"], "seed": seed, "accuracy": None,
+            "texture_accuracy": texture_accuracy(train, test, each=study.labelled, seed=seed),
+            "images": test.sizes["imagette"], "labelled": study.labelled,
+        }  # fmt: skip
+        if metres >= study.finest:
+            large = [mirrored(ds, LEAST) for ds in (train, test)]
+            path = folder.with_suffix(".zarr")
+            save_imagettes(large[0], path, overwrite=True)
+            here = replace(study, train=(str(path),), size=None)
+            model = train_imagettes(_config(here, "categoriser", seed, study.labelled), folder)
+            made = judged(model.network, large[1], check_imagettes(test))
+            shutil.rmtree(path)
+            row |= {k: made[k] for k in ("accuracy", "f1_by_category", "classes")}
+            row |= {"steps": study.steps[1], "batch": study.batch}
+        return [row | {"seconds": round(time.monotonic() - started, 1)}]
 
     return job
 

@@ -146,7 +146,10 @@ def resolution_table(rows: Sequence[Row]) -> str:
     for mine in by_case(sorted(rows, key=lambda r: r["metres"])).values():
         pair = PUBLISHED_ACCURACY.get(round(mine[0]["metres"]))
         said = f"{pair[0]}, {pair[1]}" if pair else ""
-        found, plain = (shown([r[k] for r in mine]) for k in ("accuracy", "texture_accuracy"))
+        found, plain = (
+            shown([r[k] for r in mine if r[k] is not None] or [math.nan]) for k in ("accuracy", "texture_accuracy")
+        )
+        found = "not run" if found == "nan" else found
         lines.append(f"| {mine[0]['metres']:.0f} | {mine[0]['pixels']} | {found} | {plain} | {len(mine)} | {said} |")
     return "\n".join(lines)
 
@@ -223,7 +226,7 @@ def draw_resolution(rows: Sequence[Row], path: str | os.PathLike[str], *, overwr
         for key, label, colour in (
             ("accuracy", "categoriser", "#0b4f8a"), ("texture_accuracy", "texture statistics", "#3d7a35"),
         ):  # fmt: skip
-            mine = [[100 * r[key] for r in rows if r["metres"] == m] for m in metres]
+            mine = [[100 * r[key] for r in rows if r["metres"] == m and r[key] is not None] for m in metres]
             spread = np.array([interval(v) for v in mine])
             axis.errorbar(metres, spread[:, 0], spread[:, 1], color=colour, marker="o", capsize=3, label=label)
         for place, label in enumerate(("published, validation", "published, independent test")):
