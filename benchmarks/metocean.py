@@ -28,6 +28,14 @@ from frazil.learn.weak.grid import as_tensor, prepared, scores_of
 from frazil.learn.weak.partial import agreement
 from frazil.scene.tiles import TileGrid
 
+NOTES = """\
+- **Times fewer multiplications** is what one pass can gain in equal arithmetic: tiles at a third of their side overlap
+  nine times, but InceptionV3's last blocks hold more elements in a whole image than in its tiles.
+- **MASK costs what its runs cost.** From block `Mixed_6b` on, more than half of the multiplications, every element sees
+  every mask: recomputing only what a mask changes would still cost about 150 runs of 257.
+- In bfloat16 batches are what is fast; a single small image is not. What becomes of Dice:
+  [half precision](metocean.md#half-precision).""".splitlines()
+
 WIDE = (1670, 2500)  # 16700 × 25000 pixels of 10 m at 100 m
 
 
@@ -145,7 +153,8 @@ def weak(rounds: int) -> list[str]:
     rows += [
         "", "| on 400 × 400 pixels | s on the wall | s of the processors | runs' time |", "|---|---|---|---|",
         *(f"| {k} | {a:.3f} | {b:.3f} | {b / run:.1f} |" for k, (a, b) in made.items()), "",
-        f"Border effect of dense maps, mean difference of scores of random weights: {', '.join(notes)}.",
+        f"Border effect of dense maps, mean difference of scores of random weights: {', '.join(notes)}.", "",
+        *NOTES,
     ]  # fmt: skip
     return rows
 
@@ -160,9 +169,9 @@ def main() -> None:
     torch.set_grad_enabled(False)
     load = os.getloadavg()[0]
     head = (
-        f"{datetime.now(UTC):%d %B %Y}, {platform.machine()}, {os.cpu_count()} cores, {options.threads} threads, torch "
-        f"{torch.__version__}, {options.rounds} rounds, median. Load before the run: {load:.1f}: other work ran beside "
-        "it where this is not near 0, and then the processors' seconds say more than those on the wall."
+        f"{datetime.now(UTC):%d %B %Y}, {platform.machine()}, {os.cpu_count()} cores, {options.threads} torch threads, "
+        f"torch {torch.__version__}, {options.rounds} rounds, median. Load before the run: {load:.1f}: other work ran "
+        "beside it where this is not near 0, and then the processors' seconds say more than those on the wall."
     )
     lines = [
         "# Speed of metocean segmentation", "",
@@ -170,7 +179,7 @@ def main() -> None:
         "Random weights and images: arithmetic after radiometry and nothing else.", "",
         f"## A wide scene: {WIDE[0]} × {WIDE[1]} pixels of 100 m", "", *unet(options.rounds), "",
         "## Weak methods, InceptionV3 at a quarter of its width", "", *weak(options.rounds), "",
-        "Command: `python benchmarks/metocean.py --page docs/results/metocean-speed.md`", "",
+        f"Command: `python benchmarks/metocean.py --rounds {options.rounds} --threads {options.threads} --page …`", "",
     ]  # fmt: skip
     print("\n".join(lines))
     if options.page:

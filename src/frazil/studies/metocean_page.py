@@ -140,7 +140,7 @@ def _fine(values: Sequence[float] | np.ndarray) -> str:
 def resolution_table(rows: Sequence[Row]) -> str:
     """Markdown of the categoriser's accuracy by resolution, beside that of a linear classifier on textures."""
     lines = [
-        "| metres | pixels | categoriser, % | texture statistics, % | trainings | published: validation, test |",
+        "| metres | pixels | categoriser, % | texture statistics, % | draws | published: validation, test |",
         "|---|---|---|---|---|---|",
     ]
     for mine in by_case(sorted(rows, key=lambda r: r["metres"])).values():
@@ -161,8 +161,9 @@ def draw_methods(rows: Sequence[Row], path: str | os.PathLike[str], *, overwrite
 
     cases = by_case(rows)
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(7.2, 0.42 * len(cases) + 1.1), dpi=110)
-        axis = figure.add_axes((0.28, 0.22, 0.69, 0.74))
+        height = 0.42 * len(cases) + 0.75
+        figure = Figure(figsize=(7.2, height), dpi=110)
+        axis = figure.add_axes((0.28, 0.6 / height, 0.69, 1 - 0.75 / height))
         for i, (case, mine) in enumerate(cases.items()):
             values = [100 * r["mean_tuned_dice"] for r in mine]
             axis.barh(i, np.mean(values), color="#9db9d8", height=0.62)
@@ -204,10 +205,13 @@ def draw_annotations(
         if weak is not None:
             axis.axhline(100 * weak, color="#b0472f", linewidth=1, label="best weak method")
         axis.set_xscale("log")
-        axis.set_ylim(0, 100)
+        ticks = [*sorted(set(n.tolist())), 10 * n.max()]
+        axis.set_xticks(ticks, [f"{v:g}" for v in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set_ylim(0, max(60, 10 * np.ceil(10 * dice.max() + 1)))
         axis.set_xlabel("annotated images of each category")
         axis.set_ylabel("set Dice, %")
-        axis.legend(frameon=False, loc="upper left")
+        axis.legend(frameon=False, loc="lower right", ncols=2)
         axis.spines[["top", "right"]].set_visible(False)
         with whole_output(path, overwrite=overwrite) as part:
             figure.savefig(part, format="png")
