@@ -24,9 +24,17 @@ from frazil.files import whole_output
 from frazil.learn.models import create_model
 from frazil.learn.models.unet import fold_batch_norm
 from frazil.learn.weak import cam_scores, mask_scores, part_scores
-from frazil.learn.weak.grid import as_tensor, scores_of
+from frazil.learn.weak.grid import as_tensor, prepared, scores_of
 from frazil.learn.weak.partial import agreement
 from frazil.scene.tiles import TileGrid
+
+NOTES = """\
+- **Times fewer multiplications** is what one pass can gain in equal arithmetic: tiles at a third of their side overlap
+  nine times, but InceptionV3's last blocks hold more elements in a whole image than in its tiles.
+- **MASK costs what its runs cost.** From block `Mixed_6b` on, more than half of the multiplications, every element sees
+  every mask: recomputing only what a mask changes would still cost about 150 runs of 257.
+- In bfloat16 batches are what is fast; a single small image is not. What becomes of Dice:
+  [half precision](metocean.md#half-precision).""".splitlines()
 
 WIDE = (1670, 2500)  # 16700 × 25000 pixels of 10 m at 100 m
 
@@ -72,43 +80,82 @@ def unet(rounds: int) -> list[str]:
     return rows
 
 
+def multiplications(network: torch.nn.Module, side: int) -> int:
+    """Of all convolutions, for one square image."""
+    total = 0
+
+    def count(module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal total
+        total += output.shape[-2] * output.shape[-1] * module.weight.numel()  # type: ignore[operator, union-attr]
+
+    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    hooks = [m.register_forward_hook(count) for m in convolutions]
+    with torch.inference_mode():
+        network.trunk(torch.zeros(1, 1, side, side))  # type: ignore[operator]
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def side_by_side(title: str, variants: dict[str, Callable[[], object]], counts: list[float], rounds: int) -> list[str]:
+    """Rows of a comparison; the first variant is what the others are measured by."""
+    made = timed(variants, rounds)
+    first = next(iter(made.values()))[1]
+    return [
+        f"| {title}{name} | {wall:.2f} | {worked:.2f} | {first / worked:.1f} | {counts[0] / count:.1f} |"
+        for (name, (wall, worked)), count in zip(made.items(), counts, strict=True)
+    ]
+
+
 def weak(rounds: int) -> list[str]:
     rng = np.random.default_rng(1)
     network = create_model("inception_v3", n_channels=1, n_classes=10, settings={"width": 0.25}).eval()
     network = network.to(memory_format=torch.channels_last)
-    large, small = rng.random((1, 1024, 1024), np.float32), rng.random((1, 400, 400), np.float32)
-    rows = ["| what | image | s on the wall | s of the processors | times as fast |", "|---|---|---|---|---|"]
+    exact, half = prepared(network), prepared(network, "bfloat16")
+    n = 1024
+    large, small = rng.random((1, n, n), np.float32), rng.random((1, 400, 400), np.float32)
+    whole = multiplications(network, n)
+    rows = [
+        f"| on {n} × {n} pixels | s on the wall | s of the processors | times as fast | times fewer multiplications |",
+        "|---|---|---|---|---|",
+    ]
+    notes = []
     for tile in (75, 129):
-        made = timed(
-            {
-                f"PART {tile}, tile by tile, stride {tile // 3}": lambda t=tile: part_scores(network, large, tile=t),
-                f"PART {tile}, tile by tile, stride 32": lambda t=tile: part_scores(network, large, tile=t, stride=32),
-                f"PART {tile}, dense, stride 32": lambda t=tile: part_scores(network, large, tile=t, dense=True),
-            },
-            rounds,
-        )
-        fast = list(made.values())[-1][1]
-        rows += [f"| {k} | 1024² | {a:.2f} | {b:.2f} | {b / fast:.1f} |" for k, (a, b) in made.items()]
-        effect = agreement(network, large, tile)
-        rows.append(f"| border effect of PART {tile}: mean difference of scores | 1024² | {effect:.4f} | | |")
+        tiles = [len({*range(0, n - tile + 1, step), n - tile}) ** 2 for step in (tile // 3, 32)]
+        each = multiplications(network, tile)
+        rows += side_by_side(f"PART {tile}, ", {
+            "tile by tile at a third": lambda t=tile: part_scores(exact, large, tile=t),
+            "tile by tile at a third, bfloat16": lambda t=tile: part_scores(half, large, tile=t),
+            "tile by tile at 32 pixels": lambda t=tile: part_scores(exact, large, tile=t, stride=32),
+            "dense, at 32 pixels": lambda t=tile: part_scores(exact, large, tile=t, dense=True),
+            "dense, at 32 pixels, bfloat16": lambda t=tile: part_scores(half, large, tile=t, dense=True),
+        }, [tiles[0] * each, tiles[0] * each, tiles[1] * each, whole, whole], rounds)  # fmt: skip
+        notes.append(f"PART {tile} {agreement(exact, large, tile):.4f}")
 
-    def tiles() -> None:
-        for a in range(0, 1024 - 200 + 1, 100):
-            for b in range(0, 1024 - 200 + 1, 100):
-                cam_scores(network, large[:, a : a + 200, b : b + 200])
+    def tiles_of(ready: torch.nn.Module, side: int) -> None:
+        for a in range(0, n - side + 1, side // 2):
+            for b in range(0, n - side + 1, side // 2):
+                cam_scores(ready, large[:, a : a + side, b : b + side])
 
-    made = timed({"CAM, tiles of 200 by half": tiles, "CAM, dense": lambda: cam_scores(network, large)}, rounds)
-    fast = list(made.values())[-1][1]
-    rows += [f"| {k} | 1024² | {a:.2f} | {b:.2f} | {b / fast:.1f} |" for k, (a, b) in made.items()]
-    x = as_tensor(network, small)
-
-    def one_run() -> None:
-        with torch.inference_mode():
-            scores_of(network, x, 1)
-
-    made = timed({"one run": one_run, "MASK, 257 runs, batches of 16": lambda: mask_scores(network, small)}, rounds)
-    fast = made["one run"][1]
-    rows += [f"| {k} | 400² | {a:.3f} | {b:.3f} | {b / fast:.0f} runs' time |" for k, (a, b) in made.items()]
+    count = len(range(0, n - 256 + 1, 128)) ** 2 * multiplications(network, 256)
+    rows += side_by_side("CAM, ", {
+        "tiles of 256 by half": lambda: tiles_of(exact, 256), "dense": lambda: cam_scores(exact, large),
+        "dense, bfloat16": lambda: cam_scores(half, large),
+    }, [count, whole, whole], rounds)  # fmt: skip
+    x, x_half = as_tensor(exact, small), as_tensor(half, small)
+    made = timed({
+        "one run": lambda: scores_of(exact, x, 1), "one run, bfloat16": lambda: scores_of(half, x_half, 1),
+        "MASK, 257 runs": lambda: mask_scores(exact, small),
+        "MASK, 257 runs, bfloat16": lambda: mask_scores(half, small),
+        "MASK, 65 runs (every 50 pixels), bfloat16": lambda: mask_scores(half, small, stride=50),
+    }, rounds)  # fmt: skip
+    run = made["one run"][1]
+    rows += [
+        "", "| on 400 × 400 pixels | s on the wall | s of the processors | runs' time |", "|---|---|---|---|",
+        *(f"| {k} | {a:.3f} | {b:.3f} | {b / run:.1f} |" for k, (a, b) in made.items()), "",
+        f"Border effect of dense maps, mean difference of scores of random weights: {', '.join(notes)}.", "",
+        *NOTES,
+    ]  # fmt: skip
     return rows
 
 
@@ -119,11 +166,12 @@ def main() -> None:
     parser.add_argument("--page")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_grad_enabled(False)
     load = os.getloadavg()[0]
     head = (
-        f"{datetime.now(UTC):%d %B %Y}, {platform.machine()}, {os.cpu_count()} cores, {options.threads} threads, torch "
-        f"{torch.__version__}, {options.rounds} rounds, median. Load before the run: {load:.1f}: other work ran beside "
-        "it where this is not near 0, and then the processors' seconds say more than those on the wall."
+        f"{datetime.now(UTC):%d %B %Y}, {platform.machine()}, {os.cpu_count()} cores, {options.threads} torch threads, "
+        f"torch {torch.__version__}, {options.rounds} rounds, median. Load before the run: {load:.1f}: other work ran "
+        "beside it where this is not near 0, and then the processors' seconds say more than those on the wall."
     )
     lines = [
         "# Speed of metocean segmentation", "",
@@ -131,7 +179,7 @@ def main() -> None:
         "Random weights and images: arithmetic after radiometry and nothing else.", "",
         f"## A wide scene: {WIDE[0]} × {WIDE[1]} pixels of 100 m", "", *unet(options.rounds), "",
         "## Weak methods, InceptionV3 at a quarter of its width", "", *weak(options.rounds), "",
-        "Command: `python benchmarks/metocean.py --page docs/results/metocean-speed.md`", "",
+        f"Command: `python benchmarks/metocean.py --rounds {options.rounds} --threads {options.threads} --page …`", "",
     ]  # fmt: skip
     print("\n".join(lines))
     if options.page:

@@ -12,7 +12,7 @@ import torch
 
 from frazil.errors import OptionError
 from frazil.labels.imagettes import coarser, save_imagettes
-from frazil.learn.metocean_study import MetoceanStudy, run_study
+from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
 from frazil.learn.segment import SegmentOptions
 from frazil.simulate.wave_mode import WaveModeConfig
 from frazil.simulated_imagettes import simulated_imagettes
@@ -21,9 +21,11 @@ from frazil.studies.metocean_page import (
     class_table,
     draw_annotations,
     draw_methods,
+    draw_resolution,
     interval,
     method_table,
     power_law,
+    power_laws,
     resolution_table,
 )
 
@@ -52,13 +54,13 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     for name, seed in (("train", 0), ("validation", 500), ("test", 900)):
         made = simulated_imagettes({"sea_ice": 3, "low_wind_area": 3}, seed=seed, config=small)
         sets[name] = str(save_imagettes(made, tmp_path / f"{name}.zarr"))
-        save_imagettes(coarser(made, 101), tmp_path / f"coarse-{name}.zarr")
+        save_imagettes(coarser(made, 200), tmp_path / f"coarse-{name}.zarr")
     study = MetoceanStudy(
         train=(sets["train"],), validation=(sets["validation"],), test=(sets["test"],), seeds=2, steps=(2, 2, 2),
         batch=2, unet={"widths": (2, 3, 4, 5)}, im2px={"widths": (2, 3)}, categoriser={"width": 0.05}, numbers=(1, 3),
         weightings=("code",), options={"CAM": ("cam", SegmentOptions())},
         resolutions={100.0: (sets["train"], sets["test"]),
-                     101.0: (str(tmp_path / "coarse-train.zarr"), str(tmp_path / "coarse-test.zarr"))},
+                     200.0: (str(tmp_path / "coarse-train.zarr"), str(tmp_path / "coarse-test.zarr"))},
     )  # fmt: skip
     rows = run_study("weak-vs-full", study, tmp_path / "study")
     assert len(rows) == 2 * 3
@@ -78,12 +80,28 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     assert {r["annotated"] for r in noted} == {2, 6}
     for row in noted:  # networks of two steps know nothing: the law needs something above 0
         row["mean_tuned_dice"] = 0.2 + 0.1 * row["a_category"] + 0.01 * row["seed"]
-    text, (a, b) = annotation_table(noted)
-    assert text.count("\n") == 3
-    assert 0 < a < 1 < 1 + b
+    text = annotation_table(noted)
+    assert text.count("\n") == 3 + 2 + 2
+    assert "| 30 | | not measured |" in text
+    laws, said = power_laws(noted, [1, 30])
+    assert laws.shape == said.shape == (2, 2)
+    assert ((laws > 0) & (laws < 1)).all()
+    np.testing.assert_allclose(said[:, 0], [0.3, 0.31])  # two numbers lie on their law
     draw_annotations(noted, tmp_path / "b.png", weak=0.3)
     accuracy = run_study("resolution", study, tmp_path / "study")
-    assert "| 100 |" in resolution_table(accuracy)
+    assert "| 100 | 80 |" in resolution_table(accuracy)
+    assert {r["pixels"] for r in accuracy} == {80, 40}  # 40 pixels were mirrored to the 75 that the network needs
+    assert all(r["texture_accuracy"] >= 0.5 for r in accuracy)
+    draw_resolution(accuracy, tmp_path / "c.png")
     assert not list((tmp_path / "study").rglob("*.run"))
     with pytest.raises(OptionError, match="no metocean study"):
         run_study("magic", study, tmp_path / "study")
+
+
+def test_settings_of_a_study_from_the_command_line() -> None:
+    study = changed(MetoceanStudy(), {"steps": "[3, 2, 1]", "precision": "bfloat16", "unet": '{"widths": [2, 3]}'})
+    assert (study.steps, study.precision, study.unet) == ((3, 2, 1), "bfloat16", {"widths": [2, 3]})
+    assert study.options == MetoceanStudy().options
+    for wrong in ({"step": "3"}, {"train": "x"}, {"seeds": "0"}, {"precision": "float16"}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            changed(MetoceanStudy(), wrong)

@@ -15,7 +15,7 @@ from frazil.learn.models import create_model
 from frazil.learn.models.im2px import field
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.weak import ScoreMap, cam_scores, mask_scores, part_scores
-from frazil.learn.weak.grid import trunk_grid
+from frazil.learn.weak.grid import prepared, scores_of, trunk_grid
 from frazil.learn.weak.partial import agreement
 
 
@@ -93,6 +93,13 @@ def test_masking_runs_of_the_source() -> None:
     """16 × 16 masks on 400 × 400 pixels: 257 runs with the whole image."""
     made = mask_scores(small(), picture(400, 400), batch=64)
     assert made.score.shape == (3, 16, 16)
+
+
+def test_masks_stand_evenly_on_images_of_any_size() -> None:
+    made = mask_scores(small(), picture(31, 31), side=9, stride=7)
+    assert made.y.tolist() == made.x.tolist() == [1, 8, 15, 22, 29]
+    made = mask_scores(small(), picture(28, 14), side=7, stride=7)
+    assert (made.y.tolist(), made.x.tolist()) == ([3, 10, 17, 24], [3, 10])
 
 
 @pytest.mark.parametrize(("settings", "message"), [({"fill": "x"}, "fill"), ({"side": 5, "stride": 9}, "stride")])
@@ -263,3 +270,30 @@ def test_labels_at_every_pixel_are_the_mean_of_labels() -> None:
     for output in ("softmax", "sigmoid"):
         each = [label_loss(logits[..., i, j], target, output) for i in range(5) for j in range(6)]
         assert label_loss(logits, target, output) == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
+
+
+def test_prepared_networks_compute_the_same() -> None:
+    """Folded batch norm changes nothing; bfloat16 changes scores by less than a hundredth."""
+    torch.manual_seed(2)
+    image = picture(170, 180)
+    for name, settings in (("inception_v3", {"width": 0.1}), ("metocean_unet", {"widths": (4, 4, 8, 8)})):
+        network = create_model(name, n_channels=1, n_classes=4, settings=settings).eval()
+        for part in network.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                nn.init.uniform_(part.running_mean, -0.2, 0.2)
+                nn.init.uniform_(part.running_var, 0.5, 2.0)
+        before = {k: v.clone() for k, v in network.state_dict().items()}
+        ready, half = prepared(network), prepared(network, "bfloat16")
+        norms = [m for m in ready.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert not norms
+        with torch.inference_mode():
+            x = torch.from_numpy(image)[None]
+            torch.testing.assert_close(ready(x), network(x), atol=1e-4, rtol=1e-4)
+        if isinstance(half, PatchClassifier):
+            for method in (cam_scores, mask_scores, part_scores):
+                plain_one, half_one = method(network, image).score, method(half, image).score
+                np.testing.assert_allclose(half_one, plain_one, atol=0.01)
+            assert scores_of(half, x.bfloat16(), 1).dtype == torch.float32
+        assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    with pytest.raises(OptionError, match="precision"):
+        prepared(small(), "float16")

@@ -120,6 +120,10 @@ def _read(
 @click.option("--tile", type=int, default=129, show_default=True, help="Of part: side of the tiles, pixels (75, 129).")
 @click.option("--tile-stride", type=int, help="Of part: pixels between tiles.  [default: a third of a tile]")
 @click.option("--dense", is_flag=True, help="Of part: one pass over the image; faster, and equal but for the border.")
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+    help="Arithmetic of the network.",
+)  # fmt: skip
 @click.option("--picture", type=click.Path(), help="PNG to write: images, drawn masks where known, and what was found.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
 
 NAMES = ("weak-vs-full", "annotations", "resolution")
@@ -18,15 +19,16 @@ _SIDE_M = 25_600.0  # as the source's images of 512 pixels: at 340 m they have t
 
 
 def ocean_study(
-    name: str, stores: tuple[str, ...], output: str, *, seeds: int, page: str | None, overwrite: bool, as_json: bool
-) -> None:
+    name: str, stores: tuple[str, ...], output: str, *, seeds: int, changes: tuple[str, ...], page: str | None,
+    overwrite: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Run a metocean study on three sets (train, validation, test), or on simulated ones.
 
     Raises:
         click.BadParameter: another number of sets.
     """
     from frazil.files import refuse_existing, whole_output
-    from frazil.learn.metocean_study import MetoceanStudy, run_study
+    from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
     from frazil.studies.metocean_page import annotation_table, class_table, method_table, resolution_table
 
     if page:
@@ -39,6 +41,7 @@ def ocean_study(
             "give three sets of imagettes (train, validation, test), or 'simulated'.", param_hint="--data"
         )
     study = MetoceanStudy(train=(stores[0],), validation=(stores[1],), test=(stores[2],), seeds=seeds, annotated=30)
+    study = changed(study, pairs(changes, "--set", "KEY=VALUE"))
     if name == "resolution":
         study = replace(study, resolutions=_resolutions(folder, stores))
     with progress_bar(name) as progress:
@@ -46,8 +49,7 @@ def ocean_study(
     if name == "weak-vs-full":
         text = f"{method_table(rows)}\n\n{class_table(rows)}\n"
     elif name == "annotations":
-        table, (a, b) = annotation_table(rows)
-        text = f"{table}\n\n1 − Dice = {a:.3f} n^−{b:.3f}\n"
+        text = annotation_table(rows) + "\n"
     else:
         text = resolution_table(rows) + "\n"
     if page:

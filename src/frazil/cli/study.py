@@ -31,7 +31,8 @@ from frazil.errors import OptionError
 @click.option("--seeds", type=int, default=2, show_default=True, help="Of few-labels: runs of each draw.")
 @click.option(
     "--set", "changes", multiple=True, metavar="[METHOD:]KEY=VALUE",
-    help="Of few-labels: change a setting of all methods that have it, or of one; repeat for several.",
+    help="Of few-labels: change a setting of all methods that have it, or of one; of imagettes: change one of the "
+    "study. Repeat for several.",
 )  # fmt: skip
 @click.option("--pretrained", type=click.Path(), help="Weight file of EfficientNet-Lite0, for the study 'training'.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes side by side.")
@@ -50,7 +51,10 @@ def study(
     Every finished run is kept; the same command goes on after an interruption.
     """
     if name in NAMES:
-        ocean_study(name, stores, output, seeds=few["seeds"], page=page, overwrite=overwrite, as_json=as_json)
+        ocean_study(
+            name, stores, output, seeds=few["seeds"], changes=few["changes"], page=page, overwrite=overwrite,
+            as_json=as_json,
+        )  # fmt: skip
         return
     from frazil.labels.splits import Split
     from frazil.learn.study import run_study, studies, summarise

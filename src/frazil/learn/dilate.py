@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from frazil.learn.models.efficientnet_lite import PaddedConv2d
 from frazil.learn.models.patch import PatchClassifier
 
 _M = TypeVar("_M", bound=nn.Module)
+_P = TypeVar("_P", bound=PatchClassifier)
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
@@ -85,6 +87,16 @@ def folded_trunk(network: PatchClassifier) -> fx.GraphModule:
     traced = fx.GraphModule(trunk, _Tracer().trace(trunk))
     _fold_batch_norm(traced)
     return traced
+
+
+def folded(network: _P) -> _P:
+    """A copy of a network in evaluation mode, batch norm and weight norm of its trunk folded into its convolutions."""
+    out = plain_copy(network)
+    trunk = _Trunk(out)
+    for conv, norm in _norms(_Tracer().trace(trunk), trunk):
+        _replace(trunk, str(conv.target), _fused(trunk, conv, norm))
+        _replace(trunk, str(norm.target), nn.Identity())
+    return out
 
 
 def plain_copy(module: _M) -> _M:
@@ -171,27 +183,35 @@ class DilatedMean(nn.Module):
         return functools.reduce(torch.add, (rows[..., i : i + width] for i in shifts)) / self.kernel**2
 
 
-def _fold_batch_norm(traced: fx.GraphModule) -> None:
-    """Fold every batch norm that alone follows a convolution into it, in place."""
-    for node in list(traced.graph.nodes):
-        if node.op != "call_module" or not isinstance(traced.get_submodule(str(node.target)), nn.BatchNorm2d):
+def _norms(graph: fx.Graph, root: nn.Module) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """Convolutions, each with the batch norm that alone follows it."""
+    for node in list(graph.nodes):
+        if node.op != "call_module" or not isinstance(root.get_submodule(str(node.target)), nn.BatchNorm2d):
             continue
         before = node.args[0]
         if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
             continue
-        conv = traced.get_submodule(str(before.target))
-        if not isinstance(conv, nn.Conv2d):
-            continue
-        norm: Any = traced.get_submodule(str(node.target))
-        _replace(traced, str(before.target), fuse_conv_bn_eval(conv, norm))
-        node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
+        if isinstance(root.get_submodule(str(before.target)), nn.Conv2d):
+            yield before, node
+
+
+def _fused(root: nn.Module, conv: fx.Node, norm: fx.Node) -> nn.Module:
+    pair: list[Any] = [root.get_submodule(str(node.target)) for node in (conv, norm)]
+    return fuse_conv_bn_eval(*pair)
+
+
+def _fold_batch_norm(traced: fx.GraphModule) -> None:
+    """Fold every batch norm that alone follows a convolution into it, in place."""
+    for conv, norm in _norms(traced.graph, traced):
+        _replace(traced, str(conv.target), _fused(traced, conv, norm))
+        norm.replace_all_uses_with(conv)
+        traced.graph.erase_node(norm)
     traced.recompile()
 
 
-def _replace(traced: fx.GraphModule, name: str, module: nn.Module) -> None:
+def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
-    setattr(traced.get_submodule(parent), child, module)
+    setattr(root.get_submodule(parent), child, module)
 
 
 def _sum(reach: tuple[int, int], more: tuple[int, int], spacing: int) -> tuple[int, int]:

@@ -172,6 +172,16 @@ def crop(ds: xr.Dataset, size: int) -> xr.Dataset:
     return out
 
 
+def mirrored(ds: xr.Dataset, side: int) -> xr.Dataset:
+    """Images of at least so many pixels a side, without masks: what is missing is mirrored at the rim."""
+    missing = side - ds.sizes["line"]
+    if missing <= 0:
+        return ds
+    pad = (missing // 2, missing - missing // 2)
+    image = np.pad(ds["image"].values, ((0, 0), pad, pad), mode="symmetric")
+    return ds.drop_vars(["image", "mask"], errors="ignore").assign(image=(ds["image"].dims, image))
+
+
 def image_labels(ds: xr.Dataset, scheme: ClassScheme, labels: str, output: str) -> np.ndarray:
     """Labels of whole images, uint8 (n, class): 1, 0, 255 unknown. With ``"category"`` exactly one is there, or none.
 

@@ -15,22 +15,25 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
-from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes
+from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes, save_imagettes
 from frazil.learn.checkpoint import Model, git_commit
 from frazil.learn.config import ImagetteData, ModelConfig, OptimConfig, RunConfig
-from frazil.learn.imagettes import crop, drawn, judged, masked
+from frazil.learn.imagettes import crop, drawn, judged, masked, mirrored
 from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 from frazil.learn.metocean_run import train_imagettes
+from frazil.learn.models.inception import LEAST
 from frazil.learn.segment import SegmentOptions, one_image
+from frazil.learn.texture import texture_accuracy
+from frazil.learn.weak.grid import prepared
 from frazil.ocean_scores import THRESHOLDS, OceanScores
 
 #: What the U-Net is called in tables, by the weighting of its loss.
@@ -53,10 +56,12 @@ class MetoceanStudy:
         output: what logits of the networks for image labels mean.
         steps: of U-Net, categoriser and IM2PX.
         batch: images a step.
+        precision: of trainings, ``"float32"`` or ``"bfloat16"``.
         annotated: of each category with masks, for the U-Net (None: all).
         labelled: of each category for the networks that learn from labels of images (None: all).
         numbers: of annotated images of each category, for the study of them.
         resolutions: sets for the study of resolutions: metres -> (train, test).
+        finest: metres; at finer resolutions only texture statistics are judged, since networks take long there.
         options: of the weak methods: name -> options.
     """
 
@@ -74,15 +79,45 @@ class MetoceanStudy:
     output: str = "softmax"
     steps: tuple[int, int, int] = (400, 500, 300)
     batch: int = 16
+    precision: Literal["float32", "bfloat16"] = "float32"
     annotated: int | None = None
     labelled: int | None = None
     numbers: tuple[int, ...] = (3, 10, 30, 100)
     resolutions: dict[float, tuple[str, str]] = field(default_factory=dict)
+    finest: float = 0.0
     options: dict[str, tuple[str, SegmentOptions]] = field(default_factory=lambda: dict(weak_methods()))
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or min(self.steps) < 1 or self.batch < 1:
             raise OptionError("seeds, steps and batch must be 1 or more.")
+
+
+def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
+    """A study with some settings changed: name -> value as on a command line, JSON or a bare word.
+
+    Raises:
+        OptionError: no such setting, or a value that it cannot have.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    given = ("train", "validation", "test", "resolutions", "options")
+    now = {f.name: getattr(study, f.name) for f in fields(study)}
+    known = sorted(set(now) - set(given))
+    values: dict[str, Any] = {}
+    for name, text in changes.items():
+        if name not in known:
+            raise OptionError(f"{name} is not a setting of metocean studies. They have {known}.")
+        try:
+            values[name] = json.loads(text)
+        except json.JSONDecodeError:
+            values[name] = text
+    try:
+        return TypeAdapter(MetoceanStudy).validate_python(now | values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise OptionError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 def weak_methods() -> Iterator[tuple[str, tuple[str, SegmentOptions]]]:
@@ -152,20 +187,32 @@ def _annotation_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
 
 def _resolution_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
     for seed in _seeds(study):
-        for metres, (train, test) in study.resolutions.items():
-            here = replace(study, train=(train,), validation=(), test=(test,), size=None)
+        for metres, sets in study.resolutions.items():
+            yield f"{metres:g}m-{seed}", _resolution(study, metres, sets, seed)
 
-            def job(
-                folder: Path, here: MetoceanStudy = here, metres: float = metres, seed: int = seed
-            ) -> list[dict[str, Any]]:
-                started = time.monotonic()
-                model = train_imagettes(_config(here, "categoriser", seed, study.labelled), folder)
-                ds, scheme = _set(here.test, None, None)
-                made = judged(model.network, ds, scheme)
-                return [{"case": f"{metres:g} m", "metres": metres, "seed": seed, "accuracy": made["accuracy"],
-                         "images": made["images"], "seconds": round(time.monotonic() - started, 1)}]  # fmt: skip
 
-            yield f"{metres:g}m-{seed}", job
+def _resolution(study: MetoceanStudy, metres: float, sets: tuple[str, str], seed: int) -> Job:
+    def job(folder: Path) -> list[dict[str, Any]]:
+        started = time.monotonic()
+        train, test = (open_imagettes(path) for path in sets)
+        row = {
+            "case": f"{metres:g} m", "metres": metres, "pixels": train.sizes["line"], "seed": seed, "accuracy": None,
+            "texture_accuracy": texture_accuracy(train, test, each=study.labelled, seed=seed),
+            "images": test.sizes["imagette"], "labelled": study.labelled,
+        }  # fmt: skip
+        if metres >= study.finest:
+            large = [mirrored(ds, LEAST) for ds in (train, test)]
+            path = folder.with_suffix(".zarr")
+            save_imagettes(large[0], path, overwrite=True)
+            here = replace(study, train=(str(path),), size=None)
+            model = train_imagettes(_config(here, "categoriser", seed, study.labelled), folder)
+            made = judged(model.network, large[1], check_imagettes(test))
+            shutil.rmtree(path)
+            row |= {k: made[k] for k in ("accuracy", "f1_by_category", "classes")}
+            row |= {"steps": study.steps[1], "batch": study.batch}
+        return [row | {"seconds": round(time.monotonic() - started, 1)}]
+
+    return job
 
 
 def _unet(study: MetoceanStudy, seed: int, weighting: str, annotated: int | None, case: str) -> Job:
@@ -218,7 +265,7 @@ def _config(study: MetoceanStudy, kind: str, seed: int, each: int | None) -> Run
         name=f"study-{kind}", seed=seed, model=ModelConfig(architecture=architecture, settings=settings),
         data=ImagetteData(train=study.train, size=study.size, annotated=each, draw_seed=seed), strategy=strategy,
         optim=OptimConfig(optimiser="adam", steps=steps, batch=study.batch, lr=2e-3, warmup=min(50, steps // 5 + 1),
-                          weight_decay=0.0, validate_every=steps),
+                          weight_decay=0.0, validate_every=steps, precision=study.precision),
     )  # fmt: skip
 
 
@@ -240,12 +287,13 @@ def _judge(
     """One row: scores on the test images at 0.5, and at the thresholds that were best on the validation images."""
     sums = {}
     trained = time.monotonic() - started
+    network = prepared(model.network, options.precision)
     for side, paths in (("validation", study.validation), ("test", study.test)):
         ds, scheme = _set(paths, study.size, study.judged)
         scores = OceanScores(len(scheme.classes))
         known, images, cell = masked(ds), ds["image"].values, int(ds.attrs["cell"])
         for i, image in enumerate(images):
-            score = one_image(model.network, image[None], method, options, cell)
+            score = one_image(network, image[None], method, options, cell)
             category = int(ds["category"].values[i])
             mask = ds["mask"].values[i] == 1 if known[i] else None
             scores.add(score, mask, None if category == UNKNOWN else category)

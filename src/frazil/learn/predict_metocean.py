@@ -20,15 +20,13 @@ import numpy as np
 import torch
 import xarray as xr
 from scipy import ndimage
-from torch import nn
 
 from frazil import __version__
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, QUALITY_FLAGS, check_scene, flag_attrs
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, load_model
-from frazil.learn.models.unet import fold_batch_norm
 from frazil.learn.predict import FlagSettings, Progress, _check_fit, _read_rows, open_for
-from frazil.learn.weak.grid import output_of
+from frazil.learn.weak.grid import output_of, prepared
 from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.land import land_on
 from frazil.scene.tiles import TileGrid, even_core
@@ -144,7 +142,8 @@ def score_scene(
 
     Cells that stick out of the scene are left out.
     """
-    network, place = _prepared(model.network, options.precision, device)
+    place = _place(device)
+    network = prepared(model.network, options.precision, place)
     cell, stride = int(model.network.cell), int(model.network.stride)  # type: ignore[arg-type]
     shape = scene.sizes["line"], scene.sizes["pixel"]
     rows, columns = (n // cell for n in shape)
@@ -189,15 +188,10 @@ def score_scene(
     return score, flags
 
 
-def _prepared(network: nn.Module, precision: str, device: str | None) -> tuple[nn.Module, torch.device]:
-    import copy
-
+def _place(device: str | None) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("Device 'cuda' is not available on this machine; use device='cpu'.")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    folded = fold_batch_norm(copy.deepcopy(network).eval())
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    return folded.to(place, dtype, memory_format=torch.channels_last), place  # type: ignore[call-overload]
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _flags(

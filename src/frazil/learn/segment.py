@@ -22,7 +22,7 @@ from frazil.learn.models.im2px import IM2PX
 from frazil.learn.models.metocean_unet import MetoceanUNet
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.weak import cam_scores, mask_scores, part_scores
-from frazil.learn.weak.grid import as_tensor, output_of
+from frazil.learn.weak.grid import as_tensor, output_of, prepared
 from frazil.ocean_scores import OceanScores
 
 METHODS = ("unet", "mask", "part", "cam", "im2px")
@@ -40,6 +40,7 @@ class SegmentOptions:
         tile: of PART, pixels: 75 or 129.
         tile_stride: of PART; a third of the tile by default.
         dense: PART in one pass over the image.
+        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
     """
 
     threshold: float = 0.5
@@ -49,6 +50,7 @@ class SegmentOptions:
     tile: int = 129
     tile_stride: int | None = None
     dense: bool = False
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -76,7 +78,7 @@ def segment(
 
     Raises:
         ModelError: a model of another kind, other classes, other pixel spacing or other scaling. OptionError: an
-            unknown method. LabelError: no set at the path.
+            unknown method or precision. LabelError: no set at the path.
     """
     ds = imagettes if isinstance(imagettes, xr.Dataset) else open_imagettes(imagettes)
     loaded = model if isinstance(model, Model) else load_model(model)
@@ -87,7 +89,7 @@ def segment(
         raise OptionError(f"method {way!r} is not one of {list(METHODS)}.")
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("Device 'cuda' is not available on this machine; use device='cpu'.")
-    network = loaded.network.to(device or "cpu").eval()
+    network = prepared(loaded.network, settings.precision, device or "cpu")
     cell, side = int(ds.attrs["cell"]), ds.sizes["line"] // int(ds.attrs["cell"])
     images = ds["image"].values
     scores = np.empty((len(images), len(loaded.card.scheme.classes), side, side), np.float16)

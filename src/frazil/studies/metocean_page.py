@@ -25,7 +25,7 @@ PUBLISHED = {
 PUBLISHED_ACCURACY = {50: (99, 77), 100: (98, 75), 200: (93, 66), 340: (88, 59)}
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
+def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Mean, and half the width of its 95 % interval (Student); NaN for fewer than two values."""
     x = np.asarray(values, float)
     if x.size < 2:
@@ -33,7 +33,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return float(x.mean()), float(stats.t.ppf(0.975, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
 
 
-def shown(values: Sequence[float], factor: float = 100.0) -> str:
+def shown(values: Sequence[float] | np.ndarray, factor: float = 100.0) -> str:
     """Mean ± interval, one decimal; the mean alone without an interval."""
     mean, half = interval([v * factor for v in values])
     return f"{mean:.1f}" + ("" if math.isnan(half) else f" ± {half:.1f}")
@@ -87,24 +87,70 @@ def power_law(numbers: Sequence[float], dice: Sequence[float]) -> tuple[float, f
     return float(np.exp(level)), float(-slope)
 
 
-def annotation_table(rows: Sequence[Row], key: str = "mean_tuned_dice") -> tuple[str, tuple[float, float]]:
-    """Markdown of Dice by number of annotated images of a category, and the power law through all trainings."""
-    lines = ["| annotated a category | images | set Dice, % | trainings |", "|---|---|---|---|"]
-    ordered = sorted(rows, key=lambda r: r["a_category"])
-    for mine in by_case(ordered).values():
+def power_laws(
+    rows: Sequence[Row], at: Sequence[float], key: str = "mean_tuned_dice", up_to: float = math.inf
+) -> tuple[np.ndarray, np.ndarray]:
+    """A power law for each seed: (a, b), shape (seed, 2), and the Dice that each says for numbers `at` (seed, number).
+
+    Trainings of one seed draw nested images, so the spread of laws over seeds holds that of draws and of networks.
+
+    Args:
+        rows: of the study of annotations.
+        at: numbers of annotated images of a category.
+        key: of the Dice.
+        up_to: fit to rows of at most so many images.
+    """
+    laws = []
+    for seed in sorted({r["seed"] for r in rows}):
+        mine = [r for r in rows if r["seed"] == seed and r["a_category"] <= up_to]
+        laws.append(power_law([r["a_category"] for r in mine], [r[key] for r in mine]))
+    fitted = np.array(laws)
+    return fitted, 1 - fitted[:, :1] * np.asarray(at, float)[None] ** -fitted[:, 1:]
+
+
+def annotation_table(rows: Sequence[Row], key: str = "mean_tuned_dice") -> str:
+    """Markdown of Dice by number of annotated images of a category: measured, by the power law through all, and by the
+    law through smaller numbers alone; then what the law says beyond the data.
+    """  # noqa: D205 - the columns are one list
+    numbers = sorted({r["a_category"] for r in rows})
+    beyond = [3 * numbers[-1], 10 * numbers[-1]]
+    laws, said = power_laws(rows, [*numbers, *beyond], key)
+    lines = [
+        "| annotated a category | images | set Dice, % | trainings | by the law, % | by that of smaller numbers, % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for i, n in enumerate(numbers):
+        mine = [r for r in rows if r["a_category"] == n]
+        before = shown(power_laws(rows, [n], key, numbers[i - 1])[1][:, 0]) if i > 1 else ""
         lines.append(
-            f"| {mine[0]['a_category']} | {mine[0]['annotated']} | {shown([r[key] for r in mine])} | {len(mine)} |"
+            f"| {n} | {mine[0]['annotated']} | {shown([r[key] for r in mine])} | {len(mine)} | {shown(said[:, i])} "
+            f"| {before} |"
         )
-    return "\n".join(lines), power_law([r["a_category"] for r in rows], [r[key] for r in rows])
+    for i, n in enumerate(beyond, len(numbers)):
+        lines.append(f"| {n} | | not measured | | {shown(said[:, i])} | |")
+    lines += ["", f"1 − Dice = a n^(−b): a = {_fine(laws[:, 0])}, b = {_fine(laws[:, 1])}."]
+    return "\n".join(lines)
+
+
+def _fine(values: Sequence[float] | np.ndarray) -> str:
+    mean, half = interval(values)
+    return f"{mean:.3f}" + ("" if math.isnan(half) else f" ± {half:.3f}")
 
 
 def resolution_table(rows: Sequence[Row]) -> str:
-    """Markdown of the categoriser's accuracy by resolution."""
-    lines = ["| metres | accuracy, % | trainings | published: validation, independent test |", "|---|---|---|---|"]
+    """Markdown of the categoriser's accuracy by resolution, beside that of a linear classifier on textures."""
+    lines = [
+        "| metres | pixels | categoriser, % | texture statistics, % | draws | published: validation, test |",
+        "|---|---|---|---|---|---|",
+    ]
     for mine in by_case(sorted(rows, key=lambda r: r["metres"])).values():
         pair = PUBLISHED_ACCURACY.get(round(mine[0]["metres"]))
         said = f"{pair[0]}, {pair[1]}" if pair else ""
-        lines.append(f"| {mine[0]['metres']:g} | {shown([r['accuracy'] for r in mine])} | {len(mine)} | {said} |")
+        found, plain = (
+            shown([r[k] for r in mine if r[k] is not None] or [math.nan]) for k in ("accuracy", "texture_accuracy")
+        )
+        found = "not run" if found == "nan" else found
+        lines.append(f"| {mine[0]['metres']:.0f} | {mine[0]['pixels']} | {found} | {plain} | {len(mine)} | {said} |")
     return "\n".join(lines)
 
 
@@ -115,8 +161,9 @@ def draw_methods(rows: Sequence[Row], path: str | os.PathLike[str], *, overwrite
 
     cases = by_case(rows)
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(7.2, 0.42 * len(cases) + 1.1), dpi=110)
-        axis = figure.add_axes((0.28, 0.22, 0.69, 0.74))
+        height = 0.42 * len(cases) + 0.75
+        figure = Figure(figsize=(7.2, height), dpi=110)
+        axis = figure.add_axes((0.28, 0.6 / height, 0.69, 1 - 0.75 / height))
         for i, (case, mine) in enumerate(cases.items()):
             values = [100 * r["mean_tuned_dice"] for r in mine]
             axis.barh(i, np.mean(values), color="#9db9d8", height=0.62)
@@ -133,31 +180,68 @@ def draw_methods(rows: Sequence[Row], path: str | os.PathLike[str], *, overwrite
 
 
 def draw_annotations(
-    rows: Sequence[Row], path: str | os.PathLike[str], *, weak: float, overwrite: bool = False
+    rows: Sequence[Row], path: str | os.PathLike[str], *, weak: float | None = None, overwrite: bool = False
 ) -> Path:
-    """A PNG: Dice against annotated images with the power law, and the best weak method as a line (0…1)."""
+    """A PNG: Dice against annotated images with the power laws of seeds, and the best weak method as a line (0…1)."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     n = np.array([r["a_category"] for r in rows], float)
     dice = np.array([r["mean_tuned_dice"] for r in rows], float)
-    a, b = power_law(n.tolist(), dice.tolist())
-    along = np.geomspace(n.min(), 1000, 60)
+    along = np.geomspace(n.min(), 10 * n.max(), 60)
+    laws, said = power_laws(rows, along.tolist())
+    middle, spread = np.array([interval(v.tolist()) for v in said.T]).T * 100
+    label = f"1 − {laws[:, 0].mean():.2f} n^(−{laws[:, 1].mean():.3f}), mean of {len(laws)} seeds"
+    inside = along <= n.max()
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(6.4, 3.4), dpi=110)
         axis = figure.add_axes((0.11, 0.15, 0.86, 0.80))
-        axis.semilogx(n, 100 * dice, "o", color="#0b4f8a", label="one training")
-        inside = along <= n.max()
-        axis.semilogx(
-            along[inside], 100 * (1 - a * along[inside] ** -b), color="#3d7a35", label=f"1 − {a:.2f} n^−{b:.3f}"
+        axis.fill_between(
+            along, middle - spread, middle + spread, color="#3d7a35", alpha=0.15, linewidth=0, label="95 % interval"
         )
-        axis.semilogx(
-            along[~inside], 100 * (1 - a * along[~inside] ** -b), ":", color="#3d7a35", label="beyond the data"
-        )
-        axis.axhline(100 * weak, color="#b0472f", linewidth=1, label="best weak method")
+        axis.plot(along[inside], middle[inside], color="#3d7a35", label=label)
+        axis.plot(along[~inside], middle[~inside], ":", color="#3d7a35", label="beyond the data")
+        axis.plot(n, 100 * dice, "o", color="#0b4f8a", markersize=4, label="one training")
+        if weak is not None:
+            axis.axhline(100 * weak, color="#b0472f", linewidth=1, label="best weak method")
+        axis.set_xscale("log")
+        ticks = [*sorted(set(n.tolist())), 10 * n.max()]
+        axis.set_xticks(ticks, [f"{v:g}" for v in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set_ylim(0, max(60, 10 * np.ceil(10 * dice.max() + 1)))
         axis.set_xlabel("annotated images of each category")
         axis.set_ylabel("set Dice, %")
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="lower right", ncols=2)
+        axis.spines[["top", "right"]].set_visible(False)
+        with whole_output(path, overwrite=overwrite) as part:
+            figure.savefig(part, format="png")
+    return Path(path)
+
+
+def draw_resolution(rows: Sequence[Row], path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """A PNG: accuracy against resolution of the categoriser, of texture statistics, and as published."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    metres = sorted({r["metres"] for r in rows})
+    with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
+        figure = Figure(figsize=(6.4, 3.2), dpi=110)
+        axis = figure.add_axes((0.11, 0.16, 0.86, 0.80))
+        for key, label, colour in (
+            ("accuracy", "categoriser", "#0b4f8a"), ("texture_accuracy", "texture statistics", "#3d7a35"),
+        ):  # fmt: skip
+            mine = [[100 * r[key] for r in rows if r["metres"] == m and r[key] is not None] for m in metres]
+            spread = np.array([interval(v) for v in mine])
+            axis.errorbar(metres, spread[:, 0], spread[:, 1], color=colour, marker="o", capsize=3, label=label)
+        for place, label in enumerate(("published, validation", "published, independent test")):
+            values = [pair[place] for pair in PUBLISHED_ACCURACY.values()]
+            axis.plot(
+                list(PUBLISHED_ACCURACY), values, ("d--", "d:")[place], color="#b0472f", markersize=4, label=label
+            )
+        axis.set_ylim(0, 100)
+        axis.set_xlabel("pixel spacing, m")
+        axis.set_ylabel("images named right, %")
+        axis.legend(frameon=False, loc="lower left", ncols=2)
         axis.spines[["top", "right"]].set_visible(False)
         with whole_output(path, overwrite=overwrite) as part:
             figure.savefig(part, format="png")

@@ -48,4 +48,5 @@ def cam_logits(network: PatchClassifier, x: Tensor) -> Tensor:
             "layer there, as inception_v3, resnet50 or densenet121 have."
         )
     linear = layers[0]
-    return nn.functional.conv2d(network.trunk(x), linear.weight[:, :, None, None], linear.bias).float()
+    maps = network.trunk(x).to(linear.weight.dtype)
+    return nn.functional.conv2d(maps, linear.weight[:, :, None, None], linear.bias).float()

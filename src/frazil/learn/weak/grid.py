@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError, OptionError
-from frazil.learn.dilate import dilated_trunk
+from frazil.learn.dilate import dilated_trunk, folded
+from frazil.learn.engine import PRECISIONS
 from frazil.learn.metocean_losses import activated
 from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.unet import fold_batch_norm
 
 _ALL_STRIDES = 2**20  # a multiple of every stride that networks have
 
@@ -57,6 +60,25 @@ def _weights(places: np.ndarray, wanted: np.ndarray, linear: bool) -> np.ndarray
     return out
 
 
+def prepared(network: nn.Module, precision: str = "float32", device: str | torch.device = "cpu") -> nn.Module:
+    """A copy of a network of metocean segmentation that computes the same faster; the network itself does not change.
+
+    Batch norm is folded into convolutions. In ``"bfloat16"`` a categoriser keeps its last layer in float32, since MASK
+    takes differences of scores.
+
+    Raises:
+        OptionError: an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision {precision!r} is not one of {sorted(PRECISIONS)}.")
+    categorises = isinstance(network, PatchClassifier)
+    ready: nn.Module = folded(network) if categorises else fold_batch_norm(copy.deepcopy(network).eval())  # type: ignore[type-var]
+    ready = ready.to(device, PRECISIONS[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(ready, PatchClassifier):
+        ready.head.float()
+    return ready
+
+
 def output_of(network: nn.Module) -> str:
     """What logits of a network mean: ``"softmax"`` or ``"sigmoid"``."""
     return str(getattr(network, "output", "softmax"))
@@ -71,10 +93,15 @@ def as_tensor(network: nn.Module, image: np.ndarray) -> Tensor:
     return x.to(parameter.device, parameter.dtype).contiguous(memory_format=torch.channels_last)
 
 
-def scores_of(network: nn.Module, images: Tensor, batch: int) -> Tensor:
+def scores_of(network: PatchClassifier, images: Tensor, batch: int) -> Tensor:
     """Scores (n, class) of images (n, channel, height, width), some at a time."""
-    made = [activated(network(part).float(), output_of(network)) for part in images.split(batch)]
+    made = [activated(categorised(network, part), output_of(network)) for part in images.split(batch)]
     return torch.cat(made)
+
+
+def categorised(network: PatchClassifier, x: Tensor) -> Tensor:
+    """Logits float32 (batch, class); see `prepared`."""
+    return network.head(network.describe(x).float())  # type: ignore[no-any-return]
 
 
 def check_categoriser(network: nn.Module) -> PatchClassifier:

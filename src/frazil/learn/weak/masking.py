@@ -21,8 +21,8 @@ def mask_scores(
 ) -> ScoreMap:
     """Mean drop of each score over the masks that cover a place.
 
-    A mask stands at the centre of every `stride` × `stride` cell, clipped at the rim: 16 × 16 masks on 400 × 400
-    pixels, 257 runs with that of the whole image. Only drops count (equation 4); a place is covered by masks whose
+    Masks stand on a grid about the centre of the image, clipped at the rim: 16 × 16 masks on 400 × 400 pixels, 257 runs
+    with that of the whole image. Only drops count (equation 4); a place is covered by masks whose
     centre is less than half a side away along both axes (equations 5 and 6).
 
     Args:
@@ -40,12 +40,12 @@ def mask_scores(
         raise OptionError(f"fill {fill!r} is not 'zero' or 'mean'.")
     if not 1 <= stride <= side:
         raise OptionError(f"stride {stride} must lie between 1 and the side of the mask, {side}: all must be covered.")
-    check_categoriser(network)
+    categoriser = check_categoriser(network)
     x = as_tensor(network, image)
     height, width = x.shape[-2:]
-    y_at, x_at = ((np.arange(-(-n // stride)) + 0.5) * stride - 0.5 for n in (height, width))
-    value = float(x.mean()) if fill == "mean" else 0.0
-    whole = scores_of(network, x, batch)[0]
+    y_at, x_at = (_places(n, stride) for n in (height, width))
+    value = float(x.float().mean()) if fill == "mean" else 0.0
+    whole = scores_of(categoriser, x, batch)[0]
     drops = []
     places = [(a, b) for a in y_at for b in x_at]
     for start in range(0, len(places), batch):
@@ -53,12 +53,18 @@ def mask_scores(
         hidden = x.expand(len(some), -1, -1, -1).clone(memory_format=torch.channels_last)
         for one, (a, b) in zip(hidden, some, strict=True):
             one[:, _covered(a, side, height), _covered(b, side, width)] = value
-        drops.append((whole - scores_of(network, hidden, batch)).clamp(min=0))
+        drops.append((whole - scores_of(categoriser, hidden, batch)).clamp(min=0))
     drop = torch.cat(drops).T.reshape(-1, y_at.size, x_at.size).cpu().numpy()
     near = [(np.abs(p[:, None] - p[None, :]) < side / 2).astype(np.float32) for p in (y_at, x_at)]
     total = np.einsum("ri,kij,cj->krc", near[0], drop, near[1], optimize=True)
     count = near[0].sum(1)[:, None] * near[1].sum(1)[None, :]
     return ScoreMap((total / count).astype(np.float32), y_at, x_at)
+
+
+def _places(n: int, stride: int) -> np.ndarray:
+    """As many places as cover n pixels, as far from one rim as from the other."""
+    count = -(-n // stride)
+    return (np.arange(count) - (count - 1) / 2) * stride + (n - 1) / 2
 
 
 def _covered(centre: float, side: int, n: int) -> slice:

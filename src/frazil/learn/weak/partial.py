@@ -55,7 +55,7 @@ def part_scores(
         return ScoreMap(scores[0, :, : n[0], : n[1]].cpu().numpy(), y_at, x_at)
     starts = [sorted({*range(0, n - tile + 1, step), n - tile}) for n in (height, width)]
     tiles = torch.cat([x[..., a : a + tile, b : b + tile] for a in starts[0] for b in starts[1]])
-    made = scores_of(network, tiles.contiguous(memory_format=torch.channels_last), batch)
+    made = scores_of(categoriser, tiles.contiguous(memory_format=torch.channels_last), batch)
     score = made.T.reshape(-1, len(starts[0]), len(starts[1])).cpu().numpy()
     return ScoreMap(score, *(np.array(s) + (tile - 1) / 2 for s in starts))
 
@@ -69,7 +69,7 @@ def dense_tiles(network: nn.Module, x: Tensor, tile: int) -> tuple[Tensor, int]:
         raise OptionError(f"Tiles of {tile} pixels are too small for this network.") from error
     maps = nn.functional.avg_pool2d(categoriser.trunk(x), side, 1)
     batch, _, rows, columns = maps.shape
-    logits = categoriser.head(maps.permute(0, 2, 3, 1).reshape(batch * rows * columns, -1)).float()
+    logits = categoriser.head(maps.permute(0, 2, 3, 1).reshape(batch * rows * columns, -1).float())
     scores = activated(logits, output_of(network)).reshape(batch, rows, columns, -1).permute(0, 3, 1, 2)
     return scores, trunk_grid(categoriser).spacing
 
