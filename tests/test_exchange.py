@@ -99,6 +99,17 @@ def test_a_restarted_worker_outranks_its_dead_self_at_step_0(place: str) -> None
         first.publish(weights(3), step=63, samples=0)
 
 
+def test_what_killed_selves_left_is_cleared_away(place: str) -> None:
+    for life in range(4):  # each is killed before it has outlived its own
+        self_ = worker(place, "a")
+        for step in range(3):
+            self_.publish(weights(10 * life + step), step=step, samples=0)
+    assert len(self_.store.names("r/weights/a")) == 2
+    assert len(self_.store.names("r/workers/a")) == 2
+    peer = worker(place, "b").fetch()["a"]
+    assert torch.equal(peer.weights["a"], weights(32)["a"])
+
+
 def test_a_busy_worker_that_outlives_what_was_listed_is_still_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

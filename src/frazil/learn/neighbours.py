@@ -13,7 +13,7 @@ from frazil.errors import MissingDependencyError, OptionError
 
 _BLOCK = 2**25  #: similarities held at a time: 128 MB
 _COLUMNS = 65_536  #: candidates looked at together
-_PROBES = 32  #: cells of an approximate search: 95 to 99 % of the neighbours are found
+_PROBES = 32  #: cells of an approximate search; how many neighbours that finds is in docs/results/propagation.md
 
 
 def normalised(features: np.ndarray) -> np.ndarray:

@@ -225,6 +225,8 @@ class Exchange:
         self._last = now
         self._mine.append(manifest)
         self._tidy()
+        if self._sequence == _KEEP:
+            self._sweep()
         return True
 
     def fetch(self, at_step: int | None = None) -> dict[str, Peer]:
@@ -333,6 +335,21 @@ class Exchange:
                     self.store.remove(self._weights(self.worker, old.sha256))
             except OSError as error:
                 self._failed(f"Cannot remove an old file of {self.store.url}: {error.strerror or error}")
+
+    def _sweep(self) -> None:
+        """Remove, once, what former selves left that were killed before they could."""
+        try:
+            weights = self.store.names(f"{self.run}/weights/{self.worker}")
+            manifests = self._manifests(self.worker)
+            if any(int(name.split("-")[0]) > self.incarnation for name in manifests):
+                return  # these are a newer self's
+            kept = {self._manifest(m) for m in self._mine} | {self._weights(self.worker, m.sha256) for m in self._mine}
+            found = [f"{self.run}/workers/{self.worker}/{name}" for name in manifests]
+            found += [f"{self.run}/weights/{self.worker}/{name}" for name in weights]
+            for path in set(found) - kept:
+                self.store.remove(path)
+        except OSError as error:
+            self._failed(f"Cannot remove files of a former {self.worker}: {error.strerror or error}")
 
     def _weights(self, worker: str, digest: str) -> str:
         return f"{self.run}/weights/{worker}/{digest}.safetensors"
