@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from frazil.learn.log import read_log
+from frazil.metrics import student_interval
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -136,12 +137,9 @@ def through_files(data: Path, folder: Path, rounds: int, window: int, workers: i
         for process in running.values():
             end(process)
     r, n = np.array(ratios), len(ratios)
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, n - 1) * r.std(ddof=1) / np.sqrt(n))
     print(f"files: {rounds * (workers // 2)} killed in {rounds} rounds; steps a processor second, after / before, "
-          f"paired, n = {n}: mean {r.mean():.3f} ± {half:.3f} (95 %), median {np.median(r):.3f}, least {r.min():.3f}; "
-          f"by wall time {np.median(walls):.2f}", flush=True)  # fmt: skip
+          f"paired, n = {n}: mean {r.mean():.3f} ± {student_interval(r):.3f} (95 %), median {np.median(r):.3f}, "
+          f"least {r.min():.3f}; by wall time {np.median(walls):.2f}", flush=True)  # fmt: skip
 
 
 def in_step(data: Path, folder: Path, workers: int) -> None:

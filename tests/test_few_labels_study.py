@@ -13,12 +13,12 @@ from frazil.cli import cli
 from frazil.learn.few_labels_study import (
     CONTROLS,
     by_draw,
-    interval,
     run_few_labels,
     study_methods,
     summarise_few_labels,
     trials,
 )
+from frazil.metrics import student_interval
 from frazil.recipes import find_recipe
 from tests.test_learn_choose import patch_set
 
@@ -52,8 +52,7 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     words = ["study", "few-labels", "--data", str(store), "-o", str(tmp_path), "--labels", "8,16", "--draws", "2"]
     words += ["--methods", "supervised,tslp", "--seeds", "1"]
     words += [w for k, v in TINY.items() for w in ("--set", f"{k}={v}")]
-    (tmp_path / "made.md").write_text("## What holds\n\nNothing yet.\n")
-    page = ["--page", str(tmp_path / "page.md"), "--findings", str(tmp_path / "made.md")]
+    page = ["--page", str(tmp_path / "page.md")]
     done = CliRunner().invoke(cli, [*words, *page], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     files = sorted((tmp_path / "few-labels").iterdir())
@@ -80,9 +79,15 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
         assert "confusion" in row["test"]
     table = summarise_few_labels(rows)
     text = (tmp_path / "page.md").read_text()
+    mine = "# Mine\n" + text.partition("\n")[2] + "\n## What it shows\n\nNothing yet.\n"
+    (tmp_path / "page.md").write_text(mine)
+    CliRunner().invoke(cli, [*words, *page, "--overwrite"], catch_exceptions=False)
+    text = (tmp_path / "page.md").read_text()
+    assert text.startswith("# Mine\n")
+    assert text.count("## What it shows") == 1
+    assert text.index("## Before") < text.index("Nothing yet.") < text.index("## Accuracy on held-out")
     line = next(t for t in table if t["method"] == "tslp" and t["labels"] == 16)
     assert f"{line['accuracy']:.1f} ± {line['interval']:.1f}" in text
-    assert text.index("Nothing yet.") < text.index("## Accuracy on held-out")
     assert "70.35" not in text  # 60 labels were not studied
     assert "39.60" not in text
     assert (tmp_path / "page.png").stat().st_size > 5000
@@ -118,5 +123,5 @@ def test_differences_are_taken_in_pairs() -> None:
     assert line["interval"] > 5
     assert line["draws"] == 4
     assert by_draw(rows, "lp", 8)[2] == pytest.approx(100 * (ease[2] + 0.025))
-    assert np.isnan(interval(np.array([1.0])))
-    assert interval(np.array([1.0, 3.0])) == pytest.approx(12.7062, rel=1e-4)
+    assert np.isnan(student_interval(np.array([1.0])))
+    assert student_interval(np.array([1.0, 3.0])) == pytest.approx(12.7062, rel=1e-4)

@@ -127,7 +127,7 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     write_peers_page({"ice": less}, tmp_path / "page.md", command="x", overwrite=True)
     again = (tmp_path / "page.md").read_text()
     assert again.count("\n## ") == text.count("\n## ") + 1
-    assert "## What it shows\n\nNothing.\n\n## Before" in again
+    assert "## What it shows\n\nNothing.\n\n## The ad hoc network" in again  # behind the caveats
 
 
 def test_the_page_names_settings_that_exist() -> None:

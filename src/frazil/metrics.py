@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,14 @@ def confusion_counts(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -
     used = (truth < n_classes) & (predicted < n_classes)
     pairs = truth[used].astype(np.int64) * n_classes + predicted[used]
     return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def student_interval(values: np.ndarray) -> float:
+    """Half the width of the 95 % interval of a mean (Student's t), in the units of the values (n,); NaN for n < 2."""
+    from scipy.stats import t
+
+    n = values.size
+    return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
 
 
 def scores(counts: np.ndarray) -> dict[str, float | list[float]]:

@@ -26,13 +26,17 @@ def ocean_study(
 
     Raises:
         click.BadParameter: another number of sets.
+        MissingDependencyError: the study of resolutions without scikit-learn.
     """
     from frazil.files import refuse_existing, whole_output
     from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
+    from frazil.learn.texture import require_sklearn
     from frazil.studies.metocean_page import annotation_table, class_table, method_table, resolution_table
 
     if page:
         refuse_existing(page, overwrite=overwrite)
+    if name == "resolution":
+        require_sklearn()  # before hours of simulation
     folder = Path(output)
     if stores == ("simulated",):
         stores = _simulated(folder, name)

@@ -12,7 +12,6 @@ import click
 from frazil.cli.metocean_study import NAMES, ocean_study
 from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
-from frazil.errors import OptionError
 
 
 @click.command()
@@ -37,12 +36,11 @@ from frazil.errors import OptionError
 @click.option("--pretrained", type=click.Path(), help="Weight file of EfficientNet-Lite0, for the study 'training'.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes side by side.")
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
-@click.option("--findings", type=click.Path(), help="Of that page: Markdown file to put before the tables.")
-@click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
+@click.option("--overwrite", is_flag=True, help='Replace a page; its title and "What it shows" stay.')
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")
 def study(
     name: str, stores: tuple[str, ...], output: str, split: str | None, pretrained: str | None, workers: int,
-    page: str | None, findings: str | None, overwrite: bool, as_json: bool, **few: Any,
+    page: str | None, overwrite: bool, as_json: bool, **few: Any,
 ) -> None:  # fmt: skip
     """Run a study: channels, patch-size, training, models, classes, edge or few-labels.
 
@@ -60,7 +58,6 @@ def study(
     from frazil.learn.study import run_study, studies, summarise
     from frazil.learn.study_data import simulated_patches, simulated_split
 
-    words = _read(findings) if findings else ""
     scenes = Split.load(split) if split else None
     simulated = stores == ("simulated",)
     command = f"frazil study {name} {' '.join(f'--data {store}' for store in stores)} -o {output}"
@@ -74,8 +71,8 @@ def study(
         if simulated and not split:
             split = str(Path(output) / "split.json")
             simulated_split().save(split, overwrite=True)
-        _few_labels(stores, output, split, workers, page, command, simulated=simulated, findings=words,
-                    overwrite=overwrite, as_json=as_json, **few)  # fmt: skip
+        _few_labels(stores, output, split, workers, page, command, simulated=simulated, overwrite=overwrite,
+                    as_json=as_json, **few)  # fmt: skip
         return
     if name == "edge":
         _edge(stores, scenes, Path(output), page, command, overwrite=overwrite, as_json=as_json)
@@ -87,9 +84,7 @@ def study(
     if page:
         from frazil.studies.page import write_study_page
 
-        write_study_page(
-            name, rows, table, page, command=command, simulated=simulated, findings=words, overwrite=overwrite
-        )
+        write_study_page(name, rows, table, page, command=command, simulated=simulated, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -98,13 +93,6 @@ def study(
             f"{line['case']:<52} by patch (leaks) {line['patch']:6.2f} ± {line['patch_interval']:.2f}   "
             f"by scene {line['scene']:6.2f} ± {line['scene_interval']:.2f} %   n = {line['seeds']}"
         )
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"Cannot read {path}, the Markdown of --findings: {error}.") from error
 
 
 def _edge(
@@ -135,7 +123,7 @@ def _edge(
 
 def _few_labels(
     stores: tuple[str, ...], output: str, split: str | None, workers: int, page: str | None, command: str, *,
-    simulated: bool, findings: str, overwrite: bool, as_json: bool, labels: str, methods: str, draws: int, seeds: int,
+    simulated: bool, overwrite: bool, as_json: bool, labels: str, methods: str, draws: int, seeds: int,
     changes: tuple[str, ...],
 ) -> None:  # fmt: skip
     from frazil.files import refuse_existing
@@ -164,9 +152,7 @@ def _few_labels(
     more = f" --labels {labels} --methods '{methods}' --draws {draws} --seeds {seeds}"
     more += "".join(f" --set '{item}'" for item in changes)
     if page:
-        write_few_labels_page(
-            rows, table, page, command=command + more, simulated=simulated, findings=findings, overwrite=overwrite
-        )
+        write_few_labels_page(rows, table, page, command=command + more, simulated=simulated, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return

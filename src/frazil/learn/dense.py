@@ -18,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ from frazil.learn.models.ensemble import Ensemble, mean_logits
 from frazil.learn.models.patch import PatchClassifier
 
 
-class PatchEngine:
+class PatchEngine(ABC):
     """What both functions share: where patches lie, and one class for each square of `stride` pixels. An `Engine`.
 
     Attributes:
@@ -58,9 +59,9 @@ class PatchEngine:
         self.before = self.patch // 2 - stride // 2  # from a square's first pixel back to its patch's first pixel
         self.margin = self._margin(0, self.patch - 1)
 
+    @abstractmethod
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """See `Engine`."""
-        raise NotImplementedError
 
     def _margin(self, before: int, after: int) -> int:
         """For results that see so far before and after the first pixel of their patch."""

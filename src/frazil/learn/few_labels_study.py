@@ -39,7 +39,7 @@ from frazil.learn.propagation import LabelPropagator
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.strategy_config import LabelPropagationConfig, PropagationConfig, TeacherStudentConfig
 from frazil.learn.train import seed_everything, train_loop
-from frazil.metrics import Reliability, confusion_counts
+from frazil.metrics import Reliability, confusion_counts, student_interval
 
 #: Methods without a network: what any other must beat.
 CONTROLS = ("nearest label", "raw propagation")
@@ -286,14 +286,6 @@ def _fits(path: Path, trial: Trial) -> bool:
     return made.key == trial.key
 
 
-def interval(values: np.ndarray) -> float:
-    """Half of Student's 95 % interval of a mean; NaN for a single value."""
-    from scipy.stats import t
-
-    n = values.size
-    return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-
-
 def by_draw(rows: list[dict[str, Any]], method: str, count: int, score: str = "accuracy") -> dict[int, float]:
     """A score in percent for each draw, mean over its seeds; draws differ more than seeds do."""
     found: dict[int, list[float]] = {}
@@ -320,9 +312,9 @@ def summarise_few_labels(rows: list[dict[str, Any]], against: str = "supervised"
             some = [r for r in rows if r["method"] == method and r["config"]["labels"]["count"] == count]
             pools = [100 * r["pool"] for r in some if r["pool"] is not None]
             line = {"method": method, "labels": count, "draws": len(mine), "runs": len(some)}
-            line |= {"accuracy": float(values.mean()), "interval": interval(values)}
+            line |= {"accuracy": float(values.mean()), "interval": student_interval(values)}
             line |= {"difference": float(pairs.mean()) if pairs.size else math.nan}
-            line |= {"difference_interval": interval(pairs) if pairs.size else math.nan}
+            line |= {"difference_interval": student_interval(pairs)}
             for score in ("macro_f1", "balanced_accuracy", "ece"):
                 each = list(by_draw(rows, method, count, score).values())
                 line[score] = float(np.mean(each)) if each else math.nan

@@ -41,6 +41,7 @@ from frazil.learn.strategies import class_weights
 from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.train import seed_everything, train_loop
 from frazil.learn.transfer import load_pretrained
+from frazil.metrics import student_interval
 
 _KEPT = 0.8  #: share of the patches of the training scenes that is learnt from
 
@@ -322,17 +323,13 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     patches, and nothing about other scenes. ``scene_spread`` is the standard deviation over the held-out scenes. With
     one seed intervals are NaN.
     """
-    from scipy.stats import t
-
     out = []
     for name in dict.fromkeys(row["case"]["name"] for row in rows):
         mine = [row for row in rows if row["case"]["name"] == name]
         line: dict[str, Any] = {"case": name, "seeds": len(mine), "published": mine[0]["case"]["published"]}
         for side in ("patch", "scene"):
             values = 100 * np.array([row[side]["accuracy"] for row in mine])
-            n = values.size
-            half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-            line |= {side: float(values.mean()), f"{side}_interval": half}
+            line |= {side: float(values.mean()), f"{side}_interval": student_interval(values)}
         line["macro_f1"] = 100 * float(np.mean([row["scene"]["macro_f1"] for row in mine]))
         line["balanced"] = 100 * float(np.mean([row["scene"]["balanced_accuracy"] for row in mine]))
         line["ece"] = float(np.mean([row["scene"]["ece"] for row in mine]))

@@ -7,12 +7,13 @@ learnt long enough.
 from __future__ import annotations
 
 import functools
+import importlib.util
 
 import numpy as np
 import xarray as xr
 from scipy import fft, ndimage
 
-from frazil.errors import LabelError
+from frazil.errors import LabelError, MissingDependencyError
 from frazil.labels.imagettes import UNKNOWN
 from frazil.learn.imagettes import drawn
 
@@ -51,6 +52,16 @@ def _bands(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     return np.outer(np.hanning(height), np.hanning(width)), band, turn, counts
 
 
+def require_sklearn() -> None:
+    """Say early that scikit-learn is missing.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingDependencyError("The baseline of textures needs scikit-learn: pip install scikit-learn.")
+
+
 def texture_accuracy(train: xr.Dataset, test: xr.Dataset, *, each: int | None = None, seed: int = 0) -> float:
     """Share of the test images whose category logistic regression on `texture_statistics` finds.
 
@@ -62,7 +73,9 @@ def texture_accuracy(train: xr.Dataset, test: xr.Dataset, *, each: int | None = 
 
     Raises:
         LabelError: images of another size, or of one category alone.
+        MissingDependencyError: see `require_sklearn`.
     """
+    require_sklearn()
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -25,7 +25,7 @@ PUBLISHED = {
 
 def write_few_labels_page(
     rows: list[dict[str, Any]], table: list[dict[str, Any]], path: str | os.PathLike[str], *, command: str,
-    simulated: bool, findings: str = "", overwrite: bool = False,
+    simulated: bool, overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """Write ``path`` and a picture of the same name beside it.
 
@@ -35,17 +35,16 @@ def write_few_labels_page(
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the scenes were simulated.
-        findings: Markdown that goes before the tables.
-        overwrite: replace what is there.
+        overwrite: replace what is there, see `frazil.studies.page.write_page`.
     """
     return write_page(
-        path, lambda part: _picture(table, part),
-        lambda picture: _markdown(rows, table, picture, command, simulated, findings), overwrite=overwrite,
+        path, lambda part: _picture(table, part), lambda picture: _markdown(rows, table, picture, command, simulated),
+        overwrite=overwrite,
     )  # fmt: skip
 
 
 def _markdown(
-    rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool, findings: str
+    rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
 ) -> str:
     first, draws = rows[0], _draws(table)
     commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
@@ -67,7 +66,6 @@ def _markdown(
             "here for orientation.\n"
             "- A patch that raw propagation does not reach counts as wrong."
         ),
-        *([findings.strip()] if findings else []),
         "## Accuracy on held-out scenes, %",
         _grid(table, lambda line: _pm(line["accuracy"], line["interval"])),
         f"![Accuracy by number of labels]({picture})",

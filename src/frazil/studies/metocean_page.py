@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from frazil.errors import OptionError
 from frazil.files import whole_output
+from frazil.metrics import student_interval
 
 Row = dict[str, Any]
 
@@ -28,9 +28,7 @@ PUBLISHED_ACCURACY = {50: (99, 77), 100: (98, 75), 200: (93, 66), 340: (88, 59)}
 def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Mean, and half the width of its 95 % interval (Student); NaN for fewer than two values."""
     x = np.asarray(values, float)
-    if x.size < 2:
-        return float(x.mean()) if x.size else math.nan, math.nan
-    return float(x.mean()), float(stats.t.ppf(0.975, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
+    return float(x.mean()) if x.size else math.nan, student_interval(x)
 
 
 def shown(values: Sequence[float] | np.ndarray, factor: float = 100.0) -> str:

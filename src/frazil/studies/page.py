@@ -49,6 +49,7 @@ QUESTIONS = {
         "The imbalanced set of five classes. Accuracy hides the rare classes; macro-F1 and balanced accuracy do not.",
     ),
 }
+SHOWN = "What it shows"
 SIMULATED = (
     "These are **simulated** scenes. They show how methods compare where the truth is known; they do not show how well "
     "anything does on real ice, and a published figure beside ours is there for orientation, not for a contest."
@@ -57,7 +58,7 @@ SIMULATED = (
 
 def write_study_page(
     name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], path: str | os.PathLike[str], *,
-    command: str, simulated: bool, findings: str = "", overwrite: bool = False,
+    command: str, simulated: bool, overwrite: bool = False,
 ) -> Path:  # fmt: skip
     """Write ``path`` and a picture of the same name beside it.
 
@@ -68,12 +69,11 @@ def write_study_page(
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the scenes were simulated.
-        findings: Markdown that goes before the tables.
-        overwrite: replace what is there.
+        overwrite: replace what is there, see `write_page`.
     """
     return write_page(
         path, lambda part: _curves(rows, part) if any(row["curve"] for row in rows) else _dots(table, part),
-        lambda picture: _markdown(name, rows, table, picture, command, simulated, findings), overwrite=overwrite,
+        lambda picture: _markdown(name, rows, table, picture, command, simulated), overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -81,6 +81,9 @@ def write_page(
     path: str | os.PathLike[str], draw: Callable[[Path], object], text: Callable[[str], str], *, overwrite: bool
 ) -> Path:
     """Write a page, and beside it its picture.
+
+    Of a page that is there already two things stay, which are written by hand: the title, and a section "What it
+    shows", behind the caveats. So a study that goes on does not undo what somebody made of it.
 
     Args:
         path: of the page, ending in ``.md``; the picture has the same name.
@@ -90,17 +93,26 @@ def write_page(
     """
     page = refuse_existing(path, overwrite=overwrite)
     picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
     with whole_output(picture, overwrite=overwrite) as part:
         draw(part)
     with whole_output(page, overwrite=overwrite) as part:
-        part.write_text(text(picture.name), encoding="utf-8")
+        part.write_text(_with_kept(old, text(picture.name)), encoding="utf-8")
     return page
 
 
+def _with_kept(old: str, new: str) -> str:
+    """A page with the title of the old one, and its "What it shows" as the second section."""
+    (head, *sections), (old_head, *old_sections) = new.split("\n## "), old.split("\n## ")
+    if old_head.startswith("# "):
+        head = old_head.partition("\n")[0] + "\n" + head.partition("\n")[2]
+    kept = [section.rstrip() + "\n" for section in old_sections if section.startswith(f"{SHOWN}\n")]
+    return "\n## ".join([head, *sections[:1], *kept, *sections[1:]])
+
+
 def _markdown(
-    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool,
-    findings: str,
-) -> str:  # fmt: skip
+    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
+) -> str:
     title, question = QUESTIONS.get(name, (name, ""))
     first = rows[0]
     counts = {side: sum(first["patches"][side].values()) for side in ("train", "patch", "scene")}
@@ -137,7 +149,6 @@ def _markdown(
             f"thread{'s' if first['threads'] > 1 else ''} beside "
             "others, on a shared machine."
         ),
-        *([findings.strip()] if findings else []),
         "## Result",
         "\n".join(lines),
         f"![{title}]({picture})",

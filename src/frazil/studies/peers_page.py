@@ -15,6 +15,8 @@ import numpy as np
 
 from frazil.errors import OptionError
 from frazil.files import refuse_existing, whole_output
+from frazil.metrics import student_interval
+from frazil.studies.page import write_page
 
 TITLES = {
     "cifar10": "ResNet20 on a small part of CIFAR-10",
@@ -40,7 +42,6 @@ control**: they exchange nothing. *A network* is the mean of both workers' netwo
   of their steps.
 - Samples are those of all workers, optimiser steps those of each. MB are what a worker sends and gets in its run: ring
   Allreduce, or files written and read. Processor seconds are those of all workers, teachers' passes with them."""
-_SHOWN = "## What it shows"  # by hand, and kept when a page is written anew
 _COLOURS = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b03a2e", "#17a2a2", "#8a8f98")
 
 
@@ -63,7 +64,7 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             ("accuracy", one), ("ensemble", together), ("difference", one - base),
             ("ensemble_difference", together - base_together),
         ):  # fmt: skip
-            line[name], line[f"{name}_interval"] = float(values.mean()), _half(values)
+            line[name], line[f"{name}_interval"] = float(values.mean()), student_interval(values)
         line["distilled"] = [float(np.mean([row["distilled"][i] for row in mine])) for i in (0, -1)]
         line["bytes_per_1000_steps"] = mine[0]["bytes_per_1000_steps"]
         line |= {name: mine[0][name] for name in ("workers", "steps", "exchanges")}
@@ -74,30 +75,26 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return out
 
 
-def _half(values: np.ndarray) -> float:
-    from scipy.stats import t
-
-    n = values.size
-    return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-
-
 def write_peers_page(
     rows: dict[str, list[dict[str, Any]]], path: str | os.PathLike[str], *, command: str, overwrite: bool = False
 ) -> Path:
     """Write ``path`` (ending in ``.md``) and a picture of the same name beside it.
 
-    What stands under "What it shows" on a page that is there already stays there.
+    Args:
+        rows: of `frazil.learn.distributed.study.run_peers_study`, by what was studied.
+        path: ending in ``.md``.
+        command: that made the rows.
+        overwrite: replace what is there, see `frazil.studies.page.write_page`.
     """
-    page = refuse_existing(path, overwrite=overwrite)
-    old = page.read_text(encoding="utf-8") if page.is_file() else ""
-    shown = [_SHOWN + part.split("\n## ")[0].rstrip() for part in old.split(_SHOWN)[1:2]]
-    picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
-    with whole_output(picture, overwrite=overwrite) as part:
-        _curves(rows, part)
+    return write_page(
+        path, lambda part: _curves(rows, part), lambda picture: _markdown(rows, picture, command), overwrite=overwrite
+    )
+
+
+def _markdown(rows: dict[str, list[dict[str, Any]]], picture: str, command: str) -> str:
     first = next(iter(rows.values()))[0]
     commits = ", ".join(dict.fromkeys(row["commit"] for part_rows in rows.values() for row in part_rows))
-    head, caveats = _HEAD.split("\n\n## Before")
-    parts = [head, *shown, "## Before" + caveats]
+    parts = [_HEAD]
     for name, part_rows in rows.items():
         config = part_rows[0]["config"]
         optim = config["optim"]
@@ -111,7 +108,7 @@ def write_peers_page(
             _table(summarise(part_rows)),
         ]
     parts += [
-        f"![Accuracy against samples seen]({picture.name})",
+        f"![Accuracy against samples seen]({picture})",
         "## How it was made",
         (
             f"{datetime.now(UTC):%d %B %Y}, commit {commits}, {platform.machine()}, {os.cpu_count()} cores, "
@@ -119,9 +116,7 @@ def write_peers_page(
             f"{max(row['seed'] for part_rows in rows.values() for row in part_rows)}. Command: `{command}`"
         ),
     ]
-    with whole_output(page, overwrite=overwrite) as part:
-        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return page
+    return "\n\n".join(parts) + "\n"
 
 
 def _table(lines: list[dict[str, Any]]) -> str:

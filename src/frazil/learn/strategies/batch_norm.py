@@ -14,8 +14,10 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     """Normalise by the statistics of the batch, as in training, and leave the moving ones as they are.
 
     For patches that a generator made, which would spoil the statistics that real scenes are mapped by, and for passes
-    that would count the same patches twice. Not for `BatchNorm` with a cumulative average (``momentum=None``), which
-    frazil's networks do not have.
+    that would count the same patches twice.
+
+    Args:
+        network: in training mode, any; its batch norms must have a momentum, as those of all frazil's networks do.
     """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     momenta = [layer.momentum for layer in layers]
