@@ -121,11 +121,12 @@ def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
 
 
 def weak_methods() -> Iterator[tuple[str, tuple[str, SegmentOptions]]]:
-    """Those of table 2 that need a categoriser, with the settings of the source."""
+    """Those of table 2 that need a categoriser, with the settings of the source; PART in one pass besides."""
     yield "MASK, v = mean", ("mask", SegmentOptions(mask_fill="mean"))
     yield "MASK, v = 0", ("mask", SegmentOptions(mask_fill="zero"))
-    yield "PART, 75 px", ("part", SegmentOptions(tile=75))
-    yield "PART, 129 px", ("part", SegmentOptions(tile=129))
+    for tile in (75, 129):
+        yield f"PART, {tile} px", ("part", SegmentOptions(tile=tile))
+        yield f"PART, {tile} px, dense", ("part", SegmentOptions(tile=tile, dense=True))
     yield "CAM", ("cam", SegmentOptions())
 
 
