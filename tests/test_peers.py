@@ -263,6 +263,7 @@ def test_every_strategy_learns_with_others(strategy: str, patches: Path, tmp_pat
         (["--set", "peers.alpha=-1"], "alpha -1.0 must be 0 or more"),
         (["--set", "optim.compile=true"], "optim.compile hides the features"),
         (["--peers", "gopher://x"], "is no place to exchange at"),
+        (["--peers", __file__], "is a file. Name a folder that all workers can write to"),
     ],
 )
 def test_what_cannot_work_is_refused_in_a_line(words: list[str], message: str, patches: Path, tmp_path: Path) -> None:
@@ -284,6 +285,7 @@ def test_what_cannot_work_is_refused_in_a_line(words: list[str], message: str, p
     assert isinstance(done.exception, OptionError)
     assert message in str(done.exception)
     assert "\n" not in str(done.exception)
+    assert not (tmp_path / "run").exists()  # nothing half-begun
 
 
 def test_a_worker_needs_a_name_and_a_place(patches: Path, tmp_path: Path) -> None:

@@ -123,6 +123,17 @@ class Traffic:
     refused: dict[str, str] = field(default_factory=dict)
 
 
+def check_names(**names: str) -> None:
+    """Refuse what cannot be the name of a run or worker, since it becomes part of a path.
+
+    Raises:
+        OptionError: a name that is none.
+    """
+    for what, name in names.items():
+        if not NAME.fullmatch(name):
+            raise OptionError(f"{what} {name!r} is no name: letters, digits, dots, dashes and underscores, at most 64.")
+
+
 class Exchange:
     """One worker's side of an exchange.
 
@@ -144,11 +155,7 @@ class Exchange:
         self, store: Store, *, run: str, worker: str, like: Mapping[str, Tensor], model_text: str,
         expiry_s: float = 3600.0, method: str = "", steps: int = 0,
     ) -> None:  # fmt: skip
-        for what, name in (("run", run), ("worker", worker)):
-            if not NAME.fullmatch(name):
-                raise OptionError(
-                    f"{what} {name!r} is no name: letters, digits, dots, dashes and underscores, at most 64."
-                )
+        check_names(run=run, worker=worker)
         if not expiry_s > 0:
             raise OptionError(f"expiry_s {expiry_s} must be above 0.")
         self.store, self.run, self.worker, self.expiry_s = store, run, worker, expiry_s

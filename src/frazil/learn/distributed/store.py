@@ -28,7 +28,7 @@ class Store:
         url: a path, or ``s3://bucket/folder``, ``gs://…``, ``memory://…``.
 
     Raises:
-        OptionError: an unknown protocol.
+        OptionError: an unknown protocol, or a file where a folder should be.
         MissingDependencyError: a protocol whose package is not installed.
     """
 
@@ -38,6 +38,8 @@ class Store:
         self.fs: Any = None
         if self.local:
             self.root = str(Path(self.url.removeprefix("file://")).absolute())
+            if Path(self.root).is_file():
+                raise OptionError(f"{self.url} is a file. Name a folder that all workers can write to.")
             return
         import fsspec
 

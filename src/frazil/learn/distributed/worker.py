@@ -10,7 +10,7 @@ from frazil.learn.config import RunConfig, SupervisedConfig
 from frazil.learn.data import LearningData
 from frazil.learn.distributed.allreduce import Sharded
 from frazil.learn.distributed.courier import Courier
-from frazil.learn.distributed.exchange import Exchange
+from frazil.learn.distributed.exchange import Exchange, check_names
 from frazil.learn.distributed.store import Store
 from frazil.learn.distributed.team import Team
 from frazil.learn.strategies.peers import WithPeers
@@ -26,7 +26,7 @@ def with_worker_seed(config: RunConfig) -> RunConfig:
     """The run with the seed of its worker, where it is one among several.
 
     Raises:
-        OptionError: a worker without a name.
+        OptionError: a worker without a name, names that are none, or a store that cannot be.
     """
     peers = config.peers
     if peers.path is None:
@@ -36,6 +36,8 @@ def with_worker_seed(config: RunConfig) -> RunConfig:
             f"A worker that exchanges through {peers.path} needs a name of its own. Pass --worker NAME "
             "(peers.worker=NAME)."
         )
+    check_names(run=peers.run or config.name, worker=peers.worker)
+    Store(peers.path)
     return replace(config, seed=worker_seed(config.seed, peers.worker) if peers.seed is None else peers.seed)
 
 
