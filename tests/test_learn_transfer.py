@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,14 +20,7 @@ from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.transfer import adapt_first_layer, library_weights, load_pretrained, read_weights
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small tensors: threads would only wait for each other, all the longer where other work runs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(name: str, n_channels: int = 3, n_classes: int = 5, **settings: Any) -> PatchClassifier:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,7 @@ LEAST = {"vgg16": 32, "modified_vgg16": 16, "densenet121": 29, "cnn13": 12}
 TWO_CLASSES = next(name for name, scheme in CLASS_SCHEMES.items() if len(scheme.classes) == 2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small tensors: threads would only wait for each other, all the longer where other work runs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(name: str, n_channels: int = 3, n_classes: int = 5, seed: int = 0, **settings: Any) -> PatchClassifier:

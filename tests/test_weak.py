@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -18,13 +16,7 @@ from frazil.learn.weak import ScoreMap, cam_scores, mask_scores, part_scores
 from frazil.learn.weak.grid import prepared, scores_of, trunk_grid
 from frazil.learn.weak.partial import agreement
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Small(PatchClassifier):
