@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from frazil.conventions import METOCEAN, SLICKS
@@ -30,6 +33,7 @@ from frazil.labels.imagettes import (
     save_imagettes,
     scaled,
     sizes_for,
+    split_imagettes,
 )  # fmt: skip
 from frazil.simulate.wave_mode import WaveModeConfig
 from frazil.simulated_imagettes import simulated_imagettes
@@ -215,6 +219,80 @@ def test_pairs_from_a_tar(tmp_path: Path) -> None:
     assert ds["present"].values[:, 0].tolist() == [0, 1, 0, 1]
     assert ds["mask"].values[1, 0].mean() == pytest.approx(0.5)
     assert ds["group"].values.tolist() == ["block 0000", "block 0000", "block 0001", "block 0001"]
+
+
+def grouped(categories: list[int], groups: list[str]) -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    items = [
+        Imagette(name=str(i), image=rng.random((8, 8)), group=group, category=category)
+        for i, (category, group) in enumerate(zip(categories, groups, strict=True))
+    ]
+    return make_imagettes(items, size=8, cell=4, spacing_m=100, source="x", scaling="8-bit")
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=3, max_size=40),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.none() | st.integers(0, 9),
+)
+def test_a_split_keeps_every_image_once_and_groups_whole(
+    groups: list[int], validation: int, test: int, seed: int | None
+) -> None:
+    ds = grouped([0] * len(groups), [f"g{g}" for g in groups])
+    n, wanted = len(set(groups)), [3, validation, test]
+    ends = [0, *np.round(np.cumsum(wanted) / sum(wanted) * n).astype(int)]
+    if any(share and last == first for share, first, last in zip(wanted, ends, ends[1:], strict=False)):
+        with pytest.raises(LabelError, match="too few"):
+            split_imagettes(ds, wanted, seed)
+        return
+    sides = split_imagettes(ds, wanted, seed)
+    assert set(sides) == {"train"} | ({"validation"} if validation else set()) | ({"test"} if test else set())
+    names = [n for side in sides.values() for n in side["name"].values.tolist()]
+    assert sorted(names) == sorted(ds["name"].values.tolist())
+    held = [set(side["group"].values.tolist()) for side in sides.values()]
+    assert all(held)
+    assert sum(map(len, held)) == n
+
+
+def test_a_split_in_order_keeps_neighbours_and_one_at_random_does_not() -> None:
+    ds = grouped([0] * 22, [f"block {i // 2:02d}" for i in range(22)])
+    sides = split_imagettes(ds, (7, 1, 3))
+    assert sides["train"]["name"].values.tolist() == [str(i) for i in range(14)]
+    assert [s.sizes["imagette"] for s in sides.values()] == [14, 2, 6]
+    drawn = split_imagettes(ds, (7, 1, 3), seed=0)
+    assert drawn["train"]["name"].values.tolist() != sides["train"]["name"].values.tolist()
+    assert drawn["test"].identical(split_imagettes(ds, (7, 1, 3), seed=0)["test"])
+
+
+def test_splits_that_cannot_be() -> None:
+    ds = grouped([2, 2, 7, 7], list("abcd"))
+    with pytest.raises(LabelError, match="train would have no image of category .*--split-seed 0"):
+        split_imagettes(ds, (1, 0, 1))
+    assert set(split_imagettes(ds, (1, 0, 1), seed=0)) == {"train", "test"}
+    with pytest.raises(LabelError, match="4 groups are too few .* validation would be empty"):
+        split_imagettes(grouped([2] * 4, list("abcd")), (30, 1, 30))
+    for parts in ((0, 1, 1), (1, 2), (1, -1, 2)):
+        with pytest.raises(OptionError, match="such as 7,1,3"):
+            split_imagettes(ds, parts)
+
+
+def test_three_sets_from_the_command_line(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from frazil.cli import cli
+
+    for i in range(6):
+        picture(tmp_path / "images" / f"{i}.png", (64, 64))
+        picture(tmp_path / "masks" / f"{i}.png", (64, 64))
+    words = ["imagettes", str(tmp_path), "--from", "masks", "-o", str(tmp_path / "a.zarr"), "--split", "4,0,2"]
+    done = CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False)
+    assert json.loads(done.stdout)["test_images"] == 2
+    assert sorted(p.name for p in tmp_path.glob("*.zarr")) == ["a-test.zarr", "a-train.zarr"]
+    again = CliRunner().invoke(cli, words)
+    assert isinstance(again.exception, OutputExistsError)
+    for wrong in ("4,0", "x,1,1", "0,1,1"):
+        assert "such as 7,1,3" in CliRunner().invoke(cli, [*words[:-1], wrong]).output
 
 
 @pytest.mark.parametrize(

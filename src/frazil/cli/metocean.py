@@ -33,39 +33,65 @@ SOURCES = ["product", "tengeop", "colin", "masks", "multilabel", "simulated"]
 @click.option("--quarters", is_flag=True, help="Of masks: cut every image in four.")
 @click.option("--count", type=int, default=10, show_default=True, help="Of simulated: images of each category.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of simulated: of the first image.")
+@click.option("--split", "parts", help="Write three sets, OUTPUT-train, -validation, -test, of so many parts: 7,1,3.")
+@click.option("--split-seed", type=int, help="Of --split: draw groups at random.  [default: in the order of the set]")
 @click.option("--picture", type=click.Path(), help="PNG to write: the images with their masks.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def imagettes(
-    source: str, output: str, kind: str | None, resolution: float | None, picture: str | None, overwrite: bool,
-    as_json: bool, **more: Any,
+    source: str, output: str, kind: str | None, resolution: float | None, parts: str | None, split_seed: int | None,
+    picture: str | None, overwrite: bool, as_json: bool, **more: Any,
 ) -> None:  # fmt: skip
     """Make a set of imagettes of SOURCE: a product, a published folder, a tar, a table, or the word 'simulated'.
 
     σ0 of VV is de-trended in incidence angle, averaged, and scaled to [0, 1] in dB; published images keep their grey.
     """
     from frazil.files import refuse_existing
-    from frazil.labels.imagettes import save_imagettes
+    from frazil.labels.imagettes import save_imagettes, split_imagettes
 
-    refuse_existing(output, overwrite=overwrite)
-    if picture:
-        refuse_existing(picture, overwrite=overwrite)
+    shares = _shares(parts)
+    wanted = {"": output}
+    if shares:
+        wanted = {
+            side: str(Path(output).with_name(f"{Path(output).stem}-{side}{Path(output).suffix}"))
+            for side, share in zip(("train", "validation", "test"), shares, strict=True)
+            if share
+        }
+    for path in [*wanted.values(), *([picture] if picture else [])]:
+        refuse_existing(path, overwrite=overwrite)
     chosen = kind or ("multilabel" if source.endswith(".csv") else "simulated" if source == "simulated" else "product")
     with progress_bar("imagettes") as progress:
         ds = _read(chosen, source, resolution, progress, **more)
-        save_imagettes(ds, output, overwrite=overwrite)
+        made = split_imagettes(ds, shares, split_seed) if shares else {"": ds}
+        for side, path in wanted.items():
+            save_imagettes(made[side], path, overwrite=overwrite)
     if picture:
         from frazil.maps.metocean_figures import draw_imagettes
 
         draw_imagettes(ds, picture, overwrite=overwrite)
     _say(
         {
-            "imagettes": output, "images": ds.sizes["imagette"], "pixels": ds.sizes["line"],
+            **{f"{side or 'imagettes'}": path for side, path in wanted.items()},
+            "images": ds.sizes["imagette"],
+            **{f"{side}_images": made[side].sizes["imagette"] for side in wanted if side}, "pixels": ds.sizes["line"],
             "spacing_m": ds.attrs["spacing_m"], "with_masks": "yes" if "mask" in ds else "no",
             "left_out_empty": ds.attrs.get("left_out_empty", 0), "left_out_land": ds.attrs.get("left_out_land", 0),
         },
         as_json,
     )  # fmt: skip
+
+
+def _shares(parts: str | None) -> list[float]:
+    """The numbers of --split; none without it."""
+    if parts is None:
+        return []
+    try:
+        shares = [float(word) for word in parts.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) != 3 or not all(share >= 0 for share in shares) or not shares[0] > 0:
+        raise click.BadParameter("three numbers of 0 or more, the first above 0, such as 7,1,3", param_hint="--split")
+    return shares
 
 
 def _read(

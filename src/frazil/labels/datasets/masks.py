@@ -77,8 +77,8 @@ def _pairs(
     for number, (name, group, image_bytes, mask_name, mask_bytes) in enumerate(pairs):
         image = grey(name, read_array(name, image_bytes))
         mask = decode_mask(mask_name, read_array(mask_name, mask_bytes), scheme, values)
-        if how and how[1]:
-            group = f"block {number // how[1]:04d}"
+        if how:
+            group = f"block {number // how[1]:04d}" if how[1] else name
         items.append(Imagette(name=name, image=image, mask=mask, group=group, category=_only(mask)))
     if not items:
         raise LabelError(f"No pair of image and mask in {root}.")
