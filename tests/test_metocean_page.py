@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import torch
 
 from frazil.errors import OptionError
 from frazil.labels.imagettes import coarser, save_imagettes
+from frazil.learn.checkpoint import load_model
 from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
-from frazil.learn.segment import SegmentOptions
 from frazil.simulate.wave_mode import WaveModeConfig
 from frazil.simulated_imagettes import simulated_imagettes
 from frazil.studies.metocean_page import (
@@ -58,13 +59,16 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     study = MetoceanStudy(
         train=(sets["train"],), validation=(sets["validation"],), test=(sets["test"],), seeds=2, steps=(2, 2, 2),
         batch=2, unet={"widths": (2, 3, 4, 5)}, im2px={"widths": (2, 3)}, categoriser={"width": 0.05}, numbers=(1, 3),
-        weightings=("code",), options={"CAM": ("cam", SegmentOptions())},
+        weightings=("code",), tiles=(75,), mask_side=40, mask_stride=40,
         resolutions={100.0: (sets["train"], sets["test"]),
                      200.0: (str(tmp_path / "coarse-train.zarr"), str(tmp_path / "coarse-test.zarr"))},
     )  # fmt: skip
     rows = run_study("weak-vs-full", study, tmp_path / "study")
-    assert len(rows) == 2 * 3
-    files = sorted((tmp_path / "study").rglob("*.json"))
+    assert [r["case"] for r in rows[:7]] == [
+        "U-Net, weights reversed", "IM2PX", "MASK, v = mean", "MASK, v = 0", "PART, 75 px", "PART, 75 px, dense", "CAM",
+    ]  # fmt: skip
+    assert len(rows) == 2 * 7
+    files = sorted((tmp_path / "study/weak-vs-full").glob("*.json"))
     before = {f: f.stat().st_mtime_ns for f in files}
     files[0].unlink()
     again = run_study("weak-vs-full", study, tmp_path / "study")
@@ -72,7 +76,11 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     key = [(r["case"], r["seed"], r["mean_set_dice"], r["tuned_dice"]) for r in rows]
     assert json.dumps(key) == json.dumps([(r["case"], r["seed"], r["mean_set_dice"], r["tuned_dice"]) for r in again])
     table = method_table(rows)
-    assert table.count("\n") == 4
+    assert table.count("\n") == 2 + 7 - 1
+    kept = load_model(tmp_path / "study/weak-vs-full/models/unet-code-0")
+    assert kept.card.training["config"]["seed"] == 0
+    with pytest.raises(OptionError, match=r"was made with steps=\[2, 2, 2\], now \[3, 2, 2\] is asked for"):
+        run_study("weak-vs-full", replace(study, steps=(3, 2, 2)), tmp_path / "study")
     assert "±" in table
     assert "low wind area" in class_table(rows)
     draw_methods(rows, tmp_path / "a.png")
@@ -101,7 +109,7 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
 def test_settings_of_a_study_from_the_command_line() -> None:
     study = changed(MetoceanStudy(), {"steps": "[3, 2, 1]", "precision": "bfloat16", "unet": '{"widths": [2, 3]}'})
     assert (study.steps, study.precision, study.unet) == ((3, 2, 1), "bfloat16", {"widths": [2, 3]})
-    assert study.options == MetoceanStudy().options
+    assert study.tiles == MetoceanStudy().tiles
     for wrong in ({"step": "3"}, {"train": "x"}, {"seeds": "0"}, {"precision": "float16"}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             changed(MetoceanStudy(), wrong)

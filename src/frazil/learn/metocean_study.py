@@ -62,7 +62,8 @@ class MetoceanStudy:
         numbers: of annotated images of each category, for the study of them.
         resolutions: sets for the study of resolutions: metres -> (train, test).
         finest: metres; at finer resolutions only texture statistics are judged, since networks take long there.
-        options: of the weak methods: name -> options.
+        mask_side, mask_stride: of MASK, pixels.
+        tiles: of PART, pixels, each tile by tile and in one pass.
     """
 
     train: tuple[str, ...] = ()
@@ -77,7 +78,7 @@ class MetoceanStudy:
     im2px: dict[str, Any] = field(default_factory=lambda: {"widths": (8, 16, 24, 32)})
     categoriser: dict[str, Any] = field(default_factory=lambda: {"width": 0.25})
     output: str = "softmax"
-    steps: tuple[int, int, int] = (400, 500, 300)
+    steps: tuple[int, int, int] = (1500, 3000, 1000)
     batch: int = 16
     precision: Literal["float32", "bfloat16"] = "float32"
     annotated: int | None = None
@@ -85,7 +86,9 @@ class MetoceanStudy:
     numbers: tuple[int, ...] = (3, 10, 30, 100)
     resolutions: dict[float, tuple[str, str]] = field(default_factory=dict)
     finest: float = 0.0
-    options: dict[str, tuple[str, SegmentOptions]] = field(default_factory=lambda: dict(weak_methods()))
+    mask_side: int = 75
+    mask_stride: int = 25
+    tiles: tuple[int, ...] = (75, 129)
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or min(self.steps) < 1 or self.batch < 1:
@@ -100,7 +103,7 @@ def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    given = ("train", "validation", "test", "resolutions", "options")
+    given = ("train", "validation", "test", "resolutions")
     now = {f.name: getattr(study, f.name) for f in fields(study)}
     known = sorted(set(now) - set(given))
     values: dict[str, Any] = {}
@@ -120,14 +123,15 @@ def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
         ) from error
 
 
-def weak_methods() -> Iterator[tuple[str, tuple[str, SegmentOptions]]]:
-    """Those of table 2 that need a categoriser, with the settings of the source; PART in one pass besides."""
-    yield "MASK, v = mean", ("mask", SegmentOptions(mask_fill="mean"))
-    yield "MASK, v = 0", ("mask", SegmentOptions(mask_fill="zero"))
-    for tile in (75, 129):
-        yield f"PART, {tile} px", ("part", SegmentOptions(tile=tile))
-        yield f"PART, {tile} px, dense", ("part", SegmentOptions(tile=tile, dense=True))
-    yield "CAM", ("cam", SegmentOptions())
+def weak_methods(study: MetoceanStudy) -> Iterator[tuple[str, str, SegmentOptions]]:
+    """(name, method, options) of those of table 2 that need a categoriser; PART in one pass besides."""
+    for fill in ("mean", "zero"):
+        options = SegmentOptions(mask_side=study.mask_side, mask_stride=study.mask_stride, mask_fill=fill)
+        yield f"MASK, v = {'mean' if fill == 'mean' else '0'}", "mask", options
+    for tile in study.tiles:
+        yield f"PART, {tile} px", "part", SegmentOptions(tile=tile)
+        yield f"PART, {tile} px, dense", "part", SegmentOptions(tile=tile, dense=True)
+    yield "CAM", "cam", SegmentOptions()
 
 
 def run_study(
@@ -136,30 +140,68 @@ def run_study(
     folder: str | os.PathLike[str],
     progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """All rows of a study; trainings that were done before are read.
+    """All rows of a study; trainings that were done before are read. Models are kept in ``models`` beside the rows.
 
     Raises:
-        OptionError: an unknown study.
+        OptionError: an unknown study, or a folder with trainings of other settings.
     """
     if name not in STUDIES:
         raise OptionError(f"There is no metocean study {name!r}. Choose one of {list(STUDIES)}.")
     jobs = list(
         {"weak-vs-full": _weak_jobs, "annotations": _annotation_jobs, "resolution": _resolution_jobs}[name](study)
     )
-    rows = []
+    rows, settings = [], _settings(study, name)
     for i, (key, job) in enumerate(jobs):
         if progress:
             progress(i / len(jobs), key)
         path = Path(folder) / name / f"{key}.json"
         if not path.is_file():
-            made = job(Path(folder) / name / f".{key}.run")
+            run = Path(folder) / name / f".{key}.run"
+            made = job(run)
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
-            part.write_text(json.dumps([{**row, "commit": git_commit()} for row in made]) + "\n", encoding="utf-8")
+            known = {"settings": settings, "commit": git_commit()}
+            part.write_text(json.dumps([{**row, **known} for row in made]) + "\n", encoding="utf-8")
+            _keep_model(run, path.parent / "models" / key)
             part.replace(path)
-            shutil.rmtree(Path(folder) / name / f".{key}.run", ignore_errors=True)
-        rows += json.loads(path.read_text(encoding="utf-8"))
+        rows += _rows_of(path, settings)
     return rows
+
+
+#: Settings of a study that may change without any of its trainings becoming another.
+_FREE = ("seeds", "first_seed", "numbers", "resolutions", "weightings", "finest")
+
+
+def _settings(study: MetoceanStudy, name: str) -> dict[str, Any]:
+    """What a row depends on, as JSON has it; sets by their names."""
+    kept = {f.name: getattr(study, f.name) for f in fields(study) if f.name not in _FREE}
+    kept |= {side: [Path(p).name for p in kept[side]] for side in ("train", "validation", "test")}
+    if name == "annotations":
+        kept["weighting"] = study.weightings[0]
+    if name == "resolution":
+        kept["finest"] = study.finest
+    out: dict[str, Any] = json.loads(json.dumps(kept))
+    return out
+
+
+def _rows_of(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    for row in rows:
+        there = row.get("settings", settings)
+        other = sorted(k for k in settings if k in there and there[k] != settings[k])
+        if other:
+            was, now = (json.dumps(values[other[0]]) for values in (there, settings))
+            raise OptionError(f"{path} was made with {other[0]}={was}, now {now} is asked for. Name another folder.")
+    return rows
+
+
+def _keep_model(run: Path, target: Path) -> None:
+    """The model of a training, without its log; the run's folder goes."""
+    if (run / "model").is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        (run / "model").replace(target)
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def _seeds(study: MetoceanStudy) -> range:
@@ -208,7 +250,7 @@ def _resolution(study: MetoceanStudy, metres: float, sets: tuple[str, str], seed
             here = replace(study, train=(str(path),), size=None)
             model = train_imagettes(_config(here, "categoriser", seed, study.labelled), folder)
             made = judged(model.network, large[1], check_imagettes(test))
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
             row |= {k: made[k] for k in ("accuracy", "f1_by_category", "classes")}
             row |= {"steps": study.steps[1], "batch": study.batch}
         return [row | {"seconds": round(time.monotonic() - started, 1)}]
@@ -245,7 +287,7 @@ def _categoriser(study: MetoceanStudy, seed: int) -> Job:
         seen = judged(model.network, ds, scheme)
         accuracy = seen["accuracy" if len(scheme.classes) > 1 else "presence_accuracy"]
         rows = []
-        for case, (method, options) in study.options.items():
+        for case, method, options in weak_methods(study):
             row = _judge(study, model, case, method, options, seed, started)
             rows.append(row | {"categoriser_accuracy": accuracy})
             started = time.monotonic()

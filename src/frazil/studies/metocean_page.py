@@ -63,12 +63,13 @@ def method_table(rows: Sequence[Row], *, published: bool = True) -> str:
 
 
 def class_table(rows: Sequence[Row], key: str = "tuned_dice") -> str:
-    """Markdown: mean of a score over trainings by method and class, percent."""
+    """Markdown: mean of a score over trainings by method and class, percent; a dash where no training has one."""
     names = rows[0]["classes"]
     lines = ["| method | " + " | ".join(n.replace("_", " ") for n in names) + " |", "|" + "---|" * (len(names) + 1)]
     for case, mine in by_case(rows).items():
-        values = np.nanmean(np.array([[math.nan if v is None else v for v in r[key]] for r in mine], float), axis=0)
-        lines.append(f"| {case} | " + " | ".join(f"{100 * v:.0f}" for v in values) + " |")
+        columns = zip(*([math.nan if v is None else v for v in r[key]] for r in mine), strict=True)
+        known = [[v for v in column if not math.isnan(v)] for column in columns]
+        lines.append(f"| {case} | " + " | ".join(f"{100 * np.mean(v):.0f}" if v else "–" for v in known) + " |")
     return "\n".join(lines)
 
 
