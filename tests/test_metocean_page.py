@@ -21,14 +21,13 @@ from frazil.studies.metocean_page import (
     annotation_table,
     class_table,
     draw_annotations,
-    draw_methods,
-    draw_resolution,
     interval,
     method_table,
     power_law,
     power_laws,
     resolution_table,
 )
+from frazil.studies.metocean_study_page import write_metocean_page
 
 
 def test_interval_by_hand() -> None:
@@ -83,7 +82,14 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
         run_study("weak-vs-full", replace(study, steps=(3, 2, 2)), tmp_path / "study")
     assert "±" in table
     assert "low wind area" in class_table(rows)
-    draw_methods(rows, tmp_path / "a.png")
+    page = write_metocean_page("weak-vs-full", rows, tmp_path / "a.md", command="frazil x", simulated=True)
+    words = page.read_text(encoding="utf-8")
+    assert "**Simulated**" in words
+    assert "MASK with squares of 40 pixels every 40; PART with tiles of 75 pixels" in words
+    assert "![Masks or labels of images: five methods](a.png)" in words
+    page.write_text(words.replace("## Result", "## What it shows\n\nNothing.\n\n## Result"), encoding="utf-8")
+    write_metocean_page("weak-vs-full", rows, page, command="frazil y", simulated=True, overwrite=True)
+    assert "\nNothing.\n" in page.read_text(encoding="utf-8")
     noted = run_study("annotations", study, tmp_path / "study")
     assert {r["annotated"] for r in noted} == {2, 6}
     for row in noted:  # networks of two steps know nothing: the law needs something above 0
@@ -95,12 +101,15 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     assert laws.shape == said.shape == (2, 2)
     assert ((laws > 0) & (laws < 1)).all()
     np.testing.assert_allclose(said[:, 0], [0.3, 0.31])  # two numbers lie on their law
-    draw_annotations(noted, tmp_path / "b.png", weak=0.3)
+    draw_annotations(noted, tmp_path / "law.png", weak=0.3)
+    page = write_metocean_page("annotations", noted, tmp_path / "b.md", command="frazil x", simulated=False)
+    assert "**Simulated**" not in page.read_text(encoding="utf-8")
     accuracy = run_study("resolution", study, tmp_path / "study")
     assert "| 100 | 80 |" in resolution_table(accuracy)
     assert {r["pixels"] for r in accuracy} == {80, 40}  # 40 pixels were mirrored to the 75 that the network needs
     assert all(r["texture_accuracy"] >= 0.5 for r in accuracy)
-    draw_resolution(accuracy, tmp_path / "c.png")
+    page = write_metocean_page("resolution", accuracy, tmp_path / "c.md", command="frazil x", simulated=True)
+    assert "labels of all images of each category" in page.read_text(encoding="utf-8")
     assert not list((tmp_path / "study").rglob("*.run"))
     with pytest.raises(OptionError, match="no metocean study"):
         run_study("magic", study, tmp_path / "study")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,17 @@ def ocean_study(
         click.BadParameter: another number of sets.
         MissingDependencyError: the study of resolutions without scikit-learn.
     """
-    from frazil.files import refuse_existing, whole_output
+    from frazil.files import refuse_existing
+    from frazil.labels.imagettes import open_imagettes
     from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
     from frazil.learn.texture import require_sklearn
-    from frazil.studies.metocean_page import annotation_table, class_table, method_table, resolution_table
+    from frazil.studies.metocean_study_page import tables, write_metocean_page
 
     if page:
         refuse_existing(page, overwrite=overwrite)
     if name == "resolution":
         require_sklearn()  # before hours of simulation
-    folder = Path(output)
+    folder, given = Path(output), stores
     if stores == ("simulated",):
         stores = _simulated(folder, name)
     if len(stores) != 3:
@@ -50,16 +52,12 @@ def ocean_study(
         study = replace(study, resolutions=_resolutions(folder, stores))
     with progress_bar(name) as progress:
         rows = run_study(name, study, folder, progress=progress)
-    if name == "weak-vs-full":
-        text = f"{method_table(rows)}\n\n{class_table(rows)}\n"
-    elif name == "annotations":
-        text = annotation_table(rows) + "\n"
-    else:
-        text = resolution_table(rows) + "\n"
     if page:
-        with whole_output(page, overwrite=overwrite) as part:
-            part.write_text(f"# {name}\n\n{text}", encoding="utf-8")
-    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else text)
+        words = [f"frazil study {name}", *(f"--data {store}" for store in given), f"-o {output} --seeds {seeds}"]
+        command = " ".join([*words, *(f"--set {shlex.quote(change)}" for change in changes)])
+        simulated = str(open_imagettes(stores[0]).attrs["source"]).startswith("simulated")
+        write_metocean_page(name, rows, page, command=command, simulated=simulated, overwrite=overwrite)
+    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n\n".join(tables(name, rows)))
 
 
 def _simulated(folder: Path, name: str) -> tuple[str, ...]:
