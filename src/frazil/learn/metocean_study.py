@@ -72,7 +72,7 @@ class MetoceanStudy:
     size: int | None = None
     seeds: int = 3
     first_seed: int = 0
-    weightings: tuple[str, ...] = ("paper", "none")
+    weightings: tuple[str, ...] = ("none", "paper", "code")
     judged: int | None = None
     unet: dict[str, Any] = field(default_factory=lambda: {"widths": (8, 16, 32, 64, 96)})
     im2px: dict[str, Any] = field(default_factory=lambda: {"widths": (8, 16, 24, 32)})

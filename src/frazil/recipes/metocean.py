@@ -13,12 +13,16 @@ _ADAM = OptimConfig(optimiser="adam", epochs=30, batch=16, lr=1e-3, warmup=50, w
 
 
 def unet() -> RunConfig:
-    """Method A: a U-Net on drawn masks, with the weights of equation 1."""
+    """Method A: a U-Net on drawn masks.
+
+    Its loss weighs classes by K (equation 2), and not, as equation 1 does, cells by how much of an image a class
+    covers: that costs 20 points of Dice (docs/results/metocean.md). ``strategy.weighting=paper`` is equation 1.
+    """
     return RunConfig(
         name="unet-metocean",
         model=ModelConfig(architecture="metocean_unet", settings={"widths": (16, 32, 64, 128, 256)}),
         data=ImagetteData(),
-        strategy=SegmentationConfig(),
+        strategy=SegmentationConfig(weighting="none"),
         optim=_ADAM,
     )
 
