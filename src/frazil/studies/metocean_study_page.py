@@ -108,9 +108,10 @@ def _settings_in_words(name: str, row: Row) -> list[str]:
         return [f"{inception}, {labels}; small images are mirrored at the rim.", precision]
     widths = f"U-Net of widths {_words(kept['unet'])}: {unet}"
     centres = "" if kept["size"] is None else f", centres of {kept['size']} pixels"
+    who = "All test images" if kept["judged"] is None else f"{kept['judged']} test images of each category"
     judged = (
-        f"{_number(kept['judged'])} test images of each category judge{centres}; thresholds of each class are the best "
-        "of the validation images, which decide nothing else."
+        f"{who} judge{centres}; thresholds of each class are the best of the validation images, which decide nothing "
+        "else."
     )
     if name == "annotations":
         return [f"{widths}, for every number of images; draws of a seed are nested.", judged, precision]
