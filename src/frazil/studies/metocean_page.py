@@ -158,7 +158,7 @@ def draw_methods(rows: Sequence[Row], path: str | os.PathLike[str], *, overwrite
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    cases = by_case(rows)
+    cases, published = by_case(rows), len(rows[0]["classes"]) == 10
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
         height = 0.42 * len(cases) + 0.75
         figure = Figure(figsize=(7.2, height), dpi=110)
@@ -167,11 +167,12 @@ def draw_methods(rows: Sequence[Row], path: str | os.PathLike[str], *, overwrite
             values = [100 * r["mean_tuned_dice"] for r in mine]
             axis.barh(i, np.mean(values), color="#9db9d8", height=0.62)
             axis.plot(values, [i] * len(values), "o", color="#0b4f8a", markersize=4)
-            if case in PUBLISHED and len(mine[0]["classes"]) == 10:
+            if case in PUBLISHED and published:
                 axis.plot(PUBLISHED[case], i, "d", color="#b0472f", markersize=5)
         axis.set_yticks(range(len(cases)), list(cases))
         axis.invert_yaxis()
-        axis.set_xlabel("set Dice, %, threshold from validation images (red: published, other data)")
+        beside = " (red: published, other data)" if published else ""
+        axis.set_xlabel(f"set Dice, %, threshold from validation images{beside}")
         axis.spines[["top", "right"]].set_visible(False)
         with whole_output(path, overwrite=overwrite) as part:
             figure.savefig(part, format="png")

@@ -68,10 +68,9 @@ def write_metocean_page(
     }  # fmt: skip
     title, question = QUESTIONS[name]
     caveats = [*([_SIMULATED] if simulated else []), *_settings_in_words(name, rows[0])]
-    caveats += [
-        "± is the 95 % interval (Student) over trainings; it does not hold the spread over images. One has none.",
-        "Published figures are of other images and other networks, and stand here for orientation.",
-    ]
+    caveats.append("± is the 95 % interval (Student) over trainings; it does not hold the spread over images.")
+    if name == "resolution" or (name == "weak-vs-full" and len(rows[0]["classes"]) > 1):
+        caveats.append("Published figures are of other images and other networks, and stand here for orientation.")
     commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
     made = (
         f"{datetime.now(UTC):%d %B %Y}, commit {commits}, {platform.machine()}, {os.cpu_count()} cores, shared; "
