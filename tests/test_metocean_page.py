@@ -80,6 +80,13 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     assert kept.card.training["config"]["seed"] == 0
     with pytest.raises(OptionError, match=r"was made with steps=\[2, 2, 2\], now \[3, 2, 2\] is asked for"):
         run_study("weak-vs-full", replace(study, steps=(3, 2, 2)), tmp_path / "study")
+    files[-1].rename(tmp_path / "last")  # what is there is looked at before anything is trained
+    files[0].rename(tmp_path / "first")
+    with pytest.raises(OptionError, match="was made with"):
+        run_study("weak-vs-full", replace(study, steps=(3, 2, 2)), tmp_path / "study")
+    assert not files[0].exists()
+    (tmp_path / "first").rename(files[0])
+    (tmp_path / "last").rename(files[-1])
     assert "±" in table
     assert "low wind area" in class_table(rows)
     page = write_metocean_page("weak-vs-full", rows, tmp_path / "a.md", command="frazil x", simulated=True)

@@ -47,16 +47,12 @@ def imagettes(
     σ0 of VV is de-trended in incidence angle, averaged, and scaled to [0, 1] in dB; published images keep their grey.
     """
     from frazil.files import refuse_existing
-    from frazil.labels.imagettes import save_imagettes, split_imagettes
+    from frazil.labels.imagettes import parts_of_split, save_imagettes, split_imagettes
 
-    shares = _shares(parts)
+    shares, place = _numbers(parts), Path(output)
     wanted = {"": output}
     if shares:
-        wanted = {
-            side: str(Path(output).with_name(f"{Path(output).stem}-{side}{Path(output).suffix}"))
-            for side, share in zip(("train", "validation", "test"), shares, strict=True)
-            if share
-        }
+        wanted = {side: str(place.with_name(f"{place.stem}-{side}{place.suffix}")) for side in parts_of_split(shares)}
     for path in [*wanted.values(), *([picture] if picture else [])]:
         refuse_existing(path, overwrite=overwrite)
     chosen = kind or ("multilabel" if source.endswith(".csv") else "simulated" if source == "simulated" else "product")
@@ -81,17 +77,12 @@ def imagettes(
     )  # fmt: skip
 
 
-def _shares(parts: str | None) -> list[float]:
-    """The numbers of --split; none without it."""
-    if parts is None:
-        return []
+def _numbers(words: str | None) -> list[float]:
+    """Numbers with commas between; none without words."""
     try:
-        shares = [float(word) for word in parts.split(",")]
+        return [float(word) for word in words.split(",")] if words is not None else []
     except ValueError:
-        shares = []
-    if len(shares) != 3 or not all(share >= 0 for share in shares) or not shares[0] > 0:
-        raise click.BadParameter("three numbers of 0 or more, the first above 0, such as 7,1,3", param_hint="--split")
-    return shares
+        raise click.BadParameter("three numbers, such as 7,1,3", param_hint="--split") from None
 
 
 def _read(

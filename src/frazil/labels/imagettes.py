@@ -184,41 +184,49 @@ def quarters(ds: xr.Dataset) -> xr.Dataset:
     return out.assign(category=("imagette", np.where(area.any(1), area.argmax(1), UNKNOWN).astype(np.uint8)))
 
 
+def parts_of_split(parts: Sequence[float]) -> dict[str, float]:
+    """The sides of a split, ``train``, ``validation`` and ``test``, with their parts; a side of 0 parts is left out.
+
+    Raises:
+        OptionError: not three parts of 0 or more, or nothing to learn from.
+    """
+    if len(parts) != 3 or not all(0 <= part < float("inf") for part in parts) or not parts[0] > 0:
+        raise OptionError(f"A split is three parts of 0 or more, the first above 0, such as 7,1,3; got {list(parts)}.")
+    sides = zip(("train", "validation", "test"), parts, strict=True)
+    return {side: float(part) for side, part in sides if part}
+
+
 def split_imagettes(ds: xr.Dataset, parts: Sequence[float], seed: int | None = None) -> dict[str, xr.Dataset]:
     """Sets to learn from and to be judged by: ``train``, ``validation``, ``test``; groups stay whole.
 
     Args:
         ds: a set.
-        parts: relative numbers of groups of the three; 0 leaves one out.
+        parts: relative numbers of groups of the three, see `parts_of_split`.
         seed: draw groups at random; None: in the order of the set, so that neighbouring groups stay together.
 
     Raises:
-        OptionError: not three parts of 0 or more, or nothing to learn from. LabelError: fewer groups than sides, or a
-            category that a split in order would leave one of the sides without.
+        OptionError: parts that are none. LabelError: fewer groups than sides, or a category that a split in order would
+            leave one of the sides without.
     """
-    share = np.asarray(parts, float)
-    if share.shape != (3,) or not (share >= 0).all() or not share[0] > 0:
-        raise OptionError(f"A split is three parts of 0 or more, the first above 0, such as 7,1,3; got {list(parts)}.")
+    sides = parts_of_split(parts)
     groups = list(dict.fromkeys(ds["group"].values.tolist()))
     if seed is not None:
         groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
-    ends = np.round(np.cumsum(share) / share.sum() * len(groups)).astype(int)
-    out, first = {}, 0
+    share = np.array(list(sides.values()))
+    ends = np.round(np.cumsum(share) / share.sum() * len(groups)).astype(int)[:-1]
     everything = set(ds["category"].values.tolist()) - {UNKNOWN}
-    for side, last, wanted in zip(("train", "validation", "test"), ends, share, strict=True):
-        if not wanted:
-            continue
-        mine = ds.isel(imagette=np.flatnonzero(np.isin(ds["group"].values, groups[first:last])))
-        if last == first:
+    out = {}
+    for side, mine in zip(sides, np.split(np.array(groups), ends), strict=True):
+        if not mine.size:
             raise LabelError(f"{len(groups)} groups are too few for the parts {list(parts)}: {side} would be empty.")
-        lacking = everything - set(mine["category"].values.tolist())
+        out[side] = ds.isel(imagette=np.flatnonzero(np.isin(ds["group"].values, mine)))
+        lacking = everything - set(out[side]["category"].values.tolist())
         if lacking and seed is None:
             name = check_imagettes(ds).names[min(lacking)]
             raise LabelError(
                 f"{side} would have no image of category {name}. Draw groups at random (--split-seed 0), or choose "
                 "other parts."
             )
-        out[side], first = mine, int(last)
     return out
 
 

@@ -125,9 +125,9 @@ def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
 
 def weak_methods(study: MetoceanStudy) -> Iterator[tuple[str, str, SegmentOptions]]:
     """(name, method, options) of those of table 2 that need a categoriser; PART in one pass besides."""
-    for fill in ("mean", "zero"):
+    for v, fill in (("mean", "mean"), ("0", "zero")):
         options = SegmentOptions(mask_side=study.mask_side, mask_stride=study.mask_stride, mask_fill=fill)
-        yield f"MASK, v = {'mean' if fill == 'mean' else '0'}", "mask", options
+        yield f"MASK, v = {v}", "mask", options
     for tile in study.tiles:
         yield f"PART, {tile} px", "part", SegmentOptions(tile=tile)
         yield f"PART, {tile} px, dense", "part", SegmentOptions(tile=tile, dense=True)
@@ -150,19 +150,22 @@ def run_study(
     jobs = list(
         {"weak-vs-full": _weak_jobs, "annotations": _annotation_jobs, "resolution": _resolution_jobs}[name](study)
     )
-    rows, settings = [], _settings(study, name)
+    rows, settings, place = [], _settings(study, name), Path(folder) / name
+    for path in (place / f"{key}.json" for key, _ in jobs):
+        if path.is_file():
+            _rows_of(path, settings)  # those of other settings are told before hours of training
     for i, (key, job) in enumerate(jobs):
         if progress:
             progress(i / len(jobs), key)
-        path = Path(folder) / name / f"{key}.json"
+        path = place / f"{key}.json"
         if not path.is_file():
-            run = Path(folder) / name / f".{key}.run"
+            run = place / f".{key}.run"
             made = job(run)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
             known = {"settings": settings, "commit": git_commit()}
             part.write_text(json.dumps([{**row, **known} for row in made]) + "\n", encoding="utf-8")
-            _keep_model(run, path.parent / "models" / key)
+            _keep_model(run, place / "models" / key)
             part.replace(path)
         rows += _rows_of(path, settings)
     return rows
