@@ -43,6 +43,8 @@ def test_all_methods_of_a_draw_get_the_same_labels_and_scenes(store: Path) -> No
         assert (t.config.data.split_seed, t.config.data.patches) == (0, (str(store),))  # type: ignore[union-attr]
     one = trials(METHODS, patches=("a",), labels=[8], draws=1, seeds=1, changes={"tslp:optim.lr": "0.5"})
     assert [t.config.optim.lr == 0.5 for t in one] == [t.method == "tslp" for t in one]
+    steps = trials(METHODS, patches=("a",), labels=[8], draws=1, seeds=1, changes=TINY | {"tslp:optim.steps": "70"})
+    assert {t.method for t in steps if t.config.optim.epochs is None} == {"tslp"}
     more = study_methods(METHODS)
     assert more["tslp at equal rates"].strategy.equal_rates  # type: ignore[union-attr]
     assert more["supervised for long"].optim.steps == 25_000  # 200 epochs of 10 000 patches, 80 a step

@@ -361,6 +361,9 @@ def test_recipes_are_found_and_strangers_named(tmp_path: Path) -> None:
         ({"data.augment": "mixup"}, "Augmentation 'mixup' is not one of"),
         ({"data.kind": "photos"}, "'photos'"),
         ({"nonsense": "1"}, "nonsense is not a setting"),
+        ({"steps": "5"}, r"steps is not a setting. A run has .*Did you mean optim.steps\?"),
+        ({"optim.stps": "5"}, r"optim.stps is not a setting. optim has .*Did you mean optim.steps\?"),
+        ({"optim.steps": "5", "optim.epochs": "2"}, "Give one of them"),
         ({"data.patches.first": "x"}, "data.patches.first is not a setting"),
     ],
 )
@@ -382,6 +385,15 @@ def test_settings_from_the_command_line_take_their_type() -> None:
     assert isinstance(run.data, PatchData)
     assert run.data.patches == ("a.zarr", "b.zarr")
     assert (run.optim.lr, run.optim.epochs, run.model.settings) == (1e-4, None, {"padding": "valid"})
+
+
+def test_steps_asked_for_are_the_steps_of_the_run() -> None:
+    recipe = find_recipe("patches:adhoc")
+    assert recipe.optim.epochs is not None
+    asked = override(recipe, {"optim.steps": "5"})
+    assert (asked.optim.steps, asked.optim.epochs) == (5, None)
+    back = override(asked, {"optim.epochs": "3"})
+    assert back.optim.epochs == 3
 
 
 def test_patches_of_several_sets_are_joined(patches: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
@@ -309,11 +310,16 @@ def override(config: RunConfig, changes: dict[str, str]) -> RunConfig:
     Args:
         config: the run.
         changes: dotted name -> value as written on a command line: JSON, a bare word, or words with commas between.
+            ``optim.steps`` counts in place of the run's own ``optim.epochs``.
 
     Raises:
-        OptionError: as `run_config`.
+        OptionError: as `run_config`; both steps and epochs given.
     """
     values = config.to_json()
+    if "optim.steps" in changes:
+        if changes.get("optim.epochs", "null") != "null":
+            raise OptionError("optim.steps and optim.epochs both say how long a run is. Give one of them.")
+        values["optim"]["epochs"] = None
     chosen = changes.get("strategy.name")
     if chosen in _STRATEGIES and chosen != config.strategy.name:
         values["strategy"] = _plain(asdict(_STRATEGIES[chosen]()))  # settings of the other strategy go
@@ -342,14 +348,28 @@ def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") ->
 
 
 def _known(values: dict[str, Any], name: str) -> str:
+    from difflib import get_close_matches
+
     place: Any = values
     path = []
-    for group in name.split(".")[:-1]:
+    *groups, last = name.split(".")
+    for group in groups:
         if not isinstance(place.get(group), dict):
             break
         place = place[group]
         path.append(group)
-    return f"{'.'.join(path) or 'A run'} has {sorted(set(place) - {name.split('.')[-1]})}."
+    names = [known for known in _dotted(values) if known != name]
+    near = [known for known in names if known.split(".")[-1] == last] or get_close_matches(name, names, 1, 0.8)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{'.'.join(path) or 'A run'} has {sorted(set(place) - {last})}.{hint}"
+
+
+def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
 
 
 def _parsed(text: str, now: Any) -> Any:

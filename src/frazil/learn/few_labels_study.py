@@ -129,7 +129,10 @@ def _changes(name: str, recipe: RunConfig, changes: dict[str, str]) -> dict[str,
         and not (key.startswith("strategy.") and key.split(".")[1] not in has)
         and not (key == "optim.epochs" and recipe.optim.epochs is None)
     }
-    return common | {key.removeprefix(f"{name}:"): v for key, v in changes.items() if key.startswith(f"{name}:")}
+    own = {key.removeprefix(f"{name}:"): v for key, v in changes.items() if key.startswith(f"{name}:")}
+    if "optim.steps" in own:
+        common.pop("optim.epochs", None)  # how long a method runs is its own affair where it says so
+    return common | own
 
 
 def run_trial(trial: Trial, state: Path | None = None) -> dict[str, Any]:

@@ -6,8 +6,8 @@ paper; where it leaves something open, those of the codes it builds on. Rotation
 which keeps the physics.
 
 A hundred epochs on 60 labels are some 300 steps: at the paper's rate the first stage ends early in learning. Where
-labels are few, ``strategy.first_steps=1000`` gives it time (and ``optim.epochs=null`` with ``optim.steps=1000`` the
-supervised run); compare methods at equal settings.
+labels are few, ``strategy.first_steps=1000`` gives it time (and ``optim.steps=1000`` the supervised run); compare
+methods at equal settings.
 
 References:
     Khaleghian (2022), paper 2, section IV-B and Table III.
