@@ -216,8 +216,17 @@ def test_a_run_learns_evaluates_and_reports(tmp_path: Path) -> None:
     model = train(override(find_recipe("cifar10:resnet20"), changes), tmp_path / "run")
     assert model.card.class_scheme == CIFAR10.name
     assert model.card.scores["accuracy"] > 0.3  # brightness alone tells the classes
+    assert "binary" not in model.card.scores  # neither ice nor water
+    again = [*(w for k, v in changes.items() for w in ("--set", f"{k}={v}")), "-o", str(tmp_path / "run")]
+    said = CliRunner().invoke(cli, ["train", "cifar10:resnet20", *again], catch_exceptions=False)
+    assert "accuracy  " in said.output
+    assert "ice" not in said.output
     done = CliRunner().invoke(cli, ["report", str(tmp_path / "run"), "-o", str(tmp_path / "report")])
     assert done.exit_code == 0, done.output
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Accuracy: share that is right" in page
+    assert "ice against water" not in page
+    assert "called water" not in page
 
 
 @pytest.mark.data

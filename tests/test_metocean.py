@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from click.testing import CliRunner, Result
 
+from frazil.cli import cli
 from frazil.errors import FrazilError, LabelError, ModelError, OptionError, OutputExistsError
 from frazil.labels.imagettes import save_imagettes
 from frazil.learn.checkpoint import load_model
@@ -148,6 +150,74 @@ def test_runs_that_cannot_be(
 ) -> None:
     with pytest.raises(FrazilError, match=message):
         train(run(recipe, sets, **changes), tmp_path / "run")
+
+
+def from_command_line(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("recipe", ["metocean:unet", "metocean:categoriser", "metocean:im2px"])
+def test_train_and_evaluate_from_the_command_line(recipe: str, sets: dict[str, Path], tmp_path: Path) -> None:
+    changes = {"data.train": sets["train"], "data.test": sets["test"], "optim.steps": 2, "optim.batch": 3} | {
+        "metocean:unet": {"model.settings.widths": "[2,3,4,5]"},
+        "metocean:categoriser": {"model.settings.width": 0.05},
+        "metocean:im2px": {"model.settings.widths": "[2,3,4]"},
+    }[recipe]
+    words = ["train", recipe, "-o", tmp_path / "run"]
+    done = from_command_line(*words, *(w for k, v in changes.items() for w in ("--set", f"{k}={v}")))
+    assert done.exit_code == 0
+    assert "steps     2 in" in done.output
+    assert "of the images named right" in done.output
+    assert ("set Dice  per-pixel Dice" in done.output) is (recipe != "metocean:categoriser")
+    model = tmp_path / "run" / "model"
+    card = load_model(model).card
+    again = from_command_line("evaluate", model, sets["test"], "-o", tmp_path / "scores.json")
+    assert again.exit_code == 0
+    assert again.output.splitlines()[1:] == done.output.splitlines()[-len(again.output.splitlines()) + 1 :]
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert {k: v for k, v in scores.items() if k in card.scores and k != "data"} == {
+        k: v for k, v in card.scores.items() if k != "data"
+    }
+    with pytest.raises(LabelError, match="has learnt from"):
+        from_command_line("evaluate", model, sets["train"])
+    both = json.loads(from_command_line("evaluate", model, *sets.values(), "--json").output)
+    assert (both["images"], both["left_out"]["imagettes"]) == (9, 9)
+    with pytest.raises(OptionError, match=r"Pass a set \(.zarr\)"):
+        from_command_line("evaluate", model, tmp_path / "x.SAFE")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peers__path": '"shared"', "peers__worker": "a"}, "Leave --peers out"),
+        ({"optim__compile": "true"}, "Leave optim.compile out"),
+        ({"labels__count": "60"}, "Set data.annotated"),
+        ({"model__pretrained": "weights.pth"}, "no published weights for 'metocean_unet'"),
+    ],
+)
+def test_settings_that_imagettes_do_not_have_are_refused(
+    change: dict[str, str], message: str, sets: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        train(run("metocean:unet", sets, **change), tmp_path / "run")
+
+
+def test_torchrun_is_refused(sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(OptionError, match="without torchrun"):
+        train(run("metocean:unet", sets), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_categoriser_begins_with_published_weights(sets: dict[str, Path], tmp_path: Path) -> None:
+    settings = {"width": 0.05}
+    published = create_model("inception_v3", n_channels=3, n_classes=1000, settings=settings).state_dict()
+    torch.save(published, tmp_path / "weights.pth")
+    changes = {"model__pretrained": str(tmp_path / "weights.pth"), "optim__steps": "1", "optim__lr": "1e-9"}
+    begun = train(run("metocean:categoriser", sets, **changes), tmp_path / "run").network.state_dict()
+    name = "Mixed_7c.branch1x1.conv.weight"
+    torch.testing.assert_close(begun[name], published[name], atol=1e-6, rtol=1e-3)
 
 
 def test_training_and_test_must_not_share_groups(sets: dict[str, Path], tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class SideScores:
         classes: names, by code.
         accuracy, balanced_accuracy, macro_f1: over all samples.
         precision, recall, f1: of each class; None where there is nothing to divide by.
-        binary: ice against water.
+        binary: ice against water; None of other classes.
         ece, nll: of the calibrated confidence.
         ece_before_temperature: of the confidence as the network gives it.
         accuracy_per_scene: scene -> accuracy.
@@ -73,13 +73,13 @@ class SideScores:
     precision: tuple[float | None, ...]
     recall: tuple[float | None, ...]
     f1: tuple[float | None, ...]
-    binary: TwoClassScores
     ece: float | None
     nll: float | None
     accuracy_per_scene: dict[str, float]
     confusion: tuple[tuple[int, ...], ...]
     confusion_per_scene: dict[str, tuple[tuple[int, ...], ...]]
     reliability: Bins
+    binary: TwoClassScores | None = None
     ece_before_temperature: float | None = None
     leaks: bool = False
 

@@ -9,6 +9,7 @@ import click
 
 from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
+from frazil.cli.scores import print_scores
 
 
 @click.command()
@@ -79,7 +80,7 @@ def train(
         click.echo(json.dumps({"model": f"{output}/model", "scores": card.scores}, indent=2, ensure_ascii=False))
         return
     click.echo(f"model     {output}/model\nsteps     {card.training['steps']} in {card.training['seconds']} s")
-    _print_scores(card.scores)
+    print_scores(card.scores)
 
 
 @click.command()
@@ -102,7 +103,7 @@ def evaluate(
     model: str, data: tuple[str, ...], class_column: str | None, classes: tuple[str, ...], keep_land: bool,
     as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Score MODEL on DATA: labelled patches (.zarr), or products with --labels, pixel by pixel.
+    """Score MODEL on DATA: labelled patches or imagettes (.zarr), or products with --labels, pixel by pixel.
 
     Scenes that the model has learnt from are left out.
     """
@@ -115,19 +116,4 @@ def evaluate(
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
-    _print_scores(result)
-
-
-def _print_scores(scores: dict[str, Any]) -> None:
-    if not scores:
-        click.echo("No scores: nothing was held out.")
-        return
-    click.echo(f"on        {scores.get('data', 'held-out scenes')}")
-    click.echo(
-        f"accuracy  {100 * scores['accuracy']:.2f} %, ice against water {100 * scores['binary']['accuracy']:.2f} %"
-    )
-    click.echo(f"macro-F1  {scores['macro_f1']}, balanced accuracy {scores['balanced_accuracy']}, ECE {scores['ece']}")
-    for name, precision, recall, f1 in zip(
-        scores["classes"], scores["precision"], scores["recall"], scores["f1"], strict=True
-    ):
-        click.echo(f"  {name:<24} precision {precision}  recall {recall}  F1 {f1}")
+    print_scores(result)

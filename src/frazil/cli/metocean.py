@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from frazil.cli.progress import progress_bar
+from frazil.cli.scores import print_masks
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -178,11 +179,7 @@ def segment(
         return
     _say(result, as_json=False)
     if scores:
-        click.echo(f"  {'':<26}set Dice  per-pixel Dice  precision  recall")
-        for i, name in enumerate(scores["classes"]):
-            cells = (scores[k][i] for k in ("set_dice", "pixel_dice", "precision", "recall"))
-            click.echo(f"  {name:<26}" + "  ".join(f"{'–' if v is None else f'{v:.3f}':>8}" for v in cells))
-        click.echo(f"  {'mean':<26}{scores['mean_set_dice']:>8.3f}  {scores['mean_pixel_dice']:>8.3f}")
+        print_masks(scores)
 
 
 def _say(result: dict[str, Any], as_json: bool) -> None:

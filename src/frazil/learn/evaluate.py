@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from torch import nn
 
+from frazil.conventions import WATER
 from frazil.learn.data import HeldOut
 from frazil.learn.predict import softmax
 from frazil.metrics import Reliability, confusion_counts, scores
@@ -59,12 +60,14 @@ class Evaluation:
     per_scene: dict[str, np.ndarray]
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Scores of the classes, of ice against water, calibration, and accuracy per scene."""
-        five, two = scores(self.counts), scores(binary_counts(self.counts))  # all classes, and ice against water
+        """Scores of the classes, of ice against water where these are the classes, calibration, accuracy per scene."""
+        binary = {}
+        if names[0] == WATER.name:
+            binary["binary"] = {k: _rounded(v) for k, v in scores(binary_counts(self.counts)).items()}
         return {
             "classes": list(names),
-            **{k: _rounded(v) for k, v in five.items()},
-            "binary": {k: _rounded(v) for k, v in two.items()},
+            **{k: _rounded(v) for k, v in scores(self.counts).items()},
+            **binary,
             "ece": round(self.reliability.ece, 4),
             "ece_before_temperature": round(self.uncalibrated.ece, 4),
             "nll": round(self.reliability.nll, 4),

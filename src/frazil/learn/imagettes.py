@@ -87,6 +87,7 @@ class ImagetteSides:
             "split": "set", "leaks": False, "scaling": self.train.attrs["scaling"],
             "cell": int(self.train.attrs["cell"]), "size": self.train.sizes["line"],
             **{name: _described(ds, self.scheme) for name, ds in sides.items() if ds is not None},
+            "learnt_groups": sorted(set(self.train["group"].values.tolist())),
         }  # fmt: skip
 
 
@@ -247,6 +248,17 @@ def judged(network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str 
         out |= {k: v for k, v in scores.result().items() if k not in ("accuracy", "images")}
     out["macro_f1"] = out["mean_set_dice"] if dense else float(np.nanmean(f1)) if np.isfinite(f1).any() else 0.0
     return {**out, "classes": list(scheme.names), "images": ds.sizes["imagette"]}
+
+
+def rounded(value: Any) -> Any:
+    """Scores for JSON: four digits, None for NaN."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    if isinstance(value, float):
+        return None if value != value else round(value, 4)
+    return value
 
 
 def on_side(score: np.ndarray, side: int) -> np.ndarray:

@@ -10,16 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from frazil.conventions import OCEAN_SCHEMES
 from frazil.errors import LabelError, ModelError, OptionError
 from frazil.files import refuse_existing, whole_output
+from frazil.labels.imagettes import join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import SceneData
 from frazil.learn.data import HeldOut
 from frazil.learn.evaluate import evaluate
+from frazil.learn.imagettes import judged, rounded
 from frazil.learn.models.ensemble import Ensemble
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.patches import UNLABELLED, read_patches
 from frazil.learn.scenes import HeldOutScenes, label_scenes
+from frazil.learn.segment import check_fit
 from frazil.sentinel1.product import open_product
 
 
@@ -35,11 +39,11 @@ def judge(
     device: str | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Score a model on patch sets, or pixel by pixel on products with labels.
+    """Score a model on patch sets, on sets of imagettes, or pixel by pixel on products with labels.
 
     Args:
         model: a loaded model, its folder, or the name of a bundled one.
-        data: patch sets (``.zarr``), or products.
+        data: sets of patches or of imagettes (``.zarr``), or products.
         labels: of products, as `frazil.cut_patches` takes them.
         options: how labels are read (`SceneData.mask_land`, ``class_column``, ``classes``).
         function: of a patch classifier on products, see `frazil.learn.dense`.
@@ -49,12 +53,12 @@ def judge(
         overwrite: replace what is at ``output``.
 
     Returns:
-        Scores as in a model card, and what was scored. Patches of scenes that the model has learnt from are left out
-        and counted in ``left_out``.
+        Scores as in a model card, and what was scored. Patches of scenes, and imagettes of groups, that the model has
+        learnt from are left out and counted in ``left_out``.
 
     Raises:
         LabelError: nothing is left, or the data does not fit the model.
-        ModelError: a model of other channels, classes or patch size than the patches.
+        ModelError: a model of other channels, classes, patch size or pixel spacing than the data.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     if output is not None:
@@ -66,13 +70,17 @@ def judge(
     seen = loaded.card.training.get("data", {})
     learnt = {scene for side in ("train", "unlabelled") for scene in seen.get(side, {}).get("scenes", [])}
     held_out: HeldOut
-    if stores:
-        held_out, counts = _patches(loaded, tuple(stores), learnt)
-    else:
-        held_out, counts = _products(loaded, paths, labels, options or SceneData(), learnt, function, stride)
     card = loaded.card
-    result = evaluate(loaded.network, held_out, len(card.scheme.classes), card.temperature, device)
-    scores: dict[str, Any] = {"model": card.id, **counts, **result.to_json(card.scheme.names)}
+    if card.class_scheme in OCEAN_SCHEMES:
+        made = _imagettes(loaded, stores, device)
+    else:
+        if stores:
+            held_out, counts = _patches(loaded, tuple(stores), learnt)
+        else:
+            held_out, counts = _products(loaded, paths, labels, options or SceneData(), learnt, function, stride)
+        result = evaluate(loaded.network, held_out, len(card.scheme.classes), card.temperature, device)
+        made = {**counts, **result.to_json(card.scheme.names)}
+    scores: dict[str, Any] = {"model": card.id, **made}
     if output is not None:
         with whole_output(output, overwrite=overwrite) as part:
             part.write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -100,6 +108,25 @@ def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[H
     return chosen, {
         "data": f"{len(chosen)} patches of {n} scene{'s' if n > 1 else ''}",
         "left_out": {"patches": int(known.sum()), "why": "of scenes that the model has learnt from"},
+    }
+
+
+def _imagettes(model: Model, stores: list[str], device: str | None) -> dict[str, Any]:
+    if not stores:
+        raise OptionError(f"Model {model.card.id} is scored on imagettes. Pass a set (.zarr) of `frazil imagettes`.")
+    ds = join_imagettes([open_imagettes(path) for path in stores])
+    check_fit(ds, model)
+    learnt = model.card.training.get("data", {}).get("learnt_groups", [])
+    known = np.isin(ds["group"].values, learnt)
+    if known.all():
+        raise LabelError(f"All {known.size} imagettes are of groups that {model.card.id} has learnt from. Pass others.")
+    held_out = ds.isel(imagette=np.flatnonzero(~known))
+    place = device or "cpu"
+    made = judged(model.network.to(place), held_out, model.card.scheme, place)
+    return {
+        "data": f"{made['images']} imagettes",
+        "left_out": {"imagettes": int(known.sum()), "why": "of groups that the model has learnt from"},
+        **rounded(made),
     }
 
 

@@ -20,7 +20,8 @@ from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
 from frazil.learn.config import RunConfig
 from frazil.learn.data import Batches, Progress
-from frazil.learn.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides
+from frazil.learn.distributed.team import Team
+from frazil.learn.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides, rounded
 from frazil.learn.log import RunLog
 from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, ImagetteData, SegmentationConfig
 from frazil.learn.metocean_losses import rarity_of
@@ -29,6 +30,7 @@ from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.run import SCORES, STATE, _look_into, _note
 from frazil.learn.strategies.metocean import ImageLabels, Segmentation
 from frazil.learn.train import Strategy, plain, seed_everything, train_loop
+from frazil.learn.transfer import start_from
 from frazil.learn.weak.grid import output_of
 from frazil.scene.scaling import CHANNELS
 
@@ -44,6 +46,7 @@ def train_imagettes(
     Raises:
         OptionError: a network and a way to learn that do not belong together. LabelError: sets that do not suffice.
     """
+    _refuse(config)
     target, report = Path(folder), progress or (lambda _fraction, _what: None)
     finished = _look_into(target, config, overwrite)
     if finished is not None:
@@ -58,6 +61,8 @@ def train_imagettes(
     sides = read_sides(config.data, masks=isinstance(config.strategy, SegmentationConfig))
     seed_everything(config.seed)
     network = make_network(config, len(sides.scheme.classes)).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.model.pretrained:
+        start_from(network, config.model.architecture, config.model.pretrained)
     strategy, sampler = make_strategy(config, network, sides, place)
     config, every = _in_steps(config, sampler.n_samples)
     said: Any = _Described(sides.describe())
@@ -84,6 +89,20 @@ def train_imagettes(
     model = _finish(strategy.result, config, sides, {"seconds": round(done.seconds), "steps": done.step}, target, place)
     (target / STATE).unlink(missing_ok=True)
     return model
+
+
+def _refuse(config: RunConfig) -> None:
+    """Raise OptionError for settings that runs on imagettes do not have: none is passed over in silence."""
+    if Team.of().world > 1:
+        raise OptionError("Runs on imagettes train in one process. Start them without torchrun.")
+    if config.peers.path is not None:
+        raise OptionError("Runs on imagettes do not learn with peers. Leave --peers out.")
+    if config.optim.compile:
+        raise OptionError("Runs on imagettes do not compile their networks. Leave optim.compile out.")
+    if config.labels.count is not None:
+        raise OptionError(
+            "labels.count draws labels of patches. Set data.annotated: so many images of each category are learnt from."
+        )
 
 
 class _Described:
@@ -160,7 +179,7 @@ def _finish(
         if held_out is not None
     }
     side = next((s for s in ("test", "validation") if s in scores), None)
-    shown = {} if side is None else {k: _rounded(v) for k, v in scores[side].items() if k != "confusion"}
+    shown = {} if side is None else {k: rounded(v) for k, v in scores[side].items() if k != "confusion"}
     if side is not None:
         shown["data"] = f"{scores[side]['images']} {side} imagettes of other sets"
     angle = sides.train["incidence_angle"].values
@@ -179,16 +198,6 @@ def _finish(
     )  # fmt: skip
     save_model(network, card, target / "model", overwrite=True)
     part = target / f".{SCORES}.part"
-    part.write_text(json.dumps(_rounded(scores), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(rounded(scores), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(target / SCORES)
     return Model(network.cpu().eval(), card)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_rounded(v) for v in value]
-    if isinstance(value, float):
-        return None if value != value else round(value, 4)
-    return value

@@ -36,7 +36,7 @@ from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.train import plain, seed_everything, train_loop
-from frazil.learn.transfer import library_weights, load_pretrained
+from frazil.learn.transfer import start_from
 
 RUN, LOG, STATE, MODEL, SCORES = "run.json", "log.jsonl", "state.safetensors", "model", "evaluation.json"
 
@@ -254,13 +254,7 @@ def _network(config: RunConfig, data: LearningData, check: nn.Module) -> nn.Modu
         config.model.architecture, n_channels=len(data.channels), n_classes=len(data.scheme.classes), settings=settings
     )
     if config.model.pretrained:
-        if not isinstance(network, PatchClassifier):
-            raise OptionError(f"There are no published weights for {config.model.architecture!r}.")
-        named = config.model.pretrained in ("torchvision", "timm")
-        weights: Any = (
-            library_weights(config.model.architecture, config.model.pretrained) if named else config.model.pretrained
-        )
-        load_pretrained(network, weights)
+        start_from(network, config.model.architecture, config.model.pretrained)
     return network
 
 

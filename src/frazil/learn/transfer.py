@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from frazil.errors import MissingDependencyError, ModelError, OptionError
 from frazil.learn.models.patch import PatchClassifier
@@ -96,6 +96,23 @@ def load_pretrained(
             )
     network.load_state_dict(loaded, strict=False)
     return Transferred(loaded=tuple(loaded), new=tuple(key for key in state if key not in loaded))
+
+
+def start_from(network: nn.Module, architecture: str, weights: str) -> None:
+    """Put the weights that a run's settings name into its network, in place.
+
+    Args:
+        network: of the run.
+        architecture: its name.
+        weights: ``"torchvision"``, ``"timm"``, or a file; see `ModelConfig.pretrained`.
+
+    Raises:
+        OptionError: a network without published weights. MissingDependencyError, ModelError: as `library_weights`
+            and `load_pretrained`.
+    """
+    if not isinstance(network, PatchClassifier):
+        raise OptionError(f"There are no published weights for {architecture!r}. Leave model.pretrained out.")
+    load_pretrained(network, library_weights(architecture, weights) if weights in ("torchvision", "timm") else weights)
 
 
 def adapt_first_layer(

@@ -243,12 +243,12 @@ def _side(run: RunFindings, side: str, reliability: str | None, folder: Path) ->
             "accuracy": percent(scores.accuracy),
             "balanced_accuracy": percent(scores.balanced_accuracy),
             "macro_f1": percent(scores.macro_f1),
-            "binary": percent(scores.binary.accuracy),
+            "binary": percent(scores.binary.accuracy) if scores.binary else "",
         },
         "errors": score_errors(scores),
         "binary": [
             {"title": title, **{k: percent(getattr(scores.binary, k)[i]) for k in ("precision", "recall", "f1")}}
-            for i, title in enumerate(("Water", "Ice"))
+            for i, title in enumerate(("Water", "Ice") if scores.binary else ())
         ],
         "classes": [
             {

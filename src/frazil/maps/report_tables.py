@@ -138,8 +138,11 @@ def comparison_table(runs: Sequence[RunFindings]) -> tuple[list[str], list[list[
         ("Accuracy", _column(sides, _overall("accuracy"), lambda s: s.accuracy)),
         ("Balanced accuracy", _column(sides, _overall("balanced_accuracy"), lambda s: s.balanced_accuracy)),
         ("Macro-F1", _column(sides, _overall("macro_f1"), lambda s: s.macro_f1)),
-        ("Ice against water", _column(sides, _ice_water, lambda s: s.binary.accuracy)),
     ]
+    if all(side is None or side.binary for side in sides):
+        columns.append(
+            ("Ice against water", _column(sides, _ice_water, lambda s: s.binary.accuracy if s.binary else None))
+        )
     columns.append(("ECE", [Cell(text="–" if s is None else percent(s.ece)) for s in sides]))
     return _by_run(columns, len(runs))
 
