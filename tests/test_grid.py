@@ -59,6 +59,20 @@ def test_warped_values_stand_where_they_belong(place: str) -> None:
     assert by.max() <= top
 
 
+@pytest.mark.parametrize("place", sorted(PLACES))
+@pytest.mark.parametrize("spacing_m", [2000.0, 9000.0, 40_000.0])
+def test_no_pixel_of_the_scene_is_lost(place: str, spacing_m: float) -> None:
+    """Maps of few pixels, too, show all of the scene: Newton's method at each pixel says which."""
+    latitude, longitude, _ = PLACES[place]
+    scene = scene_at(around(latitude, longitude), step=100)
+    grid = grid_for(scene, spacing_m=spacing_m)
+    x, y = np.meshgrid(grid.x, grid.y)
+    line, pixel = Geolocation.of(scene).line_pixel(x, y, grid.pyproj_crs)
+    there = (line > 10) & (line < 9990) & (pixel > 10) & (pixel < 9990)
+    assert there.any()
+    assert np.isfinite(plan_warp(scene, grid).bilinear(scene.sigma0.values[0]))[there].all()
+
+
 def test_missing_pixels_do_not_spread() -> None:
     scene = scene_at(around(75.0, 20.0))
     values = np.ones((500, 500), np.float32)

@@ -174,6 +174,7 @@ def test_train_and_evaluate_from_the_command_line(recipe: str, sets: dict[str, P
     again = from_command_line("evaluate", model, sets["test"], "-o", tmp_path / "scores.json")
     assert again.exit_code == 0
     assert again.output.splitlines()[1:] == done.output.splitlines()[-len(again.output.splitlines()) + 1 :]
+    assert card.statement == "The model was trained on simulated images; it has seen no real ones."
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert {k: v for k, v in scores.items() if k in card.scores and k != "data"} == {
         k: v for k, v in card.scores.items() if k != "data"

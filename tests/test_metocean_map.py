@@ -176,6 +176,27 @@ def test_files(made: xr.Dataset, tmp_path: Path) -> None:
         summarise_metocean(xr.Dataset())
 
 
+def test_a_map_without_sea_says_so(iw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere = lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32))  # noqa: E731
+    monkeypatch.setattr("frazil.learn.predict_metocean.land_on", everywhere)
+    loaded = model()
+    save_model(loaded.network, loaded.card, tmp_path / "model")
+    done = CliRunner().invoke(cli, ["map", str(iw), "--model", str(tmp_path / "model"), "-o", str(tmp_path / "map")])
+    assert done.exit_code == 0, done.output
+    assert "no sea was observed in this product" in done.output
+    summary = json.loads((tmp_path / "map" / "summary.json").read_text())
+    assert summary["observed_sea_km2"] == 0
+    assert not any(summary["dominant_km2"].values())
+
+
+def test_areas_are_those_of_the_ground(iw: Path) -> None:
+    """On a polar grid far from its true parallel, areas are those of a UTM map of the same sea."""
+    polar, utm = (summarise_metocean(predict_metocean(iw, model(), crs=crs)) for crs in ("EPSG:3413", "auto"))
+    assert polar["observed_sea_km2"] == pytest.approx(utm["observed_sea_km2"], rel=0.02)
+    grid_km2 = (predict_metocean(iw, model(), crs="EPSG:3413")["dominant"].values < 254).sum() * 0.16
+    assert polar["observed_sea_km2"] < 0.9 * grid_km2
+
+
 def test_land_is_masked_and_land_only_products_are_refused(iw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import frazil.labels.imagettes_products as products
     import frazil.learn.predict_metocean as maps

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CLASS_NODATA = 255  #: ``ice_class`` where nothing was observed
+UNDECIDED = 253  #: ``dominant`` of a map of phenomena where no score reaches the threshold
 CLASS_LAND = 254  #: ``ice_class`` on land
 PERCENT_NODATA = 255  #: ``probability`` and ``confidence`` where there is no class
 

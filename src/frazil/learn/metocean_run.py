@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import nn
 
 from frazil.errors import OptionError
@@ -170,6 +171,12 @@ def _in_steps(config: RunConfig, n: int) -> tuple[RunConfig, int]:
     return replace(config, optim=replace(optim, steps=steps)), optim.validate_every or max(steps // 10, 1)
 
 
+def _statement(train: xr.Dataset) -> str:
+    """What users of the maps must know of the images that the network has learnt from."""
+    simulated = str(train.attrs.get("source", "")).startswith("simulated")
+    return "The model was trained on simulated images; it has seen no real ones." if simulated else ""
+
+
 def _finish(
     network: nn.Module, config: RunConfig, sides: ImagetteSides, done: dict[str, Any], target: Path, place: torch.device
 ) -> Model:
@@ -189,7 +196,8 @@ def _finish(
         id=model_id(config.name, network), architecture=config.model.architecture,
         settings=json.loads(json.dumps(config.model.settings)), class_scheme=sides.scheme.name,
         channels=(CHANNELS["roughness_vv"],), spacing_m=float(sides.train.attrs["spacing_m"]), denoise="esa",
-        incidence_range=(round(float(seen[0]), 2), round(float(seen[1]), 2)), statement=config.statement,
+        incidence_range=(round(float(seen[0]), 2), round(float(seen[1]), 2)),
+        statement=config.statement or _statement(sides.train),
         training={
             "config": config.to_json(), "commit": git_commit(), "versions": library_versions(), **done,
             "data": sides.describe(),

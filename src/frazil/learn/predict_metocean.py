@@ -22,7 +22,15 @@ import xarray as xr
 from scipy import ndimage
 
 from frazil import __version__
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, QUALITY_FLAGS, check_scene, flag_attrs
+from frazil.conventions import (
+    CLASS_LAND,
+    CLASS_NODATA,
+    PERCENT_NODATA,
+    QUALITY_FLAGS,
+    UNDECIDED,
+    check_scene,
+    flag_attrs,
+)
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.predict import FlagSettings, Progress, _check_fit, _read_rows, open_for
@@ -32,7 +40,6 @@ from frazil.scene.land import land_on
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.geolocation import Geolocation
 
-UNDECIDED = 253  #: ``dominant`` where no score reaches the threshold
 HALF_OVERLAP = (128, 64)  #: core and margin, pixels, of tiles of 256 with half of each overlapping
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
 

@@ -62,6 +62,10 @@ class PixelAreas:
             total += np.bincount(codes[rows].ravel(), weights=area.ravel(), minlength=256)
         return total
 
+    def by_bit(self, bits: np.ndarray, n: int) -> np.ndarray:
+        """Ground area on which each of the lowest n bits of an integer raster ``(y, x)`` is set: km², float64 (n)."""
+        return np.array([self.by_code(((bits >> k) & 1).astype(np.uint8))[1] for k in range(n)])
+
 
 def areal_scale(grid: MapGrid, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Area on the map over area on the ground at points of a grid's CRS.

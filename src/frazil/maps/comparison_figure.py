@@ -14,7 +14,7 @@ from frazil.conventions import CLASS_LAND, CLASS_NODATA, LAND_COLOUR
 from frazil.errors import OptionError
 from frazil.files import whole_output
 from frazil.maps.compare import CATEGORIES, OVER, UNDER, Comparison
-from frazil.maps.figures import period_text, sensor_name
+from frazil.maps.page import period_text, sensor_name
 from frazil.maps.panels import (
     FAINT,
     INK,

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, LAND_COLOUR, OCEAN_SCHEMES, ClassScheme
+from frazil.conventions import CLASS_LAND, LAND_COLOUR, OCEAN_SCHEMES, PERCENT_NODATA, UNDECIDED, ClassScheme
 from frazil.files import whole_output
+from frazil.maps.areas import PixelAreas
+from frazil.maps.page import Page, draw_page
+from frazil.maps.panels import FAINT, INK, Drawing, area_text, key_axes, swatch
+from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.axes import Axes
 
 _UNKNOWN = 255
+_ROW = 0.25  # inches between lines of the legend
 
 
 def draw_imagettes(
@@ -96,33 +102,60 @@ def painted(dominant: np.ndarray, scheme: ClassScheme) -> np.ndarray:
     return table[dominant]
 
 
-def draw_metocean(ds: xr.Dataset, path: Path) -> None:
-    """Write a map of phenomena as a PNG with a legend, and where it is out of the model's range of angles."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+def draw_metocean(ds: xr.Dataset, path: str | os.PathLike[str], *, dpi: float = 130, overwrite: bool = False) -> Path:
+    """Draw a map of phenomena as a PNG: the dominant one, how high its score is, and where not to trust it.
 
-    scheme = OCEAN_SCHEMES[ds.attrs["class_scheme"]]
-    dominant, flags = ds["dominant"].values, ds["quality_flags"].values
-    rgb = painted(dominant, scheme).astype(float) / 255
-    rgb[dominant == CLASS_NODATA] = 0.93
-    step = max(max(dominant.shape) // 1200, 1)
-    height, width = (n // step for n in dominant.shape)
-    with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(8.2, max(8.2 * 0.72 * height / width, 3.0)), dpi=110)
-        axis = figure.add_axes((0.01, 0.05, 0.70, 0.86))
-        axis.imshow(rgb[::step, ::step], interpolation="nearest")
-        outside: Any = ((flags[::step, ::step] & 64) > 0).astype(float)
-        if outside.any():
-            axis.contourf(outside, levels=[0.5, 1.5], colors="none", hatches=["///"], extent=None)
-        axis.set_axis_off()
-        seen = set(np.unique(dominant).tolist())
-        patches = [_patch(c.colour, c.title) for c in scheme.classes if c.code in seen]
-        patches.append(_patch((0, 0, 0), "Undecided"))
-        patches.append(_patch(LAND_COLOUR, "Land"))
-        if outside.any():
-            patches.append(Patch(facecolor="white", edgecolor="0.3", hatch="///", label="Angle outside training"))
-        figure.legend(handles=patches, loc="center left", bbox_to_anchor=(0.72, 0.5), frameon=False)
-        figure.text(0.01, 0.95, f"{ds.attrs.get('product', '')[:67]}", fontsize=9, weight="bold")
-        figure.text(0.01, 0.015, str(ds.attrs.get("note", ""))[:130], fontsize=7)
-        figure.savefig(path, format="png")
+    The legend gives the ground area where each phenomenon is dominant, and where it is found at all.
+
+    Args:
+        ds: a map of phenomena on a projected grid, see `frazil.learn.predict_metocean`.
+        path: the PNG.
+        dpi: dots per inch; the page is 12.6 inches wide.
+        overwrite: replace the file if it exists.
+    """
+    scheme, grid = OCEAN_SCHEMES[ds.attrs["class_scheme"]], MapGrid.of(ds)
+    areas = PixelAreas(grid)
+    codes = ds["dominant"].values
+    score = ds["score"].values
+    best = np.where(score == PERCENT_NODATA, 0, score).max(axis=0).astype(np.uint8)
+    doubts = ds[["quality_flags"]].assign(confidence=(("y", "x"), best))
+    colours = {c.code: c.colour for c in scheme.classes} | {UNDECIDED: (0, 0, 0)}
+    drawing = Drawing(ice_map=doubts, codes=codes, colours=colours, scheme=scheme, grid=grid, area=areas.by_code(codes))
+    found = areas.by_bit(ds["phenomena"].values, len(scheme.classes))
+    page = Page(
+        title="Phenomena of sea and air", key=lambda axes: _draw_key(axes, drawing, found),
+        key_height=_ROW * (len(scheme.classes) + 4) + 0.1, small_title="Where not to trust it",
+        ramp="Highest score, 0 to 100 %",
+    )  # fmt: skip
+    with whole_output(path, overwrite=overwrite) as part:
+        draw_page(drawing, page, "classes", "confidence", None, dpi).savefig(part, dpi=dpi, format="png")
+    return Path(path)
+
+
+def _draw_key(axes: Axes, drawing: Drawing, found: np.ndarray) -> None:
+    """The legend: a row a class with the areas where it is dominant and where it is found; undecided, land, no data."""
+    width, height = key_axes(axes)
+    classes, area = drawing.scheme.classes, drawing.area
+    sea = float(area[:CLASS_LAND].sum())
+    columns = (width - 1.0, width - 0.5, width)
+    y = height - 0.1
+    axes.text(0, y, "Dominant", fontsize=10.5, fontweight="bold", color=INK, va="center")
+    for x, text in zip(columns, ("km²", "% of sea", "found, %"), strict=True):
+        axes.text(x, y, text, fontsize=7, color=FAINT, ha="right", va="center")
+    rows = [(c.title, c.colour, area[c.code], found[c.code]) for c in classes]
+    for title, colour, where, anywhere in [*rows, ("Undecided", (0, 0, 0), area[UNDECIDED], None)]:
+        y -= _ROW
+        swatch(axes, y, colour)
+        axes.text(0.38, y, title, fontsize=9, color=INK, va="center")
+        shares = [f"{100 * part / sea:.1f}" if sea else "–" for part in (where, anywhere) if part is not None]
+        for x, text in zip(columns, [area_text(where, sea), *shares], strict=False):
+            axes.text(x, y, text, fontsize=9, color=INK, ha="right", va="center")
+    y -= _ROW
+    swatch(axes, y, LAND_COLOUR)
+    axes.text(0.38, y, "Land", fontsize=9, color=INK, va="center")
+    swatch(axes, y, None, x=1.05)
+    axes.text(1.43, y, "No data", fontsize=9, color=INK, va="center")
+    axes.text(
+        0, y - _ROW, "Found: score at or above its threshold; several may be.", fontsize=7.5, color=FAINT, va="center"
+    )
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")

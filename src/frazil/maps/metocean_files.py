@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, LAND_COLOUR, OCEAN_SCHEMES, QUALITY_FLAGS, ClassScheme
+from frazil.conventions import (
+    CLASS_LAND,
+    CLASS_NODATA,
+    LAND_COLOUR,
+    OCEAN_SCHEMES,
+    QUALITY_FLAGS,
+    UNDECIDED,
+    ClassScheme,
+)
 from frazil.errors import ContractError, OptionError
 from frazil.files import refuse_existing, whole_output
+from frazil.maps.areas import PixelAreas
 from frazil.maps.export import as_output_error
 from frazil.maps.geotiff import PERCENT, flag_tags, write_cog
 from frazil.scene.grid import MapGrid
@@ -19,7 +28,6 @@ from frazil.scene.grid import MapGrid
 if TYPE_CHECKING:
     import xarray as xr
 
-UNDECIDED = 253  #: ``dominant`` where no score reaches the threshold
 FILES = {
     "dominant": "dominant.tif", "score": "score.tif", "phenomena": "phenomena.tif", "flags": "flags.tif",
     "netcdf": "map.nc", "figure": "map.png", "summary": "summary.json",
@@ -73,19 +81,21 @@ def export_metocean(ds: xr.Dataset, directory: str | os.PathLike[str], *, overwr
 
 
 def summarise_metocean(ds: xr.Dataset) -> dict[str, Any]:
-    """Areas of the phenomena (km² of the grid), flags, and where the map is from; JSON-ready."""
+    """Ground areas of the phenomena, km², flags, and where the map is from; JSON-ready."""
     scheme = _scheme(ds, ("score", "phenomena", "dominant", "quality_flags"))
-    cell = float(abs(ds["x"].values[1] - ds["x"].values[0])) ** 2 / 1e6
-    dominant, bits, flags = (ds[k].values for k in ("dominant", "phenomena", "quality_flags"))
+    areas = PixelAreas(MapGrid.of(ds))
+    dominant, flags = ds["dominant"].values, ds["quality_flags"].values
     sea = (dominant != CLASS_LAND) & (dominant != CLASS_NODATA)
+    by_code = [round(float(area), 1) for area in areas.by_code(dominant)]
+    found = areas.by_bit(ds["phenomena"].values, len(scheme.names))
     return {
         **{k: str(ds.attrs.get(k, "")) for k in ("product", "start_time", "stop_time", "model", "note")},
-        "observed_sea_km2": round(float(sea.sum() * cell), 1),
-        "undecided_km2": round(float((dominant == UNDECIDED).sum() * cell), 1),
-        "found_km2": {n: round(float(((bits >> c) & 1).sum() * cell), 1) for c, n in enumerate(scheme.names)},
-        "dominant_km2": {n: round(float((dominant == c).sum() * cell), 1) for c, n in enumerate(scheme.names)},
+        "observed_sea_km2": round(float(areas.by_code(sea.astype(np.uint8))[1]), 1),
+        "undecided_km2": by_code[UNDECIDED],
+        "found_km2": {n: round(float(found[c]), 1) for c, n in enumerate(scheme.names)},
+        "dominant_km2": {n: by_code[c] for c, n in enumerate(scheme.names)},
         "flagged_km2": {
-            name: round(float((((flags & mask) > 0) & sea).sum() * cell), 1)
+            name: round(float(areas.by_code((((flags & mask) > 0) & sea).astype(np.uint8))[1]), 1)
             for name, (mask, _) in QUALITY_FLAGS.items() if name not in ("nodata", "land")
         },
     }  # fmt: skip

@@ -49,13 +49,26 @@ _NICE = (1, 2, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """What every part of the picture needs: the map, its scheme and grid, ground area by code (km²), the ice edge."""
+    """What every part of the picture needs.
+
+    Attributes:
+        ice_map: the map; panels of its percentages and doubts read ``ice_probability``, ``confidence`` and
+            ``quality_flags``.
+        codes: uint8 (y, x), the classes.
+        colours: red, green and blue of every code but land and no data.
+        scheme: the classes.
+        grid: of the map.
+        area: ground area by code, km².
+        edge: the ice edge.
+    """
 
     ice_map: xr.Dataset
+    codes: np.ndarray
+    colours: dict[int, tuple[int, int, int]]
     scheme: ClassScheme
     grid: MapGrid
     area: np.ndarray
-    edge: gpd.GeoDataFrame | None
+    edge: gpd.GeoDataFrame | None = None
 
 
 def draw_panel(axes: Axes, drawing: Drawing, style: Style, width_pixels: float, background: np.ndarray | None) -> None:
@@ -211,12 +224,12 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
 
 
-def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]]) -> None:
-    """The legend of the small panel: the ramp of confidence and the share of each doubt in the scene pixels."""
+def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]], ramp: str) -> None:
+    """The legend of the small panel: what its ramp means, and the share of each doubt in the scene pixels."""
     row = 0.2
     width, height = key_axes(axes)
     y = height - 0.16
-    _draw_ramp(axes, y, "confidence", "Confidence, 0 to 100 %")
+    _draw_ramp(axes, y, "confidence", ramp)
     for name, share in doubts:
         y -= row
         title, colour = DOUBTS[name]
@@ -245,11 +258,11 @@ def round_length(limit: float) -> float:
 def _picture(drawing: Drawing, style: Style, step: int, background: np.ndarray | None) -> np.ndarray:
     """Red, green, blue, alpha of a reduced map, uint8 ``(y, x, 4)``."""
     ice_map = drawing.ice_map
-    codes = commonest(ice_map["ice_class"].values, step)
+    codes = commonest(drawing.codes, step)
     if style == "classes":
         table = np.zeros((256, 4), np.uint8)
-        for c in drawing.scheme.classes:
-            table[c.code] = (*c.colour, 255)
+        for code, colour in drawing.colours.items():
+            table[code] = (*colour, 255)
         out = table[codes]
     else:
         name = "ice_probability" if style == "ice" else "confidence"

@@ -132,6 +132,9 @@ class MapGrid:
         )
 
 
+_NOWHERE = -1e12  # NaN would spread to neighbours of weight 0
+
+
 @dataclass(frozen=True, eq=False)
 class Warp:
     """Where each pixel of a map grid lies in a radar array, ready to sample.
@@ -139,7 +142,7 @@ class Warp:
     Attributes:
         grid: the map grid.
         row, column: fractional index into the radar array, on the nodes of a coarse lattice over the map grid
-            (every `step` pixels); NaN outside the scene.
+            (every `step` pixels); far from the array where the scene has no place.
         step: pixels between lattice nodes.
         shape: of the radar array.
     """
@@ -167,20 +170,24 @@ class Warp:
         return out
 
 
-def plan_warp(scene: xr.Dataset, grid: MapGrid, *, step: int = 32) -> Warp:
+def plan_warp(scene: xr.Dataset, grid: MapGrid) -> Warp:
     """The warp of a scene onto a map grid.
 
-    Newton's method finds line and pixel at every `step`-th map pixel; between, they are interpolated linearly, which
-    errs by less than a hundredth of a pixel.
+    Newton's method finds line and pixel at every 32nd map pixel, at more of them where 32 would be a large part of
+    the scene; between, they are interpolated linearly, which errs by less than a hundredth of a pixel.
     """
+    geo = Geolocation.of(scene)
+    # A node beyond a tenth of the scene outside it has no place and takes its whole block along.
+    step = int(np.clip(0.05 * geo.shortest_side(grid.pyproj_crs) / grid.spacing_m, 1, 32))
     rows, columns = (-(-n // step) + 1 for n in grid.shape)
     x = grid.left + (np.arange(columns) * step + 0.5) * grid.spacing_m
     y = grid.top - (np.arange(rows) * step + 0.5) * grid.spacing_m
     xx, yy = np.meshgrid(x, y)
-    line, pixel = Geolocation.of(scene).line_pixel(xx, yy, grid.pyproj_crs)
+    line, pixel = geo.line_pixel(xx, yy, grid.pyproj_crs)
     at = scene["line"].values, scene["pixel"].values
     (l0, dl), (p0, dp) = ((c[0], (c[-1] - c[0]) / max(c.size - 1, 1)) for c in at)
-    return Warp(grid, (line - l0) / dl, (pixel - p0) / dp, step, (at[0].size, at[1].size))
+    row, column = (np.nan_to_num(v, nan=_NOWHERE) for v in ((line - l0) / dl, (pixel - p0) / dp))
+    return Warp(grid, row, column, step, (at[0].size, at[1].size))
 
 
 def grid_for(scene: xr.Dataset, *, crs: str | None = None, spacing_m: float) -> MapGrid:

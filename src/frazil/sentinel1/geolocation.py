@@ -135,6 +135,14 @@ class Geolocation:
         pixel = np.concatenate([p0 + (p1 - p0) * t, p1 + 0 * t, p1 + (p0 - p1) * t, p0 + 0 * t])
         return self.xy(line, pixel, crs)
 
+    def shortest_side(self, crs: CRS) -> float:
+        """Length of the shortest side of the tie grid in a projection, metres."""
+        corners = np.ix_([0, -1], [0, -1])
+        line, pixel = (v[corners] for v in np.meshgrid(self.line, self.pixel, indexing="ij"))
+        x, y = self.xy(line, pixel, crs)
+        place = x + 1j * y
+        return float(min(np.abs(np.diff(place, axis=0)).min(), np.abs(np.diff(place, axis=1)).min()))
+
     def footprint(self, points: int = 12) -> list[tuple[float, float]]:
         """Longitude and latitude along the border, once round, closed."""
         lon, lat = self.outline(_GEODETIC, points)
