@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from frazil.errors import OptionError
+from frazil.errors import LabelError, OptionError
 from frazil.labels.imagettes import coarser, save_imagettes
 from frazil.learn.checkpoint import load_model
 from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
@@ -89,6 +89,8 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     (tmp_path / "last").rename(files[-1])
     assert "±" in table
     assert "low wind area" in class_table(rows)
+    with pytest.raises(LabelError, match="stands in validation and test"):  # thresholds would be chosen on the judges
+        run_study("weak-vs-full", replace(study, validation=study.test), tmp_path / "other")
     page = write_metocean_page("weak-vs-full", rows, tmp_path / "a.md", command="frazil x", simulated=True)
     words = page.read_text(encoding="utf-8")
     assert "**Simulated**" in words

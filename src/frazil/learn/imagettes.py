@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -120,13 +121,7 @@ def read_sides(config: ImagetteData, *, masks: bool) -> ImagetteSides:
     }
     scheme = check_imagettes(read["train"])
     join_imagettes([ds.isel(imagette=[0]) for ds in read.values()])  # all sides alike
-    groups = {side: set(ds["group"].values.tolist()) for side, ds in read.items()}
-    for side in ("validation", "test"):
-        both = groups["train"] & groups.get(side, set())
-        if both:
-            raise LabelError(
-                f"Group {sorted(both)[0]!r} stands in training and {side}: their scores would be too good."
-            )
+    _refuse_shared({side: ds["group"].values for side, ds in read.items()})
     if config.size is not None:
         read = {side: crop(ds, config.size) for side, ds in read.items()}
     train = read["train"]
@@ -137,6 +132,20 @@ def read_sides(config: ImagetteData, *, masks: bool) -> ImagetteSides:
     if config.annotated is not None:
         train = train.isel(imagette=drawn(train["category"].values, config.annotated, config.draw_seed))
     return ImagetteSides(train=train, validation=read.get("validation"), test=read.get("test"), scheme=scheme)
+
+
+def refuse_shared(sides: dict[str, tuple[str, ...]]) -> None:
+    """Raise LabelError where a group of images stands in the sets of two sides."""
+    _refuse_shared(
+        {side: np.concatenate([open_imagettes(p)["group"].values for p in paths]) for side, paths in sides.items()}
+    )
+
+
+def _refuse_shared(groups: dict[str, np.ndarray]) -> None:
+    for one, other in combinations(groups, 2):
+        both = set(groups[one].tolist()) & set(groups[other].tolist())
+        if both:
+            raise LabelError(f"Group {min(both)!r} stands in {one} and {other}: scores would be too good.")
 
 
 def drawn(category: np.ndarray, each: int, seed: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from frazil.errors import OptionError
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes, save_imagettes
 from frazil.learn.checkpoint import Model, git_commit
 from frazil.learn.config import ImagetteData, ModelConfig, OptimConfig, RunConfig
-from frazil.learn.imagettes import crop, drawn, judged, masked, mirrored
+from frazil.learn.imagettes import crop, drawn, judged, masked, mirrored, refuse_shared
 from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 from frazil.learn.metocean_run import train_imagettes
 from frazil.learn.models.inception import LEAST
@@ -151,6 +151,7 @@ def run_study(
         {"weak-vs-full": _weak_jobs, "annotations": _annotation_jobs, "resolution": _resolution_jobs}[name](study)
     )
     rows, settings, place = [], _settings(study, name), Path(folder) / name
+    refuse_shared({"train": study.train, "validation": study.validation, "test": study.test})
     for path in (place / f"{key}.json" for key, _ in jobs):
         if path.is_file():
             _rows_of(path, settings)  # those of other settings are told before hours of training
