@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from frazil.conventions import ClassScheme
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,3 +183,70 @@ class RunFindings:
     def judged(self) -> tuple[str, SideScores] | None:
         """The side that judges the run: the test side, else the validation side."""
         return next(((side, self.sides[side]) for side in ("test", "validation") if side in self.sides), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetoceanScores:
+    """Scores on one side of a run on imagettes, as ``evaluation.json`` holds them; None where nothing is known.
+
+    Attributes:
+        classes: names, by code.
+        images: how many were judged.
+        accuracy: share of the images whose category is named right.
+        presence_accuracy: share of right answers to whether a class is in an image.
+        f1_by_category: of the categories named.
+        confusion: counts (category, category named).
+        set_dice, pixel_dice, precision, recall, iou: of the masks of each class; empty for categorisers.
+        mean_set_dice, mean_pixel_dice: over classes.
+    """
+
+    classes: tuple[str, ...]
+    images: int
+    accuracy: float | None
+    presence_accuracy: float | None
+    f1_by_category: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    set_dice: tuple[float | None, ...] = ()
+    pixel_dice: tuple[float | None, ...] = ()
+    precision: tuple[float | None, ...] = ()
+    recall: tuple[float | None, ...] = ()
+    iou: tuple[float | None, ...] = ()
+    mean_set_dice: float | None = None
+    mean_pixel_dice: float | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.classes)
+        if not n or len(self.confusion) != n or any(len(row) != n for row in self.confusion):
+            raise ValueError(f"a confusion matrix is not of its {n} classes")
+        lists = (self.f1_by_category, self.set_dice, self.pixel_dice, self.precision, self.recall, self.iou)
+        if any(len(values) not in (0, n) for values in lists):
+            raise ValueError(f"there are not {n} scores for its {n} classes")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImagettesShown:
+    """Imagettes with what was drawn and found in them, for a contact sheet.
+
+    Attributes:
+        title: why these.
+        images: the set, in the order shown; found: segments of it.
+        rows: of each image: name, category, what it was taken for, its set Dice (NaN without masks).
+    """
+
+    title: str
+    images: xr.Dataset
+    found: xr.Dataset
+    rows: tuple[tuple[str, str, str, float], ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MetoceanFindings(RunFindings):
+    """All that a report says of a run on imagettes.
+
+    Attributes:
+        metocean: scores of ``"validation"`` and ``"test"``, as far as there are any.
+        shown: imagettes to look at, worst ones first.
+    """
+
+    metocean: dict[str, MetoceanScores] = field(default_factory=dict)
+    shown: tuple[ImagettesShown, ...] = ()

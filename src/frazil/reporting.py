@@ -52,7 +52,9 @@ def report(
         ProductNotFoundError, ContractError, LabelNotFoundError, LabelError: as `frazil.compare`.
         OutputExistsError, OutputError: as `frazil.files.whole_output`.
     """
+    from frazil.findings import MetoceanFindings
     from frazil.learn.findings import gather_findings
+    from frazil.maps.metocean_report import write_metocean_report
     from frazil.maps.report import write_report
     from frazil.maps.report_maps import pair_maps
 
@@ -68,6 +70,14 @@ def report(
         step(0.7 * n / len(folders), f"reading run {n + 1} of {len(folders)}")
         found.append(gather_findings(folder, worst=worst, device=device))
     step(0.7, "writing")
+    metocean = [run for run in found if isinstance(run, MetoceanFindings)]
+    if metocean:
+        if len(metocean) < len(found) or shown:
+            raise OptionError(
+                "Runs on imagettes have pages of their own, without maps and without runs on sea ice. Report on them "
+                "separately."
+            )
+        return write_metocean_report(metocean, directory, overwrite=overwrite)
     return write_report(found, directory, maps=pairs, overwrite=overwrite)
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_SCHEMES, ClassScheme
+from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, ModelError, OptionError
-from frazil.findings import Mistake, Mistakes, RunFindings, SideScores
+from frazil.findings import MetoceanFindings, Mistake, Mistakes, RunFindings, SideScores
 from frazil.labels.contact_sheet import patch_pictures
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.labels.patch_set import join_patches, open_patches
@@ -24,6 +25,7 @@ from frazil.learn.checkpoint import CARD, load_model
 from frazil.learn.config import PatchData, run_config
 from frazil.learn.data import split_sides
 from frazil.learn.log import read_log
+from frazil.learn.metocean_findings import metocean_findings, metocean_scores
 from frazil.learn.patches import Patches
 from frazil.learn.predict import softmax
 from frazil.learn.run import MODEL, SCORES, STATE, read_run
@@ -46,29 +48,38 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
         raise OptionError(f"worst is {worst}; it must be 0 or more.")
     place = Path(folder)
     run, log = read_run(place), _numbers(read_log(place))
-    sides = _scores(place / SCORES)
+    of_imagettes = _dict(_dict(run, "config"), "data").get("kind") == "imagettes"
+    kind: Any = metocean_scores if of_imagettes else _side_scores
+    judged = _scores(place / SCORES, kind)
+    sides = {} if of_imagettes else judged
     card = _json(place / MODEL / CARD) if (place / MODEL / CARD).is_file() else {}
     config, data = _dict(run, "config"), _dict(run, "data")
     training = _dict(card, "training")
     scheme = _scheme(card, data, sides)
     finished = (place / SCORES).is_file() and bool(card)
-    mistakes, why = (None, "It was asked for none.") if worst == 0 else _mistakes(place, run, sides, worst, device)
     kept = training.get("kept_step") if finished else _best_step(log)
+    common: dict[str, Any] = {
+        "folder": str(folder),
+        "name": str(config.get("name", place.name)),
+        "run": run,
+        "log": log,
+        "scheme": scheme,
+        "finished": finished,
+        "steps": _integer(training.get("steps")) or max((int(row["step"]) + 1 for row in log), default=0),
+        "planned": _integer(run.get("steps")) or _planned(_dict(config, "optim"), data),
+        "kept_step": _integer(kept),
+        "stopped_early": bool(training.get("stopped_early", False)),
+        "seconds": _seconds(place, training),
+        "card": card,
+    }
+    if of_imagettes:
+        found = MetoceanFindings(**common, unit="images", metocean=judged if finished else {})
+        return metocean_findings(found, place, worst=worst, device=device)
+    mistakes, why = (None, "It was asked for none.") if worst == 0 else _mistakes(place, run, sides, worst, device)
     return RunFindings(
-        folder=str(folder),
-        name=str(config.get("name", place.name)),
-        run=run,
-        log=log,
-        scheme=scheme,
+        **common,
         unit="patches" if config.get("data", {}).get("kind") == "patches" else "pixels",
-        finished=finished,
         sides=sides if finished else {},
-        steps=_integer(training.get("steps")) or max((int(row["step"]) + 1 for row in log), default=0),
-        planned=_integer(run.get("steps")) or _planned(_dict(config, "optim"), data),
-        kept_step=_integer(kept),
-        stopped_early=bool(training.get("stopped_early", False)),
-        seconds=_seconds(place, training),
-        card=card,
         mistakes=mistakes if finished else None,
         no_mistakes=why if finished else "The run has not ended; there is no model yet.",
     )
@@ -84,14 +95,20 @@ def _json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _scores(path: Path) -> dict[str, SideScores]:
-    from pydantic import TypeAdapter, ValidationError
+def _side_scores(values: dict[str, Any]) -> dict[str, SideScores]:
+    from pydantic import TypeAdapter
+
+    return {side: TypeAdapter(SideScores).validate_python(values[side]) for side in SIDES[1:] if side in values}
+
+
+def _scores(path: Path, read: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    from pydantic import ValidationError
 
     if not path.is_file():
         return {}
     values = _json(path)
     try:
-        return {side: TypeAdapter(SideScores).validate_python(values[side]) for side in SIDES[1:] if side in values}
+        return read(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -120,7 +137,7 @@ def _scheme(card: dict[str, Any], data: dict[str, Any], sides: dict[str, SideSco
     names = next((tuple(s.classes) for s in sides.values()), None)
     for side in SIDES:
         names = names or next((tuple(v) for v in _dict(data, side).values() if isinstance(v, dict)), None)
-    known = CLASS_SCHEMES | {CIFAR10.name: CIFAR10}
+    known = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
     scheme = known.get(str(card.get("class_scheme")))
     if scheme is None:
         scheme = next((s for s in known.values() if s.names == names), None)

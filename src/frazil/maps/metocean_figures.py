@@ -48,7 +48,7 @@ def draw_imagettes(
     names = [*(["drawn"] if drawn else []), *(titles or [f.attrs["method"] for f in found])]
     rows = 1 + len(names)
     with mpl.rc_context({"font.size": 8, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(1.35 * len(chosen) + 0.8, 1.35 * rows + 0.8), dpi=110)
+        figure = Figure(figsize=(max(1.35 * len(chosen) + 0.8, 7.5), 1.35 * rows + 0.8), dpi=110)
         axes = figure.subplots(rows, len(chosen), squeeze=False)
         for column, i in enumerate(chosen):
             image = np.nan_to_num(ds["image"].values[i].astype(np.float32))

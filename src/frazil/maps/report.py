@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from frazil.findings import RunFindings
 from frazil.labels.sources import product_key
 from frazil.maps import report_figures as figures
 from frazil.maps.export import as_output_error
+from frazil.maps.report_html import write_html
 from frazil.maps.report_maps import FIGURES, MapWithTruth, read_map, scenes_of
 from frazil.maps.report_tables import (
     MIN_SCENES,
@@ -39,7 +39,7 @@ from frazil.maps.report_tables import (
     score_errors,
 )
 
-PAGE = "index.html"
+PAGE, TEMPLATE = "index.html", "report.html.j2"
 _SCENES_SHOWN = 200
 SIDES = ("train", "validation", "test")
 
@@ -85,24 +85,25 @@ def write_report(
         described = [_run(run, n, part) for n, run in enumerate(runs, start=1)]
         overview = _overview(runs, described, part) if several else None
         first: dict[str, Any] = {"overview": overview, "run": None if several else described[0]}
-        _write(part / PAGE, title=_title(runs), back=False, **first, **common)
+        write_html(part / PAGE, TEMPLATE, title=title_of(runs), back=False, **first, **common)
         if several:
             for n, one in enumerate(described, start=1):
                 title = f"Run {n}: {one['name']}"
-                _write(part / f"run-{n}.html", title=title, back=True, overview=None, run=one, **common | {"maps": []})
+                write_html(
+                    part / f"run-{n}.html",
+                    TEMPLATE,
+                    title=title,
+                    back=True,
+                    overview=None,
+                    run=one,
+                    **common | {"maps": []},
+                )
     return {name: target / page for name, page in pages.items()}
 
 
-def _title(runs: Sequence[RunFindings]) -> str:
+def title_of(runs: Sequence[RunFindings]) -> str:
+    """Of the first page."""
     return f"Training run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} training runs side by side"
-
-
-def _write(path: Path, **values: Any) -> None:
-    from jinja2 import Environment, StrictUndefined
-
-    text = (files("frazil") / "data" / "report.html.j2").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    path.write_text(template.from_string(text).render(**values), encoding="utf-8")
 
 
 def _run(run: RunFindings, n: int, folder: Path) -> dict[str, Any]:
@@ -120,9 +121,9 @@ def _run(run: RunFindings, n: int, folder: Path) -> dict[str, Any]:
         "folder": run.folder,
         "unit": run.unit,
         "finished": run.finished,
-        "state": _state(run),
+        "state": state_of(run),
         "statement": str(run.card.get("statement") or ""),
-        "facts": _facts(run),
+        "facts": facts_of(run),
         "split": _split(data),
         "data": _data_table(run, data),
         "curves": curves if figures.draw_curves([run], folder / curves) else None,
@@ -136,7 +137,8 @@ def _run(run: RunFindings, n: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _state(run: RunFindings) -> str:
+def state_of(run: RunFindings) -> str:
+    """Whether the run has ended, and how, in words."""
     of = "" if run.planned is None else f" of {number(run.planned)}"
     if not run.finished:
         return (
@@ -148,7 +150,7 @@ def _state(run: RunFindings) -> str:
     return f"This run ended after {number(run.steps)} steps."
 
 
-def _facts(run: RunFindings) -> list[tuple[str, str]]:
+def facts_of(run: RunFindings) -> list[tuple[str, str]]:
     """What the run is, a line a fact."""
     config = flatten(c if isinstance(c := run.run.get("config"), dict) else {})
     versions = v if isinstance(v := run.run.get("versions"), dict) else {}
@@ -159,7 +161,13 @@ def _facts(run: RunFindings) -> list[tuple[str, str]]:
         ("Way of learning", config.get("strategy.name", "–")),
         ("Seed", config.get("seed", "–")),
         ("Classes", ", ".join(run.scheme.titles) if run.scheme else "not told"),
-        ("Data", _named(config, "patches") or _named(config, "labels") or config.get("data.kind", "–")),
+        (
+            "Data",
+            _named(config, "patches")
+            or _named(config, "labels")
+            or _named(config, "train")
+            or config.get("data.kind", "–"),
+        ),
     ]
     if card:
         channels = [str(c.get("name", "?")) for c in card.get("channels", []) if isinstance(c, dict)]
@@ -168,7 +176,7 @@ def _facts(run: RunFindings) -> list[tuple[str, str]]:
         facts.append(("Noise removal", str(card.get("denoise", "–"))))
         facts.append(("Temperature", str(card.get("temperature", "–"))))
     facts += [
-        ("Time spent on training", "not told" if run.seconds is None else _duration(run.seconds)),
+        ("Time spent on training", "not told" if run.seconds is None else duration(run.seconds)),
         ("Commit of frazil", str(run.run.get("commit", "unknown"))),
         ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or "not told"),
         ("Command", str(run.run.get("command", "not told"))),
@@ -182,7 +190,8 @@ def _named(config: dict[str, str], key: str) -> str:
     return config.get(f"data.{key}", "").strip("[]").replace('"', "")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In seconds, minutes or hours."""
     whole = round(seconds)
     if whole < 120:
         return f"{whole} s"
@@ -323,7 +332,7 @@ def _overview(runs: Sequence[RunFindings], described: list[dict[str, Any]], fold
                 f"{len(judged[1].scene_counts)} {judged[0]} scenes",
                 "validation_only": judged is not None and judged[0] == "validation",
                 "leaks": one["split"]["leaks"],
-                "time": "–" if run.seconds is None else _duration(run.seconds),
+                "time": "–" if run.seconds is None else duration(run.seconds),
                 "cells": row,
             }
         )  # fmt: skip

@@ -25,7 +25,7 @@ _DPI = 160
 #: Okabe and Ito's colours, told apart without red and green; lines of more runs are dashed.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _DASHES = ("-", "--", ":", "-.")
-#: Panels: title, and what of the log is drawn.
+Panels = tuple[tuple[str, tuple[str, ...]], ...]  #: title, and what of the log is drawn
 _ALONE = (
     ("Loss", ("loss", "validation_nll")),
     ("Accuracy", ("accuracy", "validation_accuracy")),
@@ -42,13 +42,19 @@ ICE_OF_NO_KIND = (205, 205, 225)
 _CODE_ICE_OF_NO_KIND = 250
 
 
-def draw_curves(runs: Sequence[RunFindings], path: Path) -> bool:
-    """Loss, accuracy and macro-F1 over the steps, the kept step dotted; False where nothing was logged."""
+def draw_curves(runs: Sequence[RunFindings], path: Path, shown: Panels | None = None) -> bool:
+    """Three numbers over the steps, the kept step dotted; False where nothing was logged.
+
+    Args:
+        runs: whose logs.
+        path: of the PNG.
+        shown: title and names in the log of each panel; by default loss, accuracy and macro-F1.
+    """
     if not any(run.log for run in runs):
         return False
     several = len(runs) > 1
     figure, panels = _figure(3, 10.2, 3.3)
-    for axes, (title, names) in zip(panels, _SIDE_BY_SIDE if several else _ALONE, strict=True):
+    for axes, (title, names) in zip(panels, shown or (_SIDE_BY_SIDE if several else _ALONE), strict=True):
         for number, run in enumerate(runs):
             for what in names:
                 _draw_curve(axes, run.log, what, number if several else None)
