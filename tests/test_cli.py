@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from click.testing import CliRunner
 
 from frazil.cli import cli
 from frazil.learn.checkpoint import save_model
@@ -93,6 +94,18 @@ def test_map_folder(mapped: Path) -> None:
     summary = json.loads((mapped / "summary.json").read_text())
     assert "predict_s" in json.dumps(summary)
     assert "random-1" in json.dumps(summary)
+
+
+def test_an_ice_map_without_sea_says_so(
+    small_safe: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everywhere = lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32))  # noqa: E731
+    monkeypatch.setattr("frazil.learn.predict.land_on", everywhere)
+    done = CliRunner().invoke(cli, ["map", str(small_safe), "--model", str(model), "-o", str(tmp_path / "map")])
+    assert done.exit_code == 0, done.output
+    assert "no sea was observed in this product" in done.output
+    summary = json.loads((tmp_path / "map" / "summary.json").read_text())
+    assert summary["ice_extent_percent_of_mapped_sea"] is None
 
 
 def test_edge_of_a_map(mapped: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.metocean import imagettes, ocean_options, segment
+from frazil.cli.notes import say_notes
 from frazil.cli.peers import peers
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
@@ -151,8 +152,7 @@ def map_command(
             ice_map, output, overwrite=overwrite, timings={"predict_s": round(predicted - started, 2)},
             progress=lambda what: progress(0.8, what),
         )  # fmt: skip
-    if ice_map.attrs.get("note"):
-        click.echo(f"Note: {ice_map.attrs['note']}", err=True)
+    say_notes(ice_map.attrs, ice_map["ice_class"].values)
     _print({name: str(path) for name, path in files.items()}, as_json)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from frazil.cli.notes import say_notes
 from frazil.cli.progress import progress_bar
 from frazil.cli.scores import print_masks
 
@@ -216,7 +217,6 @@ def map_ocean(
     tiling: str, drop: tuple[str, ...], ice_model: str | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """`frazil map` with a model of phenomena."""
-    from frazil.conventions import CLASS_LAND
     from frazil.files import refuse_existing
     from frazil.learn.predict import FlagSettings, predict
     from frazil.learn.predict_metocean import MetoceanMapOptions, predict_metocean
@@ -233,10 +233,7 @@ def map_ocean(
         ds = predict_metocean(product, model, crs=crs or "auto", spacing_m=spacing, options=options, ice=ice,
                               progress=progress)  # fmt: skip
         files = export_metocean(ds, output, overwrite=overwrite)
-    if ds.attrs.get("note"):
-        click.echo(f"Note: {ds.attrs['note']}", err=True)
-    if not (ds["dominant"].values < CLASS_LAND).any():
-        click.echo("Note: no sea was observed in this product, only land or nothing: the map is empty.", err=True)
+    say_notes(ds.attrs, ds["dominant"].values)
     _say({name: str(path) for name, path in files.items()}, as_json)
 
 
