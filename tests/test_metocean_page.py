@@ -118,6 +118,7 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     assert {r["pixels"] for r in accuracy} == {80, 40}  # 40 pixels were mirrored to the 75 that the network needs
     assert all(r["texture_accuracy"] >= 0.5 for r in accuracy)
     page = write_metocean_page("resolution", accuracy, tmp_path / "c.md", command="frazil x", simulated=True)
+    assert "| 100 m |" in page.read_text(encoding="utf-8")
     assert "labels of all images of each category" in page.read_text(encoding="utf-8")
     assert not list((tmp_path / "study").rglob("*.run"))
     with pytest.raises(OptionError, match="no metocean study"):

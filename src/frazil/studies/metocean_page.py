@@ -62,10 +62,10 @@ def method_table(rows: Sequence[Row], *, published: bool = True) -> str:
     return "\n".join(lines)
 
 
-def class_table(rows: Sequence[Row], key: str = "tuned_dice") -> str:
-    """Markdown: mean of a score over trainings by method and class, percent; a dash where no training has one."""
+def class_table(rows: Sequence[Row], key: str = "tuned_dice", first: str = "method") -> str:
+    """Markdown: mean of a score over trainings by case and class, percent; a dash where no training has one."""
     names = rows[0]["classes"]
-    lines = ["| method | " + " | ".join(n.replace("_", " ") for n in names) + " |", "|" + "---|" * (len(names) + 1)]
+    lines = [f"| {first} | " + " | ".join(n.replace("_", " ") for n in names) + " |", "|" + "---|" * (len(names) + 1)]
     for case, mine in by_case(rows).items():
         columns = zip(*([math.nan if v is None else v for v in r[key]] for r in mine), strict=True)
         known = [[v for v in column if not math.isnan(v)] for column in columns]

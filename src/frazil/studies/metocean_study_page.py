@@ -88,7 +88,12 @@ def write_metocean_page(
 def tables(name: str, rows: Sequence[Row]) -> list[str]:
     """Markdown of a study's figures."""
     if name == "resolution":
-        return [resolution_table(rows)]
+        named = sorted((row for row in rows if row["accuracy"] is not None), key=lambda row: row["metres"])
+        by_category = [
+            "F1 of each category named by the categoriser, %:",
+            class_table(named, "f1_by_category", "pixel"),
+        ]
+        return [resolution_table(rows), *(by_category if named else [])]
     several = len(rows[0]["classes"]) > 1
     by_class = ["Set Dice by class, %, thresholds from validation images:", class_table(rows)] if several else []
     if name == "annotations":
