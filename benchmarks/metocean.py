@@ -33,7 +33,7 @@ NOTES = """\
   nine times, but InceptionV3's last blocks hold more elements in a whole image than in its tiles.
 - **MASK costs what its runs cost.** From block `Mixed_6b` on, more than half of the multiplications, every element sees
   every mask: recomputing only what a mask changes would still cost about 150 runs of 257.
-- In bfloat16 batches are what is fast; a single small image is not. What becomes of Dice:
+- In bfloat16 batches gain more than a single small image. What becomes of Dice:
   [half precision](metocean.md#half-precision).""".splitlines()
 
 WIDE = (1670, 2500)  # 16700 × 25000 pixels of 10 m at 100 m
