@@ -95,7 +95,9 @@ def test_what_is_missing_is_said(unet: Path, sets: dict[str, Path], tmp_path: Pa
     killed = tmp_path / "killed"
     shutil.copytree(unet, killed)
     (killed / "evaluation.json").unlink()
-    assert "This run has not ended" in Page(report(killed, tmp_path / "a")["report"]).text
+    text = Page(report(killed, tmp_path / "a")["report"]).text
+    assert "This run has not ended" in text
+    assert "None are shown. The run has not ended" in text
     moved = tmp_path / "moved"
     shutil.copytree(unet, moved)
     values = json.loads((moved / "run.json").read_text())

@@ -230,7 +230,8 @@ class ImagettesShown:
     Attributes:
         title: why these.
         images: the set, in the order shown; found: segments of it.
-        rows: of each image: name, category, what it was taken for, its set Dice (NaN without masks).
+        rows: of each image: name, category (empty where nobody told), what it was taken for, its set Dice (NaN without
+            masks).
     """
 
     title: str

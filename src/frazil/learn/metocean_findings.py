@@ -38,7 +38,7 @@ def metocean_findings(
     side = next((side for side in ("test", "validation") if side in found.metocean), None)
     if not found.finished or side is None or worst == 0:
         why = "It was asked for none." if worst == 0 else "Nothing was judged."
-        return replace(found, no_mistakes=why)
+        return replace(found, no_mistakes=why if found.finished else "The run has not ended; there is no model yet.")
     try:
         model, ds = load_model(place / "model"), _held_out(found.run, side)
         check_fit(ds, model)
@@ -48,7 +48,8 @@ def metocean_findings(
     some = ds.isel(imagette=every)
     segments = segment(some, model, device=device)
     named, dice = _each(model, some, segments, device or "cpu")
-    wrong = named != some["category"].values
+    category = some["category"].values
+    wrong = (named != category) & (category != UNKNOWN)
     badness = np.where(np.isfinite(dice), 1 - dice, wrong)
     last = np.argsort(-badness, kind="stable")[: min(worst, some.sizes["imagette"])]
     spread = np.unique(np.linspace(0, some.sizes["imagette"] - 1, _AS_THEY_COME).round().astype(int))
@@ -98,6 +99,6 @@ def _each(model: Model, ds: xr.Dataset, found: xr.Dataset, device: str) -> tuple
 
 def _sheet(title: str, found: xr.Dataset, ds: xr.Dataset, model: Model, rows: Rows) -> ImagettesShown:
     titles, category, named, dice = model.card.scheme.titles, ds["category"].values, *rows
-    told = ["not told" if c == UNKNOWN else titles[c] for c in category]
+    told = ["" if c == UNKNOWN else titles[c] for c in category]
     lines = zip(ds["name"].values.tolist(), told, (titles[n] for n in named), dice.tolist(), strict=True)
     return ImagettesShown(title=title, images=ds, found=found, rows=tuple(lines))

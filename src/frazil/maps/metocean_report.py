@@ -76,7 +76,7 @@ def _run(run: MetoceanFindings, n: int, folder: Path) -> dict[str, Any]:
         "sides": [_side(run.metocean[s], run.scheme, s) for s in ("test", "validation") if s in run.metocean],
         "chooses": config.get("optim", {}).get("keep") == "best",
         "sheets": [_sheet(sheet, f"{FIGURES}/run-{n}-images-{k}", folder) for k, sheet in enumerate(run.shown, 1)],
-        "no_sheets": run.no_mistakes or "The run has not ended; there is no model yet.", "settings": flatten(config),
+        "no_sheets": run.no_mistakes, "settings": flatten(config),
     }  # fmt: skip
 
 
@@ -129,8 +129,8 @@ def _sheet(sheet: ImagettesShown, name: str, folder: Path) -> dict[str, Any]:
         found = [sheet.found.isel(imagette=some)]
         draw_imagettes(sheet.images.isel(imagette=some), folder / pictures[-1], found=found, most=_A_ROW)
     rows = [
-        {"number": n, "name": name, "category": category, "named": named, "wrong": named != category,
-         "dice": percent(dice)}
+        {"number": n, "name": name, "category": category or "not told", "named": named,
+         "wrong": category not in ("", named), "dice": percent(dice)}
         for n, (name, category, named, dice) in enumerate(sheet.rows, start=1)
     ]  # fmt: skip
     return {"title": sheet.title, "pictures": pictures, "rows": rows, "masks": "mask" in sheet.images,
