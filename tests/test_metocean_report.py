@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from frazil.cli import cli
+from frazil.conventions import SLICKS
 from frazil.errors import OptionError, OutputExistsError
-from frazil.labels.imagettes import open_imagettes, save_imagettes
+from frazil.labels.imagettes import Imagette, make_imagettes, open_imagettes, save_imagettes
 from frazil.learn.checkpoint import load_model
 from frazil.learn.findings import gather_findings
 from frazil.learn.run import train
@@ -109,6 +110,29 @@ def test_what_is_missing_is_said(unet: Path, sets: dict[str, Path], tmp_path: Pa
     (moved / "evaluation.json").write_text('{"test": {"classes": ["a"], "images": 1}}')
     with pytest.raises(OptionError, match="holds no scores of a run"):
         report(moved, tmp_path / "d")
+
+
+def test_of_one_class_no_names_are_counted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    stores = {}
+    mask = np.zeros((80, 80), bool)
+    mask[10:40, 10:40] = True
+    for side in ("train", "test"):
+        items = [
+            Imagette(name=f"{side}{n}", group=f"{side}{n}", image=rng.random((80, 80)) - 0.5 * mask, category=0,
+                     mask=mask[None])
+            for n in range(4)
+        ]  # fmt: skip
+        ds = make_imagettes(items, scheme=SLICKS, size=80, cell=4, spacing_m=100, scaling="roughness", source="drawn")
+        stores[side] = save_imagettes(ds, tmp_path / f"{side}.zarr")
+    train(run("metocean:unet", stores, optim__steps="2"), tmp_path / "run")
+    page = Page(report(tmp_path / "run", tmp_path / "report")["report"])
+    assert "named right" not in page.text
+    assert "F1 of names" not in page.text
+    assert len(page.row("test-classes", "Slick")) == 5
+    done = CliRunner().invoke(cli, ["evaluate", str(tmp_path / "run" / "model"), str(stores["test"])])
+    assert "named right" not in done.output
+    assert "set Dice" in done.output
 
 
 def test_words_of_others_stay_words(unet: Path, tmp_path: Path) -> None:

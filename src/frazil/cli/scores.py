@@ -26,12 +26,14 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 
 def _print_metocean(scores: dict[str, Any]) -> None:
-    click.echo(f"category  {_percent(scores['accuracy'])} of the images named right")
+    several = len(scores["classes"]) > 1  # of one class every image has the right name
+    if several:
+        click.echo(f"category  {_percent(scores['accuracy'])} of the images named right")
     click.echo(f"presence  {_percent(scores['presence_accuracy'])} of what is there, or not, is told")
     if "set_dice" in scores:
         print_masks(scores)
         return
-    for name, f1 in zip(scores["classes"], scores["f1_by_category"], strict=True):
+    for name, f1 in zip(scores["classes"], scores["f1_by_category"], strict=True) if several else ():
         click.echo(f"  {name:<24} F1 {'–' if f1 is None else f'{f1:.3f}'}")
 
 

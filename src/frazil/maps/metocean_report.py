@@ -35,6 +35,7 @@ _SIDE_BY_SIDE = (
     ("Named right, validation", ("validation_accuracy",)),
 )
 _A_ROW = 8  # imagettes in a picture
+_OF_ONE_CLASS = ("Class there, or not, told", ("validation_presence_accuracy",))  # every image has its name then
 _OF_MASKS = ("set_dice", "pixel_dice", "precision", "recall", "iou")
 
 
@@ -72,12 +73,21 @@ def _run(run: MetoceanFindings, n: int, folder: Path) -> dict[str, Any]:
     return {
         "number": n, "name": run.name, "folder": run.folder, "finished": run.finished, "state": state_of(run),
         "statement": str(run.card.get("statement") or ""), "facts": facts_of(run), "data": _data_table(run, data),
-        "curves": curves if figures.draw_curves([run], folder / curves, _ALONE) else None, "kept_step": run.kept_step,
+        "curves": curves if figures.draw_curves([run], folder / curves, _panels(_ALONE, run)) else None,
+        "kept_step": run.kept_step,
         "sides": [_side(run.metocean[s], run.scheme, s) for s in ("test", "validation") if s in run.metocean],
         "chooses": config.get("optim", {}).get("keep") == "best",
         "sheets": [_sheet(sheet, f"{FIGURES}/run-{n}-images-{k}", folder) for k, sheet in enumerate(run.shown, 1)],
         "no_sheets": run.no_mistakes, "settings": flatten(config),
     }  # fmt: skip
+
+
+def _several(run: MetoceanFindings) -> bool:
+    return run.scheme is None or len(run.scheme.classes) > 1
+
+
+def _panels(panels: figures.Panels, run: MetoceanFindings) -> figures.Panels:
+    return panels if _several(run) else (*panels[:2], _OF_ONE_CLASS)
 
 
 def _data_table(run: MetoceanFindings, data: dict[str, Any]) -> dict[str, Any]:
@@ -96,14 +106,14 @@ def _data_table(run: MetoceanFindings, data: dict[str, Any]) -> dict[str, Any]:
 
 def _side(scores: MetoceanScores, scheme: ClassScheme | None, side: str) -> dict[str, Any]:
     assert scheme is not None
-    counts = np.array(scores.confusion, np.int64)
+    counts, several = np.array(scores.confusion, np.int64), len(scheme.classes) > 1
     return {
-        "side": side, "images": number(scores.images), "masks": bool(scores.set_dice),
+        "side": side, "several": several, "images": number(scores.images), "masks": bool(scores.set_dice),
         "overall": [
             (title, percent(value)) for title, value in (
                 ("Set Dice, mean of the classes: 2 Σxy / (Σx + Σy) of masks", scores.mean_set_dice),
                 ("Per-pixel Dice (Colin et al., equation 8, of scores)", scores.mean_pixel_dice),
-                ("Images whose category is named right", scores.accuracy),
+                ("Images whose category is named right", scores.accuracy if several else None),
                 ("Right answers to whether a class is in an image", scores.presence_accuracy),
             ) if value is not None
         ],
@@ -114,7 +124,7 @@ def _side(scores: MetoceanScores, scheme: ClassScheme | None, side: str) -> dict
             }
             for i, c in enumerate(scheme.classes)
         ],
-        "confusion": confusion_rows(counts) if counts.any() else [],
+        "confusion": confusion_rows(counts) if counts.any() and several else [],
     }  # fmt: skip
 
 
@@ -146,17 +156,17 @@ def _overview(runs: Sequence[MetoceanFindings], described: list[dict[str, Any]],
     for run, one, of in zip(runs, described, judged, strict=True):
         scores = of[1] if of else None
         dice = scores.set_dice if scores and scores.set_dice else scores.f1_by_category if scores else ()
-        keys = ("mean_set_dice", "mean_pixel_dice", "accuracy", "presence_accuracy")
+        keys = ("mean_set_dice", "mean_pixel_dice", "accuracy" if _several(run) else "", "presence_accuracy")
         rows.append({
             "number": one["number"], "name": run.name, "folder": run.folder,
             "state": "" if run.finished else "not ended",
             "judged": f"{number(of[1].images)} images, {of[0]}" if of else "not judged",
-            "cells": [percent(getattr(scores, key)) if scores else "–" for key in keys],
+            "cells": [percent(getattr(scores, key)) if scores and key else "–" for key in keys],
             "classes": [_at(dice, i) for i in range(len(scheme.classes) if scheme else 0)],
             "of_masks": bool(scores and scores.set_dice), "time": "–" if run.seconds is None else duration(run.seconds),
         })  # fmt: skip
     return {
         "rows": rows, "titles": scheme.titles if scheme else (), "same": len({row["judged"] for row in rows}) == 1,
         "differences": differing_settings(runs),
-        "curves": curves if figures.draw_curves(runs, folder / curves, _SIDE_BY_SIDE) else None,
+        "curves": curves if figures.draw_curves(runs, folder / curves, _panels(_SIDE_BY_SIDE, runs[0])) else None,
     }  # fmt: skip
