@@ -183,6 +183,9 @@ def test_train_and_evaluate_from_the_command_line(recipe: str, sets: dict[str, P
         from_command_line("evaluate", model, sets["train"])
     both = json.loads(from_command_line("evaluate", model, *sets.values(), "--json").output)
     assert (both["images"], both["left_out"]["imagettes"]) == (9, 9)
+    if not torch.cuda.is_available():
+        with pytest.raises(OptionError, match="Device 'cuda' is not available"):
+            from_command_line("evaluate", model, sets["test"], "--device", "cuda")
     with pytest.raises(OptionError, match=r"Pass a set \(.zarr\)"):
         from_command_line("evaluate", model, tmp_path / "x.SAFE")
 

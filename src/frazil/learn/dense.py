@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError, OptionError
+from frazil.learn.device import usable_device
 from frazil.learn.dilate import DilatedMean, dilated_trunk, folded_trunk, plain_copy
 from frazil.learn.engine import PRECISIONS, Engine, TorchEngine
 from frazil.learn.models.ensemble import Ensemble, mean_logits
@@ -51,10 +52,7 @@ class PatchEngine(ABC):
                 f"stride {stride} must lie between 1 and {network.patch}, the side of this network's patches, "
                 "or pixels would be skipped."
             )
-        name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if name.startswith("cuda") and not torch.cuda.is_available():
-            raise OptionError(f"Device {name!r} is not available on this machine; use device='cpu'.")
-        self.device, self.dtype = torch.device(name), PRECISIONS[precision]
+        self.device, self.dtype = usable_device(device), PRECISIONS[precision]
         self.patch, self.stride, self.cell = network.patch, stride, stride
         self.before = self.patch // 2 - stride // 2  # from a square's first pixel back to its patch's first pixel
         self.margin = self._margin(0, self.patch - 1)

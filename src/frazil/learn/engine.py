@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
+from frazil.learn.device import usable_device
 from frazil.learn.models.unet import fold_batch_norm
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -48,10 +49,7 @@ class TorchEngine:
     def __init__(self, network: nn.Module, *, device: str | None = None, precision: str = "float32") -> None:
         if precision not in PRECISIONS:
             raise OptionError(f"precision {precision!r} is not one of {sorted(PRECISIONS)}.")
-        name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if name.startswith("cuda") and not torch.cuda.is_available():
-            raise OptionError(f"Device {name!r} is not available on this machine; use device='cpu'.")
-        self.device, self.dtype = torch.device(name), PRECISIONS[precision]
+        self.device, self.dtype = usable_device(device), PRECISIONS[precision]
         self.stride: int = network.stride  # type: ignore[assignment]
         self.margin: int = network.margin  # type: ignore[assignment]
         self.cell = 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, ModelError, OptionError
-from frazil.findings import MetoceanFindings, Mistake, Mistakes, RunFindings, SideScores
+from frazil.findings import MetoceanFindings, MetoceanScores, Mistake, Mistakes, RunFindings, SideScores
 from frazil.labels.contact_sheet import patch_pictures
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.labels.patch_set import join_patches, open_patches
@@ -25,7 +24,7 @@ from frazil.learn.checkpoint import CARD, load_model
 from frazil.learn.config import PatchData, run_config
 from frazil.learn.data import split_sides
 from frazil.learn.log import read_log
-from frazil.learn.metocean_findings import metocean_findings, metocean_scores
+from frazil.learn.metocean_findings import metocean_findings
 from frazil.learn.patches import Patches
 from frazil.learn.predict import softmax
 from frazil.learn.run import MODEL, SCORES, STATE, read_run
@@ -49,8 +48,7 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
     place = Path(folder)
     run, log = read_run(place), _numbers(read_log(place))
     of_imagettes = _dict(_dict(run, "config"), "data").get("kind") == "imagettes"
-    kind: Any = metocean_scores if of_imagettes else _side_scores
-    judged = _scores(place / SCORES, kind)
+    judged = _scores(place / SCORES, MetoceanScores if of_imagettes else SideScores)
     sides = {} if of_imagettes else judged
     card = _json(place / MODEL / CARD) if (place / MODEL / CARD).is_file() else {}
     config, data = _dict(run, "config"), _dict(run, "data")
@@ -95,20 +93,15 @@ def _json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _side_scores(values: dict[str, Any]) -> dict[str, SideScores]:
-    from pydantic import TypeAdapter
-
-    return {side: TypeAdapter(SideScores).validate_python(values[side]) for side in SIDES[1:] if side in values}
-
-
-def _scores(path: Path, read: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    from pydantic import ValidationError
+def _scores(path: Path, kind: type) -> dict[str, Any]:
+    """Scores by side, of one kind of run or the other."""
+    from pydantic import TypeAdapter, ValidationError
 
     if not path.is_file():
         return {}
     values = _json(path)
     try:
-        return read(values)
+        return {side: TypeAdapter(kind).validate_python(values[side]) for side in SIDES[1:] if side in values}
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

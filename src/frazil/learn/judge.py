@@ -17,6 +17,7 @@ from frazil.labels.imagettes import join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import SceneData
 from frazil.learn.data import HeldOut
+from frazil.learn.device import usable_device
 from frazil.learn.evaluate import evaluate
 from frazil.learn.imagettes import judged, rounded
 from frazil.learn.models.ensemble import Ensemble
@@ -59,7 +60,9 @@ def judge(
     Raises:
         LabelError: nothing is left, or the data does not fit the model.
         ModelError: a model of other channels, classes, patch size or pixel spacing than the data.
+        OptionError: patch sets and products at once, products without labels, or a device that is not there.
     """
+    usable_device(device or "cpu")
     loaded = model if isinstance(model, Model) else load_model(model)
     if output is not None:
         refuse_existing(output, overwrite=overwrite)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from frazil.errors import FrazilError, LabelError, OptionError
-from frazil.findings import ImagettesShown, MetoceanFindings, MetoceanScores
+from frazil.findings import ImagettesShown, MetoceanFindings
 from frazil.labels.imagettes import UNKNOWN, join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import run_config
@@ -60,16 +60,6 @@ def metocean_findings(
         for title, w in sheets
     )
     return replace(found, shown=shown)
-
-
-def metocean_scores(values: dict[str, Any]) -> dict[str, MetoceanScores]:
-    """Scores by side from the content of ``evaluation.json``; raises pydantic's ValidationError for another kind."""
-    from pydantic import TypeAdapter
-
-    return {
-        side: TypeAdapter(MetoceanScores).validate_python(values[side])
-        for side in ("validation", "test") if side in values
-    }  # fmt: skip
 
 
 def _held_out(run: dict[str, Any], side: str) -> xr.Dataset:

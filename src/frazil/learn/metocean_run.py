@@ -21,6 +21,7 @@ from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
 from frazil.learn.config import RunConfig
 from frazil.learn.data import Batches, Progress
+from frazil.learn.device import usable_device
 from frazil.learn.distributed.team import Team
 from frazil.learn.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides, rounded
 from frazil.learn.log import RunLog
@@ -52,9 +53,7 @@ def train_imagettes(
     finished = _look_into(target, config, overwrite)
     if finished is not None:
         return finished
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"Device {device!r} is not available on this machine; use device='cpu'.")
+    place = usable_device(device)
     assert isinstance(config.data, ImagetteData)
     seed_everything(config.seed)
     network = make_network(config, 1)

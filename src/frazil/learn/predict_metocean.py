@@ -33,6 +33,7 @@ from frazil.conventions import (
 )
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, load_model
+from frazil.learn.device import usable_device
 from frazil.learn.predict import FlagSettings, Progress, _check_fit, _read_rows, open_for
 from frazil.learn.weak.grid import output_of, prepared
 from frazil.scene.grid import grid_for, plan_warp
@@ -149,7 +150,7 @@ def score_scene(
 
     Cells that stick out of the scene are left out.
     """
-    place = _place(device)
+    place = usable_device(device)
     network = prepared(model.network, options.precision, place)
     cell, stride = int(model.network.cell), int(model.network.stride)  # type: ignore[arg-type]
     shape = scene.sizes["line"], scene.sizes["pixel"]
@@ -193,12 +194,6 @@ def score_scene(
         inside = ndimage.minimum_filter(seen.view(np.uint8), size=2 * border + 1, mode="constant", cval=0)
         flags[seen & (inside == 0)] |= _BIT["border"]
     return score, flags
-
-
-def _place(device: str | None) -> torch.device:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise OptionError("Device 'cuda' is not available on this machine; use device='cpu'.")
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _flags(

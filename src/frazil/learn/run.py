@@ -25,6 +25,7 @@ from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import ImagetteData, PatchData, RunConfig, differences, run_config
 from frazil.learn.data import LearningData, load_data
 from frazil.learn.data import Progress as Report
+from frazil.learn.device import usable_device
 from frazil.learn.distributed.allreduce import InStep, scaled
 from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_seed
@@ -130,9 +131,7 @@ def train(
 
 
 def _device(name: str | None, team: Team) -> torch.device:
-    place = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"Device {name!r} is not available on this machine; use device='cpu'.")
+    place = usable_device(name)
     if place.type == "cuda" and team.world > 1:
         place = torch.device("cuda", team.local % torch.cuda.device_count())
         torch.cuda.set_device(place)

@@ -16,6 +16,7 @@ from frazil import __version__
 from frazil.errors import ModelError, OptionError
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
+from frazil.learn.device import usable_device
 from frazil.learn.imagettes import masked, on_side
 from frazil.learn.metocean_losses import activated
 from frazil.learn.models.im2px import IM2PX
@@ -87,9 +88,7 @@ def segment(
     way = method or _usual(loaded.network)
     if way not in METHODS:
         raise OptionError(f"method {way!r} is not one of {list(METHODS)}.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise OptionError("Device 'cuda' is not available on this machine; use device='cpu'.")
-    network = prepared(loaded.network, settings.precision, device or "cpu")
+    network = prepared(loaded.network, settings.precision, usable_device(device or "cpu"))
     cell, side = int(ds.attrs["cell"]), ds.sizes["line"] // int(ds.attrs["cell"])
     images = ds["image"].values
     scores = np.empty((len(images), len(loaded.card.scheme.classes), side, side), np.float16)

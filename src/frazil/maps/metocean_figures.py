@@ -112,6 +112,9 @@ def draw_metocean(ds: xr.Dataset, path: str | os.PathLike[str], *, dpi: float = 
         path: the PNG.
         dpi: dots per inch; the page is 12.6 inches wide.
         overwrite: replace the file if it exists.
+
+    Raises:
+        ContractError: not on a projected grid. OutputExistsError, OutputError: as `frazil.files.whole_output`.
     """
     scheme, grid = OCEAN_SCHEMES[ds.attrs["class_scheme"]], MapGrid.of(ds)
     areas = PixelAreas(grid)
