@@ -25,7 +25,8 @@ from frazil.learn.data import LearningData, load_data
 from frazil.learn.judge import judge
 from frazil.learn.log import read_log
 from frazil.learn.patches import Patches
-from frazil.learn.run import read_run, train
+from frazil.learn.run import train
+from frazil.learn.run_folder import read_run
 from frazil.learn.strategy_config import FixMatchConfig, PropagationConfig, TeacherStudentConfig
 from frazil.recipes import find_recipe, recipe_names
 

@@ -33,6 +33,7 @@ from frazil.errors import (
 from frazil.maps.edges import ice_edge, ice_polygons
 from frazil.maps.export import FORMATS, export, open_map
 from frazil.maps.geojson import to_lonlat
+from frazil.marks import LIST
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 
@@ -119,7 +120,7 @@ def test_every_file_is_there_and_nothing_else(ice_map, tmp_path):
     files = export(ice_map, tmp_path / "deep" / "map", progress=done.append)
     assert all(path.is_file() for path in files.values())
     assert list(files) == [name for choice in FORMATS.values() for name in choice]
-    companions = {"class.tif.aux.xml", "class.qml"}
+    companions = {"class.tif.aux.xml", "class.qml", LIST}
     assert {p.name for p in (tmp_path / "deep" / "map").iterdir()} == {p.name for p in files.values()} | companions
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["map"]
     assert {"class.tif", "map.nc", "ice edge", "map.png"} <= set(done)
@@ -434,7 +435,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     with pytest.raises(OutputExistsError, match="--overwrite"):
         export(ice_map, tmp_path / "map", formats=["summary"])
     export(ice_map, tmp_path / "map", formats=["netcdf"], overwrite=True)
-    assert [p.name for p in (tmp_path / "map").iterdir()] == ["map.nc"]
+    assert {p.name for p in (tmp_path / "map").iterdir()} == {"map.nc", LIST}
 
 
 def test_wrong_arguments(tmp_path):

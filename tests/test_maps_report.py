@@ -23,6 +23,7 @@ from frazil.learn.run import train
 from frazil.maps.export import export
 from frazil.maps.report import write_report
 from frazil.maps.report_maps import pair_maps
+from frazil.marks import LIST
 from frazil.reporting import report
 from frazil.testing import make_map
 from tests.test_learn_findings import hasty
@@ -177,7 +178,9 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     found = Mistakes(side="test", judged=3, wrong=1, legend=HOSTILE, worst=(mistake,))
     one = replace(one, run=run, folder=HOSTILE, card={"statement": HOSTILE, "channels": [HOSTILE, {"name": HOSTILE}]})
     pages = write_report([replace(one, mistakes=found), one], tmp_path / "out")
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"index.html", "run-1.html", "run-2.html", "figures"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "index.html", "run-1.html", "run-2.html", "figures", LIST,
+    }  # fmt: skip
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
     for path in pages.values():
         page = Page(path)
@@ -267,7 +270,7 @@ def test_a_run_on_scenes_without_held_out_ones(tmp_path: Path) -> None:
 def test_a_report_never_takes_the_place_of_what_it_is_about(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "runs" / "one")
     for target in (tmp_path / "runs" / "one", tmp_path / "runs", tmp_path / "runs" / ".." / "runs"):
-        with pytest.raises(OptionError, match="which the report is about"):
+        with pytest.raises(OutputExistsError, match="which is read"):
             report(tmp_path / "runs" / "one", target, overwrite=True)
     assert (tmp_path / "runs" / "one" / "run.json").exists()
     report(tmp_path / "runs" / "one", tmp_path / "runs" / "one" / "report", worst=0)

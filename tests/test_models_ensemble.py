@@ -22,7 +22,8 @@ from frazil.learn.distributed import watch
 from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import Ensemble, create_ensemble
-from frazil.learn.run import read_run, train
+from frazil.learn.run import train
+from frazil.learn.run_folder import read_run
 from frazil.simulate.product import simulate_product
 from tests.test_learn_predict import random_model
 from tests.test_learn_run import toy_set

@@ -21,7 +21,8 @@ from frazil.learn.data import load_data
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.distributed.study import caps, run_peers_study, studied, ways
 from frazil.learn.distributed.watch import choose, workers
-from frazil.learn.run import read_run, train
+from frazil.learn.run import train
+from frazil.learn.run_folder import read_run
 from frazil.studies.peers_page import summarise, write_peers_page
 from tests.conftest import ROOT
 from tests.test_learn_run import toy_set

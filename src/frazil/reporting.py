@@ -60,8 +60,7 @@ def report(
 
     folders, shown, against = _listed(runs), _listed(maps), _listed(truths)
     step = progress or (lambda _fraction, _what: None)
-    _refuse_inputs(Path(directory), [*folders, *shown, *against])
-    refuse_existing(directory, overwrite=overwrite)
+    refuse_existing(directory, overwrite=overwrite, inputs=[*folders, *shown, *against])
     if not folders:
         raise OptionError("There is no run to report on. Pass the folder of one.")
     pairs = pair_maps(shown, against, kind=kind, labels=labels)
@@ -79,14 +78,6 @@ def report(
             )
         return write_metocean_report(metocean, directory, overwrite=overwrite)
     return write_report(found, directory, maps=pairs, overwrite=overwrite)
-
-
-def _refuse_inputs(target: Path, inputs: list[PathLike]) -> None:
-    """A report written over the folder of a run would take its place."""
-    for path in inputs:
-        inside = Path(path).resolve()
-        if target.resolve() in (inside, *inside.parents) and target.exists():
-            raise OptionError(f"Output {target} holds {path}, which the report is about. Choose another folder.")
 
 
 def _listed(paths: PathLike | Sequence[PathLike]) -> list[PathLike]:

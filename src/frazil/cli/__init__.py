@@ -16,6 +16,7 @@ from typing import Any, Literal
 import click
 
 from frazil import __version__
+from frazil.cli.guard import guarded
 from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
@@ -48,7 +49,15 @@ def _shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return add
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Guarded(click.Group):
+    """Every command of the program, checked as `frazil.cli.guard` says."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, guarded."""
+        super().add_command(guarded(cmd), name)
+
+
+@click.group(cls=_Guarded, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="frazil")
 def cli() -> None:
     """Sentinel-1 radar products to maps of sea ice."""
@@ -236,13 +245,15 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _stop(_signal: int, _frame: Any) -> None:
-    """End on SIGTERM as on Ctrl-C, so that half-written outputs are removed."""
+    """End on SIGTERM and SIGHUP as on Ctrl-C, so that half-written outputs are removed."""
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """The entry point of the ``frazil`` command."""
     signal.signal(signal.SIGTERM, _stop)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+        signal.signal(signal.SIGHUP, _stop)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's abandoned writes are told of by the error itself
     try:
         cli.main(standalone_mode=False)

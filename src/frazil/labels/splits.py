@@ -117,6 +117,8 @@ class Split:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             known = {f.name for f in fields(cls)}
+            if isinstance(values, dict):
+                values.pop("written_by", None)
             if not isinstance(values, dict) or not {"by", "train"} <= set(values) <= known:
                 raise LabelError(f"{file} is not a split: it should hold the keys {sorted(known)}.")
             for side in SIDES:

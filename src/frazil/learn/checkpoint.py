@@ -18,7 +18,7 @@ from torch import nn
 
 from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import FrazilError, ModelError
-from frazil.files import whole_output
+from frazil.files import replaced_file, whole_output
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import ENSEMBLE, create_ensemble
@@ -133,10 +133,21 @@ def model_id(name: str, network: nn.Module) -> str:
     return f"{name}-{digest.hexdigest()[:8]}"
 
 
-def save_model(network: nn.Module, card: ModelCard, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a model folder, whole or not at all."""
+def save_model(
+    network: nn.Module, card: ModelCard, folder: str | os.PathLike[str], *, overwrite: bool = False,
+    in_run: bool = False,
+) -> None:  # fmt: skip
+    """Write a model folder, whole or not at all.
+
+    Args:
+        network: its weights are written.
+        card: what it is.
+        folder: to write.
+        overwrite: replace a model that frazil wrote.
+        in_run: the folder lies in a run folder, which is frazil's: replace whatever is there.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    with whole_output(folder, overwrite=overwrite) as part:
+    with replaced_file(folder) if in_run else whole_output(folder, overwrite=overwrite) as part:
         part.mkdir()
         write_tensors(state, part / WEIGHTS)
         (part / CARD).write_text(json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

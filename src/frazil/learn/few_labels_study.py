@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from frazil.errors import OptionError
+from frazil.files import replaced_file
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override, run_config
 from frazil.learn.data import LearningData, load_data, read_sides
@@ -266,9 +267,8 @@ def _one(trial: Trial, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
     state = path.with_suffix(f".{_digest(trial)}.safetensors")
     row = run_trial(trial, state)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    part.replace(path)
+    with replaced_file(path) as part:
+        part.write_text(json.dumps(row) + "\n", encoding="utf-8")
     state.unlink(missing_ok=True)
 
 

@@ -27,7 +27,7 @@ from frazil.learn.log import read_log
 from frazil.learn.metocean_findings import metocean_findings
 from frazil.learn.patches import Patches
 from frazil.learn.predict import softmax
-from frazil.learn.run import MODEL, SCORES, STATE, read_run
+from frazil.learn.run_folder import MODEL, SCORES, STATE, read_run
 
 SIDES = ("train", "validation", "test")
 

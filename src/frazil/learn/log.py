@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from frazil.errors import OutputError
+from frazil.files import replaced_file
 from frazil.learn.state import Progress
 
 LOG, EVENTS = "log.jsonl", "events"
@@ -31,9 +32,8 @@ class RunLog:
         """Drop what a killed run logged after it last saved its state."""
         path = self.folder / LOG
         kept = [row for row in read_log(self.folder) if row["step"] < progress.step]
-        part = path.with_suffix(".part")
-        part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        part.replace(path)
+        with replaced_file(path) as part:
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", buffering=1, encoding="utf-8")  # whole lines, before the state is saved
         try:
             from tensorboardX import SummaryWriter

@@ -29,7 +29,7 @@ from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConf
 from frazil.learn.metocean_losses import rarity_of
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.run import SCORES, STATE, _look_into, _note
+from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
 from frazil.learn.strategies.metocean import ImageLabels, Segmentation
 from frazil.learn.train import Strategy, plain, seed_everything, train_loop
 from frazil.learn.transfer import start_from
@@ -49,8 +49,15 @@ def train_imagettes(
         OptionError: a network and a way to learn that do not belong together. LabelError: sets that do not suffice.
     """
     _refuse(config)
-    target, report = Path(folder), progress or (lambda _fraction, _what: None)
-    finished = _look_into(target, config, overwrite)
+    target = Path(folder)
+    with held(target):
+        return _train(config, target, device, overwrite, progress or (lambda _fraction, _what: None), command)
+
+
+def _train(
+    config: RunConfig, target: Path, device: str | None, overwrite: bool, report: Progress, command: str | None
+) -> Model:
+    finished = look_into(target, config, overwrite)
     if finished is not None:
         return finished
     place = usable_device(device)
@@ -65,8 +72,7 @@ def train_imagettes(
         start_from(network, config.model.architecture, config.model.pretrained)
     strategy, sampler = make_strategy(config, network, sides, place)
     config, every = _in_steps(config, sampler.n_samples)
-    said: Any = _Described(sides.describe())
-    _note(target, config, said, config.optim.steps, command)
+    begin(target, config, sides.describe(), config.optim.steps, command, overwrite=overwrite)
     validate = None
     if sides.validation is not None:
         held_out = sides.validation
@@ -103,11 +109,6 @@ def _refuse(config: RunConfig) -> None:
         raise OptionError(
             "labels.count draws labels of patches. Set data.annotated: so many images of each category are learnt from."
         )
-
-
-class _Described:
-    def __init__(self, description: dict[str, Any]) -> None:
-        self.description = description
 
 
 def make_network(config: RunConfig, n_classes: int) -> nn.Module:
@@ -203,8 +204,6 @@ def _finish(
         },
         scores=shown,
     )  # fmt: skip
-    save_model(network, card, target / "model", overwrite=True)
-    part = target / f".{SCORES}.part"
-    part.write_text(json.dumps(rounded(scores), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(target / SCORES)
+    save_model(network, card, target / MODEL, in_run=True)
+    write_json(target / SCORES, rounded(scores))
     return Model(network.cpu().eval(), card)

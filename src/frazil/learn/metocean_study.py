@@ -24,6 +24,7 @@ import xarray as xr
 
 from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
+from frazil.files import replaced_file
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes, save_imagettes
 from frazil.learn.checkpoint import Model, git_commit
 from frazil.learn.config import ImagetteData, ModelConfig, OptimConfig, RunConfig
@@ -163,11 +164,10 @@ def run_study(
             run = place / f".{key}.run"
             made = job(run)
             place.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
             known = {"settings": settings, "commit": git_commit()}
-            part.write_text(json.dumps([{**row, **known} for row in made]) + "\n", encoding="utf-8")
-            _keep_model(run, place / "models" / key)
-            part.replace(path)
+            with replaced_file(path) as part:
+                part.write_text(json.dumps([{**row, **known} for row in made]) + "\n", encoding="utf-8")
+                _keep_model(run, place / "models" / key)
         rows += _rows_of(path, settings)
     return rows
 

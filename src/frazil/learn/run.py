@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from frazil.errors import OptionError, OutputError, OutputExistsError
-from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, load_model, model_id, save_model
+from frazil.errors import OptionError
+from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
 from frazil.learn.cifar10_config import Cifar10Data
-from frazil.learn.config import ImagetteData, PatchData, RunConfig, differences, run_config
+from frazil.learn.config import ImagetteData, PatchData, RunConfig
 from frazil.learn.data import LearningData, load_data
 from frazil.learn.data import Progress as Report
 from frazil.learn.device import usable_device
@@ -33,13 +31,12 @@ from frazil.learn.evaluate import calibrate, evaluate
 from frazil.learn.log import RunLog
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
 from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.train import plain, seed_everything, train_loop
 from frazil.learn.transfer import start_from
-
-RUN, LOG, STATE, MODEL, SCORES = "run.json", "log.jsonl", "state.safetensors", "model", "evaluation.json"
 
 
 def train(
@@ -72,10 +69,18 @@ def train(
         from frazil.learn.metocean_run import train_imagettes
 
         return train_imagettes(config, folder, device=device, overwrite=overwrite, progress=progress, command=command)
-    target, report, team = Path(folder), progress or (lambda _fraction, _what: None), Team.of()
+    target, team = Path(folder), Team.of()
     place = _device(device, team)
     team.join(config.ddp, place)
-    finished = team.share(_look_into(target, config, overwrite) if team.first else None)
+    with held(target) if team.first else nullcontext():
+        return _train(config, target, team, place, overwrite, progress or (lambda _fraction, _what: None), command)
+
+
+def _train(
+    config: RunConfig, target: Path, team: Team, place: torch.device, overwrite: bool, report: Report,
+    command: str | None,
+) -> Model:  # fmt: skip
+    finished = team.share(look_into(target, config, overwrite) if team.first else None)
     if finished is not None:
         return finished
     config, asked = with_worker_seed(config), config
@@ -84,13 +89,13 @@ def train(
     data = load_data(config, lambda f, what: report(0.1 * f, what))
     data = shared_out(config, data, team)
     counted, every = _in_steps(config, data, team)
-    if team.first:
-        _note(target, asked, data, counted.optim.steps, command)
     config = counted
     network = _network(config, data, network).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.optim.compile:
         network.compile()
     strategy = make_strategy(config, network, data, place)
+    if team.first:  # nothing of an old run is thrown away before data, weights and settings were found good
+        begin(target, asked, data.description, config.optim.steps, command, overwrite=overwrite)
     peers = strategy = with_peers(strategy, config, data, team) if config.peers.path else strategy
     if team.world > 1:
         strategy = InStep(strategy, config.ddp, team, config.optim.steps)
@@ -138,53 +143,6 @@ def _device(name: str | None, team: Team) -> torch.device:
     return place
 
 
-def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What ``run.json`` of a run folder says.
-
-    Raises:
-        OptionError: no run there, or a damaged one.
-    """
-    path = Path(folder) / RUN
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or "config" not in values:
-            raise ValueError("it has no settings")
-    except (OSError, ValueError) as error:
-        raise OptionError(f"No training run at {folder} ({error}). Make one with `frazil train`.") from error
-    return values
-
-
-def _look_into(target: Path, config: RunConfig, overwrite: bool) -> Model | None:
-    """The model of a folder where this very run ended; None where it is to begin or to go on."""
-    if not target.exists() or not any(target.iterdir()):
-        return None
-    if not (target / RUN).is_file():
-        if overwrite:
-            raise OutputExistsError(f"{target} is not a run folder; it is left alone. Choose another one.")
-        raise OutputExistsError(f"Output {target} exists already and holds no training run. Choose another folder.")
-    asked, there = config.to_json(), _complete(read_run(target)["config"])
-    changed = differences(asked, there)
-    if changed and not overwrite:
-        raise OutputExistsError(
-            f"{target} holds another run: {', '.join(changed[:5])} differ{'s' if len(changed) == 1 else ''}. "
-            "Choose another folder, or pass --overwrite to throw that run away."
-        )
-    if overwrite:
-        shutil.rmtree(target)
-        return None
-    if (target / MODEL).is_dir() and (target / SCORES).is_file():
-        return load_model(target / MODEL)
-    return None
-
-
-def _complete(values: dict[str, Any]) -> dict[str, Any]:
-    """Saved settings, with those filled in that came later than they."""
-    try:
-        return run_config(values).to_json()
-    except OptionError:
-        return values
-
-
 def _network_check(config: RunConfig) -> nn.Module:
     """The network with the settings of the run, before any data is read: an impossible one fails early."""
     n_channels = len(config.data.channels) or 3
@@ -198,35 +156,6 @@ def _in_steps(config: RunConfig, data: LearningData, team: Team) -> tuple[RunCon
     """The run with epochs turned into steps, and how many steps lie between looks at the validation scenes."""
     plan, optim = make_plan(config, data), scaled(config.optim, config.ddp, team.world)
     return replace(config, optim=replace(optim, steps=plan.steps)), optim.validate_every or plan.look
-
-
-def _note(target: Path, config: RunConfig, data: LearningData, steps: int, command: str | None) -> None:
-    """Write ``run.json``, or check that a run gone on with still sees the same data."""
-    path = target / RUN
-    if path.is_file():
-        before = read_run(target).get("data")
-        if before != json.loads(json.dumps(data.description)):
-            raise OutputExistsError(
-                f"The data of the run in {target} has changed since it began. Choose another folder, or pass "
-                "--overwrite to begin anew."
-            )
-        return
-    values = {
-        "config": config.to_json(),
-        "steps": steps,
-        "command": command or " ".join(sys.argv),
-        "commit": git_commit(),
-        "versions": library_versions(),
-        "threads": torch.get_num_threads(),
-        "data": data.description,
-    }
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another folder.") from error
 
 
 def _network(config: RunConfig, data: LearningData, check: nn.Module) -> nn.Module:
@@ -306,8 +235,6 @@ def _finish(
         },
         scores=card_scores,
     )
-    save_model(network, card, target / MODEL, overwrite=True)
-    part = target / f".{SCORES}.part"
-    part.write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(target / SCORES)
+    save_model(network, card, target / MODEL, in_run=True)
+    write_json(target / SCORES, scores)
     return Model(network.cpu().eval(), card)

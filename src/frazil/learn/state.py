@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError
-from frazil.files import whole_output
+from frazil.files import replaced_file
 
 
 @dataclass
@@ -65,7 +65,7 @@ def save_state(
                 plain.setdefault(str(number), {})[key] = value
     header = {"progress": json.dumps(asdict(progress)), "optimiser": json.dumps(plain)}
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    with whole_output(path, overwrite=True) as part:
+    with replaced_file(path) as part:
         write_tensors(whole, part, header)
 
 

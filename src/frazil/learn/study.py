@@ -29,6 +29,7 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
+from frazil.files import replaced_file
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConfig
@@ -291,9 +292,8 @@ def _one(stores: tuple[str, ...], split: Split, case: Case, seed: int, path: Pat
         torch.set_num_threads(threads)
     patches, _ = read_patches(stores, channels=case.channels, scheme=case.scheme)
     row = run_case(case, patches, split, seed)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    part.replace(path)
+    with replaced_file(path) as part:
+        part.write_text(json.dumps(row) + "\n", encoding="utf-8")
 
 
 def _fits(path: Path, case: Case) -> bool:

@@ -23,6 +23,7 @@ from frazil.files import refuse_existing, whole_output
 from frazil.maps.areas import PixelAreas
 from frazil.maps.export import as_output_error
 from frazil.maps.geotiff import PERCENT, flag_tags, write_cog
+from frazil.marks import WRITTEN_BY
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def save_segments(found: xr.Dataset, path: str | os.PathLike[str], *, overwrite:
                 found.to_zarr(part, mode="w", consolidated=False, zarr_format=3)
         elif target.suffix == ".nc":
             wide = found.assign(score=found["score"].astype(np.float32))  # NetCDF has no half precision
+            wide = wide.assign_attrs(written_by=WRITTEN_BY)
             wide.to_netcdf(part, engine="h5netcdf", encoding={"score": {"zlib": True}})
         else:
             part.mkdir()

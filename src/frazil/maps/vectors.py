@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frazil.errors import OptionError, OutputError
 from frazil.files import whole_output
 from frazil.maps.geojson import write_geojson
+from frazil.marks import WRITTEN_BY
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -37,8 +38,30 @@ def write_vector(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], *, overw
         if target.suffix == ".geojson":
             write_geojson(frame, part)
             return target
+        options: dict[str, dict[str, Any]] = {
+            ".gpkg": {"dataset_metadata": {"WRITTEN_BY": WRITTEN_BY}}, ".fgb": {"DESCRIPTION": WRITTEN_BY},
+        }  # fmt: skip
         try:
-            frame.to_file(part, driver=DRIVERS[target.suffix], engine="pyogrio", layer=target.stem)
+            frame.to_file(
+                part, driver=DRIVERS[target.suffix], engine="pyogrio", layer=target.stem, **options[target.suffix]
+            )
+            _read_back(part, frame)
         except DataSourceError as error:
             raise OutputError(f"Cannot write {target}: {error}. Free the space or choose another folder.") from error
     return target
+
+
+def _read_back(path: Path, frame: gpd.GeoDataFrame) -> None:
+    """GDAL's vector drivers report success on a full disk: every shape is read again and compared.
+
+    Raises:
+        OutputError: not all is there. DataSourceError: it cannot be read.
+    """
+    import numpy as np
+    import pyogrio
+    from shapely import to_wkb
+
+    found = pyogrio.read_dataframe(path).geometry.values
+    wanted = frame.geometry.values
+    if len(found) != len(wanted) or not np.array_equal(np.sort(to_wkb(found)), np.sort(to_wkb(wanted))):
+        raise OutputError(f"Cannot write {path.name}: what was written cannot be read back. Is the disk full?")

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from frazil.conventions import CLASS_LAND, class_attrs
-from frazil.files import whole_output
+from frazil.files import replaced_file, whole_output
 from frazil.labels.splits import Split
 from frazil.learn.checkpoint import Model, git_commit, load_model
 from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
@@ -86,7 +86,8 @@ def run_edge(
         for name in missing:
             assert scene is not None
             rows = _compare_all(predict(scene, loaded[name], precision=precision, function=function), scene, name, seed)
-            paths[name].write_text(json.dumps(rows) + "\n", encoding="utf-8")
+            with replaced_file(paths[name]) as part:
+                part.write_text(json.dumps(rows) + "\n", encoding="utf-8")
         for path in paths.values():
             out += json.loads(path.read_text(encoding="utf-8"))
         if progress:

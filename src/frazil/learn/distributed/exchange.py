@@ -11,8 +11,9 @@ outranks its former self at once. Weights whose size, hash, names, shapes or num
 used. A peer that publishes nothing new for long counts as gone; so does what a finished run, or one of long ago, has
 left in the folder.
 
-Other workers are not trusted: files are read by safetensors and json alone, up to the size that is expected, and names
-are checked before they become part of a path.
+Other workers are not trusted: files are read by safetensors and json alone, up to the size that is expected; names are
+checked before they become part of a path; numbers are bounded. Whatever lies in the folder costs at most the worker in
+whose name it lies, never this one's run: what cannot be used is passed over for the next best, and named.
 """
 
 from __future__ import annotations
@@ -20,80 +21,33 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
-import torch
 from torch import Tensor
 
 from frazil.errors import OptionError
+from frazil.learn.distributed.manifest import (
+    MANIFEST,
+    MANIFEST_BYTES,
+    MOST_STARTS,
+    NAME,
+    WEIGHTS,
+    Manifest,
+    checked_weights,
+    fingerprint,
+    parse_manifest,
+    started,
+)
 from frazil.learn.distributed.store import Store
 
 _LOG = logging.getLogger(__name__)
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-MANIFEST = re.compile(r"(\d{10})-(\d{10})\.json")
-_MANIFEST_BYTES = 65_536
 _LISTINGS = 5  # a busy worker may outlive all of its manifests between the listing and the reading
+_MOST_READ = 200  # manifests of one worker in one look
+_LEAST_PEERS, _MOST_PEERS, _PEERS_BYTES = 8, 1000, 4 * 2**30  # whose networks are kept in memory
 _KEEP = 2  # a reader may still be on the one before the last
-FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a worker published.
-
-    Attributes:
-        run, worker: names.
-        incarnation: 1 for a worker's first start, one more for every further one.
-        sequence: of its publications since that start.
-        token: drawn at that start, by which two workers of one name are told apart.
-        model: fingerprint of network and classes, and in words.
-        model_text: see `model`.
-        step, samples: how far it was.
-        sha256, size: of the weights.
-        published: seconds since 1970, by its own clock; for people.
-        every_s: seconds since its last publication.
-        score: on its validation scenes, None without.
-        written, read: bytes it has moved so far.
-        failures: exchanges that the store has cost it.
-        method: how it learns from others.
-        steps: that its run will have.
-        done: whether this is its last word.
-    """
-
-    run: str
-    worker: str
-    incarnation: int
-    sequence: int
-    token: str
-    model: str
-    model_text: str
-    step: int
-    samples: int
-    sha256: str
-    size: int
-    published: float
-    every_s: float = 0.0
-    score: float | None = None
-    written: int = 0
-    read: int = 0
-    failures: int = 0
-    method: str = ""
-    steps: int = 0
-    done: bool = False
-    format: int = FORMAT
-
-    def lasts_s(self, expiry_s: float) -> float:
-        """Seconds without news after which the worker counts as gone: three of its intervals, or more."""
-        return max(expiry_s, 3 * self.every_s)
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """By which the later of two manifests of a worker is known."""
-        return self.incarnation, self.sequence
 
 
 @dataclass
@@ -148,7 +102,7 @@ class Exchange:
         method, steps: see `Manifest`; for people.
 
     Raises:
-        OptionError: names that are none, or a folder in which another model is being trained.
+        OptionError: names that are none.
     """
 
     def __init__(
@@ -161,6 +115,7 @@ class Exchange:
         self.store, self.run, self.worker, self.expiry_s = store, run, worker, expiry_s
         self.like = {name: (tuple(t.shape), t.dtype) for name, t in like.items()}
         self.limit = sum(t.numel() * t.element_size() for t in like.values()) + 200 * len(self.like) + 65_536
+        self.most = min(max(_PEERS_BYTES // self.limit, _LEAST_PEERS), _MOST_PEERS)
         self.model_text, self.model = model_text, fingerprint(like, model_text)
         self.token = uuid.uuid4().hex
         self.traffic = Traffic()
@@ -169,6 +124,7 @@ class Exchange:
         self.incarnation = 0  # not known before the store has been seen
         self._sequence, self._mine, self._last = 0, list[Manifest](), time.monotonic()
         self._left: dict[str, tuple[int, int]] = {}  # what others left here long ago
+        self._bad: set[tuple[str, str]] = set()  # manifests that cannot be used
         self._begin()
 
     def _begin(self) -> bool:
@@ -183,11 +139,8 @@ class Exchange:
             if past or manifest.done:
                 self._left[name] = manifest.rank
             elif manifest.model != self.model:
-                raise OptionError(
-                    f"In {self.store.url} worker {name} trains another model for run {self.run!r} "
-                    f"({manifest.model_text}, here {self.model_text}). Choose another run name or another folder."
-                )
-        before = [int(n.split("-")[0]) for n in self._manifests(self.worker)]  # damaged ones count too
+                self._refuse(name, f"it trains another model ({manifest.model_text}, here {self.model_text})")
+        before = [started(n) for n in self._manifests(self.worker)]  # damaged ones count too
         if self.traffic.failures > failures:
             return False
         self.incarnation = max([former.incarnation if former else 0, *before]) + 1
@@ -200,16 +153,12 @@ class Exchange:
     def publish(
         self, weights: Mapping[str, Tensor], *, step: int, samples: int, score: float | None = None, done: bool = False
     ) -> bool:
-        """Let others have the weights; whether that worked. A store that is full or away costs this exchange, no more.
-
-        Raises:
-            OptionError: another worker goes by this worker's name.
-        """
+        """Let others have the weights; whether that worked. A store that is full or away costs this exchange alone."""
         from safetensors.torch import save
 
         if not self.incarnation and not self._begin():
             return False
-        self._check_name()
+        self._claim_name()
         data = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
         digest = hashlib.sha256(data).hexdigest()
         now = time.monotonic()
@@ -243,16 +192,24 @@ class Exchange:
             at_step: only those of exactly this step, alive or not.
         """
         for name in self._workers():
-            if name == self.worker:
-                continue
-            manifest = self._latest(name, at_step)
-            if manifest is None:
-                continue
-            known = self.peers.get(name)
+            if name != self.worker:
+                self._fetch_one(name, at_step)
+        now, found = time.monotonic(), sorted(self.peers.items())
+        if at_step is not None:
+            return {name: peer for name, peer in found if peer.manifest.step == at_step}
+        return {name: peer for name, peer in found if now - peer.seen < peer.manifest.lasts_s(self.expiry_s)}
+
+    def _fetch_one(self, name: str, at_step: int | None) -> None:
+        """Take a worker's best manifest whose weights can be used, if it is news."""
+        known, tried = self.peers.get(name), 0
+        if known is None and len(self.peers) >= self.most:
+            self._refuse(name, f"{self.most} workers are as many as are kept in memory")
+            return
+        for manifest in self._good(name, at_step):
             if known is not None and known.manifest.rank >= manifest.rank:
-                continue
+                return
             if at_step is None and manifest.rank <= self._left.get(name, (0, 0)):
-                continue
+                return
             if manifest.model != self.model:
                 self._refuse(name, f"it trains another model ({manifest.model_text})")
                 continue
@@ -260,10 +217,10 @@ class Exchange:
             if weights is not None:
                 self.traffic.refused.pop(name, None)
                 self.peers[name] = Peer(manifest, time.monotonic(), weights)
-        now, found = time.monotonic(), sorted(self.peers.items())
-        if at_step is not None:
-            return {name: peer for name, peer in found if peer.manifest.step == at_step}
-        return {name: peer for name, peer in found if now - peer.seen < peer.manifest.lasts_s(self.expiry_s)}
+                return
+            tried += 1
+            if tried == _KEEP:
+                return
 
     def _read(self, manifest: Manifest) -> dict[str, Tensor] | None:
         if manifest.size > self.limit:
@@ -283,36 +240,51 @@ class Exchange:
             if why is None:
                 self.traffic.fetched += 1
                 return weights
+        self._bad.add((manifest.worker, self._manifest(manifest).rpartition("/")[2]))
         self._refuse(manifest.worker, why)
         return None
 
     def _latest(self, worker: str, at_step: int | None = None) -> Manifest | None:
         """The last valid manifest of a worker, or the last one of a step."""
+        return next(self._good(worker, at_step), None)
+
+    def _good(self, worker: str, at_step: int | None = None) -> Iterator[Manifest]:
+        """The valid manifests of a worker, the last first; those of a step, if one is named."""
         for _ in range(_LISTINGS):
-            names = self._manifests(worker)[-5:]
-            gone = 0
+            names = self._manifests(worker)[-_MOST_READ:]
+            gone, found = 0, False
             for name in reversed(names):
+                if (worker, name) in self._bad:
+                    continue
                 try:
-                    data = self.store.read(f"{self.run}/workers/{worker}/{name}", _MANIFEST_BYTES)
+                    data = self.store.read(f"{self.run}/workers/{worker}/{name}", MANIFEST_BYTES)
                 except FileNotFoundError:  # outlived since it was listed
                     gone += 1
                     continue
-                except OSError:
+                except OSError as error:
+                    self._bad_file(worker, name, error.strerror or str(error))
                     continue
                 self.traffic.read += len(data)
                 manifest = parse_manifest(data, self.run, worker)
-                if manifest is None:
-                    self._refuse(worker, f"its manifest {name} is damaged or of another version of frazil")
+                if manifest is None or manifest.rank != (started(name), int(name[11:21])):
+                    self._bad_file(worker, name, "damaged, or of another version of frazil")
                 elif at_step is None or manifest.step == at_step:
-                    return manifest
-            if not names or gone < len(names):
-                return None
-        return None
+                    found = True
+                    yield manifest
+            if found or not gone or gone < len(names):
+                return
+
+    def _bad_file(self, worker: str, name: str, why: str) -> None:
+        """Manifests do not change: one that cannot be used is not read again."""
+        if len(self._bad) < _MOST_READ * _MOST_PEERS:
+            self._bad.add((worker, name))
+        self._refuse(worker, f"its manifest {name} cannot be used ({why})")
 
     def _manifests(self, worker: str) -> list[str]:
         """Names of a worker's manifests, the earliest first."""
         try:
-            return [n for n in self.store.names(f"{self.run}/workers/{worker}") if MANIFEST.fullmatch(n)]
+            names = self.store.names(f"{self.run}/workers/{worker}")
+            return [n for n in names if MANIFEST.fullmatch(n) and started(n) <= MOST_STARTS]
         except OSError as error:
             self._failed(f"Cannot list {self.store.url}: {error.strerror or error}")
             return []
@@ -324,13 +296,23 @@ class Exchange:
             self._failed(f"Cannot list {self.store.url}: {error.strerror or error}")
             return []
 
-    def _check_name(self) -> None:
-        latest = self._latest(self.worker)
-        if latest is not None and latest.token != self.token and latest.incarnation >= self.incarnation:
-            raise OptionError(
-                f"Another worker named {self.worker!r} has started in run {self.run!r} of {self.store.url}. Give each "
-                "worker a name of its own."
-            )
+    def _claim_name(self) -> None:
+        """Outrank what somebody else has published in this worker's name since it started.
+
+        That may be a second worker of this name, by mistake, or somebody who wants this one to be silent: it is said,
+        their manifests are removed, and where that is not allowed, outranked. It does not end the run.
+        """
+        mine = {self._manifest(m) for m in self._mine}
+        for name in self._manifests(self.worker):
+            path = f"{self.run}/workers/{self.worker}/{name}"
+            if started(name) < self.incarnation or path in mine:
+                continue
+            self._refuse(self.worker, "another process publishes under this worker's name; give each a name of its own")
+            try:
+                self.store.remove(path)
+            except OSError:
+                if started(name) < MOST_STARTS:
+                    self.incarnation, self._sequence = started(name) + 1, 0
 
     def _tidy(self) -> None:
         """Remove what this worker has outlived: its own manifests but the last two, and weights that none names."""
@@ -348,13 +330,15 @@ class Exchange:
         try:
             weights = self.store.names(f"{self.run}/weights/{self.worker}")
             manifests = self._manifests(self.worker)
-            if any(int(name.split("-")[0]) > self.incarnation for name in manifests):
+            if any(started(name) > self.incarnation for name in manifests):
                 return  # these are a newer self's
             kept = {self._manifest(m) for m in self._mine} | {self._weights(self.worker, m.sha256) for m in self._mine}
             found = [f"{self.run}/workers/{self.worker}/{name}" for name in manifests]
-            found += [f"{self.run}/weights/{self.worker}/{name}" for name in weights]
-            for path in set(found) - kept:
+            found += [f"{self.run}/weights/{self.worker}/{name}" for name in weights if WEIGHTS.fullmatch(name)]
+            for path in sorted(set(found) - kept):
                 self.store.remove(path)
+            for folder in ("workers", "weights"):
+                self.store.sweep(f"{self.run}/{folder}/{self.worker}")
         except OSError as error:
             self._failed(f"Cannot remove files of a former {self.worker}: {error.strerror or error}")
 
@@ -370,54 +354,7 @@ class Exchange:
 
     def _refuse(self, worker: str, why: str) -> None:
         if self.traffic.refused.get(worker) != why:
-            _LOG.warning("Worker %s is left out: %s.", worker, why)
-        self.traffic.refused[worker] = why
-
-
-def fingerprint(weights: Mapping[str, Tensor], model_text: str) -> str:
-    """By which workers know that they train the same thing: parameters' names, shapes and types, and words."""
-    shapes = [(name, list(t.shape), str(t.dtype)) for name, t in sorted(weights.items())]
-    return hashlib.sha256(json.dumps([FORMAT, model_text, shapes]).encode()).hexdigest()
-
-
-def checked_weights(
-    data: bytes, like: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
-) -> tuple[dict[str, Tensor], str | None]:
-    """Weights from bytes of a stranger, and why they cannot be used, if they cannot."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        weights = load(data)
-    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        return {}, f"its weights cannot be read ({str(error).splitlines()[0]})"
-    if set(weights) != set(like):
-        return {}, "its weights have other names"
-    for name, (shape, dtype) in like.items():
-        if tuple(weights[name].shape) != shape or weights[name].dtype != dtype:
-            return {}, f"its {name} is {weights[name].dtype} {tuple(weights[name].shape)}, expected {dtype} {shape}"
-        if weights[name].is_floating_point() and not bool(torch.isfinite(weights[name]).all()):
-            return {}, f"its {name} is not finite"
-    return weights, None
-
-
-def parse_manifest(data: bytes, run: str, worker: str) -> Manifest | None:
-    """A manifest from bytes of a stranger; None where it is none, or not of this run and worker."""
-    try:
-        values = json.loads(data)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            return None
-        manifest = Manifest(**values)
-        whole = ("incarnation", "sequence", "step", "samples", "size", "written", "read", "failures", "steps")
-        if any(type(values.get(name, 0)) is not int or values.get(name, 0) < 0 for name in whole):
-            return None
-        words = ("run", "worker", "token", "model", "model_text", "sha256", "method")
-        if any(not isinstance(values.get(n, ""), str) for n in words) or not isinstance(manifest.done, bool):
-            return None
-        numbers = [manifest.published, manifest.every_s, *([] if manifest.score is None else [manifest.score])]
-        if any(type(v) not in (int, float) for v in numbers):
-            return None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    fits = manifest.run == run and manifest.worker == worker and re.fullmatch(r"[0-9a-f]{64}", manifest.sha256)
-    return manifest if fits else None
+            who = "This worker" if worker == self.worker else f"Worker {worker} is left out"
+            _LOG.warning("%s: %s.", who, why)
+        if len(self.traffic.refused) < 10 * _MOST_PEERS:
+            self.traffic.refused[worker] = why

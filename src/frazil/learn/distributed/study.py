@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from frazil.files import replaced_file
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig, override, run_config
@@ -196,9 +197,8 @@ def run_peers_study(
 def _one(config: RunConfig, way: Way, seed: int, path: Path) -> None:
     torch.set_num_threads(1)
     row = run_way(config, way, seed, _data(json.dumps(config.to_json())))
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    part.replace(path)
+    with replaced_file(path) as part:
+        part.write_text(json.dumps(row) + "\n", encoding="utf-8")
 
 
 def _mean(part: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -18,15 +19,23 @@ from frazil.files import refuse_existing
 from frazil.learn.checkpoint import Model, ModelCard, load_model, model_id, save_model
 from frazil.learn.config import run_config
 from frazil.learn.data import HeldOut, load_data
-from frazil.learn.distributed.exchange import MANIFEST, NAME, Manifest, checked_weights, parse_manifest
+from frazil.learn.distributed.manifest import (
+    MANIFEST,
+    MANIFEST_BYTES,
+    NAME,
+    Manifest,
+    checked_weights,
+    parse_manifest,
+)
 from frazil.learn.distributed.store import Store
 from frazil.learn.evaluate import calibrate, evaluate
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import ENSEMBLE, Ensemble
 from frazil.learn.predict import softmax
-from frazil.learn.run import MODEL, read_run
+from frazil.learn.run_folder import MODEL, read_run
 from frazil.metrics import confusion_counts, scores
 
+_MOST_READ = 200  # manifests of one worker
 _PATIENCE_S = 60.0  # a worker whose next publication is late by less is not called late
 
 
@@ -69,13 +78,13 @@ def workers(path: str | os.PathLike[str], run: str | None = None, *, expiry_s: f
     store, found = Store(path), []
     try:
         runs = [run] if run else [name for name in store.names("") if NAME.fullmatch(name)]
-        for name in runs:
-            for worker in store.names(f"{name}/workers"):
-                manifest = last_manifest(store, name, worker)
-                if manifest is not None:
-                    found.append(_seen(manifest, expiry_s))
     except OSError as error:
         raise OptionError(f"Cannot read {path}: {error.strerror or error}. Is it mounted?") from error
+    for name in runs:
+        for worker in _names(store, f"{name}/workers"):
+            manifest = last_manifest(store, name, worker) if NAME.fullmatch(worker) else None
+            if manifest is not None:
+                found.append(_seen(manifest, expiry_s))
     if not found:
         where = f"for run {run!r} in" if run else "in"
         raise OptionError(f"No worker has published {where} {path}. Start some with `frazil train … --peers {path}`.")
@@ -83,13 +92,24 @@ def workers(path: str | os.PathLike[str], run: str | None = None, *, expiry_s: f
 
 
 def last_manifest(store: Store, run: str, worker: str) -> Manifest | None:
-    """The last valid manifest of a worker."""
-    names = [n for n in store.names(f"{run}/workers/{worker}") if MANIFEST.fullmatch(n)]
-    for name in reversed(names):
-        manifest = parse_manifest(store.read(f"{run}/workers/{worker}/{name}", 65_536), run, worker)
+    """The last manifest of a worker that can be used; whatever else lies there is passed over."""
+    names = [n for n in _names(store, f"{run}/workers/{worker}") if MANIFEST.fullmatch(n)]
+    for name in reversed(names[-_MOST_READ:]):
+        try:
+            data = store.read(f"{run}/workers/{worker}/{name}", MANIFEST_BYTES)
+        except OSError:
+            continue
+        manifest = parse_manifest(data, run, worker)
         if manifest is not None:
             return manifest
     return None
+
+
+def _names(store: Store, folder: str) -> list[str]:
+    try:
+        return store.names(folder)
+    except OSError:
+        return []
 
 
 def _seen(manifest: Manifest, expiry_s: float) -> Seen:
@@ -135,10 +155,12 @@ def choose(
     for seen in found:
         network = create_model(card.architecture, n_channels=len(card.channels), n_classes=n, settings=card.settings)
         m, like = seen.manifest, {k: (tuple(v.shape), v.dtype) for k, v in network.state_dict().items()}
+        limit = sum(v.numel() * v.element_size() for v in network.state_dict().values()) + 200 * len(like) + 65_536
         try:
-            weights, why = checked_weights(
-                store.read(f"{m.run}/weights/{m.worker}/{m.sha256}.safetensors", m.size), like
-            )
+            data_of = store.read(f"{m.run}/weights/{m.worker}/{m.sha256}.safetensors", min(m.size, limit))
+            weights, why = checked_weights(data_of, like)
+            if hashlib.sha256(data_of).hexdigest() != m.sha256:
+                weights, why = {}, "its weights are damaged"
         except OSError as error:
             weights, why = {}, f"its weights cannot be read ({error.strerror or error})"
         if why is None:

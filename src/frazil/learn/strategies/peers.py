@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,9 @@ from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.distributed.team import Team
 from frazil.learn.train import Strategy
 
+_LOG = logging.getLogger(__name__)
 _SECONDS = "peers/seconds"
+_MOST = 1e12  # of features and logits: their squared differences, added up, must stay below 3e38
 _POLL = 50  # steps from one question for news to the next, where several processes must hear it together
 
 
@@ -107,6 +110,7 @@ class WithPeers(Strategy):
         self.ear = Ear(self.student)
         self.teachers: dict[str, nn.Module] = {}
         self.score: float | None = None
+        self._unsound: set[str] = set()  # that were named
         self._began = self._learnt = False
         self._before, self._since = 0.0, time.monotonic()
 
@@ -123,10 +127,9 @@ class WithPeers(Strategy):
             return loss, logs
         self._learnt = True
         learning = s.method != "independent" and step >= s.begin and step % s.loss_every == 0
-        asked = self._asked(step) if learning or listening else []
+        asked = self._asked(step) if learning or listening else {}
         if asked:
-            with torch.no_grad():
-                answers = [ask(teacher, own.image) for teacher in asked]
+            answers = self._answers(asked, own.image)
             distilled = {
                 "feature": _loss(learning and s.method == "afsd", feature_distillation, own.features.float(),
                                  [a for a, _ in answers], normalised=s.loss == "normalised"),
@@ -190,12 +193,29 @@ class WithPeers(Strategy):
             teacher.load_state_dict(weights)
             self.teachers[name] = teacher
 
-    def _asked(self, step: int) -> list[nn.Module]:
+    def _answers(self, asked: dict[str, nn.Module], image: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What teachers say of a batch; one whose numbers nobody could learn from is left out and named.
+
+        Weights may be finite and still be nonsense: the answers of a network whose training has failed, or that
+        somebody made up, overflow in the distances between them.
+        """
+        found = []
+        for name, teacher in asked.items():
+            with torch.no_grad():
+                features, logits = ask(teacher, image)
+            if all(bool((v.float().abs() < _MOST).all()) for v in (features, logits)):  # NaN is not below anything
+                found.append((features, logits))
+            elif name not in self._unsound:
+                self._unsound.add(name)
+                _LOG.warning("Worker %s is left out: its network answers with numbers that are not finite.", name)
+        return found
+
+    def _asked(self, step: int) -> dict[str, nn.Module]:
         names, n = sorted(self.teachers), self.settings.teachers
         if n and n < len(names):
             drawn = np.random.default_rng([self.seed, 70, step]).choice(len(names), n, replace=False)
             names = [names[i] for i in sorted(drawn)]
-        return [self.teachers[name] for name in names]
+        return {name: self.teachers[name] for name in names}
 
     def _weights(self) -> dict[str, Tensor]:
         return {k: v.detach().cpu().clone() for k, v in self.result.state_dict().items()}
