@@ -72,3 +72,104 @@ def test_every_output_of_every_command_is_known_to_the_guard() -> None:
         for parameter, text in helps.items():
             if " to write" in text or "Draw" in text:
                 assert parameter in OUTPUTS or written.get(name) == parameter, (name, parameter)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["map", "X.SAFE", "-o", "m", "--tiling", "seamless"], "--tiling does not apply with a model of sea ice"),
+        (["map", "X.SAFE", "-o", "m", "--drop", "rain", "--ice-model", "x"], "--drop, --ice-model do not apply"),
+        (["study", "channels", "--data", "a.zarr", "-o", "o", "--seeds", "1"], "--seeds does not apply to the study"),
+        (["study", "channels", "--data", "a.zarr", "-o", "o", "--set", "a=b"], "--set does not apply"),
+        (["study", "models", "--data", "a.zarr", "-o", "o", "--labels", "15", "--draws", "5"], "--labels, --draws do"),
+        (["study", "annotations", "--data", "a.zarr", "-o", "o", "--workers", "2"], "--workers does not apply"),
+        (["study", "resolution", "--data", "a.zarr", "-o", "o", "--split", "s.json"], "--split does not apply"),
+        (["study", "weak-vs-full", "--data", "a", "-o", "o", "--pretrained", "w"], "--pretrained does not apply"),
+        (["study", "edge", "--data", "a.zarr", "-o", "o", "--methods", "tslp"], "--methods does not apply"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the value is the default: it was given, and would be believed."""
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_ice_do_not_apply_to_phenomena(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from frazil.learn.checkpoint import ModelCard, save_model
+    from frazil.learn.models import create_model
+    from frazil.scene.scaling import CHANNELS
+
+    network = create_model("metocean_unet", n_channels=1, n_classes=10, settings={})
+    card = ModelCard(
+        id="m", architecture="metocean_unet", settings={}, class_scheme="metocean",
+        channels=(CHANNELS["roughness_vv"],), spacing_m=100.0, denoise="esa", incidence_range=(20.0, 45.0),
+    )  # fmt: skip
+    save_model(network, card, tmp_path / "model")
+    for words in (["--function", "auto"], ["--stride", "4"], ["--min-confidence", "50"]):
+        done = run("map", "X.SAFE", "-o", tmp_path / "m", "--model", tmp_path / "model", *words)
+        assert done.exit_code == 2
+        assert f"{words[0]} does not apply with a model of phenomena" in " ".join(done.output.split())
+
+
+WITHOUT_TORCH = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "safetensors", "pydantic"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+import importlib.util
+found = importlib.util.find_spec
+def find_spec(name, package=None):
+    return None if name in ("torch", "safetensors", "pydantic") else found(name, package)
+importlib.util.find_spec = find_spec
+from frazil.cli import main
+sys.argv = ["frazil", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["map", "PRODUCT", "-o", "out"], ["train", "patches:adhoc", "-o", "out"], ["evaluate", "model", "a.zarr"],
+        ["segment", "a.zarr", "--model", "m", "-o", "out.zarr"], ["propagate", "a.csv", "-o", "out.csv"],
+        ["report", "run", "-o", "out"], ["study", "channels", "--data", "a.zarr", "-o", "out"], ["peers", "folder"],
+    ],
+)  # fmt: skip
+def test_commands_with_networks_say_what_is_missing(words: list[str], small_safe: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    words = [str(small_safe) if w == "PRODUCT" else w for w in words]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "pip install 'frazil[learn]'" in done.stderr
+
+
+def test_the_other_commands_need_no_network(small_safe: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    from frazil.maps.export import export
+    from frazil.testing import make_map
+
+    export(make_map(shape=(60, 60)), tmp_path / "map")
+    labels = str(next(small_safe.parent.glob("*_truth")) / "polygons.gpkg")
+    for words in (
+        ["info", str(small_safe)], ["scene", str(small_safe), "-o", "s.nc", "--looks", "9"],
+        ["edge", str(tmp_path / "map"), "-o", "e.geojson"],
+        ["patches", str(small_safe), "--labels", labels, "-o", "p.zarr"],
+    ):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr

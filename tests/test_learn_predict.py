@@ -233,3 +233,24 @@ def test_softmax_sums_to_one() -> None:
 def test_a_model_of_another_noise_removal_is_refused_in_words(small_safe: Path) -> None:
     with pytest.raises(ModelError, match="was removed by 'nersc', which frazil cannot repeat"):
         predict(small_safe, random_model(denoise="nersc"))
+
+
+# What must not pass in silence (see also test_fit.py)
+
+
+def test_percents_sum_to_a_hundred_and_keep_the_order() -> None:
+    from frazil.learn.percent import whole_percents
+
+    rng = np.random.default_rng(3)
+    p = rng.dirichlet(np.full(5, 0.5), (60, 70)).transpose(2, 0, 1)
+    half = np.rint(200 * p).astype(np.uint8)
+    half[:, :3] = 0
+    half[:, 3, 0] = (40, 40, 40, 40, 40)
+    half[:, 3, 1] = (67, 67, 66, 0, 0)
+    got = whole_percents(half).astype(int)
+    assert (got[:, 3:].sum(0) == 100).all()
+    assert (got[:, :3] == 0).all()
+    exact = 100.0 * half[:, 3:] / half[:, 3:].sum(0)
+    assert (np.abs(got[:, 3:] - exact) < 1).all()
+    assert (got[:, 3:].max(0) == np.take_along_axis(got, half.argmax(0)[None], 0)[0, 3:]).all()
+    assert got[:, 3, 1].tolist() == [34, 33, 33, 0, 0]

@@ -183,3 +183,36 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     state.write_bytes(b"\x10" * 100)
     with pytest.raises(ModelError, match="damaged or of another run"):
         train_toy(0, OPTIM, state=state)
+
+
+@pytest.mark.parametrize("spoilt", ["loss", "gradient"])
+def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_weights_before_it(tmp_path: Path, spoilt: str) -> None:
+    from frazil.errors import TrainingError
+    from frazil.learn.state import load_state
+
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Spoilt(Supervised):
+        def step(self, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+            seen.append({k: v.clone() for k, v in self.networks["network"].named_parameters()})
+            loss, logs = super().step(step)
+            if step == 7:
+                weight = next(self.networks["network"].parameters())
+                loss = loss * torch.nan if spoilt == "loss" else loss + (weight[0] * 0).sqrt().sum()  # d√x at 0
+            return loss, logs
+
+    seed_everything(0)
+    network = create_model("unet", n_channels=3, n_classes=2, settings={"widths": (8, 12), "patch": 1})
+    strategy = Spoilt(network, Batches(toy_sampler(0, 1, 2), 2, torch.device("cpu")))
+    with pytest.raises(
+        TrainingError, match=r"not finite at step 8 of 40; .*kept in .*Try a lower optim.lr \(now 0.005\)"
+    ):
+        train_loop(strategy, OPTIM, state=tmp_path / "state.safetensors")
+    assert len(seen) == 8
+    fresh = create_model("unet", n_channels=3, n_classes=2, settings={"widths": (8, 12), "patch": 1})
+    progress, _ = load_state(
+        tmp_path / "state.safetensors", {"network": fresh}, make_optimiser({"network": fresh}, OPTIM)
+    )
+    assert progress.step == 7
+    assert all(torch.equal(v, dict(fresh.named_parameters())[k]) for k, v in seen[-1].items())
+    assert all(torch.isfinite(v).all() for v in fresh.state_dict().values())

@@ -133,7 +133,7 @@ def test_every_file_is_there_and_nothing_else(ice_map, tmp_path):
         ("probability.tif", "probability", 255, "uint8"),
         ("ice_probability.tif", "ice_probability", 255, "uint8"),
         ("confidence.tif", "confidence", 255, "uint8"),
-        ("flags.tif", "quality_flags", None, "uint16"),
+        ("flags.tif", "quality_flags", 1, "uint16"),
     ],
 )
 def test_geotiffs(ice_map, folder, file, variable, nodata, dtype):

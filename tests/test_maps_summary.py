@@ -44,14 +44,14 @@ def test_confidence_and_flags_by_hand():
     for entry in summary["classes"]:
         of_class = confidence[codes == entry["code"]]
         assert entry["mean_confidence_percent"] == pytest.approx(of_class.mean(), abs=1e-3)
-    seen = flags & 1 == 0
-    assert summary["scene_pixels"] == seen.sum()
-    shares = summary["flags_percent_of_scene_pixels"]
-    assert set(shares) == set(QUALITY_FLAGS) - {"nodata"}
+    seen = flags & (1 | 2) == 0
+    assert summary["sea_pixels"] == seen.sum()
+    shares = summary["flags_percent_of_sea"]
+    assert set(shares) == set(QUALITY_FLAGS) - {"nodata", "land"}
     for name, share in shares.items():
         flagged = (flags & QUALITY_FLAGS[name][0] > 0) & seen
         assert share == pytest.approx(100 * flagged.sum() / seen.sum(), abs=1e-3)
-    assert shares["land"] > 0
+    assert shares["coast"] > 0
 
 
 def test_the_edge_is_that_of_ice_edge():
@@ -86,8 +86,8 @@ def test_uniform_maps(code):
     assert summary["mapped_sea_km2"] == pytest.approx(sea, rel=0.1)
     assert summary["ice_edge_km"] == 0
     if code == CLASS_NODATA:
-        assert summary["scene_pixels"] == 0
-        assert summary["flags_percent_of_scene_pixels"]["land"] is None
+        assert summary["sea_pixels"] == 0
+        assert summary["flags_percent_of_sea"]["coast"] is None
         assert summary["mean_confidence_percent"] is None
     if code == 2:
         assert summary["ice_extent_percent_of_mapped_sea"] == 100

@@ -78,7 +78,7 @@ def test_certain_members_stay_finite() -> None:
 def test_it_is_one_model_folder_read_by_safetensors(tmp_path: Path) -> None:
     models = [random_model(seed, (4, 8)) for seed in range(2)]
     folder = saved(tmp_path / "m", models)
-    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == [".frazil.json", "card.json", "model.safetensors"]
     again = load_model(folder)
     assert not again.network.training
     x = torch.rand(1, 3, 32, 32)

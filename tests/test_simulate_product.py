@@ -141,7 +141,11 @@ def test_the_manifest_lists_what_is_there(safe):
         assert int(item.find("byteStream").get("size")) == len(data)
         assert item.findtext("byteStream/checksum") == hashlib.md5(data).hexdigest()
         listed.add(path.resolve())
-    present = {p.resolve() for p in safe.rglob("*") if p.is_file() and p.name not in ("manifest.safe", "note.txt")}
+    present = {
+        p.resolve()
+        for p in safe.rglob("*")
+        if p.is_file() and p.name not in ("manifest.safe", "note.txt", ".frazil.json")
+    }
     assert listed == present
     ids = {e.get("ID") for e in root.iter("dataObject")}
     assert {e.get("dataObjectID") for e in root.iter("dataObjectPointer")} <= ids

@@ -116,7 +116,10 @@ def test_simulated_patches_and_the_edge_study(tmp_path: Path) -> None:
     rows = run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), lines=lines, precision="float32")
     assert {r["reference"] for r in rows} == {"truth", "chart", "10 km"}
     assert all(r["iiee_km2"] == pytest.approx(r["over_km2"] + r["under_km2"], rel=1e-6) for r in rows)
-    assert run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), lines=lines) == rows
+    again = {"lines": lines, "precision": "float32"}
+    assert run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), **again) == rows
+    with pytest.raises(OptionError, match="77-toy.json was made with other settings"):
+        run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), lines=lines)  # bfloat16
     both = dense_or_patchwise(model, (77,), lines=lines, pixels=200, stride=8)
     assert 0 <= both["same_class"] <= 1
     assert both["patches"] > 20

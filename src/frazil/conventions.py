@@ -161,6 +161,7 @@ QUALITY_FLAGS: dict[str, tuple[int, str]] = {
     "near_noise_floor": (32, "cross-polarised (or only) backscatter below the noise floor"),
     "incidence_out_of_range": (64, "incidence angle outside the model's training range"),
     "low_confidence": (128, "confidence below the threshold"),
+    "outside_training": (256, "the scene as a whole is unlike what the model has learnt from"),
 }
 
 #: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.

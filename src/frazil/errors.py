@@ -10,6 +10,7 @@ exits with status 1. Each child is also the builtin that ordinary ``except`` cla
     ├── OptionError (ValueError)                   an argument outside what is possible
     ├── ContractError (ValueError)                 a Dataset that is not a scene or a map
     ├── ModelError (ValueError)                    a model that is broken or does not fit the scene
+    ├── TrainingError (ArithmeticError)            a training whose loss is no longer a number
     ├── LabelNotFoundError (FileNotFoundError)     no chart, polygons, class raster or patch set at this path
     ├── LabelError (ValueError)                    labels that are broken, unknown, or do not fit the scene
     ├── OutputExistsError (FileExistsError)        an output is there already, and overwriting was not asked for
@@ -44,6 +45,10 @@ class ContractError(FrazilError, ValueError):
 
 class ModelError(FrazilError, ValueError):
     """A model is broken or does not fit the scene."""
+
+
+class TrainingError(FrazilError, ArithmeticError):
+    """A training whose loss is no longer a number."""
 
 
 class LabelNotFoundError(FrazilError, FileNotFoundError):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import click
 
 from frazil import __version__
-from frazil.cli.guard import guarded
+from frazil.cli.guard import guarded, refuse_given
 from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
@@ -28,6 +28,7 @@ from frazil.cli.propagate import propagate
 from frazil.cli.report import report
 from frazil.cli.study import study
 from frazil.errors import FrazilError
+from frazil.printable import printable
 
 DENOISE = click.Choice(["esa", "balanced", "none"])
 
@@ -143,11 +144,13 @@ def map_command(
     if loaded.card.class_scheme in OCEAN_SCHEMES:
         from frazil.cli.metocean import map_ocean
 
+        refuse_given(("function", "stride", "confidence_percent"), "with a model of phenomena")
         map_ocean(
             product, loaded, output, spacing=spacing, precision=precision, crs=crs, coast_m=coast_m, tiling=tiling,
             drop=drop, ice_model=ice_model, overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
         return
+    refuse_given(("tiling", "drop", "ice_model"), "with a model of sea ice")
     started = time.perf_counter()
     with progress_bar("mapping") as progress:
         ice_map = predict(
@@ -258,7 +261,7 @@ def main() -> None:
     try:
         cli.main(standalone_mode=False)
     except FrazilError as error:
-        click.echo(f"frazil: {' '.join(str(error).split())}", err=True)
+        click.echo(f"frazil: {printable(' '.join(str(error).split()))}", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 OUTPUTS = ("output", "sheet", "picture", "figure", "page", "explain")
 """Parameters that name what a command writes."""
@@ -27,6 +28,25 @@ def guarded(command: click.Command) -> click.Command:
 
     command.callback = call
     return command
+
+
+def refuse_given(names: Iterable[str], why: str) -> None:
+    """Refuse options that were given and do not apply: one that is passed over in silence would be believed.
+
+    Args:
+        names: of parameters of the running command.
+        why: what they do not apply to, as the end of a sentence: "with a model of sea ice".
+
+    Raises:
+        click.UsageError: naming them as they are written.
+    """
+    context = click.get_current_context()
+    given = [
+        max(p.opts, key=len) for p in context.command.params
+        if p.name in set(names) and context.get_parameter_source(str(p.name)) == ParameterSource.COMMANDLINE
+    ]  # fmt: skip
+    if given:
+        raise click.UsageError(f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not apply {why}. Leave out.")
 
 
 def _refuse_inputs(command: click.Command, values: dict[str, Any]) -> None:

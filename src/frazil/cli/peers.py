@@ -61,6 +61,12 @@ def peers(
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     for row in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for seen in found:
+        if seen["state"] == "done" and seen["publications"] == 1 and seen["method"] != "independent":
+            click.echo(
+                f"Note: {seen['worker']} of {seen['run']} published nothing before its end, so nobody learnt from it: "
+                "its --every was larger than its run.", err=True,
+            )  # fmt: skip
 
 
 def _row(seen: dict[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from frazil.cli.guard import refuse_given
 from frazil.cli.metocean_study import NAMES, ocean_study
 from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
@@ -48,6 +49,7 @@ def study(
 
     Every finished run is kept; the same command goes on after an interruption.
     """
+    _refuse_options(name)
     if name in NAMES:
         ocean_study(
             name, stores, output, seeds=few["seeds"], changes=few["changes"], page=page, overwrite=overwrite,
@@ -95,6 +97,20 @@ def study(
         )
 
 
+#: Options that only some studies have.
+_ONLY_OF = {
+    "labels": ("few-labels",), "methods": ("few-labels",), "draws": ("few-labels",),
+    "seeds": ("few-labels", *NAMES), "changes": ("few-labels", *NAMES), "pretrained": ("training",),
+    "workers": ("channels", "patch-size", "training", "models", "classes", "few-labels"),
+    "split": ("channels", "patch-size", "training", "models", "classes", "few-labels", "edge"),
+}  # fmt: skip
+
+
+def _refuse_options(name: str) -> None:
+    """Refuse options that a study would pass over."""
+    refuse_given([option for option, studies in _ONLY_OF.items() if name not in studies], f"to the study {name!r}")
+
+
 def _edge(
     stores: tuple[str, ...], split: Any, output: Path, page: str | None, command: str, *, overwrite: bool, as_json: bool
 ) -> None:
@@ -106,6 +122,10 @@ def _edge(
 
     if page:
         refuse_existing(page, overwrite=overwrite)
+    click.echo(
+        "Note: models learn from --data; they are judged on simulated scenes, whose ice edge is known to the pixel.",
+        err=True,
+    )
     with progress_bar("training") as progress:
         models = train_edge_models(stores, split or scene_split(stores), output / "edge", progress)
     with progress_bar("mapping") as progress:

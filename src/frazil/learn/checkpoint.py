@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import FrazilError, ModelError
@@ -22,13 +22,20 @@ from frazil.files import replaced_file, whole_output
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import ENSEMBLE, create_ensemble
+from frazil.learn.seen import Seen
 from frazil.learn.state import write_tensors
+from frazil.printable import printable
 from frazil.scene.scaling import Channel
+from frazil.untrusted import open_regular, read_bytes
 
 _SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
 WEIGHTS, CARD = "model.safetensors", "card.json"
 DEFAULT_MODEL = "ice-simulated"
 _FORMAT = 1
+_CARD_BYTES = 16 * 2**20
+_MOST_LETTERS = 10_000
+#: What networks raise that are asked to be of an impossible size.
+_CARD_ERRORS = (ModelError, ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, MemoryError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,7 @@ class ModelCard:
         boxcar: whether they were averaged by a 3 × 3 moving window at full resolution, as in the papers.
         incidence_range: degrees, seen in training.
         temperature: logits are divided by it before the softmax, for calibrated confidence.
+        seen: the range of its training inputs, against which scenes are held; None of models that do not tell.
         statement: plain words on what it has and has not seen.
         training: recipe, seeds, data, versions.
         scores: on held-out data, and which data.
@@ -60,6 +68,7 @@ class ModelCard:
     incidence_range: tuple[float, float]
     boxcar: bool = False
     temperature: float = 1.0
+    seen: Seen | None = None
     statement: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -67,8 +76,20 @@ class ModelCard:
     def __post_init__(self) -> None:
         if self.class_scheme not in _SCHEMES:
             raise ModelError(f"class_scheme {self.class_scheme!r} is not one of {sorted(_SCHEMES)}.")
-        if not self.channels or not self.temperature > 0 or not self.spacing_m > 0:
-            raise ModelError("A model card needs channels, a temperature above 0 and a spacing above 0.")
+        if not self.channels or len({c.name for c in self.channels}) < len(self.channels):
+            raise ModelError(f"a card needs channels, each once, and has {[c.name for c in self.channels]}")
+        low, high = self.incidence_range
+        for what, value, least, most in (
+            ("temperature", self.temperature, 1e-3, 1e3), ("spacing_m", self.spacing_m, 0.1, 1e5),
+            ("incidence_range", low, 0.0, 90.0), ("incidence_range", high, low, 90.0),
+        ):  # fmt: skip
+            if type(value) not in (int, float) or not least <= value <= most:  # NaN is not between anything
+                raise ModelError(f"{what} {value!r} of a card must lie in {least:g} … {most:g}")
+        words = (self.id, self.architecture, self.denoise, self.statement)
+        if any(not isinstance(word, str) or printable(word) != word or len(word) > _MOST_LETTERS for word in words):
+            raise ModelError("id, architecture, denoise and statement of a card must be plain words")
+        if not isinstance(self.boxcar, bool) or not all(isinstance(v, dict) for v in (self.settings, self.training)):
+            raise ModelError("boxcar must be true or false, settings and training objects")
 
     @property
     def scheme(self) -> ClassScheme:
@@ -84,10 +105,21 @@ class ModelCard:
         """As written to ``card.json``."""
         return {
             "format": _FORMAT,
-            **{k: getattr(self, k) for k in self.__dataclass_fields__ if k != "channels"},
+            **{k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("channels", "seen")},
+            **({"seen": self.seen.to_json()} if self.seen else {}),
             "channels": [{"name": c.name, "low": c.low, "high": c.high, "units": c.units} for c in self.channels],
             "classes": list(self.scheme.names),
         }
+
+    def _check_claims(self, data: dict[str, Any]) -> None:
+        """What a card says twice must agree: another order of classes, or degrees for decibels, would go unseen."""
+        if "classes" in data and list(data["classes"]) != list(self.scheme.names):
+            raise ModelError(
+                f"its classes {data['classes']} are not those of {self.class_scheme}: {list(self.scheme.names)}"
+            )
+        for channel, told in zip(self.channels, data["channels"], strict=True):
+            if told.get("units", channel.units) != channel.units:
+                raise ModelError(f"channel {channel.name!r} is in {told['units']!r}, expected {channel.units!r}")
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ModelCard:
@@ -101,8 +133,11 @@ class ModelCard:
             )
             low, high = data["incidence_range"]
             fields["incidence_range"] = (float(low), float(high))
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            fields["seen"] = None if data.get("seen") is None else Seen.from_json(data["seen"])
+            card = cls(**fields)
+            card._check_claims(data)
+            return card
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, FrazilError) and not isinstance(error, ModelError):
                 raise ModelError(str(error)) from error
             if isinstance(error, ModelError):
@@ -171,28 +206,55 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
             f"{bundled_models()}."
         )
     try:
-        data = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        data = json.loads(read_bytes(folder / CARD, _CARD_BYTES))
         if not isinstance(data, dict):
             raise ModelError("it is not a JSON object")
         card = ModelCard.from_json(data)
-        n_channels, n_classes = len(card.channels), len(card.scheme.classes)
-        network: nn.Module
-        if card.architecture == ENSEMBLE:
-            network = create_ensemble(n_channels, n_classes, card.settings)
-        else:
-            network = create_model(
-                card.architecture, n_channels=n_channels, n_classes=n_classes, settings=card.settings
-            )
-    except (ModelError, ValueError, OSError, TypeError) as error:
+        with torch.device("meta"):  # shapes alone: a card of a stranger may ask for more than there is memory
+            outline = {k: (tuple(v.shape), v.dtype) for k, v in _network(card).state_dict().items()}
+    except (*_CARD_ERRORS, OSError) as error:
         raise ModelError(f"The model card {folder / CARD} cannot be used: {error}. Get the model again.") from error
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        with open_regular(folder / WEIGHTS):
+            pass
+        state = _plain_names(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-        raise ModelError(
-            f"The weights {folder / WEIGHTS} are damaged or of another network than {card.architecture} "
-            f"({str(error).splitlines()[0]}). Get the model again."
-        ) from error
+        raise _bad_weights(folder, card, str(error).splitlines()[0]) from error
+    if set(state) != set(outline):
+        differ = sorted(set(state) ^ set(outline))
+        raise _bad_weights(folder, card, f"{differ[0]} is not in both")
+    for name, tensor in state.items():
+        if (tuple(tensor.shape), tensor.dtype) != outline[name]:
+            raise _bad_weights(
+                folder, card, f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {outline[name]}"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise _bad_weights(folder, card, f"{name} holds numbers that are not finite")
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise _bad_weights(folder, card, f"{name} holds a variance below 0")
+    network = _network(card)
+    network.load_state_dict(state)
     return Model(network.eval(), card)
+
+
+def _network(card: ModelCard) -> nn.Module:
+    n_channels, n_classes = len(card.channels), len(card.scheme.classes)
+    if card.architecture == ENSEMBLE:
+        return create_ensemble(n_channels, n_classes, card.settings)
+    return create_model(card.architecture, n_channels=n_channels, n_classes=n_classes, settings=card.settings)
+
+
+def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without the ``module.`` that PyTorch's wrappers for several devices put before every name."""
+    wrapped = bool(state) and all(name.startswith("module.") for name in state)
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()} if wrapped else state
+
+
+def _bad_weights(folder: Path, card: ModelCard, why: str) -> ModelError:
+    return ModelError(
+        f"The weights {folder / WEIGHTS} are damaged or of another network than {card.architecture} ({why}). "
+        "Get the model again."
+    )
 
 
 def git_commit() -> str:

@@ -62,6 +62,10 @@ class Sampler(Protocol):
         """Share of each class."""
         ...
 
+    def scene_images(self) -> Iterator[np.ndarray]:
+        """Of each scene what is learnt from, thinned: (channel, …) in [0, 1]; for `frazil.learn.seen`."""
+        ...
+
 
 class HeldOut(Protocol):
     """What judges a network."""

@@ -60,6 +60,11 @@ class ImagetteSampler:
             labels = np.stack([turn(label, way) for label, way in zip(labels, ways, strict=True)])
         return np.ascontiguousarray(np.stack(turned)), np.ascontiguousarray(labels)
 
+    def scene_images(self) -> Iterator[np.ndarray]:
+        """Each imagette, float32 (1, line, pixel)."""
+        for image in self.image:
+            yield np.nan_to_num(image.astype(np.float32))[None]
+
     def class_frequency(self, n_classes: int) -> np.ndarray:
         """Share of images in which each class is there."""
         share: np.ndarray = (self.label.reshape(len(self.label), n_classes, -1) == 1).any(2).mean(0)

@@ -62,7 +62,7 @@ def judge(
         ModelError: a model of other channels, classes, patch size or pixel spacing than the data.
         OptionError: patch sets and products at once, products without labels, or a device that is not there.
     """
-    usable_device(device or "cpu")
+    device = usable_device(device).type
     loaded = model if isinstance(model, Model) else load_model(model)
     if output is not None:
         refuse_existing(output, overwrite=overwrite)
@@ -124,7 +124,7 @@ def _imagettes(model: Model, stores: list[str], device: str | None) -> dict[str,
     if known.all():
         raise LabelError(f"All {known.size} imagettes are of groups that {model.card.id} has learnt from. Pass others.")
     held_out = ds.isel(imagette=np.flatnonzero(~known))
-    place = device or "cpu"
+    place = usable_device(device).type
     made = judged(model.network.to(place), held_out, model.card.scheme, place)
     return {
         "data": f"{made['images']} imagettes",

@@ -14,6 +14,7 @@ from frazil.findings import ImagettesShown, MetoceanFindings
 from frazil.labels.imagettes import UNKNOWN, join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import run_config
+from frazil.learn.device import usable_device
 from frazil.learn.imagettes import crop, masked, outputs
 from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.models.patch import PatchClassifier
@@ -47,7 +48,7 @@ def metocean_findings(
     every = np.unique(np.linspace(0, ds.sizes["imagette"] - 1, _LOOKED_AT).round().astype(int))
     some = ds.isel(imagette=every)
     segments = segment(some, model, device=device)
-    named, dice = _each(model, some, segments, device or "cpu")
+    named, dice = _each(model, some, segments, usable_device(device).type)
     category = some["category"].values
     wrong = (named != category) & (category != UNKNOWN)
     badness = np.where(np.isfinite(dice), 1 - dice, wrong)

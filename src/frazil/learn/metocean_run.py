@@ -30,6 +30,7 @@ from frazil.learn.metocean_losses import rarity_of
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
+from frazil.learn.seen import Seen
 from frazil.learn.strategies.metocean import ImageLabels, Segmentation
 from frazil.learn.train import Strategy, plain, seed_everything, train_loop
 from frazil.learn.transfer import start_from
@@ -92,7 +93,9 @@ def _train(
             log=note, resumed=log.resume,
         )  # fmt: skip
     report(0.9, "scoring")
-    model = _finish(strategy.result, config, sides, {"seconds": round(done.seconds), "steps": done.step}, target, place)
+    seen = Seen.of(sampler.scene_images(), (CHANNELS["roughness_vv"],))
+    facts = {"seconds": round(done.seconds), "steps": done.step}
+    model = _finish(strategy.result, config, sides, seen, facts, target, place)
     (target / STATE).unlink(missing_ok=True)
     return model
 
@@ -178,8 +181,9 @@ def _statement(train: xr.Dataset) -> str:
 
 
 def _finish(
-    network: nn.Module, config: RunConfig, sides: ImagetteSides, done: dict[str, Any], target: Path, place: torch.device
-) -> Model:
+    network: nn.Module, config: RunConfig, sides: ImagetteSides, seen: Seen, done: dict[str, Any], target: Path,
+    place: torch.device,
+) -> Model:  # fmt: skip
     scores = {
         name: judged(network, held_out, sides.scheme, place.type)
         for name, held_out in (("validation", sides.validation), ("test", sides.test))
@@ -191,12 +195,13 @@ def _finish(
         shown["data"] = f"{scores[side]['images']} {side} imagettes of other sets"
     angle = sides.train["incidence_angle"].values
     known = angle[np.isfinite(angle)]
-    seen = (0.0, 90.0) if not known.size else (known.min() - _HALF_IMAGETTE_DEG, known.max() + _HALF_IMAGETTE_DEG)
+    angles = (0.0, 90.0) if not known.size else (known.min() - _HALF_IMAGETTE_DEG, known.max() + _HALF_IMAGETTE_DEG)
     card = ModelCard(
         id=model_id(config.name, network), architecture=config.model.architecture,
         settings=json.loads(json.dumps(config.model.settings)), class_scheme=sides.scheme.name,
         channels=(CHANNELS["roughness_vv"],), spacing_m=float(sides.train.attrs["spacing_m"]), denoise="esa",
-        incidence_range=(round(float(seen[0]), 2), round(float(seen[1]), 2)),
+        incidence_range=(round(float(angles[0]), 2), round(float(angles[1]), 2)),
+        seen=seen,
         statement=config.statement or _statement(sides.train),
         training={
             "config": config.to_json(), "commit": git_commit(), "versions": library_versions(), **done,

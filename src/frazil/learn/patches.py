@@ -21,6 +21,7 @@ from frazil.learn.models.patch import PatchClassifier
 from frazil.scene.scaling import CHANNELS
 
 UNLABELLED = 255
+_OF_A_SCENE = 200  # patches by which a scene is described
 _BATCH = 256  # patches at a time through a network that is being judged
 
 
@@ -271,6 +272,13 @@ class PatchSampler:
         images = self.patches.image[which].astype(np.float32)
         rng = np.random.default_rng([self.seed, 2, step])
         return augment(images, self.patches.channels, self.augment, rng), self.patches.label[which]
+
+    def scene_images(self) -> Iterator[np.ndarray]:
+        """Patches of each scene, at most 200, float32 (channel, patch, height, width)."""
+        for name in self.patches.names:
+            mine = np.flatnonzero(self.patches.scene == name)
+            some = mine[:: -(-mine.size // _OF_A_SCENE)]
+            yield self.patches.image[some].astype(np.float32).swapaxes(0, 1)
 
     def class_frequency(self, n_classes: int) -> np.ndarray:
         """Share of each class among the patches as they are drawn."""

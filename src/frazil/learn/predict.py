@@ -33,8 +33,11 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
 from frazil.learn.dense import make_engine
 from frazil.learn.engine import Engine
+from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
+from frazil.learn.percent import whole_percents
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
+from frazil.scene.lazy import is_lazy
 from frazil.scene.scaling import network_input
 from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
@@ -119,7 +122,7 @@ def predict(
         report(0.0, "opening the product")
         scene = open_for(scene, card)
     check_scene(scene)
-    _check_fit(scene, card)
+    check_fit(scene, card)
     engine = make_engine(loaded.network, function=function, stride=stride, device=device, precision=precision)
     settings = flags or FlagSettings()
     on = _cells(scene, engine.cell)
@@ -133,6 +136,9 @@ def predict(
             scene, engine, card, settings, tile=size, progress=lambda f: report(0.05 + 0.75 * f, "classifying")
         )
         report(0.8, "mapping")
+        strange = radar.sample.strange(scene, card)
+        if strange:
+            radar.flags[(radar.flags & _BIT["nodata"]) == 0] |= _BIT["outside_training"]
         land, distance, warp = place.result()
     if warp is None:
         maps = _finish(radar.probability, radar.flags, land, distance, settings, ("line", "pixel"))
@@ -148,7 +154,7 @@ def predict(
         maps = _finish(probability, flagged, land, distance, settings, ("y", "x"))
         coords = warp.grid.coords()
     report(1.0, "mapping")
-    return _dataset(maps, coords, scene, card, settings, grid)
+    return _dataset(maps, coords, scene, card, settings, grid).assign_attrs(outside_training(strange))
 
 
 def open_for(path: str | os.PathLike[str], card: ModelCard) -> xr.Dataset:
@@ -190,10 +196,12 @@ class RadarMap:
     Attributes:
         probability: uint8 (class, line, pixel) in half percents, 0…200; 255 where not observed.
         flags: uint16 (line, pixel), without land and coast.
+        sample: of what the network was shown.
     """
 
     probability: np.ndarray
     flags: np.ndarray
+    sample: Sample
 
 
 def classify(
@@ -210,19 +218,21 @@ def classify(
     shape = tuple(len(range(cell // 2, scene.sizes[d], cell)) for d in ("line", "pixel"))
     probability = np.full((len(card.scheme.classes), *shape), _HALF_PERCENT_NODATA, np.uint8)
     flags = np.zeros(shape, np.uint16)
-    weak = _weak_channel(scene)
+    weak, sample = _weak_channel(scene), Sample.of(scene)
     middle = slice(cell // 2, None, cell)
-    for within, logits, window in dense(scene, engine, card, tile=tile, progress=progress):
+    for within, logits, window in dense(scene, engine, card, tile=tile, progress=progress, sample=sample):
         logits = logits[:, middle, middle]
         window = {k: v[..., middle, middle] for k, v in window.items()}
         core = tuple(slice(s.start // cell, s.start // cell + n) for s, n in zip(within, logits.shape[1:], strict=True))
         observed = window["valid"]
+        check_logits(logits, card)
         p = softmax(logits / np.float32(card.temperature))
         half = np.rint(200.0 * p).astype(np.uint8)
         half[:, ~observed] = _HALF_PERCENT_NODATA
         probability[(slice(None), *core)] = half
         part = np.where(observed, np.uint16(0), _BIT["nodata"])
-        part |= np.where(window["noise_missing"] & observed, _BIT["noise_missing"], np.uint16(0))
+        unknown = window["noise_missing"] | ~np.isfinite(window["nesz"]).all(axis=0)
+        part |= np.where(unknown & observed, _BIT["noise_missing"], np.uint16(0))
         low, high = card.incidence_range
         angle = window["incidence_angle"]
         part |= np.where(observed & ((angle < low) | (angle > high)), _BIT["incidence_out_of_range"], np.uint16(0))
@@ -235,7 +245,7 @@ def classify(
         seen = (flags & _BIT["nodata"]) == 0
         inner = ndimage.minimum_filter(seen.view(np.uint8), size=2 * reach + 1, mode="constant", cval=0)
         flags[seen & (inner == 0)] |= _BIT["border"]
-    return RadarMap(probability, flags)
+    return RadarMap(probability, flags, sample)
 
 
 def dense(
@@ -245,6 +255,7 @@ def dense(
     *,
     tile: int = 2048,
     progress: Callable[[float], None] | None = None,
+    sample: Sample | None = None,
 ) -> Any:
     """Logits of a whole scene: yields (core slices, logits float32 (class, line, pixel), window of scene variables).
 
@@ -260,6 +271,8 @@ def dense(
         ahead = pool.submit(_read_rows, scene, rows[0][0][1].slices[0], card)
         for number, row in enumerate(rows):
             inputs, variables = ahead.result()
+            if sample is not None:
+                sample.add(inputs, row[0][1].slices[0].start)
             if number + 1 < len(rows):
                 ahead = pool.submit(_read_rows, scene, rows[number + 1][0][1].slices[0], card)
             for kept, reach in row:
@@ -281,7 +294,9 @@ def _read_rows(scene: xr.Dataset, lines: slice, card: ModelCard) -> tuple[np.nda
     arrays = {str(name): part[name].values for name in part.data_vars}
     missing = scene["noise_missing"].isel(line=lines).values if "noise_missing" in scene else False
     arrays["noise_missing"] = np.broadcast_to(missing, arrays["incidence_angle"].shape)
-    arrays["valid"] = np.isfinite(arrays["sigma0"]).all(axis=0)
+    arrays["valid"] = np.isfinite(arrays["sigma0"]).all(axis=0) & np.isfinite(arrays["incidence_angle"])
+    if "valid" in scene and not is_lazy(scene["valid"]):  # as it was opened it says no more than sigma0 does
+        arrays["valid"] &= scene["valid"].isel(line=lines).values.astype(bool)
     return network_input(arrays, list(scene["polarization"].values), card.channels), arrays
 
 
@@ -290,22 +305,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     p = np.exp(logits - logits.max(axis=0))
     p /= p.sum(axis=0)
     return p
-
-
-def _check_fit(scene: xr.Dataset, card: ModelCard) -> None:
-    lacking = [p for p in card.polarizations if p not in scene["polarization"].values]
-    if lacking:
-        raise ModelError(
-            f"Model {card.id} needs {list(card.polarizations)}, but the scene holds "
-            f"{scene['polarization'].values.tolist()}. Open it with these polarisations, or choose another model."
-        )
-    spacing = float(scene.attrs["spacing_m"])
-    if abs(spacing / card.spacing_m - 1) > 0.2:
-        looks = max(round(card.spacing_m / spacing * int(scene.attrs.get("looks", 1))), 1)
-        raise ModelError(
-            f"Model {card.id} was trained on pixels of {card.spacing_m:g} m, but the scene has {spacing:g} m. "
-            f"Open the scene with looks={looks}."
-        )
 
 
 def _weak_channel(scene: xr.Dataset) -> int:
@@ -338,8 +337,8 @@ def _finish(
         better = probability[code] > top
         best[better] = code
         np.maximum(top, probability[code], out=top)
-    percent = probability // 2 + (probability & 1)  # half percents round up
-    confidence = top // 2 + (top & 1)
+    percent = whole_percents(np.where(nodata, np.uint8(0), probability))
+    confidence = percent.max(axis=0)  # that of `best`: the order of the classes stays
     ice = np.clip(100 - percent[0].astype(np.int16), 0, 100).astype(np.uint8)
     percent[:, blank] = PERCENT_NODATA
     confidence[blank] = PERCENT_NODATA

@@ -34,7 +34,8 @@ from frazil.conventions import (
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.device import usable_device
-from frazil.learn.predict import FlagSettings, Progress, _check_fit, _read_rows, open_for
+from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
+from frazil.learn.predict import FlagSettings, Progress, _read_rows, open_for
 from frazil.learn.weak.grid import output_of, prepared
 from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.land import land_on
@@ -126,11 +127,16 @@ def predict_metocean(
         report(0.0, "opening the product")
         scene = open_for(scene, card)
     check_scene(scene)
-    _check_fit(scene, card)
+    check_fit(scene, card)
+    sample = Sample.of(scene)
     score, flags = score_scene(
-        scene, loaded, settings, device=device, progress=lambda f: report(0.05 + 0.75 * f, "segmenting")
-    )
+        scene, loaded, settings, device=device, sample=sample,
+        progress=lambda f: report(0.05 + 0.75 * f, "segmenting"),
+    )  # fmt: skip
     report(0.8, "mapping")
+    strange = sample.strange(scene, card)
+    if strange:
+        flags[(flags & _BIT["nodata"]) == 0] |= _BIT["outside_training"]
     on = _cells(scene, cell, score.shape[1:])
     _drop(score, on, rules, list(card.scheme.names))
     grid = grid_for(on, crs=_crs(on) if crs in (None, "auto") else crs, spacing_m=spacing_m or on.attrs["spacing_m"])
@@ -139,12 +145,12 @@ def predict_metocean(
     flags = warp.nearest(flags, fill=_BIT["nodata"])
     maps = _finish(percent, flags, land, distance, settings, ice, grid.coords(), list(card.scheme.names))
     report(1.0, "mapping")
-    return _dataset(maps, grid.coords(), scene, loaded, settings, ice)
+    return _dataset(maps, grid.coords(), scene, loaded, settings, ice).assign_attrs(outside_training(strange))
 
 
 def score_scene(
     scene: xr.Dataset, model: Model, options: MetoceanMapOptions, *, device: str | None = None,
-    progress: Callable[[float], None] | None = None,
+    sample: Sample | None = None, progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Scores uint8 percent (class, rows, columns) and flags uint16 (rows, columns) on cells of the radar grid.
 
@@ -166,11 +172,14 @@ def score_scene(
     done = 0
     for row in tiles.rows():
         inputs, variables = _read_rows(scene, row[0][1].slices[0], model.card)
+        if sample is not None:
+            sample.add(inputs, row[0][1].slices[0].start)
         for kept, reach in row:
             part = torch.from_numpy(np.ascontiguousarray(inputs[None, :, :, reach.slices[1]]))
             with torch.inference_mode():
                 x = part.to(place, next(network.parameters()).dtype, memory_format=torch.channels_last)
                 logits = network(x)[0].float()
+                check_logits(logits.cpu().numpy(), model.card)
                 made = logits.softmax(0) if output_of(model.network) == "softmax" else torch.sigmoid(logits)
             inner = kept.inside(reach)
             percent = np.rint(100 * made.cpu().numpy()).astype(np.uint8)
@@ -215,7 +224,7 @@ def _flags(
     out = np.where(unseen, _BIT["nodata"], np.uint16(0))
     for name, where in (
         ("incidence_out_of_range", outside), ("near_noise_floor", weak),
-        ("noise_missing", share(window["noise_missing"]) > 0.5),
+        ("noise_missing", share(window["noise_missing"] | ~np.isfinite(window["nesz"][0])) > 0.5),
     ):  # fmt: skip
         out |= np.where(where & ~unseen, _BIT[name], np.uint16(0))
     return out, unseen

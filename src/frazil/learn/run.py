@@ -32,6 +32,7 @@ from frazil.learn.log import RunLog
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
+from frazil.learn.seen import Seen
 from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.strategies.peers import WithPeers
@@ -218,6 +219,7 @@ def _finish(
         boxcar=data.boxcar,
         incidence_range=data.incidence_range,
         temperature=round(temperature, 4),
+        seen=Seen.of(data.train.scene_images(), data.channels, data.description.get("train", {}).get("scenes", ())),
         statement=config.statement,
         training={
             "config": config.to_json(),

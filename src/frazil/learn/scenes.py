@@ -204,6 +204,11 @@ class CropSampler:
             corner = [int(np.clip(m - s, 0, n - self.crop)) for m, s, n in zip(middle, shift, shape, strict=True)]
         return slice(corner[0], corner[0] + self.crop), slice(corner[1], corner[1] + self.crop)
 
+    def scene_images(self) -> Iterator[np.ndarray]:
+        """Every eighth line and pixel of each scene, float32 (channel, line, pixel)."""
+        for scene in self.scenes:
+            yield scene.image[:, ::8, ::8].astype(np.float32)
+
     def class_frequency(self, n_classes: int) -> np.ndarray:
         """Share of each class among labelled pixels of the scenes, every eighth line and pixel looked at."""
         counts = np.zeros(n_classes)

@@ -88,7 +88,7 @@ def segment(
     way = method or _usual(loaded.network)
     if way not in METHODS:
         raise OptionError(f"method {way!r} is not one of {list(METHODS)}.")
-    network = prepared(loaded.network, settings.precision, usable_device(device or "cpu"))
+    network = prepared(loaded.network, settings.precision, usable_device(device))
     cell, side = int(ds.attrs["cell"]), ds.sizes["line"] // int(ds.attrs["cell"])
     images = ds["image"].values
     scores = np.empty((len(images), len(loaded.card.scheme.classes), side, side), np.float16)

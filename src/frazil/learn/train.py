@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from frazil.errors import TrainingError
 from frazil.learn.config import OptimConfig
 from frazil.learn.state import Progress, load_state, save_state
 
@@ -114,6 +115,9 @@ def train_loop(
         log: called after every step with its number and logs, and after every look with ``validation_…`` scores.
         resumed: called once before the first step, with what was found in `state`.
 
+    Raises:
+        TrainingError: a loss or gradient that is not finite; the step is not taken.
+
     Returns:
         How the run went. The weights kept are those of the last step, or of the best look if `config` says so.
     """
@@ -135,6 +139,10 @@ def train_loop(
             loss, logs = strategy.step(progress.step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if not _sound(loss, strategy.networks):
+            if state is not None and writes and progress.step:
+                save_state(state, strategy.networks, optimiser, progress, best, strategy.tensors())
+            raise TrainingError(_diverged(progress.step, rates, config, state if writes else None))
         if config.clip:
             for network in strategy.networks.values():
                 nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -160,6 +168,26 @@ def train_loop(
         strategy.result.load_state_dict(best)
     _set_mode(strategy, training=False)
     return progress
+
+
+def _sound(loss: Tensor, networks: dict[str, nn.Module]) -> bool:
+    """Whether a loss and all gradients are finite; otherwise the step would spoil every weight for good."""
+    gradients = [p.grad for network in networks.values() for p in network.parameters() if p.grad is not None]
+    norms = torch._foreach_norm(gradients) if gradients else []
+    return bool(torch.isfinite(torch.stack([loss.detach().float(), *(n.float() for n in norms)])).all())
+
+
+def _diverged(step: int, rates: dict[str, float], config: OptimConfig, state: Path | None) -> str:
+    advice = [f"a lower optim.lr (now {max(rates.values()):.2g})"]
+    if not config.clip:
+        advice.append("optim.clip=1")
+    if config.precision != "float32":
+        advice.append("optim.precision=float32")
+    kept = f" The weights before that step are kept in {state}." if state is not None and step else ""
+    return (
+        f"The loss or its gradient was not finite at step {step + 1} of {config.steps}; training has stopped.{kept} "
+        f"Try {', '.join(advice)}, in a new folder; and look for values in the data that are not finite."
+    )
 
 
 def _remember(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from frazil.conventions import CLASS_NODATA, check_map
+from frazil.conventions import CLASS_NODATA, QUALITY_FLAGS, check_map
 from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.netcdf import open_map
@@ -173,7 +173,8 @@ def _write_rasters(ice_map: xr.Dataset, folder: Path, clock: _Clock) -> None:
     write("probability.tif", "probability", scheme.names, **geotiff.PERCENT)
     write("ice_probability.tif", "ice_probability", ("ice probability",), **geotiff.PERCENT)
     write("confidence.tif", "confidence", ("confidence",), **geotiff.PERCENT)
-    write("flags.tif", "quality_flags", ("quality flags",), more_tags=geotiff.flag_tags())
+    unseen = QUALITY_FLAGS["nodata"][0]
+    write("flags.tif", "quality_flags", ("quality flags",), nodata=unseen, more_tags=geotiff.flag_tags())
 
 
 def _write_geopackage(path: Path, edge: gpd.GeoDataFrame, polygons: gpd.GeoDataFrame) -> None:

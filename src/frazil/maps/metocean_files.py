@@ -55,7 +55,7 @@ def export_metocean(ds: xr.Dataset, directory: str | os.PathLike[str], *, overwr
     scheme = _scheme(ds, ("score", "phenomena", "dominant", "quality_flags"))
     target = refuse_existing(directory, overwrite=overwrite)
     grid = MapGrid.of(ds)
-    kept = ("product", "start_time", "stop_time", "model", "note", "class_scheme")
+    kept = ("product", "start_time", "stop_time", "model", "note", "outside_training", "class_scheme")
     tags = {name: str(ds.attrs[name]) for name in kept if ds.attrs.get(name)}
     with whole_output(target, overwrite=overwrite) as part, as_output_error(target):
         part.mkdir()
@@ -71,7 +71,7 @@ def export_metocean(ds: xr.Dataset, directory: str | os.PathLike[str], *, overwr
         )  # fmt: skip
         write_cog(
             part / FILES["flags"], ds["quality_flags"].values[None], grid, descriptions=("quality flags",),
-            tags=tags | flag_tags(), overviews="MODE",
+            tags=tags | flag_tags(), overviews="MODE", nodata=QUALITY_FLAGS["nodata"][0],
         )  # fmt: skip
         packed = {name: {"zlib": True, "complevel": 4} for name in ds.data_vars}
         ds.to_netcdf(part / FILES["netcdf"], engine="h5netcdf", encoding=packed)
@@ -90,7 +90,10 @@ def summarise_metocean(ds: xr.Dataset) -> dict[str, Any]:
     by_code = [round(float(area), 1) for area in areas.by_code(dominant)]
     found = areas.by_bit(ds["phenomena"].values, len(scheme.names))
     return {
-        **{k: str(ds.attrs.get(k, "")) for k in ("product", "start_time", "stop_time", "model", "note")},
+        **{
+            k: str(ds.attrs.get(k, ""))
+            for k in ("product", "start_time", "stop_time", "model", "note", "outside_training")
+        },
         "observed_sea_km2": round(float(areas.by_code(sea.astype(np.uint8))[1]), 1),
         "undecided_km2": by_code[UNDECIDED],
         "found_km2": {n: round(float(found[c]), 1) for c, n in enumerate(scheme.names)},

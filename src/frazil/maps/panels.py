@@ -33,6 +33,7 @@ TITLES: dict[str, str] = {
 INK, FAINT, EDGE = "#1d2b36", "#5b6b77", "#c2004f"
 #: Flag -> title and colour; the later ones are drawn over the earlier ones.
 DOUBTS: dict[str, tuple[str, tuple[int, int, int]]] = {
+    "outside_training": ("Unlike the training", (250, 120, 160)),
     "border": ("Scene border", (138, 138, 205)),
     "coast": ("Close to land", (92, 74, 60)),
     "noise_missing": ("Noise not removed", (201, 162, 39)),
@@ -242,11 +243,11 @@ def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]], ramp: str) -> No
 
 
 def doubts_of(ice_map: xr.Dataset) -> list[tuple[str, float]]:
-    """Flags that occur, in drawing order from the top, and their share of the scene pixels, percent."""
+    """Flags that occur, in drawing order from the top, and their share of the sea, percent."""
     from frazil.maps.summary import flag_counts
 
-    scene_pixels, counts = flag_counts(ice_map["quality_flags"].values)
-    return [(name, 100 * counts[name] / scene_pixels) for name in reversed(DOUBTS) if counts[name]]
+    sea_pixels, counts = flag_counts(ice_map["quality_flags"].values)
+    return [(name, 100 * counts[name] / sea_pixels) for name in reversed(DOUBTS) if counts[name]]
 
 
 def round_length(limit: float) -> float:

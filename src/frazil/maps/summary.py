@@ -29,7 +29,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Areas, extent, edge length, confidence and flags of a map, ready for JSON.
 
-    Shares of flags are percent of the *scene pixels*: those of the grid that are not flagged ``nodata``, land included.
+    Shares of flags are percent of the *sea pixels*: those of the grid that are flagged neither ``nodata`` nor ``land``.
     The ice extent is the ground area of all classes but the first (open water), and its share refers to the mapped sea:
     the pixels that have a class. Means over no pixels are None.
 
@@ -47,7 +47,7 @@ def summarise(
     codes = ice_map["ice_class"].values
     area = PixelAreas(grid).by_code(codes)
     count, confidence = _confidence_by_code(codes, ice_map["confidence"].values)
-    scene_pixels, flagged = flag_counts(ice_map["quality_flags"].values)
+    sea_pixels, flagged = flag_counts(ice_map["quality_flags"].values)
     n = len(scheme.classes)
     sea, ice = float(area[:n].sum()), float(area[1:n].sum())
     attrs = ice_map.attrs
@@ -58,6 +58,7 @@ def summarise(
         "model": str(attrs["model"]),
         "model_card": _text(attrs.get("model_card")),
         "note": _text(attrs.get("note")),
+        "outside_training": _text(attrs.get("outside_training")),
         "class_scheme": scheme.name,
         "ice_extent_km2": round(ice, 3),
         "ice_extent_percent_of_mapped_sea": _percent(ice, sea),
@@ -77,8 +78,8 @@ def summarise(
             }
             for c in scheme.classes
         ],
-        "flags_percent_of_scene_pixels": {name: _percent(flagged[name], scene_pixels) for name in flagged},
-        "scene_pixels": scene_pixels,
+        "flags_percent_of_sea": {name: _percent(flagged[name], sea_pixels) for name in flagged},
+        "sea_pixels": sea_pixels,
         "areas_are": "ground areas on the ellipsoid",
         "grid": {
             "crs": grid.crs,
@@ -124,15 +125,16 @@ def _confidence_by_code(codes: np.ndarray, confidence: np.ndarray) -> tuple[np.n
 
 
 def flag_counts(flags: np.ndarray) -> tuple[int, dict[str, int]]:
-    """Scene pixels, and how many of them bear each flag but ``nodata``."""
+    """Pixels of the sea that were observed, and how many of them bear each flag but ``nodata`` and ``land``."""
     combinations = np.zeros(65536, dtype=np.int64)
     for start in range(0, len(flags), 256):
         combinations += np.bincount(flags[start : start + 256].ravel(), minlength=65536)
     value = np.arange(65536)
-    combinations[value & QUALITY_FLAGS["nodata"][0] > 0] = 0
+    combinations[value & (QUALITY_FLAGS["nodata"][0] | QUALITY_FLAGS["land"][0]) > 0] = 0
     counts = {
-        name: int(combinations[value & mask > 0].sum()) for name, (mask, _) in QUALITY_FLAGS.items() if name != "nodata"
-    }
+        name: int(combinations[value & mask > 0].sum())
+        for name, (mask, _) in QUALITY_FLAGS.items() if name not in ("nodata", "land")
+    }  # fmt: skip
     return int(combinations.sum()), counts
 
 

@@ -29,7 +29,7 @@ def write_vector(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], *, overw
         OptionError: another suffix.
         OutputExistsError, OutputError: as `frazil.files.whole_output`.
     """
-    from pyogrio.errors import DataSourceError
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
     target = Path(path)
     if target.suffix not in DRIVERS:
@@ -39,14 +39,14 @@ def write_vector(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], *, overw
             write_geojson(frame, part)
             return target
         options: dict[str, dict[str, Any]] = {
-            ".gpkg": {"dataset_metadata": {"WRITTEN_BY": WRITTEN_BY}}, ".fgb": {"DESCRIPTION": WRITTEN_BY},
+            ".gpkg": {"layer_metadata": {"WRITTEN_BY": WRITTEN_BY}}, ".fgb": {"DESCRIPTION": WRITTEN_BY},
         }  # fmt: skip
         try:
             frame.to_file(
                 part, driver=DRIVERS[target.suffix], engine="pyogrio", layer=target.stem, **options[target.suffix]
             )
             _read_back(part, frame)
-        except DataSourceError as error:
+        except (DataSourceError, DataLayerError, FeatureError) as error:
             raise OutputError(f"Cannot write {target}: {error}. Free the space or choose another folder.") from error
     return target
 

@@ -72,5 +72,10 @@ def dataset(data: dict[str, Any], coords: dict[str, Any], attrs: dict[str, Any])
     return xr.Dataset(content, xr.Coordinates(variables, indexes), attrs)
 
 
+def is_lazy(array: xr.DataArray) -> bool:
+    """Whether the values of an array of `lazy_variable` have not been asked for, nor changed by anybody, yet."""
+    return isinstance(array.variable._data, indexing.ExplicitlyIndexed)
+
+
 def _variable(dims: str | tuple[str, ...], values: Any, attrs: dict[str, Any] | None = None) -> xr.Variable:
     return xr.Variable(dims, np.asarray(values), attrs, fastpath=True)

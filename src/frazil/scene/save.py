@@ -170,7 +170,8 @@ def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) 
                 chunks=chunks,
                 dimension_names=[str(d) for d in variable.dims],
             )
-            array.attrs.update({**variable.attrs, "coordinates": "azimuth_time ground_range"})
+            plain = {k: v.tolist() if isinstance(v, (np.ndarray, np.generic)) else v for k, v in variable.attrs.items()}
+            array.attrs.update({**plain, "coordinates": "azimuth_time ground_range"})
         _stream(scene, large, lambda name, index, values: group[name].__setitem__(index, values), report)
         zarr.consolidate_metadata(path)
 

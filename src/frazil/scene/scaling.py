@@ -6,7 +6,9 @@ References:
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from frazil.scene.ocean import reference_db
 
 FLOOR_DB = -50.0  #: power at or below 1e-5 (noise subtraction leaves negatives) is shown as this
 _LOWEST, _TEN = np.float32(10 ** (FLOOR_DB / 10)), np.float32(10)
+_COLOURS = ("red", "green", "blue")  # of photographs: CIFAR-10
 _CACHED = 2**17  # values that stay in the cache of a core between two passes over them
 
 
@@ -57,19 +60,24 @@ class Channel:
     high: float
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise OptionError(f"Channel {self.name!r}: low {self.low} must be below high {self.high}.")
+        if self.name not in ("incidence_angle", *_COLOURS) and self.polarization is None:
+            raise OptionError(
+                f"Channel {self.name!r} is unknown. There are hh, hv, vv and vh, each also as nesz_… and roughness_…, "
+                "and incidence_angle."
+            )
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise OptionError(f"Channel {self.name!r}: low {self.low} must be below high {self.high}, both finite.")
 
     @property
     def polarization(self) -> str | None:
         """The polarisation that the channel needs, or None."""
-        last = self.name.removeprefix("nesz_").removeprefix("roughness_").upper()
-        return last if last in ("HH", "HV", "VV", "VH") else None
+        found = re.fullmatch(r"(nesz_|roughness_)?(hh|hv|vv|vh)", self.name)
+        return found.group(2).upper() if found else None
 
     @property
     def units(self) -> str:
-        """``"dB"`` or ``"degree"``."""
-        return "dB" if self.polarization else "degree"
+        """``"dB"``, ``"degree"``, or ``"1"`` of the colours of photographs."""
+        return "dB" if self.polarization else "1" if self.name in _COLOURS else "degree"
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Values in `units` to [0, 1], float32; NaN stays NaN."""
@@ -111,8 +119,10 @@ def network_input(arrays: dict[str, np.ndarray], polarizations: list[str], chann
     """
     planes = []
     for channel in channels:
-        if channel.polarization is None:
+        if channel.name == "incidence_angle":
             values = arrays["incidence_angle"]
+        elif channel.polarization is None:
+            raise OptionError(f"Channel {channel.name!r} is not one of a scene.")
         else:
             source = "nesz" if channel.name.startswith("nesz_") else "sigma0"
             values = to_db(arrays[source][polarizations.index(channel.polarization)])

@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from frazil.conventions import CLASS_LAND, class_attrs
-from frazil.files import replaced_file, whole_output
+from frazil.files import whole_output
 from frazil.labels.splits import Split
 from frazil.learn.checkpoint import Model, git_commit, load_model
 from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
@@ -31,6 +30,7 @@ from frazil.learn.dense import agreement
 from frazil.learn.evaluate import evaluate
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict import predict
+from frazil.learn.rows import digest, read_row, write_row
 from frazil.learn.run import train
 from frazil.learn.scenes import HeldOutScenes, labelled_scene, to_scheme
 from frazil.learn.study_data import moving_average
@@ -81,15 +81,20 @@ def run_edge(
     out: list[dict[str, Any]] = []
     for i, seed in enumerate(seeds):
         paths = {name: target / f"{seed}-{name.replace(' ', '-')}.json" for name in models}
+        marks = {
+            name: digest(model=loaded[name].card.id, seed=seed, lines=lines, precision=precision, function=function)
+            for name in models
+        }
         missing = [name for name, path in paths.items() if not path.is_file()]
+        for name in set(models) - set(missing):
+            read_row(paths[name], marks[name])  # those of other settings are told before hours of mapping
         scene = held_out_scene(seed, lines) if missing else None
         for name in missing:
             assert scene is not None
             rows = _compare_all(predict(scene, loaded[name], precision=precision, function=function), scene, name, seed)
-            with replaced_file(paths[name]) as part:
-                part.write_text(json.dumps(rows) + "\n", encoding="utf-8")
-        for path in paths.values():
-            out += json.loads(path.read_text(encoding="utf-8"))
+            write_row(paths[name], rows, marks[name])
+        for name, path in paths.items():
+            out += read_row(path, marks[name])
         if progress:
             progress((i + 1) / len(seeds), f"scene {seed}")
     return out

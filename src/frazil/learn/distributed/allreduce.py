@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +48,10 @@ class Sharded:
     def class_frequency(self, n_classes: int) -> np.ndarray:
         """See `Sampler`."""
         return self.sampler.class_frequency(n_classes)
+
+    def scene_images(self) -> Iterator[np.ndarray]:
+        """See `Sampler`."""
+        return self.sampler.scene_images()
 
 
 def scaled(config: OptimConfig, settings: DDPConfig, world: int) -> OptimConfig:

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from frazil.files import replaced_file
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig, override, run_config
@@ -40,6 +39,7 @@ from frazil.learn.distributed.reference import (
     simulated_peers,
 )
 from frazil.learn.patches import Patches
+from frazil.learn.rows import data_stamp, digest, read_row, write_row
 
 STUDIED = ("cifar10", "ice", "ice-cnn13")
 _NARROW = {"width": 16, "dropout": 0.0}  # the full width of 128 learns for days on two cores
@@ -169,6 +169,9 @@ def run_peers_study(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Run what the study still lacks; every row is a file of its own.
 
+    Raises:
+        OptionError: a row in the folder was made with other settings or other data.
+
     Args:
         config: see `studied`.
         chosen: see `ways`.
@@ -183,22 +186,35 @@ def run_peers_study(
     runs = [(way, seed, target / f"{_slug(way.name)}-{seed}.json") for seed in range(seeds) for way in chosen]
     if finished:
         runs = [run for run in runs if run[2].is_file()]
-    missing = [run for run in runs if not run[2].is_file()]
+    data = config.data
+    places = data.patches if isinstance(data, PatchData) else (data.path,) if isinstance(data, Cifar10Data) else ()
+    stamps = [data_stamp(place) for place in places]
+    marks = {run[2]: digest(config=_placeless(config), data=stamps, way=asdict(run[0]), seed=run[1]) for run in runs}
+    missing = []
+    for run in runs:
+        if run[2].is_file():
+            read_row(run[2], marks[run[2]])  # those of other settings are told before hours of training
+        else:
+            missing.append(run)
     done = len(runs) - len(missing)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_one, config, *run): run for run in missing}
+        futures = {pool.submit(_one, config, *run, marks[run[2]]): run for run in missing}
         for future in as_completed(futures):
             future.result()
             done += 1
             report(done / len(runs), f"{futures[future][0].name}, seed {futures[future][1]}")
-    return [json.loads(path.read_text(encoding="utf-8")) for _, _, path in runs]
+    return [read_row(path, marks[path]) for _, _, path in runs]
 
 
-def _one(config: RunConfig, way: Way, seed: int, path: Path) -> None:
+def _placeless(config: RunConfig) -> dict[str, Any]:
+    """The settings of a run without where its data lies."""
+    values = config.to_json()
+    return {**values, "data": {k: v for k, v in values["data"].items() if k not in ("path", "patches", "split")}}
+
+
+def _one(config: RunConfig, way: Way, seed: int, path: Path, made_by: str) -> None:
     torch.set_num_threads(1)
-    row = run_way(config, way, seed, _data(json.dumps(config.to_json())))
-    with replaced_file(path) as part:
-        part.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    write_row(path, run_way(config, way, seed, _data(json.dumps(config.to_json()))), made_by)
 
 
 def _mean(part: np.ndarray) -> float:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from frazil.errors import OptionError
@@ -19,6 +18,7 @@ from frazil.files import refuse_existing
 from frazil.learn.checkpoint import Model, ModelCard, load_model, model_id, save_model
 from frazil.learn.config import run_config
 from frazil.learn.data import HeldOut, load_data
+from frazil.learn.device import usable_device
 from frazil.learn.distributed.manifest import (
     MANIFEST,
     MANIFEST_BYTES,
@@ -60,7 +60,7 @@ class Seen:
             "run": m.run, "worker": m.worker, "state": self.state, "method": m.method, "step": m.step,
             "steps": m.steps, "samples": m.samples, "score": m.score, "age_s": round(self.age_s, 1),
             "interval_s": m.every_s, "start": m.incarnation, "bytes_written": m.written, "bytes_read": m.read,
-            "failures": m.failures, "model": m.model_text,
+            "failures": m.failures, "model": m.model_text, "publications": m.sequence + 1,
         }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def choose(
         OptionError: a run without validation data, or no worker whose network fits it.
     """
     target = None if output is None else refuse_existing(output, overwrite=overwrite)
-    report = progress or (lambda _fraction, _what: None)
+    report, device = progress or (lambda _fraction, _what: None), usable_device(device).type
     config = run_config(read_run(run_folder)["config"])
     card, data = load_model(Path(run_folder) / MODEL).card, load_data(config)
     if data.validation is None:
@@ -165,7 +165,7 @@ def choose(
             weights, why = {}, f"its weights cannot be read ({error.strerror or error})"
         if why is None:
             network.load_state_dict(weights)
-            networks[m.worker] = network.to(torch.device(device or "cpu")).eval()
+            networks[m.worker] = network.to(device).eval()
     if not networks:
         raise OptionError(f"No worker in {path} has published a network that fits the run in {run_folder}.")
     report(0.2, "judging")

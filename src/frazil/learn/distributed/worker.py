@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from frazil.learn.distributed.store import Store
 from frazil.learn.distributed.team import Team
 from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.train import Strategy
+
+_LOG = logging.getLogger(__name__)
 
 
 def worker_seed(seed: int, worker: str) -> int:
@@ -64,6 +67,11 @@ def with_peers(strategy: Strategy, config: RunConfig, data: LearningData, team: 
         OptionError: names that are none, a store that cannot be, or one in which another model is being trained.
     """
     settings, courier = config.peers, None
+    if team.first and config.optim.steps is not None and settings.every > config.optim.steps:
+        _LOG.warning(
+            "This run has %d steps and exchanges every %d: nothing is exchanged before it ends. Set --every lower.",
+            config.optim.steps, settings.every,
+        )  # fmt: skip
     if team.first:
         assert settings.path is not None
         exchange = Exchange(

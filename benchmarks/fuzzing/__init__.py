@@ -1,0 +1,1 @@
+"""The standing attack on frazil's readers: see benchmarks/fuzz.py."""
