@@ -97,6 +97,7 @@ def open_scene(
                 f"The images of {product.name} differ in size; open one polarisation at a time (polarizations=...)."
             )
     measurements = [Measurement(b.measurement, shape, f"measurement {b.stem} of {product.name}") for b in bands]
+    radiometries = [r.with_border(m.lines) for r, m in zip(radiometries, measurements, strict=True)]
     attrs: dict[str, Any] = {}
     if denoise == "balanced":
         for i, (band, radiometry) in enumerate(zip(bands, radiometries, strict=True)):
@@ -351,8 +352,16 @@ def tie_variables(ties: TiePoints) -> dict[str, Any]:
 
 
 def _noise_state(radiometry: Radiometry, removed: bool) -> str:
+    """What was done about the noise of one image, with all that is not as usual."""
+    noise = radiometry.noise
     if removed:
         return "removed by the processor"
-    if not radiometry.blocks:
-        return "unknown in the product, not removed"
-    return "removed" if radiometry.denoise else "not removed"
+    beyond = " (what the product says exceeds a sigma0 of 1)" if noise.implausible else ""
+    if not noise.blocks:
+        return "unknown in the product, not removed" + beyond
+    state = ("removed" if radiometry.denoise else "not removed") + beyond
+    if noise.rescaled_db:
+        state += f" (multiplied by the constant of IPF 2.90, {noise.rescaled_db:g} dB)"
+    if noise.unknown:
+        state += f"; unknown in parts of {'/'.join(noise.unknown)}, not removed there"
+    return state
