@@ -217,6 +217,7 @@ def test_mutated_tiff_headers_are_read_or_refused(copy: Path, at: int, value: by
 def test_tops_slc_says_what_to_take_instead(copy: Path) -> None:
     for xml in (copy / "annotation").glob("*.xml"):
         xml.write_bytes(xml.read_bytes().replace(b"<productType>GRD<", b"<productType>SLC<", 1))
+    (copy / "manifest.safe").unlink()
     assert open_product(copy).bands[0].header.product_type == "SLC"
     with pytest.raises(UnsupportedProductError, match=r"EW SLC.*GRD"):
         open_scene(copy)
@@ -237,6 +238,7 @@ def test_wave_mode_imagettes_are_images_of_their_own(copy: Path) -> None:
             ):
                 text = text.replace(old, new)
             xml.write_bytes(text)
+    (copy / "manifest.safe").unlink()
     amplitude = {}
     for pol in ("hh", "hv"):
         tiff = measurement(copy, pol)

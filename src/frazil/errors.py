@@ -64,3 +64,8 @@ class OutputError(FrazilError, OSError):
 
 class MissingDependencyError(FrazilError, ImportError):
     """An optional package is not installed."""
+
+
+def printable(name: str) -> str:
+    """A file name with what no text can hold, and what a terminal would obey, replaced by a question mark."""
+    return "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "?" for c in name)

@@ -213,7 +213,7 @@ def ocean_options(command: Any) -> Any:
 
 
 def map_ocean(
-    product: str, model: Any, output: str, *, spacing: float | None, precision: str, crs: str | None, coast_m: float,
+    product: Any, model: Any, output: str, *, spacing: float | None, precision: str, crs: str | None, coast_m: float,
     tiling: str, drop: tuple[str, ...], ice_model: str | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """`frazil map` with a model of phenomena."""

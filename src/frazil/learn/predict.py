@@ -38,7 +38,7 @@ from frazil.scene.land import add_land, land_on
 from frazil.scene.scaling import network_input
 from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
-from frazil.sentinel1.product import open_product
+from frazil.sentinel1.product import Product, open_product
 from frazil.sentinel1.radiometry import Denoise
 
 _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch classifiers are interpolated to it
@@ -71,7 +71,7 @@ class FlagSettings:
 
 
 def predict(
-    scene: xr.Dataset | str | os.PathLike[str],
+    scene: xr.Dataset | Product | str | os.PathLike[str],
     model: Model | str | os.PathLike[str] = DEFAULT_MODEL,
     *,
     crs: str | None = "auto",
@@ -151,13 +151,13 @@ def predict(
     return _dataset(maps, coords, scene, card, settings, grid)
 
 
-def open_for(path: str | os.PathLike[str], card: ModelCard) -> xr.Dataset:
+def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Dataset:
     """The scene of a product as a model wants it.
 
     Raises:
         ModelError: the product lacks a polarisation, or its pixels do not divide the model's spacing.
     """
-    product = open_product(path)
+    product = path if isinstance(path, Product) else open_product(path)
     lacking = [p for p in card.polarizations if p not in product.polarizations]
     if lacking:
         raise ModelError(

@@ -40,6 +40,7 @@ from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.land import land_on
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.geolocation import Geolocation
+from frazil.sentinel1.product import Product
 
 HALF_OVERLAP = (128, 64)  #: core and margin, pixels, of tiles of 256 with half of each overlapping
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
@@ -94,9 +95,9 @@ class MetoceanMapOptions:
 
 
 def predict_metocean(
-    scene: xr.Dataset | str | os.PathLike[str], model: Model | str | os.PathLike[str], *, crs: str | None = "auto",
-    spacing_m: float | None = None, options: MetoceanMapOptions | None = None, ice: xr.Dataset | None = None,
-    device: str | None = None, progress: Progress | None = None,
+    scene: xr.Dataset | Product | str | os.PathLike[str], model: Model | str | os.PathLike[str], *,
+    crs: str | None = "auto", spacing_m: float | None = None, options: MetoceanMapOptions | None = None,
+    ice: xr.Dataset | None = None, device: str | None = None, progress: Progress | None = None,
 ) -> xr.Dataset:  # fmt: skip
     """The map of phenomena of a scene.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from frazil.errors import OptionError, OutputError
 from frazil.files import whole_output
-from frazil.maps.geojson import write_geojson
+from frazil.geojson import write_geojson
 
 if TYPE_CHECKING:
     import geopandas as gpd

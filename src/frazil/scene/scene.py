@@ -7,6 +7,7 @@ for, and a window costs what the window costs.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import threading
 from collections import deque
@@ -27,6 +28,7 @@ from frazil.scene.lazy import dataset, lazy_variable
 from frazil.sentinel1 import kernels
 from frazil.sentinel1.annotation import Annotation, TiePoints
 from frazil.sentinel1.balance import balance
+from frazil.sentinel1.consistency import Check, check_means
 from frazil.sentinel1.measurement import Measurement
 from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Denoise, Radiometry, make_radiometry
@@ -44,11 +46,12 @@ def open_scene(
     boxcar: bool = False,
     image: str | None = None,
     chunks: Any = None,
+    check: Check = "quick",
 ) -> xr.Dataset:
     """The calibrated scene of a Level-1 product, as `frazil.conventions.check_scene` describes it.
 
-    Nothing is read until asked for (``denoise="balanced"`` reads the image once to fit the noise). Slices read and
-    calibrate only their own lines.
+    Pixels are computed when asked for (``denoise="balanced"`` reads the image once to fit the noise; small measurement
+    files, and some lines of large ones, are read to check them). Slices read and calibrate only their own lines.
 
     Args:
         path: SAFE folder, zip, cloud-mirror folder, or an opened product.
@@ -60,6 +63,8 @@ def open_scene(
         boxcar: 3 × 3 moving average in power at full resolution, as in the papers; excludes ``looks > 1``.
         image: for products of several images (wave mode, SLC): the swath (``"IW1"``) or the number of the imagette
             (``"003"``).
+        check: whether the product's files belong together, see `frazil.open_product`; an opened product keeps its own.
+            ``attrs["checks"]`` says what was compared.
         chunks: passed to ``Dataset.chunk`` to get dask arrays.
 
     Returns:
@@ -74,7 +79,7 @@ def open_scene(
     References:
         Khaleghian (2022), paper 1, section 4.1 (3 × 3 multilook).
     """
-    product = path if isinstance(path, Product) else open_product(path)
+    product = path if isinstance(path, Product) else open_product(path, check=check)
     if denoise not in get_args(Denoise):
         raise OptionError(f"denoise {denoise!r} is not one of {list(get_args(Denoise))}.")
     if looks < 1 or (boxcar and looks > 1):
@@ -97,8 +102,9 @@ def open_scene(
                 f"The images of {product.name} differ in size; open one polarisation at a time (polarizations=...)."
             )
     measurements = [Measurement(b.measurement, shape, f"measurement {b.stem} of {product.name}") for b in bands]
+    checks = _check_pixels(product, bands, measurements)
     radiometries = [r.with_border(m.lines) for r, m in zip(radiometries, measurements, strict=True)]
-    attrs: dict[str, Any] = {}
+    attrs: dict[str, Any] = {"checks": checks}
     if denoise == "balanced":
         for i, (band, radiometry) in enumerate(zip(bands, radiometries, strict=True)):
             if radiometry.blocks and radiometry.denoise:
@@ -261,8 +267,30 @@ def _choose(product: Product, image: str | None, polarizations: tuple[str, ...] 
 
 
 def _noise(band: Band) -> Any:
-    name = f"annotation/calibration/noise-{band.stem}.xml"
-    return band.noise if name in band.product.files else None
+    return band.noise if band.has_noise else None
+
+
+def _check_pixels(product: Product, bands: list[Band], measurements: list[Measurement]) -> str:
+    """Compare measurement files with manifest and annotations; what was compared, in words.
+
+    Raises:
+        ProductError: they are not those of these images.
+    """
+    if product.check == "none":
+        return "none"
+    digests = product.check_measurements(bands)
+    found, stated, words = {}, {}, []
+    for band, measurement in zip(bands, measurements, strict=True):
+        done = ["MD5"] if digests.get(band.measurement_name or "") else []
+        mean, expected = measurement.mean(), band.annotation.mean_dn
+        if mean is not None and expected is not None and mean[1] > 0:
+            found[band.polarization] = min(mean, key=lambda value: abs(math.log(max(value, 1e-9) / expected)))
+            stated[band.polarization] = expected
+            done.append("mean of pixels")
+        words.append(f"{band.polarization}: {' and '.join(done) or 'measurement not compared'}")
+    check_means(found, stated)
+    metadata = "headers and MD5" if product.manifest.files.keys() & product.files.keys() else "headers"
+    return f"metadata: {metadata}, {', '.join(words)}"
 
 
 def _dataset(

@@ -143,7 +143,10 @@ def noise_table(
         if b is None:
             continue
         positive = azimuth.lut > 0
-        line, lut = (azimuth.line[positive], azimuth.lut[positive]) if positive.any() else (np.zeros(1), np.ones(1))
+        if not positive.any():  # a damaged table
+            unknown.append(b.swath)
+            continue
+        line, lut = azimuth.line[positive], azimuth.lut[positive]
         sound = vectors
         if gain is not None:
             sound = [_plausible(v, gain, float(lut.max())) for v in vectors]
