@@ -5,7 +5,7 @@ Rests on `frazil.sentinel1.geolocation` for line/pixel <-> x/y and on PROJ for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,35 @@ class Warp:
     column: np.ndarray
     step: int
     shape: tuple[int, int]
+
+    def part(self, rows: slice, columns: slice) -> tuple[Warp | None, slice, slice]:
+        """The warp of a part of the map, and the lines and pixels of the radar array that it needs.
+
+        Args:
+            rows: of the map; they begin on nodes of the lattice.
+            columns: likewise.
+
+        Returns:
+            The warp from the radar window, or None where the part lies outside; lines; pixels.
+        """
+        nodes = tuple(slice(s.start // self.step, -(-s.stop // self.step) + 1) for s in (rows, columns))
+        row, column = self.row[nodes], self.column[nodes]
+        near = (row > _NOWHERE / 2) & (column > _NOWHERE / 2)
+        window = []
+        for at, n in ((row, self.shape[0]), (column, self.shape[1])):
+            low, high = (int(np.floor(at[near].min())) - 1, int(np.ceil(at[near].max())) + 2) if near.any() else (0, 0)
+            window.append(slice(min(max(low, 0), n), max(min(high, n), 0)))
+        lines, pixels = window
+        if lines.stop <= lines.start or pixels.stop <= pixels.start:
+            return None, lines, pixels
+        grid = replace(
+            self.grid,
+            left=self.grid.left + columns.start * self.grid.spacing_m,
+            top=self.grid.top - rows.start * self.grid.spacing_m,
+            shape=(rows.stop - rows.start, columns.stop - columns.start),
+        )
+        shape = lines.stop - lines.start, pixels.stop - pixels.start
+        return Warp(grid, row - lines.start, column - pixels.start, self.step, shape), lines, pixels
 
     def nearest(self, values: np.ndarray, fill: Any) -> np.ndarray:
         """A radar array (line, pixel) on the map grid by nearest neighbour, `fill` outside: for classes and flags."""
