@@ -20,7 +20,7 @@ from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.metocean import imagettes, ocean_options, segment
-from frazil.cli.notes import say_notes
+from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.peers import peers
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
@@ -39,7 +39,10 @@ def _shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     options = {
         "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace an output that is there already."),
-        "crs": click.option("--crs", help="Projection of the output, in metres.  [default: EPSG:3413 or EPSG:3031]"),
+        "crs": click.option(
+            "--crs",
+            help="Projection of the output, in metres.  [default: EPSG:3413 or EPSG:3031; below 60° a UTM zone]",
+        ),
         "check": click.option(
             "--check",
             type=click.Choice(["full", "quick", "none"]),
@@ -98,6 +101,8 @@ def scene(
     with progress_bar("calibrating") as progress:
         opened = open_scene(product, polarizations=polarizations or None, **options)
         path = save_scene(opened, output, crs=crs, spacing_m=spacing, overwrite=overwrite, progress=progress)
+    if crs is None and output.endswith(".tif"):
+        say_crs(opened)
     said = {name: opened.attrs[name] for name in ("product", "noise", "checks")}
     _print({"scene": str(path), **said}, as_json)
 
@@ -167,6 +172,8 @@ def map_command(
             progress=lambda what: progress(0.8, what),
         )  # fmt: skip
     say_notes(ice_map.attrs, ice_map["ice_class"].values)
+    if crs is None:
+        say_crs(ice_map)
     _print({name: str(path) for name, path in files.items()}, as_json)
 
 

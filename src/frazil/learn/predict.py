@@ -33,6 +33,7 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
 from frazil.learn.dense import make_engine
 from frazil.learn.engine import Engine
+from frazil.memory import require_memory
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.scaling import network_input
@@ -90,7 +91,7 @@ def predict(
         scene: a scene at the model's pixel spacing, or the path of a product, which is then opened as the model wants
             it (polarisations, block averaging, denoising).
         model: a loaded model, its folder, or the name of a bundled one.
-        crs: of the map, projected in metres; ``"auto"``: EPSG:3413 in the north and EPSG:3031 in the south; None keeps
+        crs: of the map, projected in metres; ``"auto"``: see `frazil.scene.grid.grid_for`; None keeps
             the radar grid (line, pixel).
         spacing_m: pixel size of the map; by default that of the model, and for patch classifiers that of their
             results, but not above 120 m.
@@ -125,6 +126,11 @@ def predict(
     on = _cells(scene, engine.cell)
     spacing = spacing_m or max(card.spacing_m, min(card.spacing_m * engine.cell, _COARSEST_M))
     grid = None if crs is None else grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing)
+    if grid is not None:
+        pixels, planes = grid.shape[0] * grid.shape[1], len(card.scheme.classes)
+        require_memory(
+            pixels * (planes + 20), f"A map of {grid.shape[0]} × {grid.shape[1]} pixels", "Choose a larger spacing_m."
+        )
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place: Future[Any] = pool.submit(_place, on, grid)
