@@ -101,6 +101,8 @@ def scene(
     with progress_bar("calibrating") as progress:
         opened = open_scene(product, polarizations=polarizations or None, **options)
         path = save_scene(opened, output, crs=crs, spacing_m=spacing, overwrite=overwrite, progress=progress)
+    if opened.attrs.get("note"):
+        click.echo(f"Note: {opened.attrs['note']}", err=True)
     if crs is None and output.endswith(".tif"):
         say_crs(opened)
     said = {name: opened.attrs[name] for name in ("product", "noise", "checks")}

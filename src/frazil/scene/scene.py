@@ -307,6 +307,11 @@ def _dataset(
     grid = ("line", "pixel")
     line, pixel = pixels.centre(slice(0, n_lines)), pixels.centre(slice(0, n_pixels))
     planes = ("polarization", *grid)
+    slant = header.product_type == "SLC"
+    ground_range = _ground_range(a, pixel) if slant else pixel * a.range_spacing_m
+    spacing = float(a.range_spacing_m * looks)
+    if slant and n_pixels > 1:
+        spacing = float(ground_range[-1] - ground_range[0]) / (n_pixels - 1)
     full = (len(bands), n_lines, n_pixels)
     noise_state = [_noise_state(r, b.annotation.noise_removed) for r, b in zip(pixels.radiometries, bands, strict=True)]
     data = {
@@ -338,7 +343,7 @@ def _dataset(
             a.first_line_time.astype("datetime64[ns]") + np.round(a.time_of(line) * 1e9).astype("timedelta64[ns]"),
             VARIABLES["azimuth_time"],
         ),
-        "ground_range": ("pixel", pixel * a.range_spacing_m, VARIABLES["ground_range"]),
+        "ground_range": ("pixel", ground_range, VARIABLES["ground_range"]),
         "tie_line": ("tie_line", ties.line),
         "tie_pixel": ("tie_pixel", ties.pixel),
     }
@@ -356,16 +361,28 @@ def _dataset(
         "start_time": str(header.start_time),
         "stop_time": str(header.stop_time),
         "ipf_version": product.ipf_version or "unknown",
-        "spacing_m": float(a.range_spacing_m * looks),
+        "spacing_m": spacing,
         "looks": looks,
         "boxcar": int(boxcar),
         "denoise": denoise,
         "noise": ", ".join(f"{b.polarization}: {state}" for b, state in zip(bands, noise_state, strict=True)),
         "frazil_version": __version__,
     }
-    if product.note:
-        attrs["note"] = product.note
+    if slant:
+        attrs["slant_range_spacing_m"] = float(a.range_spacing_m * looks)
+    black = [b.polarization for b, m in zip(bands, pixels.measurements, strict=True) if m.is_black()]
+    note = " ".join([product.note, f"No pixel of {', '.join(black)} holds an observation." if black else ""]).strip()
+    if note:
+        attrs["note"] = note
     return dataset(data, coords, attrs)
+
+
+def _ground_range(a: Annotation, pixel: np.ndarray) -> np.ndarray:
+    """Distance on the ground of the pixels of a slant-range image from the first one, along its middle line, metres."""
+    edge = np.arange(a.n_pixels, dtype=np.float64)
+    angle = np.interp(edge[:-1] + 0.5, a.ties.pixel, a.ties.incidence_angle[len(a.ties.line) // 2])
+    distance = np.concatenate([[0.0], np.cumsum(a.range_spacing_m / np.sin(np.radians(angle)))])
+    return np.interp(pixel, edge, distance)
 
 
 def tie_variables(ties: TiePoints) -> dict[str, Any]:

@@ -143,6 +143,15 @@ class Measurement:
         lit = dn[dn > 0]
         return float(dn.mean()), float(lit.mean()) if lit.size else 0.0
 
+    def is_black(self) -> bool:
+        """Whether every pixel is zero; reads from the first line as far as there is nothing else."""
+        n_lines = self.shape[0]
+        if self._plain is not None:  # the middle first, where images have no borders
+            with self._lock, self._reading():
+                if self._file.read(1, window=((n_lines // 2, n_lines // 2 + 1), (0, self.shape[1]))).any():
+                    return False
+        return not any(self.lines(y, min(y + 256, n_lines)).any() for y in range(0, n_lines, 256))
+
     def strips(self, bounds: list[tuple[int, int]]) -> Iterator[np.ndarray]:
         """`lines` for each (first, stop), the next one read while the caller works on this one."""
         with ThreadPoolExecutor(1) as pool:

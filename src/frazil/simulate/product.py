@@ -294,8 +294,9 @@ class MeasurementWriter:
 
 def write_truth(folder: Path, sim: Simulation, annotation: Annotation, cut: Cut) -> None:
     """Write the class raster and the polygons; what lies outside the sub-swaths is 255."""
-    observed = np.zeros(sim.world.ice_class.shape, bool)
-    for b in sim.bands[0].annotation.swath_bounds:
+    bounds = sim.bands[0].annotation.swath_bounds  # stripmap has none: it is observed everywhere
+    observed = np.full(sim.world.ice_class.shape, not bounds)
+    for b in bounds:
         observed |= ((sim.lines >= b.first_line) & (sim.lines <= b.last_line))[:, None] & (
             (sim.pixels >= b.first_pixel) & (sim.pixels <= b.last_pixel)
         )
