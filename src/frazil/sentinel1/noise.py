@@ -137,6 +137,7 @@ def noise_table(
     whole = SwathBounds(
         swath=a.header.swath, first_line=0, last_line=a.n_lines - 1, first_pixel=0, last_pixel=a.n_pixels - 1
     )
+    levels = [_nesz(v, gain) for v in vectors] if gain is not None else []
     blocks, unknown, implausible = [], [], False
     for azimuth in noise.azimuth or (NoiseAzimuth(bounds=whole, line=np.zeros(1), lut=np.ones(1)),):
         b = _inside(azimuth.bounds, a)
@@ -147,10 +148,10 @@ def noise_table(
             unknown.append(b.swath)
             continue
         line, lut = azimuth.line[positive], azimuth.lut[positive]
-        sound = vectors
-        if gain is not None:
-            sound = [_plausible(v, gain, float(lut.max())) for v in vectors]
-            implausible |= any(v is not w for v, w in zip(vectors, sound, strict=True))
+        sound, most = vectors, MAX_NESZ / float(lut.max())
+        if any(n.max() > most for n in levels):
+            sound = [replace(v, lut=np.where(n > most, 0.0, v.lut)) for v, n in zip(vectors, levels, strict=True)]
+            implausible = True
         block = _block(a, sound, b, line, lut)
         if block is None:
             unknown.append(b.swath)
@@ -184,12 +185,6 @@ def _nesz(vector: NoiseRange, gain: np.ndarray) -> np.ndarray:
 def _excess(vectors: tuple[NoiseRange, ...], gain: np.ndarray) -> float:
     """The share of table points whose NESZ exceeds 1."""
     return float(np.mean(np.concatenate([_nesz(v, gain) > MAX_NESZ for v in vectors])))
-
-
-def _plausible(vector: NoiseRange, gain: np.ndarray, factor: float) -> NoiseRange:
-    """A range vector with zeros (missing) where its NESZ exceeds 1; itself where it never does."""
-    above = _nesz(vector, gain) * factor > MAX_NESZ
-    return replace(vector, lut=np.where(above, 0.0, vector.lut)) if above.any() else vector
 
 
 def _block(
