@@ -113,6 +113,15 @@ def test_impossible_gain_is_refused(texts) -> None:
             parse_calibration(bad, "c.xml")
 
 
+def test_gain_that_jumps_or_is_of_another_time_is_refused(texts) -> None:
+    bad = re.sub(rb'(<sigmaNought count="264">\S+) \S+', rb"\1 9e3", texts["calibration"], count=1)
+    with pytest.raises(ProductError, match="sigmaNought jumps"):
+        parse_calibration(bad, "c.xml")
+    bad = re.sub(rb"<azimuthTime>2022", b"<azimuthTime>9999", texts["calibration"], count=1)
+    with pytest.raises(ProductError, match="life of Sentinel-1"):
+        parse_calibration(bad, "c.xml")
+
+
 def test_odd_noise_tables_are_left_out_and_counted(texts) -> None:
     """One table of one sub-swath that does not fit together says nothing of the others."""
     good = parse_noise(texts["noise"], "n.xml")
@@ -125,8 +134,10 @@ def test_odd_noise_tables_are_left_out_and_counted(texts) -> None:
     odd = parse_noise(block, "n.xml")
     assert odd.damaged == 1
     assert odd.azimuth[0].lut.size == 0
-    with pytest.raises(ProductError, match="no range noise vector that can be read"):
-        parse_noise(re.sub(rb"(<noiseRangeLut[^>]*>)", rb"\1x ", texts["noise"]), "n.xml")
+    none = parse_noise(re.sub(rb"(<noiseRangeLut[^>]*>)", rb"\1x ", texts["noise"]), "n.xml")
+    assert (none.range, none.damaged, none.known) == ((), len(good.range), False)
+    nowhere = parse_noise(texts["noise"].replace(b"<swath>EW1<", b"<swath><", 1), "n.xml")
+    assert (len(nowhere.azimuth), nowhere.damaged) == (len(good.azimuth) - 1, 1)
 
 
 def test_a_leap_second_is_a_time(texts) -> None:
@@ -163,8 +174,8 @@ def test_metadata_larger_than_any_is_refused_unparsed() -> None:
     table = (
         b"<noise><noiseVectorList><noiseVector><azimuthTime>2015-02-22T17:07:50</azimuthTime><pixel>" + b"1 " * 2**20
     )
-    with pytest.raises(ProductError, match="no range noise vector"):
-        parse_noise(table + b"</pixel></noiseVector></noiseVectorList></noise>", "n.xml")
+    noise = parse_noise(table + b"</pixel></noiseVector></noiseVectorList></noise>", "n.xml")
+    assert (noise.range, noise.damaged) == ((), 1)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

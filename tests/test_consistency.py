@@ -181,3 +181,33 @@ def test_bundled_metadata_is_consistent(metadata_products) -> None:
             assert band.annotation.header == band.header
             assert band.calibration.sigma_nought.size
             assert band.noise.range
+
+
+def changed(folder: Path, pattern: str, before: bytes, after: bytes, count: int = 0) -> Path:
+    """A product without a manifest, with something replaced in some of its files."""
+    (folder / "manifest.safe").unlink(missing_ok=True)
+    for file in folder.glob(pattern):
+        text = file.read_bytes()
+        file.write_bytes(re.sub(before, after, text, count=count))
+        assert file.read_bytes() != text
+    return folder
+
+
+@pytest.mark.parametrize("after", [rb"e+04", rb"e+01"])
+def test_gain_that_gives_impossible_images(copy: Path, after: bytes) -> None:
+    folder = changed(copy, "annotation/calibration/calibration-*", rb"e\+03", after)
+    with pytest.raises(ProductError, match=r"mean sigma nought of .*dB, which no image has"):
+        open_all(folder)
+
+
+def test_incidence_angles_that_do_not_rise(copy: Path) -> None:
+    folder = changed(copy, "annotation/*.xml", rb"<incidenceAngle>[^<]+", b"<incidenceAngle>44", count=1)
+    with pytest.raises(ProductError, match="incidence angles do not rise with range"):
+        open_all(folder)
+
+
+def test_odd_noise_of_one_image_is_said_and_left_in(copy: Path) -> None:
+    folder = changed(copy, "annotation/calibration/noise-*-hv-*", rb"<noiseRangeLut[^>]*>[^<]*", b"<noiseRangeLut>nan")
+    assert describe(open_product(folder))["images"][1]["noise"].startswith("no range vector that can be read")
+    assert open_scene(folder).attrs["noise"] == "HH: removed, HV: unknown in the product, not removed"
+    assert open_scene(folder).noise_missing.values.all()

@@ -21,6 +21,7 @@ from frazil.sentinel1.xml import number, numbers, read_record, text, time, whole
 _MISSION_LIFE = np.datetime64("2014-04-03"), np.datetime64("2045-01-01")
 _LONGEST_S = 3600.0  # of a data take; the instrument's limit is 25 minutes of 98 an orbit
 _GAIN = 1.0, 1e5  # sigmaNought; in the products at hand 213…1909
+_GAIN_STEP = 0.2  # of its logarithm between neighbours; 0.02 in the products at hand
 _INCIDENCE = 10.0, 60.0  # degrees; the instrument's beams lie between 18 and 47
 _HEIGHT_M = 10_000.0
 _SPACING = 0.5, 200.0  # metres; stripmap SLC 1.5 in slant range, EW 40
@@ -319,17 +320,22 @@ def _mean(stated: str | None) -> float | None:
     return value if 0 < value <= 65535 else None
 
 
+def _tie(point: ET.Element, name: str) -> float:
+    """A number of a tie point; the elevation angle, which nothing here needs, may be none."""
+    return number(point, name) if name != "elevationAngle" else float(point.findtext(name) or "nan")
+
+
 def _ties(root: ET.Element) -> TiePoints:
     points = root.findall("geolocationGrid/geolocationGridPointList/geolocationGridPoint")
     names = ("line", "pixel", "latitude", "longitude", "height", "incidenceAngle", "elevationAngle")
-    table = np.array([[number(p, name) for name in names] for p in points]).reshape(-1, len(names))
+    table = np.array([[_tie(p, name) for name in names] for p in points]).reshape(-1, len(names))
     line, pixel = np.unique(table[:, 0]), np.unique(table[:, 1])
     if line.size < 2 or pixel.size < 2:
         raise ValueError(f"the geolocation grid has {line.size} × {pixel.size} points; at least 2 × 2 are needed")
     # Slice-assembled products repeat tie lines at slice borders: one of each is enough.
     grid = np.full((line.size, pixel.size, len(names)), np.nan)
     grid[np.searchsorted(line, table[:, 0]), np.searchsorted(pixel, table[:, 1])] = table
-    if not np.isfinite(grid).all():
+    if not np.isfinite(grid[..., :6]).all():
         raise ValueError("the geolocation grid is not a full rectangle of points")
     if (np.abs(grid[..., 2]) > 90).any() or (np.abs(grid[..., 3]) > 360).any():
         raise ValueError("the geolocation grid holds impossible coordinates")
@@ -361,7 +367,11 @@ def _calibration(root: ET.Element) -> Calibration:
     low, high = min(g.min() for g in gain), max(g.max() for g in gain)
     if not _GAIN[0] <= low <= high <= _GAIN[1]:
         raise ValueError(f"sigmaNought from {low:.4g} to {high:.4g} is impossible")
+    if any((np.abs(np.diff(np.log(g))) > _GAIN_STEP).any() for g in gain):
+        raise ValueError("sigmaNought jumps, which is impossible")
     times = np.array([time(v, "azimuthTime") for v in vectors])
+    for when in times:
+        _check_time(when)
     times, first = np.unique(times, return_index=True)  # assembled products repeat vectors
     return Calibration(time=times, pixel=np.stack(pixel)[first], sigma_nought=np.stack(gain)[first])
 
@@ -382,13 +392,16 @@ def _noise(root: ET.Element) -> Noise:
             damaged += 1
             continue
         vectors.append(NoiseRange(time=when, pixel=pixel, lut=lut))
-    if not vectors:
-        raise ValueError("it holds no range noise vector that can be read")
     vectors.sort(key=lambda v: v.time)
-    azimuth = tuple(_noise_azimuth(e) for e in root.findall("noiseAzimuthVectorList/noiseAzimuthVector"))
+    azimuth = []
+    for element in root.findall("noiseAzimuthVectorList/noiseAzimuthVector"):
+        try:
+            azimuth.append(_noise_azimuth(element))
+        except ValueError:  # nobody knows where it belongs
+            damaged += 1
     return Noise(
         range=tuple(vectors),
-        azimuth=azimuth,
+        azimuth=tuple(azimuth),
         legacy=legacy,
         damaged=damaged + sum(v.lut.size == 0 for v in azimuth),
     )

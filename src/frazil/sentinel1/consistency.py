@@ -29,7 +29,7 @@ import numpy as np
 from pyproj import Geod
 
 from frazil.errors import ProductError
-from frazil.sentinel1.annotation import Annotation, Header, Manifest
+from frazil.sentinel1.annotation import Annotation, Calibration, Header, Manifest
 
 #: ``"full"``: everything; ``"quick"``: everything, but checksums of measurement only up to 64 MB; ``"none"``: nothing.
 Check = Literal["full", "quick", "none"]
@@ -46,6 +46,9 @@ _SHORT_STEM = re.compile(r"(?P<swath>\w+)-(?P<polarization>[hv]{2})(-\w+)*", re.
 _SLACK_S = 2.0  # of times: file names hold whole seconds
 _RATIO = math.log(1.4)  # of a mean of pixels to the annotation's; 64 lines tell it to a few per cent
 _SWAP_RATIO = math.log(1.15)  # of means that fit one image by so much better than the other
+_ANGLE_ALONG = 1.0  # degrees between tie lines; 0.1 in the products at hand
+_LEAST_POWER = 1e-4  # mean σ0 of an image with its noise in; the noise alone has −31 dB and more
+_MOST_POWER = 10.0
 _TIE_RATIO = 4.0  # of the distance of neighbouring tie points to that of their pixels; mountains displace them
 
 
@@ -159,11 +162,32 @@ def check_geometry(a: Annotation, name: str) -> None:
                 f"{name}: points of the geolocation grid lie {max(middle, most):.3g} times as far apart as their "
                 "pixels. Download the product again."
             )
+    steps = np.diff(t.incidence_angle, axis=1)
+    if (steps <= 0).any() or np.abs(np.diff(t.incidence_angle, axis=0)).max() > _ANGLE_ALONG:
+        raise ProductError(
+            f"{name}: incidence angles do not rise with range, or jump along the flight. Download the product again."
+        )
     duration = (a.header.stop_time - a.header.start_time) / np.timedelta64(1, "s")
     if a.pixel_value == "Detected" and abs(float(a.time_of(a.n_lines - 1)) - duration) > _SLACK_S:
         raise ProductError(
             f"{name}: {a.n_lines} lines take {float(a.time_of(a.n_lines - 1)):.1f} s, but the image lasts "
             f"{duration:.1f} s. Download the product again."
+        )
+
+
+def check_level(a: Annotation, calibration: Calibration, name: str) -> None:
+    """Raise if the stated mean of an image, calibrated, is a σ0 that no image has.
+
+    Raises:
+        ProductError: saying which.
+    """
+    if a.mean_dn is None or a.noise_removed:
+        return
+    power = (a.mean_dn / float(np.median(calibration.sigma_nought))) ** 2
+    if not _LEAST_POWER <= power <= _MOST_POWER:
+        raise ProductError(
+            f"{name}: calibrated, the image has a mean sigma nought of {10 * math.log10(power):.0f} dB, which no image "
+            f"has: {_MIXED}"
         )
 
 

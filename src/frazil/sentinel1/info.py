@@ -126,6 +126,8 @@ def _noise(band: Band) -> str:
     if not band.has_noise:
         return "no noise file"
     noise = band.noise
+    if not noise.range:
+        return "no range vector that can be read: cannot be removed"
     if not noise.known:
         return "all look-up tables are zero: cannot be removed"
     text = f"{len(noise.range)} range vectors"

@@ -126,7 +126,7 @@ def noise_table(
         ipf: processor version. Where it is not known, wave mode whose NESZ exceeds 1 takes the constant of IPF 2.90.
     """
     a = annotation
-    if noise is None:
+    if noise is None or not noise.range:
         return NoiseTable(unknown=(a.header.swath,))
     wave_db = _WAVE_NOISE_DB.get((a.header.mission, a.header.swath), 0.0) if a.header.mode == "WV" else 0.0
     scale_db = 0.0
@@ -157,6 +157,8 @@ def noise_table(
             unknown.append(b.swath)
         else:
             blocks.append(block)
+    covered = {*unknown, *(b.bounds.swath for b in blocks)}
+    unknown += [b.swath for b in a.swath_bounds if noise.azimuth and b.swath not in covered]
     return NoiseTable(
         blocks=tuple(blocks),
         unknown=tuple(dict.fromkeys(unknown)),

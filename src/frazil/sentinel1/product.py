@@ -65,7 +65,10 @@ class Band:
     @cached_property
     def calibration(self) -> Calibration:
         """The calibration vectors, parsed on first use."""
-        return self._beside("calibration", parse_calibration)
+        calibration = self._beside("calibration", parse_calibration)
+        if self.product.check != "none":
+            consistency.check_level(self.annotation, calibration, f"calibration-{self.stem}.xml")
+        return calibration
 
     @cached_property
     def noise(self) -> Noise:
