@@ -59,7 +59,12 @@ def test_stripmap_has_no_azimuth_noise(metadata_products) -> None:
 
 
 def test_manifest_names_processor_and_orbit(ew_metadata: Product) -> None:
-    assert parse_manifest(ew_metadata.read("manifest.safe")) == ("3.52", 20)
+    manifest = parse_manifest(ew_metadata.read("manifest.safe"))
+    assert (manifest.ipf_version, manifest.relative_orbit, manifest.orbit) == ("3.52", 20, 46117)
+    assert manifest.start_time == ew_metadata.bands[0].header.start_time
+    size, md5 = manifest.files[f"annotation/{ew_metadata.bands[0].stem}.xml"]
+    assert size == ew_metadata.files[f"annotation/{ew_metadata.bands[0].stem}.xml"]
+    assert len(md5) == 32
 
 
 @pytest.mark.parametrize(
@@ -101,13 +106,76 @@ def test_damaged_annotation_is_refused_with_the_reason(texts, pattern: bytes, re
     assert "the-file.xml" in str(caught.value)
 
 
-def test_negative_gain_and_ragged_noise_are_refused(texts) -> None:
-    bad = re.sub(rb'(<sigmaNought count="264">)\S+', rb"\1-5.0", texts["calibration"], count=1)
-    with pytest.raises(ProductError, match="not positive"):
+def test_impossible_gain_is_refused(texts) -> None:
+    for value in (b"-5.0", b"nan", b"1e-30", b"0", b"1e9"):
+        bad = re.sub(rb'(<sigmaNought count="264">)\S+', rb"\g<1>" + value, texts["calibration"], count=1)
+        with pytest.raises(ProductError, match=r"sigmaNought.*(not positive|impossible|not finite)"):
+            parse_calibration(bad, "c.xml")
+
+
+def test_gain_that_jumps_or_is_of_another_time_is_refused(texts) -> None:
+    bad = re.sub(rb'(<sigmaNought count="264">\S+) \S+', rb"\1 9e3", texts["calibration"], count=1)
+    with pytest.raises(ProductError, match="sigmaNought jumps"):
         parse_calibration(bad, "c.xml")
-    bad = re.sub(rb'(<noiseRangeLut count="270">)\S+ ', rb"\1", texts["noise"], count=1)
-    with pytest.raises(ProductError, match="269 values"):
-        parse_noise(bad, "n.xml")
+    bad = re.sub(rb"<azimuthTime>2022", b"<azimuthTime>9999", texts["calibration"], count=1)
+    with pytest.raises(ProductError, match="life of Sentinel-1"):
+        parse_calibration(bad, "c.xml")
+
+
+def test_odd_noise_tables_are_left_out_and_counted(texts) -> None:
+    """One table of one sub-swath that does not fit together says nothing of the others."""
+    good = parse_noise(texts["noise"], "n.xml")
+    ragged = parse_noise(re.sub(rb'(<noiseRangeLut count="270">)\S+ ', rb"\1", texts["noise"], count=1), "n.xml")
+    assert (ragged.damaged, len(ragged.range)) == (1, len(good.range) - 1)
+    nan = parse_noise(re.sub(rb'(<noiseRangeLut count="270">)\S+ ', rb"\1nan ", texts["noise"], count=1), "n.xml")
+    assert nan.range[0].lut[0] == 0  # missing
+    np.testing.assert_array_equal(nan.range[0].lut[1:], good.range[0].lut[1:])
+    block = re.sub(rb"(<noiseAzimuthLut[^>]*>)\S+ ", rb"\1", texts["noise"], count=1)
+    odd = parse_noise(block, "n.xml")
+    assert odd.damaged == 1
+    assert odd.azimuth[0].lut.size == 0
+    none = parse_noise(re.sub(rb"(<noiseRangeLut[^>]*>)", rb"\1x ", texts["noise"]), "n.xml")
+    assert (none.range, none.damaged, none.known) == ((), len(good.range), False)
+    nowhere = parse_noise(texts["noise"].replace(b"<swath>EW1<", b"<swath><", 1), "n.xml")
+    assert (len(nowhere.azimuth), nowhere.damaged) == (len(good.azimuth) - 1, 1)
+
+
+def test_a_leap_second_is_a_time(texts) -> None:
+    leap = re.sub(rb"(<productFirstLineUtcTime>)[^<]+<", rb"\g<1>2016-12-31T23:59:60.250000<", texts["annotation"])
+    assert parse_annotation(leap, "a.xml").first_line_time == np.datetime64("2017-01-01T00:00:00.250000")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "words"),
+    [
+        (rb"<incidenceAngle>[^<]+<", b"<incidenceAngle>5.0e2<", "incidence angles"),
+        (rb"<incidenceAngle>[^<]+<", b"<incidenceAngle>0<", "incidence angles"),
+        (rb"<height>[^<]+<", b"<height>9e5<", "heights"),
+        (rb"<rangePixelSpacing>[^<]+<", b"<rangePixelSpacing>4000<", "rangePixelSpacing"),
+        (rb"<azimuthTimeInterval>[^<]+<", b"<azimuthTimeInterval>6<", "azimuthTimeInterval"),
+        (rb"<productFirstLineUtcTime>\d+-", b"<productFirstLineUtcTime>9999-", "life of Sentinel-1"),
+        (rb"<startTime>\d+-", b"<startTime>1999-", "life of Sentinel-1"),
+        (rb"<stopTime>\d+-", b"<stopTime>2023-", "lasts from"),
+        (rb"<missionId>S1A<", b"<missionId>ENV<", "not a Sentinel-1"),
+        (rb"<polarisation>HV<", b"<polarisation>XX<", "polarisation"),
+    ],
+)
+def test_what_no_instrument_measures_is_refused(texts, pattern: bytes, replacement: bytes, words: str) -> None:
+    broken = re.sub(pattern, replacement, texts["annotation"], count=1)
+    assert broken != texts["annotation"]
+    with pytest.raises(ProductError, match=words):
+        parse_annotation(broken, "a.xml")
+
+
+def test_metadata_larger_than_any_is_refused_unparsed() -> None:
+    for bomb in (b"<a>" + b"<b/>" * 1_300_000 + b"</a>", b"<a " + b'b="" ' * 110_000 + b"/>", b" " * (41 * 2**20)):
+        with pytest.raises(ProductError, match="larger than the metadata of any product"):
+            parse_noise(bomb, "n.xml")
+    table = (
+        b"<noise><noiseVectorList><noiseVector><azimuthTime>2015-02-22T17:07:50</azimuthTime><pixel>" + b"1 " * 2**20
+    )
+    noise = parse_noise(table + b"</pixel></noiseVector></noiseVectorList></noise>", "n.xml")
+    assert (noise.range, noise.damaged) == ((), 1)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from frazil.errors import ContractError, OptionError
+from frazil.memory import available_bytes, require_memory
 from frazil.scene.grid import MapGrid, grid_for, plan_warp
 from frazil.sentinel1.geolocation import Geolocation
 from tests.test_geolocation import PLACES, around
@@ -129,3 +130,75 @@ def test_uneven_or_missing_coordinates_are_no_grid() -> None:
     with pytest.raises(ContractError, match="evenly spaced"):
         MapGrid.of(bent)
     assert CRS.from_user_input(grid.crs).is_projected
+
+
+@pytest.mark.parametrize(
+    ("place", "crs", "words"),
+    [
+        ("mid", "EPSG:3031", "outside the area where"),
+        ("mid", "EPSG:32601", "outside the area where"),
+        ("mid", "EPSG:3857", "stretches lengths of this scene by a factor of"),
+        ("south", "EPSG:3413", "outside the area where"),
+        ("mid", "+proj=laea +lat_0=-40 +lon_0=20 +datum=WGS84", "stretches lengths"),
+        ("mid", "+proj=stere +lat_0=-90 +lat_ts=-70 +datum=WGS84", "stretches lengths"),
+    ],
+)
+def test_a_crs_that_is_not_made_for_the_place_is_refused(place: str, crs: str, words: str) -> None:
+    latitude, longitude, _ = PLACES[place]
+    with pytest.raises(OptionError, match=words) as caught:
+        grid_for(scene_at(around(latitude, longitude)), crs=crs, spacing_m=800.0)
+    assert ("EPSG:3413" in str(caught.value)) or latitude < 0
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "crs"),
+    [
+        (75.0, 20.0, "EPSG:32633"),
+        (75.0, 20.0, "EPSG:32634"),
+        (75.0, 20.0, "EPSG:3575"),
+        (55.0, 20.0, "EPSG:3413"),
+        (-55.0, 20.0, "EPSG:3031"),
+        (40.0, 20.0, "EPSG:3857"),
+        (72.0, 180.0, "EPSG:3571"),
+        (72.0, 180.0, "EPSG:32601"),
+    ],
+)
+def test_a_crs_that_fits_well_enough_is_taken(latitude: float, longitude: float, crs: str) -> None:
+    assert min(grid_for(scene_at(around(latitude, longitude)), crs=crs, spacing_m=4000.0).shape) > 90
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "crs"),
+    [(75, 20, "EPSG:3413"), (-64, 20, "EPSG:3031"), (-18, -70, "EPSG:32719"), (0.5, 179.9, "EPSG:32660"),
+     (55, 137, "EPSG:32653"), (59, -180, "EPSG:32601")],
+)  # fmt: skip
+def test_the_crs_of_a_place(latitude: float, longitude: float, crs: str) -> None:
+    """Polar stereographic at 18° S would stretch lengths nearly threefold."""
+    geo = around(float(latitude), float(longitude))
+    grid = grid_for(scene_at(geo), spacing_m=800.0)
+    assert grid.crs == crs
+    area = grid.shape[0] * grid.shape[1] * 800.0**2
+    assert area < 2.1 * 400_000.0**2
+
+
+def test_absurd_sizes_are_refused_before_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_at(around(75.0, 20.0))
+    with pytest.raises(OptionError, match=r"at 2 m has \d+ × \d+ pixels, more than 2e\+09"):
+        grid_for(scene, spacing_m=2.0)
+    monkeypatch.setattr("frazil.memory.available_bytes", lambda: 10**9)
+    with pytest.raises(OptionError, match=r"A map needs about 2.0 GB of memory, but 1.0 GB are free. Think again."):
+        require_memory(2e9, "A map", "Think again.")
+    require_memory(5e8, "A map", "")
+
+
+def test_memory_that_is_free(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frazil.memory._MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr("frazil.memory._GROUP", tmp_path)
+    assert available_bytes() is None
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:     2000 kB\n")
+    assert available_bytes() == 2_048_000
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("400000\n")
+    assert available_bytes() == 600_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes() == 2_048_000

@@ -30,9 +30,9 @@ from frazil.errors import (
     ProductError,
     ProductNotFoundError,
 )
+from frazil.geojson import to_lonlat
 from frazil.maps.edges import ice_edge, ice_polygons
 from frazil.maps.export import FORMATS, export, open_map
-from frazil.maps.geojson import to_lonlat
 from frazil.marks import LIST
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map

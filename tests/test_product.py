@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import shapely
+from pyproj import Transformer
 
 from frazil.errors import ProductError, ProductNotFoundError
-from frazil.sentinel1.info import describe
+from frazil.sentinel1.annotation import Annotation, TiePoints
+from frazil.sentinel1.info import _footprint, describe
 from frazil.sentinel1.product import Product, open_product
 
 
@@ -120,3 +126,33 @@ def test_two_products_in_one_archive(tmp_path: Path) -> None:
 def test_sample_metadata_is_the_real_product(ew_metadata: Product) -> None:
     assert ew_metadata.name == "S1A_EW_GRDM_1SDH_20221130T014342_20221130T014446_046117_058549_BB15"
     assert describe(ew_metadata)["noise"] == "67 range vectors, 17 azimuth blocks"
+
+
+def test_the_footprint_is_cut_at_the_antimeridian_and_closed_over_the_pole(ew_metadata: Product) -> None:
+    sample = ew_metadata.bands[0].annotation
+
+    def annotation(longitude: np.ndarray, latitude: np.ndarray) -> Annotation:
+        line = pixel = np.arange(0.0, 5001.0, 500.0)
+        zero = np.zeros(latitude.shape)
+        ties = TiePoints(
+            line=line, pixel=pixel, latitude=latitude, longitude=longitude, height=zero,
+            incidence_angle=zero + 30, elevation_angle=zero + 25,
+        )  # fmt: skip
+        return replace(sample, ties=ties, n_lines=5001, n_pixels=5001)
+
+    lat, lon = np.meshgrid(np.linspace(70, 72, 11), np.linspace(176, 184, 11), indexing="ij")
+    shape, middle = _footprint([annotation((lon + 180) % 360 - 180, lat)])
+    assert shape["type"] == "MultiPolygon"
+    geometry = shapely.from_geojson(json.dumps(shape))
+    assert geometry.is_valid
+    assert geometry.covers(shapely.points([178, -178], [71, 71])).all()
+    assert not geometry.covers(shapely.Point(0, 71))
+    assert abs(middle[0]) == pytest.approx(180, abs=0.1)
+    x, y = np.meshgrid(np.linspace(-2e5, 2e5, 11), np.linspace(2e5, -2e5, 11))
+    across = annotation(*Transformer.from_crs("EPSG:3413", "EPSG:4326", always_xy=True).transform(x, y))
+    shape, middle = _footprint([across])
+    geometry = shapely.from_geojson(json.dumps(shape))
+    assert geometry.is_valid
+    assert geometry.covers(shapely.points([0, 90, 180, -90], [89.9] * 4)).all()
+    two, _ = _footprint([across, annotation((lon + 180) % 360 - 180, lat)])
+    assert shapely.from_geojson(json.dumps(two)).area > geometry.area

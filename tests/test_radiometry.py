@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from frazil.sentinel1 import kernels
 from frazil.sentinel1.annotation import parse_annotation, parse_noise
+from frazil.sentinel1.noise import noise_table
 from frazil.sentinel1.product import Band, Product, open_product
-from frazil.sentinel1.radiometry import NoiseCorrection, Radiometry, make_radiometry, noise_blocks
+from frazil.sentinel1.radiometry import NoiseCorrection, Radiometry, make_radiometry
 from tests.reference import Reference
 
 
@@ -165,7 +166,7 @@ def test_noise_already_removed_by_the_processor_is_not_removed_twice(ew_metadata
 def test_wave_mode_constant_of_ipf_290(hv: Band) -> None:
     header = replace(hv.annotation.header, mode="WV", swath="WV2", mission="S1B")
     wave = replace(hv.annotation, header=header)
-    plain, corrected = (noise_blocks(wave, hv.noise, ipf)[0].profile for ipf in ("2.84", "2.90"))
+    plain, corrected = (noise_table(wave, hv.noise, ipf=ipf).blocks[0].profile for ipf in ("2.84", "2.90"))
     np.testing.assert_allclose(10 * np.log10(corrected / plain), -37.44, atol=1e-9)
 
 
@@ -223,18 +224,6 @@ def test_boxcar_is_the_mean_of_what_is_there(shape, seed) -> None:
                 assert np.isnan(out[y, x])
             else:
                 assert out[y, x] == pytest.approx(np.nanmean(around), rel=1e-5)
-
-
-def test_border_noise_of_old_products_is_masked_inwards_only() -> None:
-    dn = np.full((3, 4000), 120, np.uint16)
-    dn[:, :150] = 7  # border noise
-    dn[:, -80:] = 5
-    dn[:, 2000:2100] = 4  # dark water in the middle stays
-    power = np.ones(dn.shape, np.float32)
-    kernels.mask_border_noise(dn, power)
-    assert np.isnan(power[:, :130]).all()
-    assert np.isnan(power[:, -62:]).all()
-    assert np.isfinite(power[:, 160:-90]).all()
 
 
 def test_corrections_scale_nesz(hv_radiometry: Radiometry) -> None:

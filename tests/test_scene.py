@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import shutil
 import subprocess
 import sys
@@ -217,6 +218,7 @@ def test_mutated_tiff_headers_are_read_or_refused(copy: Path, at: int, value: by
 def test_tops_slc_says_what_to_take_instead(copy: Path) -> None:
     for xml in (copy / "annotation").glob("*.xml"):
         xml.write_bytes(xml.read_bytes().replace(b"<productType>GRD<", b"<productType>SLC<", 1))
+    (copy / "manifest.safe").unlink()
     assert open_product(copy).bands[0].header.product_type == "SLC"
     with pytest.raises(UnsupportedProductError, match=r"EW SLC.*GRD"):
         open_scene(copy)
@@ -237,6 +239,7 @@ def test_wave_mode_imagettes_are_images_of_their_own(copy: Path) -> None:
             ):
                 text = text.replace(old, new)
             xml.write_bytes(text)
+    (copy / "manifest.safe").unlink()
     amplitude = {}
     for pol in ("hh", "hv"):
         tiff = measurement(copy, pol)
@@ -270,3 +273,63 @@ def test_agrees_with_xarray_sentinel(small_safe: Path) -> None:
         mine = ours.sel(polarization=pol).values
         seen = np.isfinite(mine)
         np.testing.assert_allclose(mine[seen], theirs[seen], rtol=2e-6)
+
+
+def test_an_image_without_any_observation_says_so(copy: Path) -> None:
+    tiff = measurement(copy)
+    with rasterio.open(tiff, "r+") as file:
+        file.write(np.zeros((900, 1500), np.uint16), 1)
+    (copy / "manifest.safe").unlink()
+    opened = open_scene(copy)
+    assert opened.attrs["note"].endswith("No pixel of HV holds an observation.")
+    assert opened.attrs["note"].startswith("SIMULATED")
+    assert not opened.valid.values.any()
+
+
+def test_ground_range_of_slant_range_images(copy: Path) -> None:
+    """Of SLC: each pixel covers its spacing over the sine of its incidence angle."""
+    for xml in (copy / "annotation").rglob("*.xml"):
+        text = xml.read_bytes().replace(b"<mode>EW<", b"<mode>S1<").replace(b"<swath>EW<", b"<swath>S1<")
+        xml.write_bytes(text.replace(b"<productType>GRD<", b"<productType>SLC<"))
+    (copy / "manifest.safe").unlink()
+    opened = open_scene(copy, check="none")
+    theta = np.radians(opened.incidence_angle.values[450].astype(float))
+    expected = np.concatenate([[0], np.cumsum(40.0 / np.sin((theta[1:] + theta[:-1]) / 2))])
+    np.testing.assert_allclose(opened.ground_range.values, expected, rtol=2e-4)
+    assert opened.attrs["spacing_m"] == pytest.approx(expected[-1] / 1499, rel=2e-4)
+    assert opened.attrs["slant_range_spacing_m"] == 40.0
+    coarse = open_scene(copy, check="none", looks=5)
+    assert coarse.attrs["spacing_m"] == pytest.approx(5 * opened.attrs["spacing_m"], rel=1e-3)
+    np.testing.assert_allclose(coarse.ground_range.values, opened.ground_range.values[2::5], rtol=1e-6)
+
+
+def test_noise_states_name_what_is_unknown(copy: Path) -> None:
+    """One sub-swath whose tables are all zeros."""
+    noise = next((copy / "annotation" / "calibration").glob("noise-*-hv-*"))
+    text = noise.read_bytes().decode()
+    band = open_product(copy).bands[1]
+    first = next(b for b in band.annotation.swath_bounds if b.swath == "EW1")
+
+    def zeroed(match: re.Match[str]) -> str:
+        pixel = np.array(match.group(2).split(), int)
+        lut = np.where(pixel <= first.last_pixel, 0.0, np.array(match.group(4).split(), float))
+        return match.group(1) + match.group(2) + match.group(3) + " ".join(f"{v:e}" for v in lut)
+
+    pattern = r"(<pixel[^>]*>)([^<]*)(</pixel>\s*<noiseRangeLut[^>]*>)([^<]*)"
+    noise.write_text(re.sub(pattern, zeroed, text))
+    (copy / "manifest.safe").unlink()
+    opened = open_scene(copy)
+    assert opened.attrs["noise"] == "HH: removed, HV: removed; unknown in parts of EW1, not removed there"
+    assert np.isnan(opened.nesz.values[1, 450, : first.last_pixel]).all()
+    assert opened.noise_missing.values[450, : first.last_pixel].all()
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, 500.0, np.inf])
+def test_incidence_angles_that_are_none_are_refused(scene: xr.Dataset, value: float) -> None:
+    loaded = scene.load().copy(deep=True)
+    check_scene(loaded)
+    loaded.incidence_angle[10:20] = value
+    with pytest.raises(ContractError, match=r"incidence_angle is not between 0 and 90"):
+        check_scene(loaded)
+    loaded.valid[10:20] = False
+    check_scene(loaded)

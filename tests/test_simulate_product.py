@@ -232,3 +232,15 @@ def test_impossible_windows_are_refused(tmp_path):
     with pytest.raises(OptionError, match=r"lines=\(0, 99999\)"):
         simulate_product(tmp_path, seed=1, lines=(0, 99999))
     assert not list(tmp_path.iterdir())
+
+
+def test_stripmap_as_a_template(metadata_products, tmp_path) -> None:
+    """It has no sub-swaths: it is observed everywhere."""
+    safe = simulate_product(
+        tmp_path, seed=2, template=str(metadata_products["s4-2025-ipf390"]), lines=(3000, 3900), pixels=(1000, 1900)
+    )
+    scene = open_scene(safe)
+    assert scene.attrs["mode"] == "S4"
+    assert np.isfinite(scene.sigma0.values).mean() > 0.99
+    with rasterio.open(next(tmp_path.glob("*_truth/ice_class.tif"))) as file:
+        assert (file.read(1) != 255).all()

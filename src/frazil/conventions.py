@@ -239,14 +239,15 @@ def check_scene(scene: xr.Dataset) -> None:
     - ``sigma0(polarization, line, pixel)``: float32, linear power, noise removed as ``attrs["denoise"]`` says;
       negative values are kept; NaN where not observed;
     - ``nesz(polarization, line, pixel)``: float32, linear power; NaN where the product does not say;
-    - ``incidence_angle(line, pixel)``: float32, degrees;
+    - ``incidence_angle(line, pixel)``: float32, degrees, finite wherever ``valid``;
     - ``valid(line, pixel)``: bool, True where every polarisation was observed;
     - coordinates ``line`` and ``pixel``: positions in the full-resolution product (block averages are at fractions);
     - ``tie_latitude``, ``tie_longitude``, ``tie_height`` on ``(tie_line, tie_pixel)``: the product's tie points;
     - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``.
 
     Raises:
-        ContractError: naming what is missing or of the wrong dims.
+        ContractError: naming what is missing or of the wrong dims, or incidence angles that are not finite (of
+            arrays that do not lie in memory those of the tie points).
     """
     want = {
         "sigma0": ("polarization", "line", "pixel"),
@@ -258,6 +259,27 @@ def check_scene(scene: xr.Dataset) -> None:
         "tie_height": ("tie_line", "tie_pixel"),
     }
     _check(scene, want, ("product", "start_time", "spacing_m", "denoise"), "a scene", "frazil.open_scene")
+    _check_angles(scene)
+
+
+def _check_angles(scene: xr.Dataset) -> None:
+    import numpy as np
+
+    angles = scene["incidence_angle"]
+    in_memory = isinstance(angles.variable._data, np.ndarray)
+    if in_memory:
+        angle, needed = angles.values, scene["valid"].values
+    elif "tie_incidence_angle" in scene:
+        angle = scene["tie_incidence_angle"].values
+        needed = np.ones(angle.shape, bool)
+    else:
+        return
+    bad = ~(np.isfinite(angle) & (angle > 0) & (angle < 90)) & needed
+    if bad.any():
+        raise ContractError(
+            f"incidence_angle is not between 0 and 90 degrees in {bad.mean():.1%} of the scene. Give it where valid is "
+            "True, or set valid to False there."
+        )
 
 
 def check_map(ice_map: xr.Dataset) -> ClassScheme:

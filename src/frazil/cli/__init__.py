@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,14 +21,16 @@ from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
 from frazil.cli.metocean import imagettes, ocean_options, segment
-from frazil.cli.notes import say_notes
+from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.peers import peers
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
 from frazil.cli.study import study
-from frazil.errors import FrazilError
-from frazil.printable import printable
+from frazil.errors import FrazilError, printable
+
+if TYPE_CHECKING:
+    from frazil.sentinel1.consistency import Check
 
 DENOISE = click.Choice(["esa", "balanced", "none"])
 
@@ -38,7 +40,18 @@ def _shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     options = {
         "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         "overwrite": click.option("--overwrite", is_flag=True, help="Replace an output that is there already."),
-        "crs": click.option("--crs", help="Projection of the output, in metres.  [default: EPSG:3413 or EPSG:3031]"),
+        "crs": click.option(
+            "--crs",
+            help="Projection of the output, in metres.  [default: EPSG:3413 or EPSG:3031; below 60° a UTM zone]",
+        ),
+        "check": click.option(
+            "--check",
+            type=click.Choice(["full", "quick", "none"]),
+            default="full",
+            show_default=True,
+            help="Whether files of PRODUCT belong together: with checksums of all measurement files, of small ones, or "
+            "not at all.",
+        ),
         "image": click.option("--image", help="Which image of a wave-mode or SLC product, for instance 003 or IW1."),
     }
 
@@ -83,7 +96,7 @@ def info(product: str, as_json: bool) -> None:
 @click.option("--looks", type=int, default=1, show_default=True, help="Average looks x looks blocks in power.")
 @click.option("--boxcar", is_flag=True, help="3 x 3 moving average at full resolution.")
 @click.option("--spacing", type=float, help="Pixel size of a .tif in metres.  [default: that of the scene]")
-@_shared("image", "crs", "overwrite", "json")
+@_shared("check", "image", "crs", "overwrite", "json")
 def scene(
     product: str, output: str, polarizations: tuple[str, ...], spacing: float | None, crs: str | None, overwrite: bool,
     as_json: bool, **options: Any,
@@ -97,7 +110,12 @@ def scene(
     with progress_bar("calibrating") as progress:
         opened = open_scene(product, polarizations=polarizations or None, **options)
         path = save_scene(opened, output, crs=crs, spacing_m=spacing, overwrite=overwrite, progress=progress)
-    _print({"scene": str(path), "product": opened.attrs["product"], "noise": opened.attrs["noise"]}, as_json)
+    if opened.attrs.get("note"):
+        click.echo(f"Note: {opened.attrs['note']}", err=True)
+    if crs is None and output.endswith(".tif"):
+        say_crs(opened)
+    said = {name: opened.attrs[name] for name in ("product", "noise", "checks")}
+    _print({"scene": str(path), **said}, as_json)
 
 
 @cli.command("map")
@@ -121,9 +139,9 @@ def scene(
     "--min-confidence", "confidence_percent", type=float, default=60.0, show_default=True, help="Flag below this, %."
 )
 @ocean_options
-@_shared("crs", "overwrite", "json")
+@_shared("check", "crs", "overwrite", "json")
 def map_command(
-    product: str, model: str, output: str, spacing: float | None, precision: str, coast_m: float,
+    product: str, check: Check, model: str, output: str, spacing: float | None, precision: str, coast_m: float,
     confidence_percent: float, crs: str | None, overwrite: bool, as_json: bool, tiling: str, drop: tuple[str, ...],
     ice_model: str | None, **options: Any,
 ) -> None:  # fmt: skip
@@ -138,23 +156,28 @@ def map_command(
     from frazil.learn.checkpoint import load_model
     from frazil.learn.predict import FlagSettings, predict
     from frazil.maps.export import export
+    from frazil.sentinel1.product import open_product
 
     refuse_existing(output, overwrite=overwrite)
     loaded = load_model(model)
-    if loaded.card.class_scheme in OCEAN_SCHEMES:
+    of_ocean = loaded.card.class_scheme in OCEAN_SCHEMES
+    if of_ocean:
+        refuse_given(("function", "stride", "confidence_percent"), "with a model of phenomena")
+    else:
+        refuse_given(("tiling", "drop", "ice_model"), "with a model of sea ice")
+    opened = open_product(product, check=check)
+    if of_ocean:
         from frazil.cli.metocean import map_ocean
 
-        refuse_given(("function", "stride", "confidence_percent"), "with a model of phenomena")
         map_ocean(
-            product, loaded, output, spacing=spacing, precision=precision, crs=crs, coast_m=coast_m, tiling=tiling,
+            opened, loaded, output, spacing=spacing, precision=precision, crs=crs, coast_m=coast_m, tiling=tiling,
             drop=drop, ice_model=ice_model, overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
         return
-    refuse_given(("tiling", "drop", "ice_model"), "with a model of sea ice")
     started = time.perf_counter()
     with progress_bar("mapping") as progress:
         ice_map = predict(
-            product, loaded, crs=crs or "auto", spacing_m=spacing, precision=precision,
+            opened, loaded, crs=crs or "auto", spacing_m=spacing, precision=precision,
             flags=FlagSettings(coast_m=coast_m, confidence_percent=confidence_percent),
             progress=lambda fraction, what: progress(0.7 * fraction, what), **options,
         )  # fmt: skip
@@ -165,6 +188,8 @@ def map_command(
             progress=lambda what: progress(0.8, what),
         )  # fmt: skip
     say_notes(ice_map.attrs, ice_map["ice_class"].values)
+    if crs is None:
+        say_crs(ice_map)
     _print({name: str(path) for name, path in files.items()}, as_json)
 
 
@@ -231,20 +256,20 @@ cli.add_command(segment)
 def _print(result: dict[str, Any], as_json: bool) -> None:
     """A result on stdout: JSON, or one line a key."""
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode())
         return
     width = max(map(len, result))
     for key, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             for item in value:
-                click.echo(f"{key:<{width}}  " + ", ".join(f"{k} {v}" for k, v in item.items()))
+                click.echo(printable(f"{key:<{width}}  " + ", ".join(f"{k} {v}" for k, v in item.items())))
         elif key != "footprint":  # many numbers: for machines
             text = (
                 ", ".join(map(str, value.values() if isinstance(value, dict) else value))
                 if isinstance(value, (dict, list))
                 else str(value)
             )
-            click.echo(f"{key:<{width}}  {text}")
+            click.echo(printable(f"{key:<{width}}  {text}"))
 
 
 def _stop(_signal: int, _frame: Any) -> None:

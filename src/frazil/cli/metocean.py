@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from frazil.cli.notes import say_notes
+from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.progress import progress_bar
 from frazil.cli.scores import print_masks
 
@@ -213,7 +213,7 @@ def ocean_options(command: Any) -> Any:
 
 
 def map_ocean(
-    product: str, model: Any, output: str, *, spacing: float | None, precision: str, crs: str | None, coast_m: float,
+    product: Any, model: Any, output: str, *, spacing: float | None, precision: str, crs: str | None, coast_m: float,
     tiling: str, drop: tuple[str, ...], ice_model: str | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """`frazil map` with a model of phenomena."""
@@ -226,6 +226,7 @@ def map_ocean(
     options = MetoceanMapOptions(
         tiling=tiling, drop=tuple(map(drop_rule, drop)), precision=precision, flags=FlagSettings(coast_m=coast_m)
     )
+    chosen = crs is None
     with progress_bar("mapping") as progress:
         ice = predict(product, ice_model, crs=crs or "auto") if ice_model else None
         if ice is not None:
@@ -234,6 +235,8 @@ def map_ocean(
                               progress=progress)  # fmt: skip
         files = export_metocean(ds, output, overwrite=overwrite)
     say_notes(ds.attrs, ds["dominant"].values)
+    if chosen:
+        say_crs(ds)
     _say({name: str(path) for name, path in files.items()}, as_json)
 
 

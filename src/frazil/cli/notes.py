@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from frazil.printable import printable
+from frazil.errors import printable
 
 if TYPE_CHECKING:
     import numpy as np
+    import xarray as xr
 
 
 def say_notes(attrs: dict[Any, Any], codes: np.ndarray) -> None:
@@ -30,3 +31,13 @@ def say_notes(attrs: dict[Any, Any], codes: np.ndarray) -> None:
         )  # fmt: skip
     if not (codes < CLASS_LAND).any():
         click.echo("Note: no sea was observed in this product, only land or nothing: the map is empty.", err=True)
+
+
+def say_crs(ds: xr.Dataset) -> None:
+    """Say which CRS was chosen for a map or a scene, where it is not a polar one."""
+    from frazil.scene.grid import MapGrid
+    from frazil.sentinel1.geolocation import Geolocation
+
+    crs = MapGrid.of(ds).crs if "spatial_ref" in ds.variables else Geolocation.of(ds).default_crs()
+    if crs not in ("EPSG:3413", "EPSG:3031"):
+        click.echo(f"Note: the map is in {crs}, the UTM zone of the scene; --crs chooses another.", err=True)

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
-from frazil.errors import FrazilError, ModelError
+from frazil.errors import FrazilError, ModelError, printable
 from frazil.files import replaced_file, whole_output
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import ENSEMBLE, create_ensemble
 from frazil.learn.seen import Seen
 from frazil.learn.state import write_tensors
-from frazil.printable import printable
 from frazil.scene.scaling import Channel
 from frazil.untrusted import open_regular, read_bytes
 

@@ -35,13 +35,14 @@ from frazil.learn.dense import make_engine
 from frazil.learn.engine import Engine
 from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.percent import whole_percents
+from frazil.memory import require_memory
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
 from frazil.scene.scaling import network_input
 from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
-from frazil.sentinel1.product import open_product
+from frazil.sentinel1.product import Product, open_product
 from frazil.sentinel1.radiometry import Denoise
 
 _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch classifiers are interpolated to it
@@ -74,7 +75,7 @@ class FlagSettings:
 
 
 def predict(
-    scene: xr.Dataset | str | os.PathLike[str],
+    scene: xr.Dataset | Product | str | os.PathLike[str],
     model: Model | str | os.PathLike[str] = DEFAULT_MODEL,
     *,
     crs: str | None = "auto",
@@ -93,7 +94,7 @@ def predict(
         scene: a scene at the model's pixel spacing, or the path of a product, which is then opened as the model wants
             it (polarisations, block averaging, denoising).
         model: a loaded model, its folder, or the name of a bundled one.
-        crs: of the map, projected in metres; ``"auto"``: EPSG:3413 in the north and EPSG:3031 in the south; None keeps
+        crs: of the map, projected in metres; ``"auto"``: see `frazil.scene.grid.grid_for`; None keeps
             the radar grid (line, pixel).
         spacing_m: pixel size of the map; by default that of the model, and for patch classifiers that of their
             results, but not above 120 m.
@@ -128,6 +129,11 @@ def predict(
     on = _cells(scene, engine.cell)
     spacing = spacing_m or max(card.spacing_m, min(card.spacing_m * engine.cell, _COARSEST_M))
     grid = None if crs is None else grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing)
+    if grid is not None:
+        pixels, planes = grid.shape[0] * grid.shape[1], len(card.scheme.classes)
+        require_memory(
+            pixels * (planes + 20), f"A map of {grid.shape[0]} × {grid.shape[1]} pixels", "Choose a larger spacing_m."
+        )
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place: Future[Any] = pool.submit(_place, on, grid)
@@ -157,13 +163,13 @@ def predict(
     return _dataset(maps, coords, scene, card, settings, grid).assign_attrs(outside_training(strange))
 
 
-def open_for(path: str | os.PathLike[str], card: ModelCard) -> xr.Dataset:
+def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Dataset:
     """The scene of a product as a model wants it.
 
     Raises:
         ModelError: the product lacks a polarisation, or its pixels do not divide the model's spacing.
     """
-    product = open_product(path)
+    product = path if isinstance(path, Product) else open_product(path)
     lacking = [p for p in card.polarizations if p not in product.polarizations]
     if lacking:
         raise ModelError(

@@ -41,6 +41,7 @@ from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.land import land_on
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.geolocation import Geolocation
+from frazil.sentinel1.product import Product
 
 HALF_OVERLAP = (128, 64)  #: core and margin, pixels, of tiles of 256 with half of each overlapping
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
@@ -95,9 +96,9 @@ class MetoceanMapOptions:
 
 
 def predict_metocean(
-    scene: xr.Dataset | str | os.PathLike[str], model: Model | str | os.PathLike[str], *, crs: str | None = "auto",
-    spacing_m: float | None = None, options: MetoceanMapOptions | None = None, ice: xr.Dataset | None = None,
-    device: str | None = None, progress: Progress | None = None,
+    scene: xr.Dataset | Product | str | os.PathLike[str], model: Model | str | os.PathLike[str], *,
+    crs: str | None = "auto", spacing_m: float | None = None, options: MetoceanMapOptions | None = None,
+    ice: xr.Dataset | None = None, device: str | None = None, progress: Progress | None = None,
 ) -> xr.Dataset:  # fmt: skip
     """The map of phenomena of a scene.
 
@@ -139,7 +140,7 @@ def predict_metocean(
         flags[(flags & _BIT["nodata"]) == 0] |= _BIT["outside_training"]
     on = _cells(scene, cell, score.shape[1:])
     _drop(score, on, rules, list(card.scheme.names))
-    grid = grid_for(on, crs=_crs(on) if crs in (None, "auto") else crs, spacing_m=spacing_m or on.attrs["spacing_m"])
+    grid = grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing_m or on.attrs["spacing_m"])
     warp, (land, distance) = plan_warp(on, grid), land_on(grid)
     percent = np.stack([_onto(warp.bilinear(plane, missing=PERCENT_NODATA)) for plane in score])
     flags = warp.nearest(flags, fill=_BIT["nodata"])
@@ -266,16 +267,6 @@ def _cells(scene: xr.Dataset, cell: int, shape: tuple[int, ...]) -> xr.Dataset:
 def _places(on: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     lon, lat = Geolocation.of(on).lonlat(on["line"].values[:, None], on["pixel"].values[None, :])
     return np.asarray(lon), np.asarray(lat)
-
-
-def _crs(on: xr.Dataset) -> str | None:
-    """A UTM zone, or None (polar stereographic) beyond 60° of latitude."""
-    line, pixel = (float(on[d].values.mean()) for d in ("line", "pixel"))
-    lon, lat = (float(v) for v in Geolocation.of(on).lonlat(line, pixel))
-    if abs(lat) >= 60:
-        return None
-    zone = int((lon + 180) // 6) % 60 + 1
-    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
 
 
 def _drop(score: np.ndarray, on: xr.Dataset, rules: Sequence[DropRule], names: list[str]) -> None:

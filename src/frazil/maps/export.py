@@ -95,9 +95,9 @@ def export(
 
 def _write_all(ice_map: xr.Dataset, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock) -> None:
     """Fill the folder. Compression runs beside the vectors and the picture, which are one thread's work."""
+    from frazil.geojson import write_geojson
     from frazil.maps.edges import ice_edge, ice_polygons
     from frazil.maps.figures import draw_map
-    from frazil.maps.geojson import write_geojson
     from frazil.maps.netcdf import write_netcdf
     from frazil.maps.stac import make_item
     from frazil.maps.summary import summarise

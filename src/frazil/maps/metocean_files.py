@@ -23,6 +23,7 @@ from frazil.files import refuse_existing, whole_output
 from frazil.maps.areas import PixelAreas
 from frazil.maps.export import as_output_error
 from frazil.maps.geotiff import PERCENT, flag_tags, write_cog
+from frazil.maps.netcdf import write_dataset
 from frazil.marks import WRITTEN_BY
 from frazil.scene.grid import MapGrid
 
@@ -74,7 +75,7 @@ def export_metocean(ds: xr.Dataset, directory: str | os.PathLike[str], *, overwr
             tags=tags | flag_tags(), overviews="MODE", nodata=QUALITY_FLAGS["nodata"][0],
         )  # fmt: skip
         packed = {name: {"zlib": True, "complevel": 4} for name in ds.data_vars}
-        ds.to_netcdf(part / FILES["netcdf"], engine="h5netcdf", encoding=packed)
+        write_dataset(ds, part / FILES["netcdf"], packed)
         draw_metocean(ds, part / FILES["figure"])
         text = json.dumps(summarise_metocean(ds), indent=1, ensure_ascii=False, allow_nan=False)
         (part / FILES["summary"]).write_text(text + "\n", encoding="utf-8")
@@ -126,8 +127,7 @@ def save_segments(found: xr.Dataset, path: str | os.PathLike[str], *, overwrite:
                 found.to_zarr(part, mode="w", consolidated=False, zarr_format=3)
         elif target.suffix == ".nc":
             wide = found.assign(score=found["score"].astype(np.float32))  # NetCDF has no half precision
-            wide = wide.assign_attrs(written_by=WRITTEN_BY)
-            wide.to_netcdf(part, engine="h5netcdf", encoding={"score": {"zlib": True}})
+            write_dataset(wide.assign_attrs(written_by=WRITTEN_BY), part, {"score": {"zlib": True}})
         else:
             part.mkdir()
             _tiffs(found, part)

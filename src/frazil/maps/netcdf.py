@@ -84,6 +84,24 @@ def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
     return path
 
 
+def write_dataset(ds: xr.Dataset, path: Path, encoding: dict[Any, dict[str, Any]] | None = None) -> Path:
+    """Write a Dataset as NetCDF-4, from memory: a full disk then is an OSError, and not the end of the process.
+
+    Coordinates get no missing value, which CF does not allow them, and words become characters, which every reader
+    knows.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    how: dict[Any, dict[str, Any]] = {
+        n: {"_FillValue": None} for n in ds.coords if ds[n].dtype.kind in "fM"
+    } | {n: {"dtype": "S1"} for n, v in ds.variables.items() if v.dtype.kind in "UO"}  # fmt: skip
+    for name, more in (encoding or {}).items():
+        how[name] = how.get(name, {}) | more
+    path.write_bytes(ds.to_netcdf(engine="h5netcdf", encoding=how))
+    return path
+
+
 def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
     """The map that `frazil.export` wrote, as `frazil.predict` gave it: whole in memory, uint8 kept, nothing masked.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, LAND_COLOUR, QUALITY_FLAGS, ClassScheme, check_map
 from frazil.errors import ContractError
-from frazil.maps.geojson import to_lonlat
+from frazil.geojson import to_lonlat
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from frazil.errors import OptionError, OutputError
 from frazil.files import whole_output
-from frazil.maps.geojson import write_geojson
+from frazil.geojson import write_geojson
 from frazil.marks import WRITTEN_BY
 
 if TYPE_CHECKING:

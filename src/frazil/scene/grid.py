@@ -5,7 +5,7 @@ Rests on `frazil.sentinel1.geolocation` for line/pixel <-> x/y and on PROJ for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,7 @@ class MapGrid:
         )
 
 
+_MAX_PIXELS = 2_000_000_000  # of a map: an Interferometric Wide scene at 10 m has 1 · 10⁹
 _NOWHERE = -1e12  # NaN would spread to neighbours of weight 0
 
 
@@ -152,6 +153,35 @@ class Warp:
     column: np.ndarray
     step: int
     shape: tuple[int, int]
+
+    def part(self, rows: slice, columns: slice) -> tuple[Warp | None, slice, slice]:
+        """The warp of a part of the map, and the lines and pixels of the radar array that it needs.
+
+        Args:
+            rows: of the map; they begin on nodes of the lattice.
+            columns: likewise.
+
+        Returns:
+            The warp from the radar window, or None where the part lies outside; lines; pixels.
+        """
+        nodes = tuple(slice(s.start // self.step, -(-s.stop // self.step) + 1) for s in (rows, columns))
+        row, column = self.row[nodes], self.column[nodes]
+        near = (row > _NOWHERE / 2) & (column > _NOWHERE / 2)
+        window = []
+        for at, n in ((row, self.shape[0]), (column, self.shape[1])):
+            low, high = (int(np.floor(at[near].min())) - 1, int(np.ceil(at[near].max())) + 2) if near.any() else (0, 0)
+            window.append(slice(min(max(low, 0), n), max(min(high, n), 0)))
+        lines, pixels = window
+        if lines.stop <= lines.start or pixels.stop <= pixels.start:
+            return None, lines, pixels
+        grid = replace(
+            self.grid,
+            left=self.grid.left + columns.start * self.grid.spacing_m,
+            top=self.grid.top - rows.start * self.grid.spacing_m,
+            shape=(rows.stop - rows.start, columns.stop - columns.start),
+        )
+        shape = lines.stop - lines.start, pixels.stop - pixels.start
+        return Warp(grid, row - lines.start, column - pixels.start, self.step, shape), lines, pixels
 
     def nearest(self, values: np.ndarray, fill: Any) -> np.ndarray:
         """A radar array (line, pixel) on the map grid by nearest neighbour, `fill` outside: for classes and flags."""
@@ -195,24 +225,31 @@ def grid_for(scene: xr.Dataset, *, crs: str | None = None, spacing_m: float) -> 
 
     Args:
         scene: a scene.
-        crs: projected, in metres; by default EPSG:3413 in the north and EPSG:3031 in the south.
+        crs: projected, in metres; by default EPSG:3413 in the north and EPSG:3031 in the south, and below 60° of
+            latitude the UTM zone of the scene's centre.
         spacing_m: pixel size, metres.
 
     Raises:
-        OptionError: the CRS is unknown, not in metres, or tears the scene; the spacing is not positive or absurd.
+        OptionError: the CRS is unknown, not in metres, not made for the place of the scene, or tears it; the spacing is
+            not positive or absurd; the grid has more than 2 · 10⁹ pixels.
     """
     geo = Geolocation.of(scene)
-    name = crs or geo.polar_crs()
+    name = crs or geo.default_crs()
     if not 1.0 <= spacing_m <= 100_000.0:
         raise OptionError(f"spacing_m must lie between 1 and 100 000 m; got {spacing_m}.")
     probe = MapGrid(crs=name, left=0.0, top=0.0, spacing_m=spacing_m, shape=(1, 1))
+    geo.check_crs(probe.pyproj_crs)
     x, y = geo.outline(probe.pyproj_crs)
-    geo.line_pixel(x[:1], y[:1], probe.pyproj_crs)  # raises where the CRS tears the scene
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise OptionError(f"CRS {name!r} has no place for this scene. Use {geo.polar_crs()}.")
+        raise OptionError(f"CRS {name!r} has no place for this scene. Use {geo.default_crs()}.")
     left, right = np.floor(x.min() / spacing_m), np.ceil(x.max() / spacing_m)
     bottom, top = np.floor(y.min() / spacing_m), np.ceil(y.max() / spacing_m)
     shape = (int(top - bottom), int(right - left))
+    if shape[0] * shape[1] > _MAX_PIXELS:
+        raise OptionError(
+            f"A map of this scene at {spacing_m:g} m has {shape[0]} × {shape[1]} pixels, more than {_MAX_PIXELS:.0e}. "
+            f"Choose a larger spacing; the scene itself has {scene.attrs.get('spacing_m', 0):g} m."
+        )
     return MapGrid(
         crs=name, left=float(left * spacing_m), top=float(top * spacing_m), spacing_m=float(spacing_m), shape=shape
     )

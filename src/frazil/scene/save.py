@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import shutil
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +16,9 @@ import xarray as xr
 from frazil.conventions import check_scene
 from frazil.errors import FrazilError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
-from frazil.scene.grid import grid_for, plan_warp
-from frazil.scene.scaling import to_db
+from frazil.marks import WRITTEN_BY
+from frazil.scene.geotiff import write_geotiff
+from frazil.scene.lazy import is_lazy
 
 SUFFIXES = (".nc", ".zarr", ".tif")
 _LINES = 512  # computed and written at a time
@@ -62,7 +60,7 @@ def save_scene(
     report = progress or (lambda _fraction: None)
     with whole_output(target, overwrite=overwrite) as part, _as_output_error(target):
         if target.suffix == ".tif":
-            _write_geotiff(scene, part, crs, spacing_m, report)
+            write_geotiff(scene, part, crs, spacing_m, report)
         elif target.suffix == ".zarr":
             _write_zarr(scene, part, report)
         else:
@@ -122,7 +120,11 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
     import h5netcdf
 
     large = [str(n) for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
-    small = scene.drop_vars(large).to_netcdf(engine="h5netcdf")
+    rest = scene.drop_vars(large).assign_attrs(written_by=WRITTEN_BY)
+    # CF 2.5.1 has no missing values in coordinates; strings as characters, which every reader knows.
+    encoding: dict[Any, Any] = {n: {"_FillValue": None} for n, v in rest.variables.items() if v.dtype.kind in "fM"}
+    encoding |= {n: {"dtype": "S1"} for n, v in rest.variables.items() if v.dtype.kind in "UO"}
+    small = rest.to_netcdf(engine="h5netcdf", encoding=encoding)
     with _CarefulFile(path, "w+") as raw:
         raw.write(bytes(small))
         raw.seek(0)
@@ -186,7 +188,7 @@ def _stream(
         for name in names:
             if name == "sigma0":
                 values = sigma0
-            elif name == "valid":  # by its definition, and without reading the image again
+            elif name == "valid" and is_lazy(scene["valid"]):  # by its definition, and without reading the image again
                 values = np.isfinite(sigma0).all(axis=0)
             else:
                 values = part[name].values
@@ -194,44 +196,3 @@ def _stream(
                 values = values.astype(np.int8)
             put(name, (slice(None),) * (values.ndim - 2) + (lines, slice(None)), values)
         report((i + 1) / len(strips))
-
-
-def _write_geotiff(
-    scene: xr.Dataset, path: Path, crs: str | None, spacing_m: float | None, report: Callable[[float], None]
-) -> None:
-    import rasterio
-    from rasterio.shutil import copy
-
-    grid = grid_for(scene, crs=crs, spacing_m=spacing_m or float(scene.attrs["spacing_m"]))
-    warp = plan_warp(scene, grid)
-    names = scene["polarization"].values.tolist()
-    plain = path.with_name(path.stem + ".plain.tif")
-    sums: list[int] = []
-    profile = {
-        "driver": "GTiff", "width": grid.shape[1], "height": grid.shape[0], "count": len(names), "dtype": "float32",
-        "crs": grid.pyproj_crs.to_wkt(), "transform": grid.transform, "nodata": np.nan, "tiled": True,
-        "BIGTIFF": "IF_SAFER",
-    }  # fmt: skip
-    needed = 1.2 * grid.shape[0] * grid.shape[1] * 4 * len(names)
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:  # GDAL would say so too, after minutes and in many lines
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free")
-    try:
-        with rasterio.open(plain, "w", **profile) as file:
-            for i, name in enumerate(names):
-                band = to_db(warp.bilinear(scene["sigma0"][i].values))
-                file.write(band, i + 1)
-                sums.append(zlib.crc32(band.tobytes()))
-                file.set_band_description(i + 1, f"sigma0_db {name}")
-                report((i + 0.7) / len(names))
-            file.update_tags(**{k: str(v) for k, v in scene.attrs.items()}, units="dB")
-        copy(
-            plain, path, driver="COG", compress="ZSTD", predictor="FLOATING_POINT", level=1, num_threads="ALL_CPUS",
-            overview_resampling="AVERAGE", bigtiff="IF_SAFER",
-        )  # fmt: skip
-        with rasterio.open(path) as file:  # GDAL flushes late, and keeps some failures to itself
-            if [zlib.crc32(file.read(i + 1).tobytes()) for i in range(len(names))] != sums:
-                raise OSError(errno.EIO, "what was written cannot be read back")
-        report(1.0)
-    finally:
-        plain.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ for, and a window costs what the window costs.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import threading
 from collections import deque
@@ -27,6 +28,7 @@ from frazil.scene.lazy import dataset, lazy_variable
 from frazil.sentinel1 import kernels
 from frazil.sentinel1.annotation import Annotation, TiePoints
 from frazil.sentinel1.balance import balance
+from frazil.sentinel1.consistency import Check, check_means
 from frazil.sentinel1.measurement import Measurement
 from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Denoise, Radiometry, make_radiometry
@@ -44,11 +46,12 @@ def open_scene(
     boxcar: bool = False,
     image: str | None = None,
     chunks: Any = None,
+    check: Check = "quick",
 ) -> xr.Dataset:
     """The calibrated scene of a Level-1 product, as `frazil.conventions.check_scene` describes it.
 
-    Nothing is read until asked for (``denoise="balanced"`` reads the image once to fit the noise). Slices read and
-    calibrate only their own lines.
+    Pixels are computed when asked for (``denoise="balanced"`` reads the image once to fit the noise; small measurement
+    files, and some lines of large ones, are read to check them). Slices read and calibrate only their own lines.
 
     Args:
         path: SAFE folder, zip, cloud-mirror folder, or an opened product.
@@ -60,6 +63,8 @@ def open_scene(
         boxcar: 3 × 3 moving average in power at full resolution, as in the papers; excludes ``looks > 1``.
         image: for products of several images (wave mode, SLC): the swath (``"IW1"``) or the number of the imagette
             (``"003"``).
+        check: whether the product's files belong together, see `frazil.open_product`; an opened product keeps its own.
+            ``attrs["checks"]`` says what was compared.
         chunks: passed to ``Dataset.chunk`` to get dask arrays.
 
     Returns:
@@ -74,7 +79,7 @@ def open_scene(
     References:
         Khaleghian (2022), paper 1, section 4.1 (3 × 3 multilook).
     """
-    product = path if isinstance(path, Product) else open_product(path)
+    product = path if isinstance(path, Product) else open_product(path, check=check)
     if denoise not in get_args(Denoise):
         raise OptionError(f"denoise {denoise!r} is not one of {list(get_args(Denoise))}.")
     if looks < 1 or (boxcar and looks > 1):
@@ -97,7 +102,9 @@ def open_scene(
                 f"The images of {product.name} differ in size; open one polarisation at a time (polarizations=...)."
             )
     measurements = [Measurement(b.measurement, shape, f"measurement {b.stem} of {product.name}") for b in bands]
-    attrs: dict[str, Any] = {}
+    checks = _check_pixels(product, bands, measurements)
+    radiometries = [r.with_border(m.lines) for r, m in zip(radiometries, measurements, strict=True)]
+    attrs: dict[str, Any] = {"checks": checks}
     if denoise == "balanced":
         for i, (band, radiometry) in enumerate(zip(bands, radiometries, strict=True)):
             if radiometry.blocks and radiometry.denoise:
@@ -260,8 +267,30 @@ def _choose(product: Product, image: str | None, polarizations: tuple[str, ...] 
 
 
 def _noise(band: Band) -> Any:
-    name = f"annotation/calibration/noise-{band.stem}.xml"
-    return band.noise if name in band.product.files else None
+    return band.noise if band.has_noise else None
+
+
+def _check_pixels(product: Product, bands: list[Band], measurements: list[Measurement]) -> str:
+    """Compare measurement files with manifest and annotations; what was compared, in words.
+
+    Raises:
+        ProductError: they are not those of these images.
+    """
+    if product.check == "none":
+        return "none"
+    digests = product.check_measurements(bands)
+    found, stated, words = {}, {}, []
+    for band, measurement in zip(bands, measurements, strict=True):
+        done = ["MD5"] if digests.get(band.measurement_name or "") else []
+        mean, expected = measurement.mean(), band.annotation.mean_dn
+        if mean is not None and expected is not None and mean[1] > 0:
+            found[band.polarization] = min(mean, key=lambda value: abs(math.log(max(value, 1e-9) / expected)))
+            stated[band.polarization] = expected
+            done.append("mean of pixels")
+        words.append(f"{band.polarization}: {' and '.join(done) or 'measurement not compared'}")
+    check_means(found, stated)
+    metadata = "headers and MD5" if product.manifest.files.keys() & product.files.keys() else "headers"
+    return f"metadata: {metadata}, {', '.join(words)}"
 
 
 def _dataset(
@@ -278,6 +307,11 @@ def _dataset(
     grid = ("line", "pixel")
     line, pixel = pixels.centre(slice(0, n_lines)), pixels.centre(slice(0, n_pixels))
     planes = ("polarization", *grid)
+    slant = header.product_type == "SLC"
+    ground_range = _ground_range(a, pixel) if slant else pixel * a.range_spacing_m
+    spacing = float(a.range_spacing_m * looks)
+    if slant and n_pixels > 1:
+        spacing = float(ground_range[-1] - ground_range[0]) / (n_pixels - 1)
     full = (len(bands), n_lines, n_pixels)
     noise_state = [_noise_state(r, b.annotation.noise_removed) for r, b in zip(pixels.radiometries, bands, strict=True)]
     data = {
@@ -309,7 +343,7 @@ def _dataset(
             a.first_line_time.astype("datetime64[ns]") + np.round(a.time_of(line) * 1e9).astype("timedelta64[ns]"),
             VARIABLES["azimuth_time"],
         ),
-        "ground_range": ("pixel", pixel * a.range_spacing_m, VARIABLES["ground_range"]),
+        "ground_range": ("pixel", ground_range, VARIABLES["ground_range"]),
         "tie_line": ("tie_line", ties.line),
         "tie_pixel": ("tie_pixel", ties.pixel),
     }
@@ -327,16 +361,28 @@ def _dataset(
         "start_time": str(header.start_time),
         "stop_time": str(header.stop_time),
         "ipf_version": product.ipf_version or "unknown",
-        "spacing_m": float(a.range_spacing_m * looks),
+        "spacing_m": spacing,
         "looks": looks,
         "boxcar": int(boxcar),
         "denoise": denoise,
         "noise": ", ".join(f"{b.polarization}: {state}" for b, state in zip(bands, noise_state, strict=True)),
         "frazil_version": __version__,
     }
-    if product.note:
-        attrs["note"] = product.note
+    if slant:
+        attrs["slant_range_spacing_m"] = float(a.range_spacing_m * looks)
+    black = [b.polarization for b, m in zip(bands, pixels.measurements, strict=True) if m.is_black()]
+    note = " ".join([product.note, f"No pixel of {', '.join(black)} holds an observation." if black else ""]).strip()
+    if note:
+        attrs["note"] = note
     return dataset(data, coords, attrs)
+
+
+def _ground_range(a: Annotation, pixel: np.ndarray) -> np.ndarray:
+    """Distance on the ground of the pixels of a slant-range image from the first one, along its middle line, metres."""
+    edge = np.arange(a.n_pixels, dtype=np.float64)
+    angle = np.interp(edge[:-1] + 0.5, a.ties.pixel, a.ties.incidence_angle[len(a.ties.line) // 2])
+    distance = np.concatenate([[0.0], np.cumsum(a.range_spacing_m / np.sin(np.radians(angle)))])
+    return np.interp(pixel, edge, distance)
 
 
 def tie_variables(ties: TiePoints) -> dict[str, Any]:
@@ -351,8 +397,16 @@ def tie_variables(ties: TiePoints) -> dict[str, Any]:
 
 
 def _noise_state(radiometry: Radiometry, removed: bool) -> str:
+    """What was done about the noise of one image, with all that is not as usual."""
+    noise = radiometry.noise
     if removed:
         return "removed by the processor"
-    if not radiometry.blocks:
-        return "unknown in the product, not removed"
-    return "removed" if radiometry.denoise else "not removed"
+    beyond = " (what the product says exceeds a sigma0 of 1)" if noise.implausible else ""
+    if not noise.blocks:
+        return "unknown in the product, not removed" + beyond
+    state = ("removed" if radiometry.denoise else "not removed") + beyond
+    if noise.rescaled_db:
+        state += f" (multiplied by the constant of IPF 2.90, {noise.rescaled_db:g} dB)"
+    if noise.unknown:
+        state += f"; unknown in parts of {'/'.join(noise.unknown)}, not removed there"
+    return state

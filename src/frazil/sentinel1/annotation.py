@@ -1,8 +1,8 @@
 """Annotation, calibration and noise XML of a Level-1 product as typed records.
 
 Times become float seconds after the first image line: a datetime64 would cost nothing in precision (1 µs is 7 mm of
-orbit), but every formula wants seconds. Files of strangers are hostile: document type definitions and entities are
-refused by defusedxml, and every count and shape is checked.
+orbit), but every formula wants seconds. Files of strangers are hostile, and files of friends are damaged: every count,
+shape and size is checked, and every number against what a Sentinel-1 can measure (`frazil.sentinel1.xml` reads them).
 
 References:
     S1-RS-MDA-52-7441 (Sentinel-1 Product Specification), sections 3.2 (annotation), 3.3 (calibration), 3.4 (noise).
@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
-from frazil.errors import ProductError
+from frazil.sentinel1.xml import number, numbers, read_record, text, time, whole_number
 
-T = TypeVar("T")
-_ASCII_BASED = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1")
+_MISSION_LIFE = np.datetime64("2014-04-03"), np.datetime64("2045-01-01")
+_LONGEST_S = 3600.0  # of a data take; the instrument's limit is 25 minutes of 98 an orbit
+_GAIN = 1.0, 1e5  # sigmaNought; in the products at hand 213…1909
+_GAIN_STEP = 0.2  # of its logarithm between neighbours; 0.02 in the products at hand
+_INCIDENCE = 10.0, 60.0  # degrees; the instrument's beams lie between 18 and 47
+_HEIGHT_M = 10_000.0
+_SPACING = 0.5, 200.0  # metres; stripmap SLC 1.5 in slant range, EW 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,24 @@ class Header:
     orbit: int
     data_take: int
     image_number: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What ``manifest.safe`` says; None where it does not.
+
+    Attributes:
+        ipf_version: of the processor, ``"3.52"``.
+        relative_orbit, orbit: numbers.
+        start_time: of the product.
+        files: path below the product folder -> size in bytes (−1: not told) and MD5.
+    """
+
+    ipf_version: str | None = None
+    relative_orbit: int | None = None
+    orbit: int | None = None
+    start_time: np.datetime64 | None = None
+    files: dict[str, tuple[int, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +104,8 @@ class Annotation:
     orbit_pass: str
     composition: str  # "Slice", "Assembled", "Individual"
     n_slices: int
+    slice_number: int | None
+    mean_dn: float | None  # of the digital numbers of a detected image
     n_bursts: int
     lines_per_burst: int
     swath_bounds: tuple[SwathBounds, ...]
@@ -133,6 +154,7 @@ class Noise:
     range: tuple[NoiseRange, ...]
     azimuth: tuple[NoiseAzimuth, ...]
     legacy: bool  # the layout before IPF 2.9 (noiseVector), told by its tags
+    damaged: int = 0  # tables left out because their numbers do not fit together
 
     @property
     def known(self) -> bool:
@@ -154,129 +176,95 @@ def parse_header(data: bytes, name: str) -> Header:
     tag = re.search(rb"<([A-Za-z_][\w.-]*)", data[:2000])
     if end > 0 and tag:  # the header comes first: a file of megabytes need not be parsed for it
         data = data[:end] + b"</adsHeader></" + tag.group(1) + b">"
-    return _guard(_header, _root(data, name), name)
+    return read_record(_header, data, name)
 
 
 def parse_annotation(data: bytes, name: str) -> Annotation:
     """The record of a product annotation file (arguments and errors as `parse_header`)."""
-    return _guard(_annotation, _root(data, name), name)
+    return read_record(_annotation, data, name)
 
 
 def parse_calibration(data: bytes, name: str) -> Calibration:
     """The record of a calibration file (arguments and errors as `parse_header`)."""
-    return _guard(_calibration, _root(data, name), name)
+    return read_record(_calibration, data, name)
 
 
 def parse_noise(data: bytes, name: str) -> Noise:
     """The record of a noise file of either layout (arguments and errors as `parse_header`)."""
-    return _guard(_noise, _root(data, name), name)
+    return read_record(_noise, data, name)
 
 
-def parse_manifest(data: bytes) -> tuple[str | None, int | None]:
-    """The processor version (``"3.52"``) and the relative orbit that a manifest names, or None for either.
+def parse_manifest(data: bytes) -> Manifest:
+    """What a manifest says of the product.
 
     Raises:
         ProductError: the XML is broken or hostile.
     """
-    version, orbit = None, None
-    for element in _root(data, "manifest.safe").iter():
-        if element.tag.endswith("}software") and "IPF" in element.get("name", "") and version is None:
+    return read_record(_manifest, data, "manifest.safe")
+
+
+def _manifest(root: ET.Element) -> Manifest:
+    version, start = None, None
+    orbits: dict[str, int] = {}
+    files: dict[str, tuple[int, str]] = {}
+    for element in root.iter():
+        tag, content = element.tag.rsplit("}", 1)[-1], (element.text or "").strip()
+        if tag == "software" and "IPF" in element.get("name", "") and version is None:
             major, _, minor = element.get("version", "").partition(".")
             version = f"{int(major)}.{minor}" if major.isdigit() and minor.isdigit() else None
-        if element.tag.endswith("}relativeOrbitNumber") and orbit is None and (element.text or "").strip().isdigit():
-            orbit = int(element.text or "")
-    return version, orbit
-
-
-def _root(data: bytes, name: str) -> ET.Element:
-    # Without a DTD there are no entities, and the C parser, four times as fast as defusedxml, is as safe. A DTD cannot
-    # hide: in encodings that extend ASCII it must spell <!DOCTYPE, and any other encoding goes to defusedxml.
-    encoding = re.match(rb"<\?xml[^>]*encoding=[\"']([\w.-]+)", data)
-    plain = (
-        data[:1] == b"<" and data[1:2] != b"\x00" and (encoding is None or encoding.group(1).lower() in _ASCII_BASED)
+        elif tag.endswith("rbitNumber") and content.isdigit():
+            orbits.setdefault(tag, int(content))
+        elif tag == "startTime" and start is None:
+            start = time(element, ".")
+        elif tag == "byteStream":
+            place, checksum = element.find("fileLocation"), element.find("checksum")
+            if place is not None and checksum is not None and checksum.get("checksumName") == "MD5":
+                name = place.get("href", "").removeprefix("./")
+                files[name] = int(element.get("size", "-1")), (checksum.text or "").strip().lower()
+    return Manifest(
+        ipf_version=version,
+        relative_orbit=orbits.get("relativeOrbitNumber"),
+        orbit=orbits.get("orbitNumber"),
+        start_time=start,
+        files=files,
     )
-    try:
-        if plain and b"<!DOCTYPE" not in data:
-            return ET.fromstring(data)
-        return fromstring(data, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise ProductError(
-            f"{name} holds a document type definition or entities, which no Sentinel-1 product does; "
-            "it is not read. Get the product anew from a source you trust."
-        ) from error
-    except (ET.ParseError, ValueError, LookupError) as error:
-        raise ProductError(
-            f"{name} is not well-formed XML ({error}). The file is damaged: download the product again."
-        ) from error
-
-
-def _guard(parse: Callable[[ET.Element], T], root: ET.Element, name: str) -> T:
-    try:
-        return parse(root)
-    except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
-        if isinstance(error, ProductError):
-            raise
-        raise ProductError(
-            f"{name} is not a Sentinel-1 Level-1 file as specified: {error}. Download the product again."
-        ) from error
-
-
-def _text(element: ET.Element, path: str) -> str:
-    text = element.findtext(path)
-    if text is None or not text.strip():
-        raise ValueError(f"element <{path}> of <{element.tag}> is missing or empty")
-    return text.strip()
-
-
-def _int(element: ET.Element, path: str) -> int:
-    return int(_text(element, path))
-
-
-def _float(element: ET.Element, path: str, *, positive: bool = False) -> float:
-    value = float(_text(element, path))
-    if not np.isfinite(value) or (positive and value <= 0):
-        raise ValueError(f"element <{path}> is {value}")
-    return value
-
-
-def _time(element: ET.Element, path: str) -> np.datetime64:
-    time = np.datetime64(_text(element, path), "us")
-    if np.isnat(time):
-        raise ValueError(f"element <{path}> is not a time")
-    return time
-
-
-def _numbers(element: ET.Element, path: str, *, rising: bool = False) -> np.ndarray:
-    values = np.array(_text(element, path).split(), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError(f"element <{path}> holds values that are not finite")
-    if rising and (np.diff(values) <= 0).any():
-        raise ValueError(f"element <{path}> does not rise")
-    return values
 
 
 def _header(root: ET.Element) -> Header:
-    return Header(
-        mission=_text(root, "adsHeader/missionId"),
-        product_type=_text(root, "adsHeader/productType"),
-        mode=_text(root, "adsHeader/mode"),
-        swath=_text(root, "adsHeader/swath"),
-        polarization=_text(root, "adsHeader/polarisation"),
-        start_time=_time(root, "adsHeader/startTime"),
-        stop_time=_time(root, "adsHeader/stopTime"),
-        orbit=_int(root, "adsHeader/absoluteOrbitNumber"),
-        data_take=_int(root, "adsHeader/missionDataTakeId"),
-        image_number=_text(root, "adsHeader/imageNumber"),
+    header = Header(
+        mission=text(root, "adsHeader/missionId"),
+        product_type=text(root, "adsHeader/productType"),
+        mode=text(root, "adsHeader/mode"),
+        swath=text(root, "adsHeader/swath"),
+        polarization=text(root, "adsHeader/polarisation"),
+        start_time=time(root, "adsHeader/startTime"),
+        stop_time=time(root, "adsHeader/stopTime"),
+        orbit=whole_number(root, "adsHeader/absoluteOrbitNumber"),
+        data_take=whole_number(root, "adsHeader/missionDataTakeId"),
+        image_number=text(root, "adsHeader/imageNumber"),
     )
+    if not re.fullmatch(r"S1[A-Z]", header.mission):
+        raise ValueError(f"mission {header.mission!r} is not a Sentinel-1")
+    if header.polarization not in ("HH", "HV", "VV", "VH"):
+        raise ValueError(f"polarisation {header.polarization!r} is not one of HH, HV, VV, VH")
+    _check_time(header.start_time)
+    if not 0 <= (header.stop_time - header.start_time) / np.timedelta64(1, "s") <= _LONGEST_S:
+        raise ValueError(f"it lasts from {header.start_time} to {header.stop_time}, which no image does")
+    return header
+
+
+def _check_time(when: np.datetime64) -> None:
+    if not _MISSION_LIFE[0] <= when < _MISSION_LIFE[1]:
+        raise ValueError(f"time {when} lies outside the life of Sentinel-1")
 
 
 def _bounds(element: ET.Element, swath: str) -> SwathBounds:
     bounds = SwathBounds(
         swath=swath,
-        first_line=_int(element, "firstAzimuthLine"),
-        last_line=_int(element, "lastAzimuthLine"),
-        first_pixel=_int(element, "firstRangeSample"),
-        last_pixel=_int(element, "lastRangeSample"),
+        first_line=whole_number(element, "firstAzimuthLine"),
+        last_line=whole_number(element, "lastAzimuthLine"),
+        first_pixel=whole_number(element, "firstRangeSample"),
+        last_pixel=whole_number(element, "lastRangeSample"),
     )
     if bounds.last_line < bounds.first_line or bounds.last_pixel < bounds.first_pixel:
         raise ValueError(f"bounds of {swath} are reversed: {bounds}")
@@ -285,30 +273,37 @@ def _bounds(element: ET.Element, swath: str) -> SwathBounds:
 
 def _annotation(root: ET.Element) -> Annotation:
     image = "imageAnnotation/imageInformation/"
-    n_lines, n_pixels = _int(root, image + "numberOfLines"), _int(root, image + "numberOfSamples")
+    n_lines, n_pixels = whole_number(root, image + "numberOfLines"), whole_number(root, image + "numberOfSamples")
     if not (0 < n_lines < 10**6 and 0 < n_pixels < 10**6):
         raise ValueError(f"image size {n_lines} × {n_pixels} is impossible")
+    header, first_line_time = _header(root), time(root, image + "productFirstLineUtcTime")
+    _check_time(first_line_time)
+    detected = text(root, image + "pixelValue") == "Detected"
+    mean = root.findtext(image + "imageStatistics/outputDataMean/re") if detected else None
+    slice_number = (root.findtext(image + "sliceNumber") or "").strip()
     merges = root.findall("swathMerging/swathMergeList/swathMerge")
     return Annotation(
-        header=_header(root),
-        first_line_time=_time(root, image + "productFirstLineUtcTime"),
-        azimuth_time_interval_s=_float(root, image + "azimuthTimeInterval", positive=True),
+        header=header,
+        first_line_time=first_line_time,
+        azimuth_time_interval_s=number(root, image + "azimuthTimeInterval", 1e-5, 0.1),
         n_lines=n_lines,
         n_pixels=n_pixels,
-        range_spacing_m=_float(root, image + "rangePixelSpacing", positive=True),
-        azimuth_spacing_m=_float(root, image + "azimuthPixelSpacing", positive=True),
-        pixel_value=_text(root, image + "pixelValue"),
+        range_spacing_m=number(root, image + "rangePixelSpacing", *_SPACING),
+        azimuth_spacing_m=number(root, image + "azimuthPixelSpacing", *_SPACING),
+        pixel_value=text(root, image + "pixelValue"),
         noise_removed=(
             root.findtext("imageAnnotation/processingInformation/thermalNoiseCorrectionPerformed") or ""
         ).strip()
         == "true",
-        orbit_pass=_text(root, "generalAnnotation/productInformation/pass"),
+        orbit_pass=text(root, "generalAnnotation/productInformation/pass"),
         composition=(root.findtext(image + "productComposition") or "").strip(),
         n_slices=len(root.findall(image + "sliceList/slice")),
+        slice_number=int(slice_number) if slice_number.isdigit() else None,
+        mean_dn=_mean(mean),
         n_bursts=len(root.findall("swathTiming/burstList/burst")),
         lines_per_burst=int(root.findtext("swathTiming/linesPerBurst") or 0),
         swath_bounds=tuple(
-            _bounds(bounds, _text(merge, "swath"))
+            _bounds(bounds, text(merge, "swath"))
             for merge in merges
             for bounds in merge.findall("swathBoundsList/swathBounds")
         ),
@@ -316,20 +311,38 @@ def _annotation(root: ET.Element) -> Annotation:
     )
 
 
+def _mean(stated: str | None) -> float | None:
+    """The mean of the digital numbers, where a product says it in a number that can be."""
+    try:
+        value = float(stated or "nan")
+    except ValueError:
+        return None
+    return value if 0 < value <= 65535 else None
+
+
+def _tie(point: ET.Element, name: str) -> float:
+    """A number of a tie point; the elevation angle, which nothing here needs, may be none."""
+    return number(point, name) if name != "elevationAngle" else float(point.findtext(name) or "nan")
+
+
 def _ties(root: ET.Element) -> TiePoints:
     points = root.findall("geolocationGrid/geolocationGridPointList/geolocationGridPoint")
     names = ("line", "pixel", "latitude", "longitude", "height", "incidenceAngle", "elevationAngle")
-    table = np.array([[_float(p, name) for name in names] for p in points]).reshape(-1, len(names))
+    table = np.array([[_tie(p, name) for name in names] for p in points]).reshape(-1, len(names))
     line, pixel = np.unique(table[:, 0]), np.unique(table[:, 1])
     if line.size < 2 or pixel.size < 2:
         raise ValueError(f"the geolocation grid has {line.size} × {pixel.size} points; at least 2 × 2 are needed")
     # Slice-assembled products repeat tie lines at slice borders: one of each is enough.
     grid = np.full((line.size, pixel.size, len(names)), np.nan)
     grid[np.searchsorted(line, table[:, 0]), np.searchsorted(pixel, table[:, 1])] = table
-    if not np.isfinite(grid).all():
+    if not np.isfinite(grid[..., :6]).all():
         raise ValueError("the geolocation grid is not a full rectangle of points")
     if (np.abs(grid[..., 2]) > 90).any() or (np.abs(grid[..., 3]) > 360).any():
         raise ValueError("the geolocation grid holds impossible coordinates")
+    if not ((grid[..., 5] >= _INCIDENCE[0]) & (grid[..., 5] <= _INCIDENCE[1])).all():
+        raise ValueError(f"incidence angles from {grid[..., 5].min():.4g} to {grid[..., 5].max():.4g}° are impossible")
+    if (np.abs(grid[..., 4]) > _HEIGHT_M).any():
+        raise ValueError("the geolocation grid holds impossible heights")
     return TiePoints(
         line=line,
         pixel=pixel,
@@ -345,46 +358,69 @@ def _calibration(root: ET.Element) -> Calibration:
     vectors = root.findall("calibrationVectorList/calibrationVector")
     if not vectors:
         raise ValueError("it holds no calibration vector")
-    pixel = [_numbers(v, "pixel", rising=True) for v in vectors]
-    gain = [_numbers(v, "sigmaNought") for v in vectors]
+    pixel = [numbers(v, "pixel", rising=True) for v in vectors]
+    gain = [numbers(v, "sigmaNought") for v in vectors]
     if len({p.size for p in pixel} | {g.size for g in gain}) != 1:
         raise ValueError("calibration vectors differ in length")
     if min(g.min() for g in gain) <= 0:
         raise ValueError("sigmaNought holds values that are not positive")
-    time = np.array([_time(v, "azimuthTime") for v in vectors])
-    time, first = np.unique(time, return_index=True)  # assembled products repeat vectors
-    return Calibration(time=time, pixel=np.stack(pixel)[first], sigma_nought=np.stack(gain)[first])
+    low, high = min(g.min() for g in gain), max(g.max() for g in gain)
+    if not _GAIN[0] <= low <= high <= _GAIN[1]:
+        raise ValueError(f"sigmaNought from {low:.4g} to {high:.4g} is impossible")
+    if any((np.abs(np.diff(np.log(g))) > _GAIN_STEP).any() for g in gain):
+        raise ValueError("sigmaNought jumps, which is impossible")
+    times = np.array([time(v, "azimuthTime") for v in vectors])
+    for when in times:
+        _check_time(when)
+    times, first = np.unique(times, return_index=True)  # assembled products repeat vectors
+    return Calibration(time=times, pixel=np.stack(pixel)[first], sigma_nought=np.stack(gain)[first])
 
 
 def _noise(root: ET.Element) -> Noise:
     legacy = root.find("noiseVectorList") is not None
     list_tag, lut_tag = ("noiseVector", "noiseLut") if legacy else ("noiseRangeVector", "noiseRangeLut")
-    vectors = []
+    vectors, damaged = [], 0
     for element in root.findall(f"{list_tag}List/{list_tag}"):
-        vector = NoiseRange(
-            time=_time(element, "azimuthTime"),
-            pixel=_numbers(element, "pixel", rising=True),
-            lut=_numbers(element, lut_tag),
-        )
-        if vector.pixel.size != vector.lut.size:
-            raise ValueError(f"a noise vector has {vector.pixel.size} pixels and {vector.lut.size} values")
-        vectors.append(vector)
-    if not vectors:
-        raise ValueError("it holds no range noise vector")
+        try:
+            pixel, lut = numbers(element, "pixel", rising=True), _table(element, lut_tag)
+            when = time(element, "azimuthTime")
+            _check_time(when)
+        except ValueError:
+            damaged += 1
+            continue
+        if pixel.size != lut.size:
+            damaged += 1
+            continue
+        vectors.append(NoiseRange(time=when, pixel=pixel, lut=lut))
     vectors.sort(key=lambda v: v.time)
+    azimuth = []
+    for element in root.findall("noiseAzimuthVectorList/noiseAzimuthVector"):
+        try:
+            azimuth.append(_noise_azimuth(element))
+        except ValueError:  # nobody knows where it belongs
+            damaged += 1
     return Noise(
         range=tuple(vectors),
-        azimuth=tuple(_noise_azimuth(e) for e in root.findall("noiseAzimuthVectorList/noiseAzimuthVector")),
+        azimuth=tuple(azimuth),
         legacy=legacy,
+        damaged=damaged + sum(v.lut.size == 0 for v in azimuth),
     )
+
+
+def _table(element: ET.Element, path: str) -> np.ndarray:
+    """A noise table: what is not a number, or negative, is missing, which noise tables write as zero."""
+    values = numbers(element, path, finite=False)
+    good = np.isfinite(values) & (values > 0)
+    return np.where(good, values, 0.0)
 
 
 def _noise_azimuth(element: ET.Element) -> NoiseAzimuth:
-    vector = NoiseAzimuth(
-        bounds=_bounds(element, _text(element, "swath")),
-        line=_numbers(element, "line", rising=True),
-        lut=_numbers(element, "noiseAzimuthLut"),
-    )
-    if vector.line.size != vector.lut.size:
-        raise ValueError(f"an azimuth noise vector has {vector.line.size} lines and {vector.lut.size} values")
-    return vector
+    """An azimuth noise vector; without samples where its numbers do not fit together."""
+    bounds = _bounds(element, text(element, "swath"))
+    try:
+        line, lut = numbers(element, "line", rising=True), _table(element, "noiseAzimuthLut")
+    except ValueError:
+        line = lut = np.zeros(0)
+    if line.size != lut.size or not lut.any():
+        line = lut = np.zeros(0)
+    return NoiseAzimuth(bounds=bounds, line=line[lut > 0], lut=lut[lut > 0])

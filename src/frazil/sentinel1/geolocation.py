@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,6 +35,9 @@ _GEODETIC = CRS.from_epsg(4979)
 _GEOCENTRIC = CRS.from_epsg(4978)
 _TOLERANCE = 1e-4  # pixels, of Newton's method
 _STEPS = 25
+_POLAR_LATITUDE = 60.0  # degrees
+_BEYOND_AREA = 15.0  # degrees that a scene may lie outside the area of use of a CRS
+_MOST_STRETCHED = 1.5  # factor on lengths
 
 
 @lru_cache(maxsize=32)
@@ -153,6 +156,59 @@ class Geolocation:
         """``"EPSG:3413"`` for a scene of the northern hemisphere, ``"EPSG:3031"`` for the southern."""
         return "EPSG:3413" if float(np.mean(self.latitude)) >= 0 else "EPSG:3031"
 
+    def default_crs(self) -> str:
+        """The CRS of maps unless another is asked for.
+
+        Polar stereographic beyond 60° of latitude (see `polar_crs`); elsewhere, where that would stretch the scene, the
+        UTM zone of its centre.
+        """
+        middle = (self.line[0] + self.line[-1]) / 2, (self.pixel[0] + self.pixel[-1]) / 2
+        lon, lat = (float(v) for v in self.lonlat(*middle))
+        if abs(lat) >= _POLAR_LATITUDE:
+            return self.polar_crs()
+        zone = int((lon + 180) // 6) % 60 + 1
+        return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
+
+    def check_crs(self, crs: CRS) -> None:
+        """Raise unless a projected CRS fits the scene.
+
+        It fits where the scene lies in its area of use, or within 15 degrees of it, and where lengths on the map are
+        true to a factor of 1.5: elsewhere pixels are not of the size they claim, and a map has many times as many.
+
+        Raises:
+            OptionError: saying how far off it is; or the scene is torn in this CRS.
+        """
+        use = crs.area_of_use
+        if use is not None:
+            middle, half = (use.west + use.east) / 2, (use.east - use.west) / 2
+            if use.west > use.east:  # across the antimeridian
+                middle, half = middle + 180, half + 180
+            sideways = np.abs((self.longitude - middle + 180) % 360 - 180) - half
+            sideways = np.where(np.abs(self.latitude) > 85, 0, sideways)  # longitudes meet
+            beyond = max(sideways.max(), (use.south - self.latitude).max(), (self.latitude - use.north).max())
+            if beyond > _BEYOND_AREA:
+                raise OptionError(
+                    f"The scene lies up to {beyond:.0f}° outside the area where {crs.name!r} is used ({use.name}). "
+                    f"Use {self.default_crs()} or another CRS made for its place."
+                )
+        self._plane(crs)
+        line, pixel = np.meshgrid(self.line, self.pixel, indexing="ij")
+        x, y = self.xy(line, pixel, crs)
+        lon, lat = self.lonlat(line, pixel)
+        geod = Geod(ellps="WGS84")
+        scales = []
+        pairs: tuple[tuple[Any, Any], ...] = ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:]))
+        for a, b in pairs:
+            length = geod.inv(lon[a], lat[a], lon[b], lat[b])[2]
+            scales.append((np.hypot(x[b] - x[a], y[b] - y[a]) / np.maximum(length, 1.0)).ravel())
+        scale = np.concatenate(scales)
+        worst = float(np.exp(np.abs(np.log(np.maximum(scale, 1e-9))).max())) if np.isfinite(scale).all() else np.inf
+        if worst > _MOST_STRETCHED:
+            raise OptionError(
+                f"{crs.name!r} stretches lengths of this scene by a factor of {worst:.1f}. "
+                f"Use {self.default_crs()} or another CRS made for its place."
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class _Plane:
@@ -175,7 +231,7 @@ class _Plane:
         if not (np.isfinite(x).all() and np.isfinite(y).all()) or _torn(x, y):
             raise OptionError(
                 f"The scene crosses the seam of {crs.name!r}, where it has no single place. "
-                f"Use {geo.polar_crs()} or another CRS centred near the scene."
+                f"Use {geo.default_crs()} or another CRS centred near the scene."
             )
         span = np.array([line[-1] - line[0], pixel[-1] - pixel[0]])
         low = np.array([line[0], pixel[0]])

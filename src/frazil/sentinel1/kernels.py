@@ -187,22 +187,79 @@ def block_mean(power, looks):
     return out
 
 
-_MARGIN = 600  #: pixels from either side where border noise of old products is looked for [MPC-0243]
-_BORDER_DN = 30.0  #: a border pixel's mean amplitude over 16 neighbours lies below this [MPC-0243: noise, not signal]
+_THIN = 4  #: fewer dark pixels at an end may be speckle
+
+
+@njit(cache=True, inline="always")
+def _border_reach(dn, least, side):
+    """How many pixels from one end of a line are border noise: until the mean power of 16 reaches the threshold."""
+    n = dn.shape[0]
+    run = min(_RUN, n)
+    for i in range(n - run + 1):
+        total, limit = 0.0, 0.0
+        for k in range(run):
+            x = i + k if side == 0 else n - 1 - i - k
+            d = np.float64(dn[x])
+            total += d * d
+            limit += least[x]
+        if total >= limit:
+            end = i  # the window holds the first observed pixel: up to it all is border
+            while end < n:
+                x = end if side == 0 else n - 1 - end
+                d = np.float64(dn[x])
+                if d * d >= least[x]:
+                    break
+                end += 1
+            return end if end >= _THIN else 0
+    return n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def mask_border_noise(dn, sigma0):
-    """NaN in σ0 from either range border inwards until 16 neighbours exceed the border-noise amplitude together."""
+def mask_border(dn, first_line, image_lines, least, spacing, above, below, sigma0):
+    """NaN in σ0 at border noise: inwards from both sides, and where it lies above or below an observed column."""
     n_lines, n_pixels = dn.shape
     for y in range(n_lines):
-        reach = min(_MARGIN, n_pixels - _RUN)
-        for side in range(2):
-            for i in range(reach):
-                x = i if side == 0 else n_pixels - 1 - i
-                mean = 0.0
-                for k in range(_RUN):
-                    mean += dn[y, x + k if side == 0 else x - k] / _RUN
-                if mean > _BORDER_DN:
-                    break
+        line = first_line + y
+        limit = least[line // spacing]
+        left = _border_reach(dn[y], limit, 0)
+        sigma0[y, :left] = np.nan
+        if left < n_pixels:
+            sigma0[y, n_pixels - _border_reach(dn[y], limit, 1) :] = np.nan
+        for x in range(n_pixels):
+            if line < above[x] or line >= image_lines - below[x]:
                 sigma0[y, x] = np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def border_depth(dn, first_line, downwards, least, spacing, start, depth, open_columns):
+    """Follow border noise along the columns through some lines; whether it goes on behind them.
+
+    ``depth`` is its extent in each column so far, ``open_columns`` where it has not ended; both are changed. Lines are
+    taken downwards from ``first_line``, or upwards from the last one; ``start`` is their number from the image's end.
+    """
+    n_lines, n_pixels = dn.shape
+    half = _RUN // 2
+    going_on = True
+    total = np.zeros(n_pixels + 1)
+    for k in range(n_lines):
+        y = k if downwards else n_lines - 1 - k
+        limit = least[(first_line + y) // spacing]
+        left = _border_reach(dn[y], limit, 0)
+        right = n_pixels
+        if left < n_pixels:
+            right -= _border_reach(dn[y], limit, 1)
+        for x in range(n_pixels):
+            d = np.float64(dn[y, x])
+            total[x + 1] = total[x] + d * d - limit[x]
+        # Wide sides may end while a sub-swath between them has not begun: its columns are followed until they do.
+        going_on = left + n_pixels - right > n_pixels // 8
+        for x in range(left, right):
+            if open_columns[x]:
+                a = max(min(x - half, n_pixels - _RUN), 0)
+                b = min(a + _RUN, n_pixels)
+                if total[b] < total[a]:
+                    depth[x] = start + k + 1
+                    going_on = True
+                else:
+                    open_columns[x] = False
+    return going_on

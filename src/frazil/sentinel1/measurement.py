@@ -30,6 +30,8 @@ _UINT16_LINES = {258: 16, 259: 1, 262: 1, 266: 1, 277: 1, 317: 1, 339: 1}
 """What the directory must say of plain lines: bits, no compression, black is zero, bit order, samples, no predictor,
 unsigned. All but the bits may be left out."""
 _WIDTH, _LENGTH, _BITS, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 256, 257, 258, 273, 278, 279
+_MAX_BLOCK = 2**28  # pixels, of a compressed block
+_SAMPLES = 64  # lines from which the mean of an image is told
 _ITEM_BYTES = {3: 2, 4: 4}  # of the field types SHORT and LONG
 
 
@@ -72,6 +74,12 @@ class Measurement:
                 f"{self.name} holds {self._file.count} band(s) of {self._file.dtypes[0]}, but Sentinel-1 Level-1 "
                 "images are one band of uint16 (GRD) or complex int16 (SLC). Download the product again."
             )
+        block = self._file.block_shapes[0]
+        if block[0] * block[1] > _MAX_BLOCK and self._file.compression is not None:
+            raise ProductError(
+                f"{self.name} is compressed in blocks of {block[0]} × {block[1]} pixels, to be unpacked whole; no "
+                "Sentinel-1 product is. Get the product from a source you trust."
+            )
         self._plain: tuple[int, int] | None = None  # file descriptor and offset of plain lines
         offset = plain_lines(self.path, self.shape)
         if offset is not None and hasattr(os, "preadv"):
@@ -113,6 +121,36 @@ class Measurement:
             into = None if out is None or self._file.dtypes[0] != "uint16" else out[: stop - first]
             dn: np.ndarray = self._file.read(1, window=window, out=into)
         return np.abs(dn).astype(np.float32) if np.iscomplexobj(dn) else dn
+
+    def mean(self) -> tuple[float, float] | None:
+        """The mean digital number of some lines spread over the image, with zeros and without; None: costs too much.
+
+        Uncompressed files and files with overviews are sampled; of others the image would have to be unpacked.
+        """
+        n_lines = self.shape[0]
+        if self._plain is not None:
+            at = np.unique(np.linspace(0, n_lines - 1, min(_SAMPLES, n_lines)).astype(int))
+            dn = np.zeros((at.size, self.shape[1]), np.uint16)
+            for row, line in zip(dn, at, strict=True):
+                os.preadv(self._plain[0], [row.data], self._plain[1] + int(line) * row.nbytes)
+        elif self._file.dtypes[0] == "uint16" and self._file.overviews(1):
+            coarse = max(self._file.overviews(1))
+            shape = tuple(max(n // coarse, 1) for n in self.shape)
+            with self._lock, self._reading():
+                dn = self._file.read(1, out_shape=shape)
+        else:
+            return None
+        lit = dn[dn > 0]
+        return float(dn.mean()), float(lit.mean()) if lit.size else 0.0
+
+    def is_black(self) -> bool:
+        """Whether every pixel is zero; reads from the first line as far as there is nothing else."""
+        n_lines = self.shape[0]
+        if self._plain is not None:  # the middle first, where images have no borders
+            with self._lock, self._reading():
+                if self._file.read(1, window=((n_lines // 2, n_lines // 2 + 1), (0, self.shape[1]))).any():
+                    return False
+        return not any(self.lines(y, min(y + 256, n_lines)).any() for y in range(0, n_lines, 256))
 
     def strips(self, bounds: list[tuple[int, int]]) -> Iterator[np.ndarray]:
         """`lines` for each (first, stop), the next one read while the caller works on this one."""

@@ -2,8 +2,9 @@
 
 Files are found by what they say of themselves (the header in the XML), and paired by name: ``STEM.xml``,
 ``calibration-STEM.xml``, ``noise-STEM.xml``, ``STEM.tiff``. ESA's long stems, the cloud mirrors' short ones
-(``ew-hh``) and COG_SAFE's ``-cog`` suffix all fit. Nothing is extracted and no manifest path is followed, so a product
-cannot point outside itself.
+(``ew-hh``) and COG_SAFE's ``-cog`` suffix all fit. Nothing is extracted, no manifest path is followed and no link that
+leaves the folder, so a product cannot point outside itself. What `frazil.sentinel1.files` finds is checked by
+`frazil.sentinel1.consistency` as it is read.
 
 References:
     S1-RS-MDA-52-7441 (Sentinel-1 Product Specification), section 3.1: folder layout and names.
@@ -13,16 +14,19 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from typing import TypeVar, get_args
 
-from frazil.errors import ProductError, ProductNotFoundError
+from frazil.errors import OptionError, ProductError, ProductNotFoundError
+from frazil.sentinel1 import consistency
 from frazil.sentinel1.annotation import (
     Annotation,
     Calibration,
     Header,
+    Manifest,
     Noise,
     parse_annotation,
     parse_calibration,
@@ -30,8 +34,10 @@ from frazil.sentinel1.annotation import (
     parse_manifest,
     parse_noise,
 )
+from frazil.sentinel1.consistency import Check
+from frazil.sentinel1.files import ProductFiles, find_files
 
-_MAX_XML = 256 * 2**20  # bytes; the largest real annotation (assembled SLC) is below 40 MB
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,19 +57,41 @@ class Band:
     def annotation(self) -> Annotation:
         """The product annotation, parsed on first use."""
         name = f"annotation/{self.stem}.xml"
-        return parse_annotation(self.product.read(name), name)
+        annotation = parse_annotation(self.product.read(name), name)
+        if self.product.check != "none":
+            consistency.check_geometry(annotation, name)
+        return annotation
 
     @cached_property
     def calibration(self) -> Calibration:
         """The calibration vectors, parsed on first use."""
-        name = f"annotation/calibration/calibration-{self.stem}.xml"
-        return parse_calibration(self.product.read(name), name)
+        calibration = self._beside("calibration", parse_calibration)
+        if self.product.check != "none":
+            consistency.check_level(self.annotation, calibration, f"calibration-{self.stem}.xml")
+        return calibration
 
     @cached_property
     def noise(self) -> Noise:
         """The noise vectors, parsed on first use."""
-        name = f"annotation/calibration/noise-{self.stem}.xml"
-        return parse_noise(self.product.read(name), name)
+        return self._beside("noise", parse_noise)
+
+    def _beside(self, kind: str, parse: Callable[[bytes, str], T]) -> T:
+        name = f"annotation/calibration/{kind}-{self.stem}.xml"
+        data = self.product.read(name)
+        if self.product.check != "none":
+            consistency.check_headers(name, parse_header(data, name), self.header)
+        return parse(data, name)
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the product has a noise file for this image."""
+        return f"annotation/calibration/noise-{self.stem}.xml" in self.product.files
+
+    @property
+    def measurement_name(self) -> str | None:
+        """The file of the image below the product folder, or None if there is none."""
+        wanted = re.compile(rf"measurement/{re.escape(self.stem)}(-cog)?\.tiff?", re.IGNORECASE)
+        return next((name for name in self.product.files if wanted.fullmatch(name)), None)
 
     @property
     def measurement(self) -> str:
@@ -72,17 +100,17 @@ class Band:
         Raises:
             ProductError: there is none, or it has zero bytes.
         """
-        for name in (f"measurement/{self.stem}.tiff", f"measurement/{self.stem}-cog.tiff"):
-            if name in self.product.files:
-                if self.product.files[name] == 0:
-                    raise ProductError(
-                        f"{name} of {self.product.name} has zero bytes: the product holds metadata only. "
-                        "`frazil info` works; for anything else download the product with its measurement files."
-                    )
-                return self.product.gdal_path(name)
-        raise ProductError(
-            f"{self.product.name} has no measurement/{self.stem}.tiff. Download the whole product again."
-        )
+        name = self.measurement_name
+        if name is None:
+            raise ProductError(
+                f"{self.product.name} has no measurement/{self.stem}.tiff. Download the whole product again."
+            )
+        if self.product.files[name] == 0:
+            raise ProductError(
+                f"{name} of {self.product.name} has zero bytes: the product holds metadata only. "
+                "`frazil info` works; for anything else download the product with its measurement files."
+            )
+        return self.product.gdal_path(name)
 
 
 @dataclass(frozen=True)
@@ -90,53 +118,64 @@ class Product:
     """The files of one product.
 
     Attributes:
-        path: the folder or archive.
-        prefix: the folder inside the archive, ``""`` or ending in ``/``.
-        files: path below the product folder -> size in bytes.
+        source: where the files lie.
+        check: how far they are checked to belong together, see `frazil.sentinel1.consistency.Check`.
     """
 
-    path: Path
-    prefix: str
-    files: dict[str, int]
+    source: ProductFiles
+    check: Check = "quick"
+
+    @property
+    def path(self) -> os.PathLike[str]:
+        """The folder or archive."""
+        return self.source.path
+
+    @property
+    def files(self) -> dict[str, int]:
+        """Path below the product folder -> size in bytes."""
+        return self.source.sizes
 
     @property
     def archived(self) -> bool:
         """Whether the product is a zip archive."""
-        return self.path.is_file()
+        return self.source.archived
 
-    @cached_property
+    @property
     def name(self) -> str:
         """The product name, without ``.SAFE`` or ``.zip``."""
-        inside = self.prefix.rstrip("/").rsplit("/", 1)[-1]
-        return re.sub(r"\.(SAFE|zip)$", "", inside or self.path.resolve().name, flags=re.IGNORECASE)
+        return self.source.name
 
     @cached_property
-    def _manifest(self) -> tuple[str | None, int | None]:
-        return parse_manifest(self.read("manifest.safe")) if "manifest.safe" in self.files else (None, None)
+    def manifest(self) -> Manifest:
+        """What ``manifest.safe`` says; nothing where there is none."""
+        if "manifest.safe" not in self.files:
+            return Manifest(files={})
+        return parse_manifest(self.source.read("manifest.safe"))
 
     @property
     def ipf_version(self) -> str | None:
         """The processor version, ``"3.52"``, or None if no manifest says."""
-        return self._manifest[0]
+        return self.manifest.ipf_version
 
     @property
     def relative_orbit(self) -> int | None:
         """The relative orbit number (1…175), or None if no manifest says."""
-        return self._manifest[1]
+        return self.manifest.relative_orbit
 
     @property
     def note(self) -> str:
         """What ``note.txt`` in the product folder says, or ``""``: products that frazil wrote explain themselves."""
         if self.files.get("note.txt", 10**6) > 4000:
             return ""
-        return " ".join(self.read("note.txt").decode("utf-8", "replace").split())
+        return " ".join(self.source.read("note.txt").decode("utf-8", "replace").split())
 
     @cached_property
     def bands(self) -> tuple[Band, ...]:
         """Every image, in the order of swath or imagette, then co-polarised before cross-polarised.
 
         Raises:
-            ProductError: a header cannot be read, or two images claim the same place.
+            ProductError: a header cannot be read, images or manifest are of different products, or two images claim
+                the same place.
         """
         stems = [
             match.group(1)
@@ -144,6 +183,12 @@ class Product:
             if (match := re.fullmatch(r"annotation/([^/]+)\.xml", name)) is not None
         ]
         bands = [Band(self, stem, parse_header(self.read(f"annotation/{stem}.xml"), stem + ".xml")) for stem in stems]
+        if self.check != "none":
+            headers = [b.header for b in bands]
+            for band in bands:
+                consistency.check_name(band.stem, band.header)
+            consistency.check_images(headers)
+            consistency.check_manifest(self.manifest, headers)
         bands.sort(key=lambda b: (b.header.start_time if b.header.mode == "WV" else 0, b.header.swath, _order(b)))
         return tuple(bands)
 
@@ -153,111 +198,69 @@ class Product:
         return tuple(dict.fromkeys(b.polarization for b in sorted(self.bands, key=_order)))
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file of the product.
+        """The bytes of a metadata file of the product.
 
         Raises:
-            ProductError: it is missing, unreadable or absurdly large.
+            ProductError: it is missing, unreadable, absurdly large, or not the one that the manifest names.
         """
-        if name not in self.files:
-            raise ProductError(f"{self.name} has no {name}. Download the whole product again.")
-        if self.files[name] > _MAX_XML:
-            raise ProductError(f"{name} of {self.name} has {self.files[name]} bytes; metadata never does.")
-        try:
-            if self.archived:
-                with zipfile.ZipFile(self.path) as archive:
-                    return archive.read(self.prefix + name)
-            return (self.path / name).read_bytes()
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            RuntimeError,
-            NotImplementedError,
-            EOFError,
-            _zlib_error(),
-        ) as error:
-            raise ProductError(f"{name} of {self.path} cannot be read: {error}. Download the product again.") from error
+        data = self.source.read(name)
+        if self.check != "none" and name in self.manifest.files:
+            consistency.check_bytes(name, self.name, len(data), consistency.md5(data), self.manifest)
+        return data
 
     def gdal_path(self, name: str) -> str:
         """The path by which GDAL opens a file of the product."""
-        inner = self.prefix + name
-        return f"/vsizip/{{{self.path.resolve()}}}/{inner}" if self.archived else str(self.path / name)
+        return self.source.gdal_path(name)
+
+    def check_measurements(self, bands: list[Band]) -> dict[str, bool]:
+        """Compare measurement files with the manifest, as far as `check` says; whose MD5 was compared, by file name.
+
+        Raises:
+            ProductError: a file is not the one that the manifest names.
+        """
+        names = [name for b in bands if (name := b.measurement_name) is not None and name in self.manifest.files]
+        if self.check == "none":
+            return {}
+        for name in names:
+            consistency.check_bytes(name, self.name, self.files[name], "", self.manifest)
+        chosen = [n for n in names if self.check == "full" or self.files[n] <= consistency.QUICK_BYTES]
+
+        def compare(name: str) -> None:
+            with self.source.open(name) as file:
+                digest = consistency.md5(file)
+            consistency.check_bytes(name, self.name, self.files[name], digest, self.manifest)
+
+        with ThreadPoolExecutor(4) as pool:  # digests are computed outside of the interpreter's lock
+            list(pool.map(compare, chosen))
+        return {name: name in chosen for name in names}
 
 
-def open_product(path: str | os.PathLike[str]) -> Product:
-    """The product at a path: SAFE folder, its ``manifest.safe``, a zip, or a cloud-mirror folder.
+def open_product(path: str | os.PathLike[str], *, check: Check = "quick") -> Product:
+    """The product at a path: SAFE folder, a file of it, a zip, or a cloud-mirror folder.
 
     Only names and sizes are read here; XML is parsed when asked for, pixels later still.
+
+    Args:
+        path: on a local disk.
+        check: whether the files belong together: ``"quick"`` compares headers, checksums of metadata and of
+            measurement files up to 64 MB, and means of pixels; ``"full"`` also checksums of larger measurement files
+            (about 1 s per GB); ``"none"`` nothing.
 
     Raises:
         ProductNotFoundError: nothing there, or nothing that looks like a product.
         ProductError: a damaged or hostile archive.
+        OptionError: another `check`.
     """
-    given = Path(path)
-    if given.name == "manifest.safe":
-        given = given.parent
-    if not given.exists():
-        raise ProductNotFoundError(f"No product at {given}. Give a SAFE folder or a zip of one.")
-    product = _from_zip(given) if given.is_file() else _from_folder(given)
-    if not any(re.fullmatch(r"annotation/[^/]+\.xml", name) for name in product.files):
+    if check not in get_args(Check):
+        raise OptionError(f"check {check!r} is not one of {list(get_args(Check))}.")
+    source = find_files(path)
+    if not any(re.fullmatch(r"annotation/[^/]+\.xml", name) for name in source.sizes):
         raise ProductNotFoundError(
-            f"{given} is not a Sentinel-1 Level-1 product: it has no annotation/*.xml. "
+            f"{source.shown} is not a Sentinel-1 Level-1 product: it has no annotation/*.xml. "
             "Give the folder that holds annotation/ and measurement/, or a zip of it."
         )
-    return product
-
-
-def _from_folder(folder: Path) -> Product:
-    if not (folder / "annotation").is_dir():
-        inside = [p for p in sorted(folder.glob("*.SAFE")) if p.is_dir()]
-        if len(inside) == 1:
-            folder = inside[0]
-    files = {}
-    for sub in ("", "annotation", "annotation/calibration", "measurement", "preview"):
-        place = folder / sub
-        if place.is_dir():
-            files.update(
-                {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(place.iterdir()) if p.is_file()}
-            )
-    return Product(folder, "", files)
-
-
-def _from_zip(path: Path) -> Product:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = [i for i in archive.infolist() if not i.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ProductError(
-            f"{path} is not a readable zip archive ({error}). Download the product again, or give its SAFE folder."
-        ) from error
-    climbing = [i.filename for i in infos if _climbs(i.filename)]
-    if climbing:
-        raise ProductError(
-            f"{path} holds members whose paths leave the archive ({climbing[0]!r}); it is not read. "
-            "Get the product from a source you trust."
-        )
-    prefixes = {
-        match.group(1)
-        for i in infos
-        if (match := re.fullmatch(r"((?:[^/]+/)*)annotation/[^/]+\.xml", i.filename)) is not None
-    }
-    if len(prefixes) > 1:
-        raise ProductError(f"{path} holds {len(prefixes)} products: {sorted(prefixes)}. Give one product per archive.")
-    prefix = prefixes.pop() if prefixes else ""
-    return Product(
-        path, prefix, {i.filename[len(prefix) :]: i.file_size for i in infos if i.filename.startswith(prefix)}
-    )
-
-
-def _climbs(name: str) -> bool:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    return ".." in parts or name.startswith(("/", "\\")) or ":" in (parts[0] if parts else "")
+    return Product(source, check)
 
 
 def _order(band: Band) -> int:
     return int(band.polarization in ("HV", "VH"))
-
-
-def _zlib_error() -> type[Exception]:
-    import zlib
-
-    return zlib.error

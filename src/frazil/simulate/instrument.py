@@ -160,7 +160,7 @@ class NoiseError:
 
 def draw_noise_error(rng: np.random.Generator, annotation: Annotation) -> NoiseError:
     """Errors such as Park et al. (2018) fit: some per cent by sub-swath in HV, and an offset near -40 dB."""
-    swaths = list(dict.fromkeys(b.swath for b in annotation.swath_bounds))
+    swaths = list(dict.fromkeys(b.swath for b in annotation.swath_bounds)) or [annotation.header.swath]
     severity = rng.uniform(0.4, 1.6)
     scale, offset = {}, {}
     for pol, spread in (("HH", 0.04), ("HV", 0.08), ("VV", 0.04), ("VH", 0.08)):

@@ -22,8 +22,9 @@ from frazil.conventions import CLASS_NODATA
 from frazil.files import refuse_existing, whole_output
 from frazil.sentinel1.annotation import Annotation, parse_annotation, parse_calibration, parse_noise
 from frazil.sentinel1.geolocation import Geolocation
+from frazil.sentinel1.noise import between
 from frazil.sentinel1.product import Band
-from frazil.sentinel1.radiometry import Radiometry, between, make_radiometry
+from frazil.sentinel1.radiometry import Radiometry, make_radiometry
 from frazil.simulate.instrument import NoiseError, SpeckleStream, resolution_letter, speckle_model, true_noise
 from frazil.simulate.metadata import Cut, band_files, band_stem, manifest, product_name, shift_dates, with_statistics
 from frazil.simulate.scene import Simulation, prepare
@@ -293,8 +294,9 @@ class MeasurementWriter:
 
 def write_truth(folder: Path, sim: Simulation, annotation: Annotation, cut: Cut) -> None:
     """Write the class raster and the polygons; what lies outside the sub-swaths is 255."""
-    observed = np.zeros(sim.world.ice_class.shape, bool)
-    for b in sim.bands[0].annotation.swath_bounds:
+    bounds = sim.bands[0].annotation.swath_bounds  # stripmap has none: it is observed everywhere
+    observed = np.full(sim.world.ice_class.shape, not bounds)
+    for b in bounds:
         observed |= ((sim.lines >= b.first_line) & (sim.lines <= b.last_line))[:, None] & (
             (sim.pixels >= b.first_pixel) & (sim.pixels <= b.last_pixel)
         )

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, class_attrs
+from frazil.errors import OptionError
 from frazil.sentinel1.annotation import TiePoints
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -74,10 +75,15 @@ def write_polygons(
     concentration, ``SA``, ``SB``, ``SC`` stage of development (81 brash or pancake, 83 young, 86 level first-year, 95
     old or deformed) and ``FA``, ``FB``, ``FC`` form (01 brash, 99 not told) of the three thickest kinds of ice, empty
     where there are fewer. Also ``water``, ``brash_pancake`` … : the true fractions, as numbers.
+
+    Raises:
+        OptionError: nothing was observed.
     """
     import geopandas as gpd
 
     shapes, rows = regions(ice_class, lines, pixels, geolocation, spacing_m)
+    if not rows:
+        raise OptionError("The window holds nothing that was observed. Choose other lines and pixels.")
     table = {name: [row[name] for row in rows] for name in rows[0]}
     gpd.GeoDataFrame(table, geometry=shapes, crs="EPSG:4326").to_file(path, driver="GPKG", layer="polygons")
     return len(rows)

@@ -1,4 +1,4 @@
-"""Shapes of a projected map in longitude and latitude, cut where RFC 7946 wants them cut.
+"""Shapes of a projection in longitude and latitude, cut where RFC 7946 wants them cut.
 
 On the sphere a polygon may cross the antimeridian or hold a pole; in the plane of longitude and latitude it may not.
 The rings are transformed, unwrapped so that no step exceeds 180 degrees, closed over the pole if they run around it,

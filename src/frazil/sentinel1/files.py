@@ -1,0 +1,241 @@
+"""The files of a product, in a folder or in a zip archive, opened so that none leads outside.
+
+Archives are made by many hands: members may carry backslashes, Apple's `__MACOSX` and `._*` companions are no product
+files, and methods of compression that nothing here can read are refused with advice.
+
+References:
+    PKWARE APPNOTE 6.3.9, sections 4.4.5 (compression methods) and 4.4.17 (names use forward slashes).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from frazil.errors import ProductError, ProductNotFoundError, printable
+from frazil.sentinel1.xml import MAX_BYTES
+from frazil.untrusted import is_inside, open_regular
+
+_FOLDERS = ("", "annotation", "annotation/calibration", "measurement", "preview")
+_DEFLATE64 = 9
+_MAX_RATIO = 1100  # of deflate: 1032; more is no deflated file
+
+
+@dataclass(frozen=True)
+class ProductFiles:
+    """Where the files of one product lie.
+
+    Attributes:
+        path: the folder or archive.
+        prefix: the folder inside the archive, ``""`` or ending in ``/``.
+        sizes: path below the product folder -> size in bytes.
+        members: path below the product folder -> name in the archive.
+    """
+
+    path: Path
+    prefix: str
+    sizes: dict[str, int]
+    members: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def archived(self) -> bool:
+        """Whether the product is a zip archive."""
+        return bool(self.members)
+
+    @property
+    def shown(self) -> str:
+        """The path in characters that every terminal and file can hold."""
+        return printable(str(self.path))
+
+    @cached_property
+    def name(self) -> str:
+        """The product name, without ``.SAFE`` or ``.zip``."""
+        inside = self.prefix.rstrip("/").rsplit("/", 1)[-1]
+        return printable(re.sub(r"\.(SAFE|zip)$", "", inside or self.path.resolve().name, flags=re.IGNORECASE))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a metadata file.
+
+        Raises:
+            ProductError: it is missing, unreadable, leads outside, or absurdly large.
+        """
+        if self.sizes.get(name, 0) > MAX_BYTES:
+            raise ProductError(f"{name} of {self.name} has {self.sizes[name]} bytes; metadata never does.")
+        with self.open(name) as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ProductError(f"{name} of {self.name} has more than {MAX_BYTES} bytes; metadata never does.")
+        return data
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """A file, to read its bytes.
+
+        Raises:
+            ProductError: it is missing, unreadable, or leads outside.
+        """
+        if name not in self.sizes:
+            raise ProductError(f"{self.name} has no {name}. Download the whole product again.")
+        try:
+            if self.archived:
+                with zipfile.ZipFile(self.path) as archive, archive.open(self.members[name]) as member:
+                    yield member
+            else:
+                _refuse_outside(self.path / name, self.path)
+                with open_regular(self.path / name) as file:
+                    yield file
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
+            if isinstance(error, ProductError):
+                raise
+            raise ProductError(
+                f"{name} of {self.shown} cannot be read: {error}. Download the product again."
+            ) from error
+
+    def gdal_path(self, name: str) -> str:
+        """The path by which GDAL opens a file.
+
+        Raises:
+            ProductError: a link leads outside; GDAL cannot be told the path.
+        """
+        if any("\ud800" <= c <= "\udfff" for c in str(self.path.resolve()) + name):
+            raise ProductError(f"The path of {self.shown} is not UTF-8, and GDAL cannot open it. Rename the product.")
+        if not self.archived:
+            _refuse_outside(self.path / name, self.path)
+            return str(self.path / name)
+        archive, inner = str(self.path.resolve()), self.prefix + name  # GDAL turns backslashes into slashes, too
+        if not re.search(r"[{}]", archive):
+            return f"/vsizip/{{{archive}}}/{inner}"
+        if self.path.suffix.lower() != ".zip":
+            raise ProductError(f"{self.shown} has braces in its path and no .zip at its end. Rename it.")
+        return f"/vsizip/{archive}/{inner}"
+
+
+def find_files(path: str | os.PathLike[str]) -> ProductFiles:
+    """The files of the product at a path.
+
+    Raises:
+        ProductNotFoundError: nothing there, or a name of the internet.
+        ProductError: a damaged or hostile archive.
+    """
+    given = os.fspath(path)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|/vsi", given):
+        raise ProductNotFoundError(
+            f"{printable(given)} is not on a local disk, where frazil reads products. Download it and give its path."
+        )
+    place = Path(given)
+    if not place.exists():
+        raise ProductNotFoundError(f"No product at {printable(given)}. Give a SAFE folder or a zip of one.")
+    if place.is_dir():
+        return _from_folder(place)
+    inside = _folder_around(place)
+    return _from_zip(place) if inside is None else _from_folder(inside)
+
+
+def _folder_around(file: Path) -> Path | None:
+    """The product folder that a file is part of, or None if it is not part of one."""
+    if file.name == "manifest.safe":
+        return file.parent
+    if file.suffix.lower() in (".tif", ".tiff", ".xml"):
+        folder = next((p for p in (file.absolute().parent, *file.absolute().parents[1:4]) if _is_product(p)), None)
+        if folder is not None:
+            return folder
+        raise ProductNotFoundError(
+            f"{printable(str(file))} alone is no product: calibration and geolocation lie beside it. Give the folder "
+            "that holds annotation/ and measurement/, or a zip of it."
+        )
+    return None
+
+
+def _is_product(folder: Path) -> bool:
+    return (folder / "annotation").is_dir()
+
+
+def _refuse_outside(path: Path, folder: Path) -> None:
+    if not is_inside(path, folder):
+        raise ProductError(
+            f"{printable(str(path))} is a link that leaves the product; it is not followed. "
+            "Put the file itself there, if you trust it."
+        )
+
+
+def _from_folder(folder: Path) -> ProductFiles:
+    if not _is_product(folder):
+        inside = [p for p in sorted(folder.glob("*.SAFE")) if p.is_dir() and not _is_companion(p.name)]
+        if len(inside) == 1:
+            folder = inside[0]
+    sizes = {}
+    for sub in _FOLDERS:
+        place = folder / sub
+        if place.is_dir():
+            for p in sorted(place.iterdir()):
+                if p.is_file() and not _is_companion(p.name):
+                    sizes[p.relative_to(folder).as_posix()] = p.stat().st_size
+    return ProductFiles(folder, "", sizes)
+
+
+def _from_zip(path: Path) -> ProductFiles:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = [i for i in archive.infolist() if not i.filename.endswith(("/", "\\"))]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ProductError(
+            f"{printable(str(path))} is not a readable zip archive ({error}). Download the product again, or give its "
+            "SAFE folder."
+        ) from error
+    climbing = [i.filename for i in infos if _climbs(i.filename)]
+    if climbing:
+        raise ProductError(
+            f"{printable(str(path))} holds members whose paths leave the archive ({climbing[0]!r}); it is not read. "
+            "Get the product from a source you trust."
+        )
+    found = {i.filename.replace("\\", "/"): i for i in infos}
+    found = {name: i for name, i in found.items() if not any(_is_companion(part) for part in name.split("/"))}
+    prefixes = {
+        match.group(1)
+        for name in found
+        if (match := re.fullmatch(r"((?:[^/]+/)*)annotation/[^/]+\.xml", name)) is not None
+    }
+    if len(prefixes) > 1:
+        raise ProductError(
+            f"{printable(str(path))} holds {len(prefixes)} products: {sorted(prefixes)}. Give one product per archive."
+        )
+    prefix = prefixes.pop() if prefixes else ""
+    found = {name[len(prefix) :]: i for name, i in found.items() if name.startswith(prefix)}
+    for name, info in found.items():
+        if name.rpartition("/")[0] in _FOLDERS:
+            _refuse_unreadable(path, name, info)
+    return ProductFiles(
+        path, prefix, {n: i.file_size for n, i in found.items()}, {n: i.filename for n, i in found.items()}
+    )
+
+
+def _refuse_unreadable(path: Path, name: str, info: zipfile.ZipInfo) -> None:
+    what, advice = f"{name} of {printable(str(path))}", "Unpack the archive and give the folder."
+    if info.flag_bits & 1:
+        raise ProductError(f"{what} is encrypted. {advice}")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        method = "Deflate64" if info.compress_type == _DEFLATE64 else f"method {info.compress_type}"
+        raise ProductError(f"{what} is compressed by {method}, which cannot be read. {advice}")
+    if info.file_size > _MAX_RATIO * max(info.compress_size, 1):
+        raise ProductError(
+            f"{what} claims {info.file_size} bytes from {info.compress_size}, which no zip holds. "
+            "Get the product from a source you trust."
+        )
+
+
+def _is_companion(name: str) -> bool:
+    """Whether a name is one of those that Apple's Finder adds to folders and archives."""
+    return name.startswith("._") or name in ("__MACOSX", ".DS_Store")
+
+
+def _climbs(name: str) -> bool:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return ".." in parts or name.startswith(("/", "\\")) or ":" in (parts[0] if parts else "")
