@@ -190,3 +190,29 @@ def test_terminal_escapes_of_names_do_not_reach_the_terminal(tmp_path: Path) -> 
     assert done.stderr.startswith(b"frazil: No product at ")
     assert b"\x1b" not in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_archives_with_endless_directories_or_doubled_members(small_safe: Path, tmp_path: Path) -> None:
+    endless = tmp_path / "endless.zip"
+    with zipfile.ZipFile(endless, "w") as archive:
+        for i in range(120_000):
+            archive.writestr(f"{i:040d}", b"")
+    with pytest.raises(ProductError, match=r"has a directory of \d+ bytes, which no product has"):
+        open_product(endless)
+    doubled = zipped(small_safe, tmp_path / "doubled.zip")
+    member = f"{small_safe.name}/manifest.safe"
+    with zipfile.ZipFile(doubled, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr(member, b"<other/>")
+    with pytest.raises(ProductError, match=r"holds .*manifest.safe twice"):
+        open_product(doubled)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_measurements_swapped_in_an_archive_without_a_manifest(copy: Path, tmp_path: Path, compression: int) -> None:
+    (copy / "manifest.safe").unlink()
+    hh, hv = sorted((copy / "measurement").iterdir())
+    hh.rename(tmp_path / "x")
+    hv.rename(hh)
+    (tmp_path / "x").rename(hv)
+    with pytest.raises(ProductError, match=r"HH and HV are swapped|pixels of"):
+        open_scene(zipped(copy, tmp_path / "swapped.zip", compression=compression))

@@ -109,13 +109,12 @@ def check_images(headers: Sequence[Header]) -> None:
                 )
         if h.swath == first.swath and h.mode != "WV" and _apart(h.start_time, first.start_time):
             raise ProductError(f"Images begin at {first.start_time} and {h.start_time}: {_MIXED}")
-    for one, other in itertools.combinations(headers, 2):
-        if one.image_number == other.image_number or (
-            one.mode != "WV" and (one.swath, one.polarization) == (other.swath, other.polarization)
-        ):
-            raise ProductError(
-                f"Two images claim to be {one.swath} {one.polarization}, image {one.image_number}: {_MIXED}"
-            )
+    claims: set[tuple[str, ...]] = set()
+    for h in headers:
+        mine = {("image", h.image_number)} | ({(h.swath, h.polarization)} if h.mode != "WV" else set())
+        if mine & claims:
+            raise ProductError(f"Two images claim to be {h.swath} {h.polarization}, image {h.image_number}: {_MIXED}")
+        claims |= mine
 
 
 def check_manifest(manifest: Manifest, headers: Sequence[Header]) -> None:

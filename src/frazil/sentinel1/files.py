@@ -26,6 +26,7 @@ from frazil.untrusted import is_inside, open_regular
 
 _FOLDERS = ("", "annotation", "annotation/calibration", "measurement", "preview")
 _DEFLATE64 = 9
+_MAX_DIRECTORY = 8 * 2**20  # bytes, of an archive; wave-mode products have some thousand members
 _MAX_RATIO = 1100  # of deflate: 1032; more is no deflated file
 
 
@@ -183,9 +184,12 @@ def _from_folder(folder: Path) -> ProductFiles:
 
 def _from_zip(path: Path) -> ProductFiles:
     try:
+        _refuse_endless(path)
         with zipfile.ZipFile(path) as archive:
             infos = [i for i in archive.infolist() if not i.filename.endswith(("/", "\\"))]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        if isinstance(error, ProductError):
+            raise
         raise ProductError(
             f"{printable(str(path))} is not a readable zip archive ({error}). Download the product again, or give its "
             "SAFE folder."
@@ -208,6 +212,13 @@ def _from_zip(path: Path) -> ProductFiles:
             f"{printable(str(path))} holds {len(prefixes)} products: {sorted(prefixes)}. Give one product per archive."
         )
     prefix = prefixes.pop() if prefixes else ""
+    names = [i.filename.replace("\\", "/") for i in infos if i.filename.replace("\\", "/").startswith(prefix)]
+    if len(names) > len(set(names)):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ProductError(
+            f"{printable(str(path))} holds {twice} twice, and readers differ in which one they take. "
+            "Get the product from a source you trust."
+        )
     found = {name[len(prefix) :]: i for name, i in found.items() if name.startswith(prefix)}
     for name, info in found.items():
         if name.rpartition("/")[0] in _FOLDERS:
@@ -215,6 +226,25 @@ def _from_zip(path: Path) -> ProductFiles:
     return ProductFiles(
         path, prefix, {n: i.file_size for n, i in found.items()}, {n: i.filename for n, i in found.items()}
     )
+
+
+def _refuse_endless(path: Path) -> None:
+    """Refuse an archive whose directory alone would fill the memory."""
+    with open_regular(path) as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - 2**17, 0))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0:
+        return  # no archive: zipfile says so
+    size = int.from_bytes(tail[at + 12 : at + 16], "little")
+    large = tail.rfind(b"PK\x06\x06", 0, at)
+    if large >= 0:
+        size = max(int.from_bytes(tail[large + 40 : large + 48], "little"), size if size < 2**32 - 1 else 0)
+    if size > _MAX_DIRECTORY:
+        raise ProductError(
+            f"{printable(str(path))} has a directory of {size} bytes, which no product has; it is not read. "
+            "Get the product from a source you trust."
+        )
 
 
 def _refuse_unreadable(path: Path, name: str, info: zipfile.ZipInfo) -> None:

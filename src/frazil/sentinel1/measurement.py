@@ -123,23 +123,25 @@ class Measurement:
         return np.abs(dn).astype(np.float32) if np.iscomplexobj(dn) else dn
 
     def mean(self) -> tuple[float, float] | None:
-        """The mean digital number of some lines spread over the image, with zeros and without; None: costs too much.
+        """The mean digital number of some lines spread over a detected image, with zeros and without.
 
-        Uncompressed files and files with overviews are sampled; of others the image would have to be unpacked.
+        Of files with overviews that of the coarsest one; None for complex images.
         """
         n_lines = self.shape[0]
+        if self._file.dtypes[0] != "uint16":
+            return None
+        at = np.unique(np.linspace(0, n_lines - 1, min(_SAMPLES, n_lines)).astype(int))
         if self._plain is not None:
-            at = np.unique(np.linspace(0, n_lines - 1, min(_SAMPLES, n_lines)).astype(int))
             dn = np.zeros((at.size, self.shape[1]), np.uint16)
             for row, line in zip(dn, at, strict=True):
                 os.preadv(self._plain[0], [row.data], self._plain[1] + int(line) * row.nbytes)
-        elif self._file.dtypes[0] == "uint16" and self._file.overviews(1):
-            coarse = max(self._file.overviews(1))
-            shape = tuple(max(n // coarse, 1) for n in self.shape)
-            with self._lock, self._reading():
-                dn = self._file.read(1, out_shape=shape)
         else:
-            return None
+            with self._lock, self._reading():
+                if overviews := self._file.overviews(1):
+                    dn = self._file.read(1, out_shape=tuple(max(n // max(overviews), 1) for n in self.shape))
+                else:
+                    lines = [self._file.read(1, window=((int(y), int(y) + 1), (0, self.shape[1]))) for y in at]
+                    dn = np.concatenate(lines)
         lit = dn[dn > 0]
         return float(dn.mean()), float(lit.mean()) if lit.size else 0.0
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar, get_args
 
 from frazil.errors import OptionError, ProductError, ProductNotFoundError
@@ -126,7 +127,7 @@ class Product:
     check: Check = "quick"
 
     @property
-    def path(self) -> os.PathLike[str]:
+    def path(self) -> Path:
         """The folder or archive."""
         return self.source.path
 
