@@ -211,7 +211,8 @@ def test_netcdf_by_other_readers(ice_map, folder):
         assert list(file["quality_flags"].flag_masks) == [mask for mask, _ in QUALITY_FLAGS.values()]
         assert file["spatial_ref"].grid_mapping_name == "polar_stereographic"
         assert file["x"].standard_name == "projection_x_coordinate"
-        assert list(file["category"][:]) == list(FIVE_CLASSES.names)
+        assert list(file["category"][:]) == list(range(5))
+        assert [str(word) for word in file["category_name"][:]] == list(FIVE_CLASSES.names)
     with xr.open_dataset(folder / "map.nc", engine="netcdf4") as other:  # decoded: percent as float, NaN outside
         assert np.isnan(other["confidence"].values[ice_map["confidence"].values == 255]).all()
     with rasterio.open(f"netcdf:{folder / 'map.nc'}:ice_class") as dataset:

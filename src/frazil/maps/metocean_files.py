@@ -75,7 +75,9 @@ def export_metocean(ds: xr.Dataset, directory: str | os.PathLike[str], *, overwr
             tags=tags | flag_tags(), overviews="MODE", nodata=QUALITY_FLAGS["nodata"][0],
         )  # fmt: skip
         packed = {name: {"zlib": True, "complevel": 4} for name in ds.data_vars}
-        write_dataset(ds, part / FILES["netcdf"], packed)
+        words = [str(name) for name in ds["category"].values]
+        coded = ds.assign_coords(category=np.arange(len(words), dtype=np.int32), category_name=("category", words))
+        write_dataset(coded, part / FILES["netcdf"], packed)
         draw_metocean(ds, part / FILES["figure"])
         text = json.dumps(summarise_metocean(ds), indent=1, ensure_ascii=False, allow_nan=False)
         (part / FILES["summary"]).write_text(text + "\n", encoding="utf-8")

@@ -34,6 +34,7 @@ _FILL = {
     "ice_probability": PERCENT_NODATA,
     "confidence": PERCENT_NODATA,
 }
+NAMES = "category_name"  # of the class names beside the codes
 _OF_THE_FILE = ("Conventions", "title", "source", "history", "time_coverage_start", "time_coverage_end")
 
 
@@ -59,9 +60,15 @@ def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
             file.create_variable(axis, (axis,), "f8", data=ice_map[axis].values).attrs.update(
                 _plain(ice_map[axis].attrs)
             )
-        category = file.create_variable("category", ("category",), h5py.string_dtype())
-        category[:] = np.array([str(name) for name in ice_map["category"].values], dtype=object)
-        category.attrs.update(_plain(ice_map["category"].attrs))
+        # Codes as the coordinate and names beside them (CF 6.1): CDO refuses files whose coordinate is of words.
+        codes = np.arange(ice_map.sizes["category"], dtype=np.int32)
+        category = file.create_variable("category", ("category",), "i4", data=codes)
+        category.attrs.update(_plain(ice_map["category"].attrs) | {"long_name": "class code", "units": "1"})
+        words = np.array([str(name).encode() for name in ice_map["category"].values])
+        letters = words.view("S1").reshape(len(words), -1)
+        file.dimensions["name_length"] = letters.shape[1]
+        name = file.create_variable(NAMES, ("category", "name_length"), "S1", data=letters)
+        name.attrs.update(long_name="class name", _Encoding="utf-8")
         crs = file.create_variable("spatial_ref", (), "i4", data=np.int32(0))
         crs.attrs.update(_plain(ice_map["spatial_ref"].attrs))
         for name in names:
@@ -75,7 +82,8 @@ def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
                 compression_opts=_LEVEL,
                 fillvalue=_FILL.get(name),
             )
-            variable.attrs.update(_plain(array.attrs) | {"grid_mapping": "spatial_ref"})
+            beside = {"coordinates": NAMES} if "category" in array.dims else {}
+            variable.attrs.update(_plain(array.attrs) | {"grid_mapping": "spatial_ref"} | beside)
         file.attrs.update(_plain(ice_map.attrs) | _file_attrs(ice_map))
     with h5py.File(image, "r+") as raw, ThreadPoolExecutor(threads) as pool:
         for name in names:
@@ -128,6 +136,9 @@ def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
             file, engine="h5netcdf", mask_and_scale=False, decode_times=False, decode_coords="all"
         ) as lazy:
             ice_map = lazy.load()
+        if NAMES in ice_map:
+            words = ice_map[NAMES].values.astype(str)
+            ice_map = ice_map.drop_vars(NAMES).assign_coords(category=("category", words))
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProductError(
