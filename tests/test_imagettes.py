@@ -126,8 +126,11 @@ def test_store_and_back(tmp_path: Path) -> None:
     with pytest.raises(LabelNotFoundError, match="frazil imagettes"):
         open_imagettes(tmp_path / "none.zarr")
     xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "b.zarr", consolidated=False, zarr_format=3)
-    with pytest.raises(ContractError, match="image"):
+    with pytest.raises(LabelError, match="holds 'a'"):
         open_imagettes(tmp_path / "b.zarr")
+    ds.drop_vars(["image"]).to_zarr(tmp_path / "c.zarr", consolidated=False, zarr_format=3)
+    with pytest.raises(ContractError, match="image"):
+        open_imagettes(tmp_path / "c.zarr")
 
 
 def test_joining() -> None:
