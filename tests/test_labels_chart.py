@@ -327,3 +327,22 @@ def test_the_real_chart(real_data: Path) -> None:
         assert labels["valid"].values[np.isin(pixels, index)].all() == wanted
         assert np.isin(pixels, index).sum() * 25e6 == pytest.approx(metres.area[index].sum(), rel=0.01)
     assert labels.attrs["overlap"] == 0
+
+
+@pytest.mark.parametrize("crs", ['LOCAL_CS["nowhere",UNIT["Meter",1.0]]', "walrus", ""])
+def test_a_prj_without_a_place_is_replaced_by_the_crs_that_is_given(crs, tmp_path) -> None:
+    path = saved(chart_of([shapely.box(0, 70, 1, 71)]), tmp_path, "chart.shp")
+    path.with_suffix(".prj").write_text(crs)
+    with pytest.raises(LabelError, match="chart.shp (does not say its CRS|has a CRS without a place).*--assume-crs"):
+        read_chart(path)
+    assert read_chart(path, assume_crs="EPSG:4326").crs.to_epsg() == 4326
+
+
+@pytest.mark.parametrize("x", [np.inf, -np.inf, np.nan, 1e4, 1e300])
+def test_a_vertex_that_is_no_place_is_named(x, tmp_path) -> None:
+    with np.errstate(invalid="ignore"):
+        good, bad = shapely.box(0, 70, 1, 71), shapely.Polygon([(0, 70), (x, 70), (1, 71), (0, 71)])
+    path = saved(chart_of([good, bad]), tmp_path, "chart.fgb")
+    with pytest.raises(LabelError, match="polygon 1 has a vertex at|damaged|cannot be read") as caught:
+        read_chart(path)
+    assert len(str(caught.value).splitlines()) == 1

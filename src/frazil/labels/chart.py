@@ -52,8 +52,8 @@ def read_chart(
     """The polygons of an ice chart, codes checked and written alike.
 
     Args:
-        path: any vector file that GDAL reads, with the columns POLY_TYPE and CT, and CA … FC where there are several
-            kinds of ice (upper or lower case).
+        path: a vector file (see `frazil.labels.polygons.read_polygons`) with the columns POLY_TYPE and CT, and CA … FC
+            where there are several kinds of ice (upper or lower case).
         layer: of a file of several layers.
         crs: to reproject to; by default that of the chart.
         assume_crs: of a chart that does not say its own.

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyproj import CRS
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
 
-from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
+from frazil.errors import ContractError, FrazilError, LabelError, LabelNotFoundError, OptionError
+from frazil.gdal_files import refuse_address, vector_source
 from frazil.scene.grid import MapGrid
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -34,9 +36,10 @@ def read_polygons(
     """The polygons of a vector file, geometries valid, rows numbered as in the file.
 
     Args:
-        path: anything GDAL reads: GeoPackage, shapefile (also zipped), GeoJSON, FlatGeobuf …
+        path: GeoPackage, shapefile (also in a zip or tar, in whatever folder), GeoJSON, FlatGeobuf, KML, or a folder of
+            a file geodatabase (see `frazil.gdal_files`).
         layer: of a file of several layers.
-        assume_crs: of a file that does not say its own.
+        assume_crs: of a file that does not say its own, or says one without a place on the Earth (LOCAL_CS).
 
     Returns:
         GeoDataFrame; the index is the row in the file. ``attrs``: ``source`` (file name), ``repaired`` (how many
@@ -44,42 +47,92 @@ def read_polygons(
 
     Raises:
         LabelNotFoundError: no such file.
-        LabelError: not a vector file, no such layer, no polygons in it, or no CRS.
+        LabelError: not a vector file or a damaged one, one that names other files or servers, no such layer, no
+            polygons in it, no CRS, or vertices that are not on the Earth.
     """
-    import geopandas as gpd
-    import pyogrio
     import shapely
 
+    refuse_address(path)
     file = Path(path)
     if not file.exists():
         raise LabelNotFoundError(f"No labels at {file}. Pass a vector file (GeoPackage, shapefile, GeoJSON …).")
-    try:
-        layers = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
-        if layer is not None and layer not in layers:
-            raise LabelError(f"Layer {layer!r} is not in {file}, which holds {layers}. Pass one of these.")
-        if layer is None and len(layers) > 1:
-            raise LabelError(f"{file} holds {len(layers)} layers: {layers}. Choose one with layer=... (--layer).")
-        frame = gpd.read_file(file, engine="pyogrio", layer=layer or (layers[0] if layers else None))
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise LabelError(f"{file} cannot be read as a vector file: {_first_line(error)}.") from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise LabelError(f"{file} holds no polygons. Pass a file with polygon geometries.")
-    if frame.crs is None:
+    frame = _read(file, layer)
+    if not _is_placed(frame.crs):
         if assume_crs is None:
-            raise LabelError(f"{file} does not say its CRS. Pass it: assume_crs='EPSG:...' (--assume-crs).")
-        frame = frame.set_crs(find_crs(assume_crs))
-    frame = frame.set_geometry(shapely.force_2d(frame.geometry.to_numpy()), crs=frame.crs)
-    shapes = frame.geometry.to_numpy()
-    there = np.array([shape is not None for shape in shapes])
-    broken = there & ~shapely.is_valid(shapes)
-    shapes[broken] = shapely.make_valid(shapes[broken])
-    frame = frame.set_geometry(_areas_only(shapes), crs=frame.crs)
+            says = "does not say its CRS" if frame.crs is None else f"has a CRS without a place, {frame.crs.name!r}"
+            raise LabelError(f"{file} {says}. Pass it: assume_crs='EPSG:...' (--assume-crs).")
+        frame = frame.set_crs(find_crs(assume_crs), allow_override=True)
+    try:
+        shapes = np.asarray(shapely.force_2d(frame.geometry.to_numpy()), dtype=object)
+        _check_vertices(shapes, CRS.from_user_input(frame.crs), file)
+        there = np.array([shape is not None for shape in shapes])
+        broken = there & ~shapely.is_valid(shapes)
+        shapes[broken] = shapely.make_valid(shapes[broken])
+        frame = frame.set_geometry(_areas_only(shapes), crs=frame.crs)
+    except (shapely.errors.ShapelyError, MemoryError) as error:
+        raise LabelError(f"{file} holds a geometry that is damaged: {_first_line(error)}.") from error
     area = there & ~shapely.is_empty(frame.geometry.to_numpy())
     if not area.any():
         raise LabelError(f"{file} holds {len(frame)} geometries but no polygon. Pass a file with polygon geometries.")
     kept = frame[area]
     kept.attrs.update(source=file.name, repaired=int(broken.sum()), dropped=int((~area).sum()))
     return kept
+
+
+def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """One layer as it is, whatever its CRS."""
+    import geopandas as gpd
+    import pyogrio
+    import shapely
+
+    try:
+        with vector_source(file) as source:
+            numbers = {str(n): i for i, (n, kind) in enumerate(pyogrio.list_layers(source)) if kind is not None}
+            layers = list(numbers)
+            if layer is not None and layer not in layers:
+                raise LabelError(f"Layer {layer!r} is not in {file}, which holds {layers}. Pass one of these.")
+            if layer is None and len(layers) > 1:
+                raise LabelError(f"{file} holds {len(layers)} layers: {layers}. Choose one with layer=... (--layer).")
+            frame = pyogrio.read_dataframe(source, layer=numbers[layer or layers[0]] if layers else None)
+    except (  # what damaged files end in: GDAL, GEOS and PROJ, and the tables made of what they return
+        pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError,
+        pyogrio.errors.GeometryError, pyogrio.errors.FieldError, pyogrio.errors.CRSError, CRSError, ProjError,
+        shapely.errors.ShapelyError, OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, MemoryError,
+        OverflowError,
+    ) as error:  # fmt: skip
+        if isinstance(error, FrazilError):
+            raise
+        raise LabelError(f"{file} cannot be read as a vector file: {_first_line(error)}.") from error
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+        raise LabelError(f"{file} holds no polygons. Pass a file with polygon geometries.")
+    return frame
+
+
+def _is_placed(crs: Any) -> bool:
+    """Whether a CRS says where on the Earth coordinates are."""
+    if crs is None:
+        return False
+    try:
+        known = CRS.from_user_input(crs)
+        Transformer.from_crs(known, "EPSG:4326")
+    except (CRSError, ProjError):
+        return False
+    return bool(known.is_geographic or known.is_projected)
+
+
+def _check_vertices(shapes: np.ndarray, crs: CRS, file: Path) -> None:
+    """Raise for vertices that are not finite, or so far away that no place has them."""
+    import shapely
+
+    xy, row = shapely.get_coordinates(shapes, return_index=True)
+    far = np.array([721.0, 90.01]) if crs.is_geographic else np.full(2, 1e9)
+    wrong = ~(np.abs(xy) <= far).all(axis=1)
+    if wrong.any():
+        x, y = xy[wrong][0]
+        raise LabelError(
+            f"{file}: polygon {int(row[wrong][0])} has a vertex at ({x:g}, {y:g}), which is no place in {crs.name}. "
+            "Correct it, or pass the CRS that it is in if the file says a wrong one."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +244,6 @@ def _longest_edge(crs: CRS) -> float:
 
 def _reproject(shapes: np.ndarray, source: CRS, target: CRS) -> np.ndarray:
     import shapely
-    from pyproj import Transformer
 
     change = Transformer.from_crs(source, target, always_xy=True)
 
@@ -233,8 +285,6 @@ def _areas_only(shapes: np.ndarray) -> np.ndarray:
 
 def find_crs(text: str) -> CRS:
     """A CRS by its name; raise OptionError where PROJ does not know it."""
-    from pyproj.exceptions import CRSError
-
     try:
         return CRS.from_user_input(text)
     except CRSError as error:
@@ -242,4 +292,4 @@ def find_crs(text: str) -> CRS:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -2,7 +2,7 @@
 
 A *region* is a polygon, or all pixels of one class of a class raster. Patches are cut inside regions.
 
-Rests on `frazil.labels.polygons` for vector files and on GDAL (through rasterio) for class rasters.
+Rests on `frazil.labels.polygons` for vector files and on `frazil.gdal_files` for class rasters.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pyproj import CRS
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError
+from frazil.gdal_files import open_raster, refuse_address, world_file
 from frazil.labels.chart import Unknown, chart_classes, is_chart, read_chart
-from frazil.labels.polygons import PlacedPolygons, place, read_polygons
+from frazil.labels.polygons import PlacedPolygons, find_crs, place, read_polygons
 from frazil.labels.sigrid3 import ChartSettings, code_text
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -105,6 +106,7 @@ def open_labels(
         return ArrayLabels(labels)
     if not isinstance(labels, (str, os.PathLike)):
         return PolygonLabels(labels, scheme, options)
+    refuse_address(labels)
     path = Path(labels)
     if not path.exists():
         raise LabelNotFoundError(f"No labels at {path}. Pass a chart, polygons or a class raster.")
@@ -249,7 +251,7 @@ class RasterLabels:
 
         self.path, self.source, self.scheme, self.options = path, path.name, scheme, options
         try:
-            with rasterio.open(path) as file:
+            with open_raster(path, "a class raster") as file:
                 self.shape = (file.height, file.width)
                 self.nodata = file.nodata
                 self.crs = CRS.from_user_input(file.crs) if file.crs else None
@@ -261,8 +263,15 @@ class RasterLabels:
             raise LabelError(f"{path} cannot be read as a class raster: {error}.") from error
         if kind.kind not in "ui":
             raise LabelError(f"{path} holds {kind} values; a class raster holds integers. Round and save it as uint8.")
+        if self.transform.is_identity and not self.gcps:
+            self.transform = world_file(path) or self.transform
+        if self.crs is None and options.assume_crs is not None:
+            self.crs = find_crs(options.assume_crs)
         if not self.gcps and (self.crs is None or self.transform.is_identity):
-            raise LabelError(f"{path} is not georeferenced. Add a CRS and a transform, or the product's tie points.")
+            raise LabelError(
+                f"{path} is not georeferenced. It needs a transform (or a world file) "
+                "and a CRS (or --assume-crs), or the product's tie points."
+            )
         values, names = tags.get("flag_values", "").split(), tags.get("flag_meanings", "").split()
         self.meaning = dict(zip(values, names, strict=False)) | dict(options.classes)
 
@@ -332,7 +341,7 @@ class RasterOnScene(ClassRegions):
         if r0 >= r1 or c0 >= c1:
             return np.full(shape, CLASS_NODATA, np.uint8)
         try:
-            with rasterio.open(self.raster.path) as file:
+            with open_raster(self.raster.path) as file:
                 values = file.read(1, window=Window(c0, r0, c1 - c0, r1 - r0))
         except rasterio.errors.RasterioError as error:
             raise LabelError(f"{self.raster.path} is damaged: {error}.") from error

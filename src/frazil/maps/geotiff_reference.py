@@ -34,6 +34,7 @@ from pyproj import CRS
 
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES
 from frazil.errors import LabelError
+from frazil.gdal_files import open_raster, world_file
 from frazil.labels.polygons import find_crs
 from frazil.labels.sources import LabelOptions, class_code
 from frazil.maps.rasters import Raster
@@ -64,7 +65,7 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
     """The kind of a raster file (``"nsidc"``, ``"amsr2"``, ``"concentration"`` or ``"classes"``) and what it holds.
 
     Args:
-        path: anything GDAL reads as a raster, with a transform and a CRS.
+        path: GeoTIFF, ERDAS Imagine or PNG (see `frazil.gdal_files`), with a transform and a CRS.
         kind: the kind, where it is known; None to find out.
         options: ``assume_crs`` of a file that does not say its own; ``classes`` of a class raster.
 
@@ -74,12 +75,14 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
     import rasterio
 
     try:
-        with rasterio.open(path) as file:
+        with open_raster(path) as file:
             crs, transform, gcps = file.crs, file.transform, file.gcps[0]
             bands = file.count
             tiff = _Tiff(path, file.read(1), {**file.tags(1), **file.tags()}, file.nodata)
     except rasterio.errors.RasterioError as error:
         raise LabelError(f"{path} cannot be read as a raster: {str(error).splitlines()[0].rstrip('.')}.") from error
+    if transform.is_identity and not gcps:
+        transform = world_file(path) or transform
     if gcps and transform.is_identity:
         raise LabelError(f"{path} is in radar geometry. Pass a raster in a map projection (geocode it first).")
     if transform.is_identity:

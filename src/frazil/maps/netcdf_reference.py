@@ -23,6 +23,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from frazil.errors import FrazilError, LabelError
+from frazil.hdf5_files import DAMAGED, netcdf_engine
 from frazil.labels.polygons import find_crs
 from frazil.maps.geotiff_reference import checked_percent
 from frazil.maps.rasters import Raster
@@ -71,17 +72,11 @@ def open_any(path: Path) -> xr.Dataset:
     """A NetCDF-4 or NetCDF-3 file, lazily, nothing decoded.
 
     Raises:
-        LabelError: HDF4, or no NetCDF file at all.
+        LabelError: HDF4, or a file that refers to others, see `frazil.hdf5_files`.
     """
     import xarray as xr
 
-    head = path.read_bytes()[:8] if path.stat().st_size < 8 else path.open("rb").read(8)
-    if head.startswith(b"\x0e\x03\x13\x01"):
-        raise LabelError(
-            f"{path} is HDF4, which this installation cannot read (GDAL without its driver) and which does not say "
-            "where it lies. Pass the NetCDF or GeoTIFF file of the same day."
-        )
-    engine = "scipy" if head.startswith(b"CDF") else "h5netcdf"
+    engine = netcdf_engine(path)
     return xr.open_dataset(path, engine=engine, mask_and_scale=False, decode_times=False, decode_coords=False)
 
 
@@ -103,7 +98,7 @@ def _load(path: Path, near: datetime | None) -> tuple[xr.Dataset, str]:
             return dataset.load(), name
     except FrazilError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise LabelError(f"{path} cannot be read as NetCDF ({reason}): truncated, or another format.") from error
 

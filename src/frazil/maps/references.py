@@ -17,6 +17,8 @@ import numpy as np
 
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, check_map
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
+from frazil.gdal_files import refuse_address
+from frazil.hdf5_files import DAMAGED
 from frazil.labels.chart import chart_classes, is_chart, read_chart
 from frazil.labels.polygons import place, read_polygons
 from frazil.labels.sources import LabelOptions, PolygonLabels, product_key
@@ -158,7 +160,8 @@ def open_reference(
 
     Args:
         source: a map folder or NetCDF of frazil; NetCDF of concentration (`frazil.maps.netcdf_reference`); a GeoTIFF
-            (`frazil.maps.geotiff_reference`); any vector file that GDAL reads; a map; a GeoDataFrame.
+            (`frazil.maps.geotiff_reference`); a vector file (`frazil.labels.polygons.read_polygons`); a map; a
+            GeoDataFrame.
         kind: one of `KINDS`; None to find out.
         options: how to read it.
 
@@ -176,6 +179,7 @@ def open_reference(
         return _of_map(source, str(source.attrs.get("product", "map")), options)
     if not isinstance(source, (str, os.PathLike)):
         return _of_polygons(source, kind, options)
+    refuse_address(source)
     path = Path(source)
     if not path.exists():
         raise LabelNotFoundError(f"No reference at {path}. Pass polygons, a chart, concentrations or a map folder.")
@@ -221,7 +225,7 @@ def _is_map(path: Path) -> bool:
     try:
         with open_any(path) as dataset:
             return {"ice_class", "quality_flags"} <= set(dataset.variables)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return False  # the reader says what is wrong
 
 

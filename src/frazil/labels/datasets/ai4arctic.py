@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.conventions import AI4ARCTIC, CLASS_NODATA, ClassScheme
-from frazil.errors import LabelError, LabelNotFoundError, OptionError
+from frazil.errors import FrazilError, LabelError, LabelNotFoundError, OptionError
+from frazil.hdf5_files import DAMAGED, netcdf_engine
 from frazil.labels.chart import Unknown, find_scheme
 from frazil.labels.cutting import Cutter, why_none
 from frazil.labels.datasets import table
@@ -97,7 +98,14 @@ def read_ai4arctic(
                 raw = "polygon_icechart" in data.variables
                 kind = RawSource if raw else ReadySource
                 source = kind(file, data, names, scheme, settings or ChartSettings(), unknown, dict(scaling or {}))
-                for part, _ in cutter.cut(source):
+                cut = cutter.cut(source)
+                while True:
+                    try:
+                        part, _ = next(cut)
+                    except StopIteration:
+                        break
+                    except DAMAGED as error:  # chunks are read one by one while cutting
+                        raise _unreadable(file, error) from error
                     yield part
         if not sum(cutter.counts.cut.values()):
             raise LabelError(why_none(cutter.counts, [p.name for p in paths], size))
@@ -360,14 +368,22 @@ def _open(file: Path) -> xr.Dataset:
     if not file.is_file():
         raise LabelNotFoundError(f"No AI4Arctic file at {file}.")
     try:
-        data = xr.open_dataset(file, engine="h5netcdf", mask_and_scale=False, decode_times=False, decode_coords=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise LabelError(f"{file} cannot be read as NetCDF-4: {str(error).splitlines()[0]}.") from error
+        engine = netcdf_engine(file)
+        data = xr.open_dataset(file, engine=engine, mask_and_scale=False, decode_times=False, decode_coords=False)
+    except DAMAGED as error:
+        raise _unreadable(file, error) from error
     missing = [d for d in ("sar_lines", "sar_samples") if d not in data.sizes]
     if missing:
         data.close()
         raise LabelError(f"{file} is not an AI4Arctic file: dimension {missing[0]} is missing ({dict(data.sizes)}).")
     return data
+
+
+def _unreadable(file: Path, error: Exception) -> Exception:
+    if isinstance(error, FrazilError):
+        return error
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return LabelError(f"{file} cannot be read as NetCDF-4: {reason}. Download it again.")
 
 
 def _variable(data: xr.Dataset, name: str, file: Path) -> xr.DataArray:

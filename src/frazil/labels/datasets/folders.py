@@ -9,7 +9,6 @@ import csv
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -19,11 +18,13 @@ import numpy as np
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError
+from frazil.gdal_files import open_raster
 from frazil.labels.chart import find_scheme
 from frazil.labels.datasets import table
 from frazil.labels.patch_set import gather, make_patches
 from frazil.labels.patches import channel_names
 from frazil.labels.sources import class_code
+from frazil.pictures import read_picture
 from frazil.scene.scaling import CHANNELS
 
 if TYPE_CHECKING:
@@ -176,31 +177,18 @@ def read_image(path: Path, channels: tuple[str, ...], decode: Mapping[str, Seque
 
 def _array(path: Path) -> np.ndarray:
     import rasterio
-    from PIL import Image, UnidentifiedImageError
 
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif suffix in (".tif", ".tiff"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                file = rasterio.open(path)
-            with file:
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        values = read_picture(path)
+    else:
+        try:
+            with open_raster(path, "an image") as file:
                 values = np.moveaxis(file.read(), 0, 2)
                 if file.nodata is not None and values.dtype.kind == "f":
                     values = np.where(values == file.nodata, np.nan, values)
-        else:
-            with Image.open(path) as picture:
-                values = np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK") else picture)
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise LabelError(
-                f"{path} is a pickled array, which can run code when it is loaded. Save it as plain numbers."
-            ) from error
-        raise LabelError(f"{path} cannot be read: {error}.") from error
-    except (OSError, EOFError, UnidentifiedImageError, SyntaxError, rasterio.errors.RasterioError) as error:
-        raise LabelError(f"{path} cannot be read as an image: {str(error).splitlines()[0]}.") from error
+        except (rasterio.errors.RasterioError, MemoryError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise LabelError(f"{path} cannot be read as an image: {reason}.") from error
     if values.dtype.kind not in "uif":
         raise LabelError(f"{path} holds {values.dtype} values; expected numbers.")
     return np.asarray(values)
