@@ -86,7 +86,7 @@ def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
     import shapely
 
     try:
-        with vector_source(file) as source:
+        with vector_source(file) as source, np.errstate(invalid="ignore"):  # vertices are checked below
             numbers = {str(n): i for i, (n, kind) in enumerate(pyogrio.list_layers(source)) if kind is not None}
             layers = list(numbers)
             if layer is not None and layer not in layers:

@@ -57,6 +57,7 @@ class ReferenceOptions:
         resampling: of concentration, see `frazil.maps.rasters`.
         labels: class column, meanings, layer, CRS of vector files and class rasters.
         near: of files of several times, the map nearest to this moment.
+        variable: of NetCDF files, the one that holds the concentration; None to find it.
     """
 
     threshold_percent: float = 15.0
@@ -65,6 +66,7 @@ class ReferenceOptions:
     resampling: Resampling = "bilinear"
     labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
     near: datetime | None = None
+    variable: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -184,6 +186,8 @@ def open_reference(
     if not path.exists():
         raise LabelNotFoundError(f"No reference at {path}. Pass polygons, a chart, concentrations or a map folder.")
     what, reader = _reader(path)
+    if options.variable is not None and (what != "a NetCDF file" or kind == "map"):
+        raise OptionError(f"{path} is {what}; variable {options.variable!r} is for NetCDF files. Leave it out.")
     if kind is not None and kind not in _FITTING[what]:
         raise OptionError(f"{path} is {what}; kind {kind!r} is none: choose from {list(_FITTING[what])}.")
     return reader(path, kind, options)
@@ -215,10 +219,11 @@ def _of_map(ice_map: xr.Dataset, name: str, options: ReferenceOptions) -> Refere
 
 
 def _from_netcdf(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
-    if kind == "map" or (kind is None and _is_map(path)):
+    if kind == "map" or (kind is None and options.variable is None and _is_map(path)):
         return _from_map(path, kind, options)
-    found, raster, time = read_netcdf(path, options.near, options.labels.assume_crs)
-    return _of_raster(path, kind or found, raster, time, options)
+    found, raster, time, name = read_netcdf(path, options.near, options.labels.assume_crs, options.variable)
+    what = "concentration" if name in ("ice_conc", "z") else f"concentration ({name})"
+    return _of_raster(path, kind or found, raster, time, options, what)
 
 
 def _is_map(path: Path) -> bool:
@@ -235,14 +240,19 @@ def _from_raster(path: Path, kind: str | None, options: ReferenceOptions) -> Ref
 
 
 def _of_raster(
-    path: Path, kind: str, raster: Raster, time: TimeSpan | None, options: ReferenceOptions
+    path: Path,
+    kind: str,
+    raster: Raster,
+    time: TimeSpan | None,
+    options: ReferenceOptions,
+    what: str = "concentration",
 ) -> RasterReference:
     classes = raster.values.dtype == np.uint8
     return RasterReference(
         name=path.name,
         kind=kind,
         time=time or span_of_name(path.stem),
-        says="its classes of ice" if classes else f"concentration of {options.threshold_percent:g} % or more",
+        says="its classes of ice" if classes else f"{what} of {options.threshold_percent:g} % or more",
         raster=raster,
         threshold_percent=options.threshold_percent,
         resampling=options.resampling,
