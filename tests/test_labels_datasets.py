@@ -295,8 +295,8 @@ def test_ai4arctic_raw(tmp_path: Path, angle: str, header: bool) -> None:
 
 def test_ai4arctic_raw_that_is_wrong(tmp_path: Path) -> None:
     good = ["3;92;-9;91;8;-9;-9;-9;-9;-9;-9"]
-    path = raw_file(tmp_path / "a.nc", [*good, "7;92;-9;77;8;-9;-9;-9;-9;-9;-9", "9;92;-9;91;8;-9;-9;-9;-9;-9;-9"])
-    with pytest.raises(LabelError, match="a.nc uses codes that SIGRID-3 does not have: SA 77.*ignore"):
+    path = raw_file(tmp_path / "a.nc", [*good, "7;92;-9;90;8;-9;-9;-9;-9;-9;-9", "9;92;-9;91;8;-9;-9;-9;-9;-9;-9"])
+    with pytest.raises(LabelError, match="a.nc uses codes that SIGRID-3 does not have .dialect 2004.: SA 90.*ignore"):
         read_ai4arctic(path, size=10)
     patches = read_ai4arctic(path, size=10, unknown="ignore", stride=5)
     assert set(patches["polygon"].values) == {3, 9}
@@ -321,6 +321,20 @@ def test_ai4arctic_raw_that_is_wrong(tmp_path: Path) -> None:
     xr.Dataset({"x": ("y", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
     with pytest.raises(LabelError, match="other.nc is not an AI4Arctic file: dimension sar_lines is missing"):
         read_ai4arctic(tmp_path / "other.nc")
+
+
+def test_ai4arctic_rows_of_edition_3_1(tmp_path: Path) -> None:
+    """Ice free as 98, stages as centimetres, forms shifted: rows of the files are read as charts are."""
+    codes = [HEADER, "3;98;;01;;;;;;;;;;;W", "7;92;;70;09;;;;;;;;;;I", "9;92;;20;05;;;;;;;;;;I"]
+    path = raw_file(tmp_path / "a.nc", codes)
+    patches = read_ai4arctic(path, size=10, stride=5)
+    found = set(zip(patches["polygon"].values.tolist(), patches["label"].values.tolist(), strict=True))
+    assert found == {(3, 0), (7, 4), (9, 2)}
+    assert patches.attrs["dialects"] == ["3.1"]
+    with pytest.raises(LabelError, match=r"dialect 2010\): .*SA 20.*--dialect"):
+        read_ai4arctic(path, size=10, dialect="2010")
+    streamed = read_ai4arctic([path], size=10, stride=5, path=tmp_path / "a.zarr")
+    assert streamed.attrs["dialects"] == ["3.1"]
 
 
 def ready_file(path: Path, *, labels: bool = True, sar: bool = True) -> Path:

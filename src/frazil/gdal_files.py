@@ -18,6 +18,7 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -47,6 +48,7 @@ _QUIET = {
 _ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
 _UNPACKED = 2**30  # bytes of a vector file in memory
 _PLAIN, _RATIO = 2**28, 1000  # bytes of a raster that need no reason; no more than this for a byte on disk
+_METADATA = 4_000_000  # bytes of an XML file
 _SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 _NAMED_CRS = re.compile(r"(urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/|EPSG:|OGC:)[\w:./-]+", re.IGNORECASE)
 _GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection")
@@ -279,9 +281,21 @@ def _unpacked(path: Path) -> bytes:
     return out.getvalue()
 
 
-def _members(path: Path) -> dict[str, bytes]:
+def metadata_texts(path: str | os.PathLike[str]) -> list[str]:
+    """Texts of the XML metadata of a vector file, not parsed: beside it (``x.xml``, ``x.shp.xml``), or in an archive."""
+    file = Path(path)
+    found: list[bytes] = []
+    if file.is_file() and (_head(file).startswith((b"PK\x03\x04", b"\x1f\x8b")) or _is_tar(_head(file))):
+        found = list(_members(file, (".xml",)).values())
+    else:
+        for beside in (file.with_suffix(".xml"), file.with_name(file.name + ".xml")):
+            with contextlib.suppress(OSError):  # none is there, or one that is no file to read
+                found.append(read_bytes(beside, _METADATA))
+    return [text[:_METADATA].decode("utf-8", "replace") for text in found]
+
+
+def _members(path: Path, wanted: tuple[str, ...] = (*_SHAPEFILE, ".geojson", ".json", ".kml")) -> dict[str, bytes]:
     """Names and contents of the vector files in a zip or tar; what macOS adds is passed over."""
-    wanted = (*_SHAPEFILE, ".geojson", ".json", ".kml")
     found: dict[str, bytes] = {}
     left = _UNPACKED
 

@@ -54,7 +54,7 @@ def compare(
     map_folder: str, references: tuple[str, ...], kinds: tuple[str, ...], variables: tuple[str, ...],
     exclude_flags: str, output: str | None,
     class_column: str | None, classes: tuple[str, ...], scene_column: str | None, layer: str | None,
-    assume_crs: str | None, unknown_codes: Any, overwrite: bool, as_json: bool, **settings: Any,
+    assume_crs: str | None, unknown_codes: Any, dialect: str | None, overwrite: bool, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Compare MAP (made by `frazil map`) with REFERENCES: over- and under-estimation, IIEE, distance of the ice edges.
 
@@ -74,7 +74,7 @@ def compare(
         refuse_existing(output, overwrite=overwrite)
     labels = LabelOptions(
         class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
-        unknown=unknown_codes, classes=pairs(classes, "--class", "VALUE=NAME"),
+        unknown=unknown_codes, dialect=dialect, classes=pairs(classes, "--class", "VALUE=NAME"),
     )  # fmt: skip
     flags = [name.strip() for name in exclude_flags.split(",") if name.strip()]
     files: dict[str, str] = {}

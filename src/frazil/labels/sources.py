@@ -20,7 +20,7 @@ from pyproj import CRS
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError
 from frazil.gdal_files import open_raster, refuse_address, world_file
-from frazil.labels.chart import Unknown, chart_classes, is_chart, read_chart
+from frazil.labels.chart import Unknown, chart_classes, formvern_of, is_chart, normalize_chart
 from frazil.labels.polygons import PlacedPolygons, find_crs, place, read_polygons
 from frazil.labels.sigrid3 import ChartSettings, code_text
 from frazil.sentinel1.geolocation import Geolocation
@@ -47,6 +47,7 @@ class LabelOptions:
         assume_crs: of a file that does not say its own.
         unknown: codes of a chart that SIGRID-3 does not have: ``"refuse"`` or ``"ignore"``.
         chart: thresholds for charts.
+        dialect: edition of SIGRID-3 that a chart is written in; None to find out (see `frazil.labels.read_chart`).
     """
 
     class_column: str | None = None
@@ -56,6 +57,7 @@ class LabelOptions:
     assume_crs: str | None = None
     unknown: Unknown = "refuse"
     chart: ChartSettings = ChartSettings()  # noqa: RUF009 - frozen
+    dialect: str | None = None
 
 
 class LabelsOnScene(Protocol):
@@ -115,7 +117,9 @@ def open_labels(
     if options.class_column is None:
         frame = read_polygons(path, layer=options.layer, assume_crs=options.assume_crs)
         if is_chart(frame):
-            frame = read_chart(path, layer=options.layer, assume_crs=options.assume_crs, unknown=options.unknown)
+            frame = normalize_chart(
+                frame, source=str(path), unknown=options.unknown, dialect=options.dialect, formvern=formvern_of(path)
+            )
     else:
         frame = read_polygons(path, layer=options.layer, assume_crs=options.assume_crs)
     return PolygonLabels(frame, scheme, options)
@@ -198,6 +202,7 @@ class PolygonLabels:
     def __init__(self, frame: gpd.GeoDataFrame, scheme: ClassScheme, options: LabelOptions) -> None:
         self.source = str(frame.attrs.get("source", "The polygons"))
         self.options = options
+        self.dialect: str | None = None
         columns = [c for c in frame.columns if c != frame.geometry.name]
         for column in (options.class_column, options.scene_column):
             if column is not None and column not in columns:
@@ -210,6 +215,8 @@ class PolygonLabels:
                 raise LabelError(_strange(f"Column {options.class_column!r} of {self.source}", strange, scheme))
             self.code = np.array(codes, np.int64)
         elif is_chart(frame):
+            frame = normalize_chart(frame, source=self.source, unknown=options.unknown, dialect=options.dialect)
+            self.dialect = str(frame.attrs["dialect"])
             self.code = np.array([r.ice_class for r in chart_classes(frame, scheme, options.chart)], np.int64)
         else:
             raise LabelError(

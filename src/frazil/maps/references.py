@@ -19,7 +19,7 @@ from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, PERCENT_NODATA,
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.gdal_files import refuse_address
 from frazil.hdf5_files import DAMAGED
-from frazil.labels.chart import chart_classes, is_chart, read_chart
+from frazil.labels.chart import chart_classes, formvern_of, is_chart, normalize_chart
 from frazil.labels.polygons import place, read_polygons
 from frazil.labels.sources import LabelOptions, PolygonLabels, product_key
 from frazil.maps.geotiff_reference import read_geotiff
@@ -262,11 +262,12 @@ def _of_raster(
 def _from_vector(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
     frame = read_polygons(path, layer=options.labels.layer, assume_crs=options.labels.assume_crs)
     if kind == "chart" or (kind is None and options.labels.class_column is None and is_chart(frame)):
-        frame = read_chart(
-            path,
-            layer=options.labels.layer,
-            assume_crs=options.labels.assume_crs,
+        frame = normalize_chart(
+            frame,
+            source=str(path),
             unknown=options.labels.unknown,
+            dialect=options.labels.dialect,
+            formvern=formvern_of(path),
         )
         kind = "chart"
     return _of_polygons(frame, kind, options)
@@ -279,12 +280,14 @@ def _of_polygons(frame: gpd.GeoDataFrame, kind: str | None, options: ReferenceOp
     time = span_of_name(Path(name).stem)
     if kind != "polygons" and options.labels.class_column is None and is_chart(frame):
         threshold = 0.1 if options.chart_edge else options.threshold_percent / 100
+        frame = normalize_chart(frame, source=name, unknown=options.labels.unknown, dialect=options.labels.dialect)
         rows = chart_classes(frame, BINARY)
         sic = np.array([row.sic for row in rows])
         code = np.where(sic >= threshold - 1e-9, ICE_CODE, WATER_CODE)
         code[np.isnan(sic)] = CLASS_NODATA
         code[[row.ice_class == CLASS_LAND for row in rows]] = CLASS_LAND
         says = f"total concentration of {100 * threshold:g} % or more" + (", as drawn" if options.chart_edge else "")
+        says += f" (SIGRID-3 {frame.attrs['dialect']})" if frame.attrs["dialect"] != "S-411" else " (S-411)"
         return PolygonReference(name=name, kind="chart", time=time, says=says, frame=frame, code=code)
     if options.labels.class_column is None:
         columns = [c for c in frame.columns if c != frame.geometry.name]
