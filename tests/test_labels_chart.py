@@ -12,6 +12,7 @@ import shapely
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 
 from frazil.conventions import AI4ARCTIC, CLASS_SCHEMES, FIVE_CLASSES
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
@@ -22,6 +23,7 @@ from frazil.labels.sigrid3_dialects import DIALECTS, thickness_cm, translate
 from frazil.scene.grid import MapGrid
 from frazil.scene.scene import open_scene
 from frazil.sentinel1.geolocation import Geolocation
+from frazil.testing import make_map
 
 
 @pytest.fixture(scope="module")
@@ -515,3 +517,54 @@ def test_forms_of_all_editions_mean_the_same_things() -> None:
         assert len(same) == 1
     assert translate("FA", "22", "3.1", {}) is None
     assert len({translate("FA", f"{n:02d}", "3.1", {}) for n in range(1, 11)}) == 10
+
+
+# ---- polygons round a pole
+
+
+CAPS = [
+    shapely.box(-180, -90, 180, -50), shapely.box(-180, -90, 180, 79), shapely.box(-180, 79, 180, 90),
+    shapely.box(0, -90, 360, 79.2), shapely.box(-180, -90, 180, 90), shapely.box(-180, -89.9, 180, -60),
+    shapely.box(100, -90, 260, 90), shapely.box(-190, 70, -170, 85), shapely.box(0, 50, 20, 88),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cap", CAPS, ids=lambda c: str(c.bounds))
+@pytest.mark.parametrize(
+    ("centre", "crs"),
+    [((5, 79), "EPSG:3413"), ((180, 79), "EPSG:3413"), ((0, 90), "EPSG:3413"), ((5, 79), "EPSG:32631"),
+     ((5, 79), "EPSG:3035"), ((5, -75), "EPSG:3031"), ((120, -60.0), "EPSG:3031")],
+)  # fmt: skip
+def test_polygons_round_a_pole_cover_what_they_cover(cap, centre, crs) -> None:
+    """By longitude and latitude of every pixel; the projections have no image of one pole."""
+    like = make_map(codes=np.zeros((40, 50), np.uint8), crs=crs, centre=centre, spacing_m=3000)
+    grid = MapGrid.of(like)
+    longitude, latitude = Transformer.from_crs(crs, 4326, always_xy=True).transform(*np.meshgrid(grid.x, grid.y))
+    west, south, east, north = cap.bounds
+    truth = ((longitude - west) % 360 <= east - west) & (latitude >= south) & (latitude <= north)
+    owner, _ = place(gpd.GeoDataFrame(geometry=[cap], crs=4326), like).burn()
+    assert (owner == 0).mean() == pytest.approx(truth.mean(), abs=0.02)
+    assert ((owner == 0) != truth).mean() < 0.02
+
+
+@pytest.mark.parametrize("edge", [-50, 60, 79])
+@pytest.mark.parametrize("crs", ["EPSG:3031", "EPSG:6932", "EPSG:3857"])
+def test_a_chart_of_the_other_pole_covers_what_it_covers(edge, crs) -> None:
+    """A disc round the south pole in a projection of the south, up to a latitude: seen from the north."""
+    like = make_map(codes=np.zeros((40, 50), np.uint8), centre=(5, 79), spacing_m=3000)
+    around = np.linspace(-180, 180, 721)
+    ring = np.column_stack(Transformer.from_crs(4326, crs, always_xy=True).transform(around, np.full(721, float(edge))))
+    if crs == "EPSG:3857":
+        ring = np.concatenate([ring, [[ring[-1, 0], -2e7], [ring[0, 0], -2e7]]])
+    frame = gpd.GeoDataFrame(geometry=[shapely.Polygon(ring)], crs=crs)
+    grid = MapGrid.of(like)
+    latitude = Transformer.from_crs("EPSG:3413", 4326, always_xy=True).transform(*np.meshgrid(grid.x, grid.y))[1]
+    owner, _ = place(frame, like).burn()
+    assert ((owner == 0) != (latitude <= edge)).mean() < 0.03
+
+
+def test_no_patch_of_a_scene_of_the_north_is_called_after_the_south(scene) -> None:
+    for shape in CAPS[:1] + [shapely.box(-180, -90, 180, south) for south in range(-85, 60, 12)]:
+        assert not len(place(gpd.GeoDataFrame(geometry=[shape], crs=4326), scene).shapes)
+    whole, _ = place(gpd.GeoDataFrame(geometry=[CAPS[4]], crs=4326), scene).burn()
+    assert (whole == 0).all()

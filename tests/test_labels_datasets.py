@@ -178,6 +178,37 @@ def test_images_that_cannot_be_read(tmp_path: Path) -> None:
         read_folders(tmp_path / "set")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".npy", ".tif"])
+def test_sixteen_bits_need_a_range_and_take_it(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / "set" / "young_ice" / f"a{suffix}"
+    path.parent.mkdir(parents=True)
+    values = np.array([[0, 65535], [32768, 13107]], np.uint16)
+    if suffix == ".npy":
+        np.save(path, values)
+    elif suffix == ".tif":
+        with (
+            pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+            rasterio.open(path, "w", driver="GTiff", width=2, height=2, count=1, dtype="uint16") as file,
+        ):
+            file.write(values[None])
+    else:
+        Image.fromarray(values).save(path)
+    with pytest.raises(LabelError, match=r"16-bit; say what 0 and 65535 of hh stand for.*--range hh=LOW,HIGH"):
+        read_folders(tmp_path / "set", channels=("hh",))
+    made = read_folders(tmp_path / "set", channels=("hh",), decode={"hh": (-30, 0)})
+    np.testing.assert_allclose(made["image"].values[0, 0], -30 + values / 65535 * 30, atol=1e-4)
+
+
+def test_a_range_of_numbers_that_are_decibels_already(tmp_path: Path) -> None:
+    path = tmp_path / "set" / "young_ice" / "a.npy"
+    path.parent.mkdir(parents=True)
+    for dtype in (np.float32, np.int16):
+        np.save(path, np.full((4, 4), -20, dtype))
+        assert (read_folders(tmp_path / "set", channels=("hh",))["image"].values == -20).all()
+        with pytest.raises(LabelError, match="taken as they are.*Leave the range of hh out"):
+            read_folders(tmp_path / "set", channels=("hh",), decode={"hh": (-30, 0)})
+
+
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [

@@ -181,7 +181,10 @@ def test_polygons_by_class_column(tmp_path):
         ],
     )
     frame.to_file(tmp_path / "p.geojson")
-    labels = LabelOptions(class_column="ice", classes={"x": ""})
+    meaning = {"x": "", "young_ice": "young_ice", "open_water": "open_water", "95.0": "deformed_ice"}
+    labels = LabelOptions(class_column="ice", classes=meaning)
+    with pytest.raises(LabelError, match="holds '95', 'open_water', 'young_ice'"):
+        open_reference(frame, options=ReferenceOptions(labels=LabelOptions(class_column="ice", classes={"x": ""})))
     codes = open_reference(tmp_path / "p.geojson", options=ReferenceOptions(labels=labels)).on(ice_map)
     assert (codes[:39, :31] == 1).all()
     assert (codes[:39, 33:47] == CLASS_NODATA).all()  # ice and water both claim it
@@ -195,7 +198,7 @@ def test_polygons_by_class_column(tmp_path):
     with pytest.raises(LabelError, match="--class-column"):
         open_reference(tmp_path / "p.geojson")
     mine = frame.assign(scene=["other.SAFE", *[ice_map.attrs["product"] + ".SAFE"] * 3])
-    chosen = ReferenceOptions(labels=LabelOptions(class_column="ice", classes={"x": ""}, scene_column="scene"))
+    chosen = ReferenceOptions(labels=LabelOptions(class_column="ice", classes=meaning, scene_column="scene"))
     assert (open_reference(mine, options=chosen).on(ice_map)[41:, :47] == CLASS_NODATA).all()
 
 

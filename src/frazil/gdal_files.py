@@ -282,7 +282,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def metadata_texts(path: str | os.PathLike[str]) -> list[str]:
-    """Texts of the XML metadata of a vector file, not parsed: beside it (``x.xml``, ``x.shp.xml``), or in an archive."""
+    """Texts of the XML metadata beside a vector file (``x.xml``, ``x.shp.xml``) or in its archive, not parsed."""
     file = Path(path)
     found: list[bytes] = []
     if file.is_file() and (_head(file).startswith((b"PK\x03\x04", b"\x1f\x8b")) or _is_tar(_head(file))):

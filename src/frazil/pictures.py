@@ -22,7 +22,12 @@ MOST_BYTES = 2**30  #: of a file
 
 
 def read_picture(
-    name: str | PurePath, content: bytes | None = None, *, mode: str | None = None, grey: bool = False
+    name: str | PurePath,
+    content: bytes | None = None,
+    *,
+    mode: str | None = None,
+    grey: bool = False,
+    codes: bool = False,
 ) -> np.ndarray:
     """A picture or a ``.npy`` array.
 
@@ -31,6 +36,7 @@ def read_picture(
         content: of the file.
         mode: to convert pictures to: ``"RGB"``. None: palettes and CMYK become RGB, others stay.
         grey: coloured pictures become grey ones.
+        codes: values of pictures with a palette are their numbers in it, not the colours: masks.
 
     Raises:
         LabelError: it cannot be read, is of another format, has too many pixels, or would have to be unpickled.
@@ -45,7 +51,7 @@ def read_picture(
             warnings.simplefilter("ignore")  # of bombs and odd metadata; the size is checked here
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 _check_size(name, picture.size)
-                return np.asarray(picture.convert(mode) if mode else _plain(picture, grey))
+                return np.asarray(picture.convert(mode) if mode else _plain(picture, grey, codes))
     except Image.DecompressionBombError as error:
         raise LabelError(f"{name} claims more pixels than {MOST_PIXELS}. Cut it into patches.") from error
     except (
@@ -58,7 +64,11 @@ def read_picture(
         raise LabelError(f"{name} cannot be read as an image: {reason}.") from error
 
 
-def _plain(picture: Any, grey: bool) -> Any:
+def _plain(picture: Any, grey: bool, codes: bool) -> Any:
+    if picture.mode == "I" and picture.format == "PNG":  # 16 bits, as Pillow before 11 opens them
+        return np.asarray(picture).astype(np.uint16)
+    if codes:
+        return picture.convert("RGB") if picture.mode == "CMYK" else picture
     if grey:
         return picture.convert("L") if picture.mode in ("P", "RGB", "RGBA", "LA", "CMYK") else picture
     return picture.convert("RGB") if picture.mode in ("P", "CMYK") else picture

@@ -49,7 +49,7 @@ _OUTPUT = {"scenes", "source", "output", "sheet", "overwrite", "as_json", "seed"
 @click.option(
     "--range", "ranges", multiple=True, metavar="CHANNEL=LOW,HIGH",
     help="What the ends of stored values stand for, dB or degrees: -1 and 1 in AI4Arctic's ready-to-train files, 0 and "
-    "255 in 8-bit images.",
+    "255 in 8-bit images, 0 and 65535 in 16-bit ones (which need it).",
 )  # fmt: skip
 @click.option("--looks", type=int, default=1, show_default=True, help="Average looks x looks blocks in power.")
 @click.option("--boxcar", is_flag=True, help="3 x 3 moving average at full resolution.")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _EDGE_M = 2000.0  # longest edge after densifying; on the radar grid it then bends by less than a metre
 _EDGE_DEGREE = 0.02
+_NEAR_DEGREE = 5.0  # from a scene or map; what lies further in a polygon in degrees is cut away before it is projected
 
 
 def read_polygons(
@@ -196,14 +197,13 @@ def place(polygons: gpd.GeoDataFrame, like: xr.Dataset) -> PlacedPolygons:
     if polygons.crs is None:
         raise OptionError("The polygons have no CRS. Set one with polygons.set_crs(...).")
     source = CRS.from_user_input(polygons.crs)
-    shapes = shapely.segmentize(polygons.geometry.to_numpy(), _longest_edge(source))
     if "y" in like.dims and "x" in like.dims:
         grid = MapGrid.of(like)
         x0, y1, s = grid.left, grid.top, grid.spacing_m
         left, bottom, right, top = grid.bounds
         pad = 10 * s
-        moved = _reproject(shapes, source, grid.pyproj_crs)
-        clipped, row = _clip(moved, shapely.box(left - pad, bottom - pad, right + pad, top + pad))
+        reach = shapely.box(left - pad, bottom - pad, right + pad, top + pad)
+        clipped, row = _within(polygons.geometry.to_numpy(), source, reach, grid.pyproj_crs)
         placed = shapely.transform(clipped, lambda xy: np.column_stack([(xy[:, 0] - x0) / s, (y1 - xy[:, 1]) / s]))
         return PlacedPolygons(placed, row, grid.shape)
     missing = [name for name in ("line", "pixel", "tie_latitude", "tie_longitude") if name not in like.variables]
@@ -216,7 +216,7 @@ def place(polygons: gpd.GeoDataFrame, like: xr.Dataset) -> PlacedPolygons:
     crs = CRS.from_user_input(geo.polar_crs())
     footprint = shapely.Polygon(np.column_stack(geo.outline(crs)))
     reach = footprint.buffer(0.03 * np.sqrt(footprint.area))
-    clipped, row = _clip(_reproject(shapes, source, crs), reach)
+    clipped, row = _within(polygons.geometry.to_numpy(), source, reach, crs)
     clipped = shapely.segmentize(clipped, _EDGE_M)  # clipping has made new edges
     (l0, dl), (p0, dp) = (_spacing(like, name) for name in ("line", "pixel"))
 
@@ -240,6 +240,82 @@ def _longest_edge(crs: CRS) -> float:
     if crs.is_geographic:
         return _EDGE_DEGREE
     return _EDGE_M / float(crs.axis_info[0].unit_conversion_factor or 1.0)
+
+
+def _within(shapes: np.ndarray, source: CRS, reach: Any, target: CRS) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of shapes within reach, in the CRS of the reach, and the position of each in the array.
+
+    A polygon that holds the point at which a projection has no image is turned inside out by it: one around the south
+    pole covers the whole of a map of the north. What lies far from the reach is therefore cut away before, in the CRS
+    of the shapes, and what came out wrong nevertheless is turned round.
+    """
+    import shapely
+
+    near, at = _near(shapes, source, reach, target)
+    moved = _reproject(shapely.segmentize(near, _longest_edge(source)), source, target)
+    parts, row = _clip(moved, reach)
+    x, y = _lattice(reach)
+    back = Transformer.from_crs(target, source, always_xy=True).transform(x, y)
+    shapely.prepare(near)
+    shapely.prepare(parts)
+    for one in range(len(parts)):
+        truth = _contains(near[row[one]], *back, degrees=source.is_geographic)
+        here = shapely.contains_xy(parts[one], x, y)
+        if (truth != here).sum() > x.size // 2:
+            parts[one] = _areas_only(np.array([shapely.difference(reach, parts[one])], object))[0]
+    some = ~shapely.is_empty(parts)
+    return parts[some], at[row[some]]
+
+
+def _near(shapes: np.ndarray, source: CRS, reach: Any, target: CRS) -> tuple[np.ndarray, np.ndarray]:
+    """Of shapes in degrees what lies within some degrees of the reach, and positions in the array; others whole."""
+    import shapely
+
+    if not source.is_geographic:
+        return shapes, np.arange(len(shapes))
+    inside = _lattice(reach.buffer(0.1 * np.sqrt(reach.area)))
+    longitude, latitude = Transformer.from_crs(target, source, always_xy=True).transform(*inside)
+    if not np.isfinite(longitude).all():
+        return shapes, np.arange(len(shapes))
+    west, width = _span_of_longitudes(longitude)
+    low, high = latitude.min() - _NEAR_DEGREE, latitude.max() + _NEAR_DEGREE
+    if width > 180 or high > 88 or low < -88:  # a pole is near: all longitudes
+        boxes = [shapely.box(-721, max(low, -90.1), 721, min(high, 90.1))]
+    else:
+        boxes = [
+            shapely.box(west - _NEAR_DEGREE + turn, low, west + width + _NEAR_DEGREE + turn, high)
+            for turn in (-720, -360, 0, 360, 720)
+        ]
+    return _clip(shapes, shapely.union_all(boxes))
+
+
+def _span_of_longitudes(longitude: np.ndarray) -> tuple[float, float]:
+    """The western end and the width of the smallest arc that holds all longitudes."""
+    around = np.sort(longitude % 360)
+    gaps = np.diff(np.append(around, around[0] + 360))
+    last = int(gaps.argmax())
+    return float(around[(last + 1) % around.size]), float(360 - gaps[last])
+
+
+def _lattice(reach: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Points spread over a shape: on a lattice of its bounds, those inside."""
+    import shapely
+
+    left, bottom, right, top = reach.bounds
+    x, y = np.meshgrid(np.linspace(left, right, 17), np.linspace(bottom, top, 17))
+    inside = shapely.contains_xy(reach.buffer(1e-9 * (right - left)), x, y)
+    return x[inside], y[inside]
+
+
+def _contains(shape: Any, x: np.ndarray, y: np.ndarray, *, degrees: bool) -> np.ndarray:
+    """Which points a shape holds; longitudes may lie full turns away."""
+    import shapely
+
+    out = np.zeros(x.shape, bool)
+    with np.errstate(invalid="ignore"):
+        for turn in (-720, -360, 0, 360, 720) if degrees else (0,):
+            out |= shapely.contains_xy(shape, x + turn, y)
+    return out
 
 
 def _reproject(shapes: np.ndarray, source: CRS, target: CRS) -> np.ndarray:

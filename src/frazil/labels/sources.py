@@ -41,7 +41,8 @@ class LabelOptions:
         class_column: column of a vector file that holds classes: names, titles or codes of the scheme, or SIGRID-3
             codes (``"02"``, ``83``). None: the columns of a SIGRID-3 chart.
         classes: what a value of the class column, or of a class raster, means: value (as text) -> class name,
-            ``"land"``, or ``""`` for no label. Goes before everything else.
+            ``"land"``, or ``""`` for no label. Numbers are compared as numbers. If any is given, a value that is not
+            among them is an error, so that nothing is taken for a code that it is not.
         scene_column: column that names the product a polygon was drawn on; polygons of other products are left out.
         layer: of a vector file of several layers.
         assume_crs: of a file that does not say its own.
@@ -123,6 +124,32 @@ def open_labels(
     else:
         frame = read_polygons(path, layer=options.layer, assume_crs=options.assume_crs)
     return PolygonLabels(frame, scheme, options)
+
+
+def meaning_of(value: Any, scheme: ClassScheme, classes: Mapping[str, str]) -> int | None:
+    """The class code that a value means (see `class_code`); with ``classes`` given only what they say, else None."""
+    if not classes or class_code(value, scheme, {}) == CLASS_NODATA:
+        return class_code(value, scheme, classes)
+    name = name_of(value, classes)
+    return None if name is None else class_code(name, scheme, {})
+
+
+def name_of(value: Any, classes: Mapping[str, str]) -> str | None:
+    """What ``classes`` say of a value, by its text or else by its number: ``1``, ``1.0`` and ``"01"`` are one."""
+    text = str(value).strip()
+    if text in classes:
+        return classes[text]
+    number = _number(text)
+    same = {name for key, name in classes.items() if number is not None and _number(key) == number}
+    return same.pop() if len(same) == 1 else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def class_code(value: Any, scheme: ClassScheme, classes: Mapping[str, str]) -> int | None:
@@ -209,7 +236,7 @@ class PolygonLabels:
                 raise LabelError(f"{self.source} has no column {column!r}; it has {columns}. Pass one of these.")
         if options.class_column is not None:
             values = list(frame[options.class_column])
-            codes = [class_code(v, scheme, options.classes) for v in values]
+            codes = [meaning_of(v, scheme, options.classes) for v in values]
             strange = sorted({str(v) for v, c in zip(values, codes, strict=True) if c is None})
             if strange:
                 raise LabelError(_strange(f"Column {options.class_column!r} of {self.source}", strange, scheme))
@@ -280,7 +307,7 @@ class RasterLabels:
                 "and a CRS (or --assume-crs), or the product's tie points."
             )
         values, names = tags.get("flag_values", "").split(), tags.get("flag_meanings", "").split()
-        self.meaning = dict(zip(values, names, strict=False)) | dict(options.classes)
+        self.meaning = dict(options.classes) or dict(zip(values, names, strict=False))
 
     def on(self, scene: xr.Dataset) -> LabelsOnScene:
         """The raster on the pixels of a scene."""
@@ -360,16 +387,18 @@ class RasterOnScene(ClassRegions):
     def _meaning(self, values: np.ndarray) -> np.ndarray:
         raster = self.raster
         found, inverse = np.unique(values, return_inverse=True)
-        codes: list[int | None] = []
-        for value in found.tolist():
-            if value == raster.nodata or (value in (CLASS_LAND, CLASS_NODATA) and str(value) not in raster.meaning):
-                codes.append(CLASS_LAND if value == CLASS_LAND else CLASS_NODATA)
-            else:
-                codes.append(class_code(raster.meaning.get(str(value), value), raster.scheme, {}))
+        codes = [raster_code(v, raster.scheme, raster.meaning, raster.nodata) for v in found.tolist()]
         strange = [str(v) for v, c in zip(found, codes, strict=True) if c is None]
         if strange:
             raise LabelError(_strange(str(raster.path), strange, raster.scheme))
         return np.array(codes, np.uint8)[inverse].reshape(values.shape)
+
+
+def raster_code(value: int, scheme: ClassScheme, meaning: Mapping[str, str], nodata: float | None) -> int | None:
+    """The class code of a value of a class raster: what is said of it, else 254 land, 255 and nodata none."""
+    if name_of(value, meaning) is None and (value in (CLASS_LAND, CLASS_NODATA) or value == nodata):
+        return CLASS_LAND if value == CLASS_LAND else CLASS_NODATA
+    return meaning_of(value, scheme, meaning)
 
 
 def product_key(name: str) -> str:
@@ -421,7 +450,7 @@ def _between(values: np.ndarray, nodes: list[np.ndarray], shape: tuple[int, int]
 
 
 def _strange(where: str, values: list[str], scheme: ClassScheme) -> str:
-    listed = ", ".join(map(repr, values[:8])) + (" …" if len(values) > 8 else "")
+    listed = ", ".join(map(repr, values[:40])) + (f" and {len(values) - 40} more" if len(values) > 40 else "")
     return (
         f"{where} holds {listed}, which is no class of {scheme.name} {list(scheme.names)}. "
         "Say what it means: classes={'VALUE': 'name'} (--class VALUE=NAME; an empty name leaves it out)."

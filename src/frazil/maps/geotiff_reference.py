@@ -42,7 +42,7 @@ from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES
 from frazil.errors import LabelError
 from frazil.gdal_files import open_raster, world_file
 from frazil.labels.polygons import find_crs
-from frazil.labels.sources import LabelOptions, class_code
+from frazil.labels.sources import LabelOptions, raster_code
 from frazil.maps.rasters import Raster
 
 _EXTENT = {0: 0, 1: 1, 253: CLASS_LAND, 254: CLASS_LAND, 210: CLASS_NODATA, 255: CLASS_NODATA}
@@ -268,16 +268,12 @@ def _classes(tiff: _Tiff, options: LabelOptions) -> np.ndarray:
         raise LabelError(f"{tiff.path} holds {tiff.values.dtype} values; a class raster holds integers.")
     scheme = CLASS_SCHEMES.get(tiff.tags.get("class_scheme", ""), BINARY)
     names = zip(tiff.tags.get("flag_values", "").split(), tiff.tags.get("flag_meanings", "").split(), strict=False)
-    meaning = dict(names) | dict(options.classes)
+    meaning = dict(options.classes) or dict(names)
     found, inverse = np.unique(tiff.values, return_inverse=True)
     codes: list[int] = []
     strange = set()
     for value in found.tolist():
-        said = meaning.get(str(value))
-        if said is None and (value in (CLASS_LAND, CLASS_NODATA) or value == tiff.nodata):
-            codes.append(CLASS_LAND if value == CLASS_LAND else CLASS_NODATA)
-            continue
-        code = class_code(value if said is None else said, scheme, {})
+        code = raster_code(value, scheme, meaning, tiff.nodata)
         if code is None:
             strange.add(value)
         codes.append(min(code or 0, 1) if (code or 0) < CLASS_LAND else int(code or 0))
@@ -291,4 +287,4 @@ def _classes(tiff: _Tiff, options: LabelOptions) -> np.ndarray:
 
 def _listed(values: set[Any]) -> str:
     some = sorted(values)
-    return ", ".join(map(str, some[:8])) + (" …" if len(some) > 8 else "")
+    return ", ".join(map(str, some[:40])) + (" …" if len(some) > 40 else "")

@@ -29,8 +29,13 @@ def meanings() -> dict[str, Any]:
 
 
 def read_array(name: str, content: bytes) -> np.ndarray:
-    """An image or ``.npy`` array as it is; raises LabelError naming it."""
+    """An image or ``.npy`` array as it is, colours as grey; raises LabelError naming it."""
     return read_picture(name, content, grey=True)
+
+
+def read_mask(name: str, content: bytes) -> np.ndarray:
+    """A mask as it is: of a palette the numbers, of colours (line, pixel, channel); raises LabelError naming it."""
+    return read_picture(name, content, codes=True)
 
 
 def grey(name: str, values: np.ndarray) -> np.ndarray:
