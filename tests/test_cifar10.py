@@ -154,7 +154,7 @@ def test_places_without_cifar_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "set" / "train" / "cat"
     folder.mkdir(parents=True)
     (folder / "1.png").write_bytes(b"no picture")
-    with pytest.raises(LabelError, match="is no image"):
+    with pytest.raises(LabelError, match="cannot be read as an image"):
         read_cifar10(tmp_path / "set", "train")
     buffer = io.BytesIO()
     Image.new("RGB", (20, 20)).save(buffer, "png")

@@ -126,8 +126,11 @@ def test_store_and_back(tmp_path: Path) -> None:
     with pytest.raises(LabelNotFoundError, match="frazil imagettes"):
         open_imagettes(tmp_path / "none.zarr")
     xr.Dataset({"a": ("x", [1])}).to_zarr(tmp_path / "b.zarr", consolidated=False, zarr_format=3)
-    with pytest.raises(ContractError, match="image"):
+    with pytest.raises(LabelError, match="holds 'a'"):
         open_imagettes(tmp_path / "b.zarr")
+    ds.drop_vars(["image"]).to_zarr(tmp_path / "c.zarr", consolidated=False, zarr_format=3)
+    with pytest.raises(ContractError, match="image"):
+        open_imagettes(tmp_path / "c.zarr")
 
 
 def test_joining() -> None:
@@ -199,6 +202,51 @@ def test_colin_npy_and_png(tmp_path: Path) -> None:
     (tmp_path / "val" / "output" / "b.png").unlink()
     with pytest.raises(LabelError, match="no mask"):
         read_colin(tmp_path)
+
+
+@pytest.mark.parametrize("top", [1, 2, 4, 100, 128, 255])
+@pytest.mark.parametrize("kind", ["L", "P", "black palette", "RGB", "RGBA", "LA", "npy", "I;16"])
+def test_masks_of_one_class_are_everything_but_0(top: int, kind: str, tmp_path: Path) -> None:
+    """Whatever the number in it is, and whatever colour a palette gives it."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(1, 255, (64, 64), dtype=np.uint8)).save(tmp_path / "images/a.png")
+    codes = np.zeros((64, 64), np.uint8)
+    codes[:32] = np.arange(64) % top + 1  # 1 to top
+    mask = Image.fromarray(codes)
+    if "P" in kind[:1] or "palette" in kind:
+        mask = Image.frombytes("P", (64, 64), codes.tobytes())
+        mask.putpalette(bytes(768) if "black" in kind else bytes([0, 0, 0, 0, 0, 1] + [7, 0, 0] * 254))
+    elif kind in ("RGB", "RGBA"):
+        blue = np.zeros((64, 64, 3), np.uint8)
+        blue[..., 2] = codes
+        mask = Image.fromarray(blue).convert(kind)
+    elif kind == "LA":
+        mask = mask.convert("LA")
+    elif kind == "I;16":
+        mask = Image.fromarray(codes.astype(np.uint16))
+    if kind == "npy":
+        np.save(tmp_path / "masks/a.npy", codes)
+    else:
+        mask.save(tmp_path / "masks/a.png")
+    ds = read_masks(tmp_path)
+    assert ds["present"].values.tolist() == [[1]]
+    np.testing.assert_array_equal(ds["mask"].values[0, 0], np.repeat([1, 0], 8)[:, None] * np.ones(16))
+
+
+def test_palettes_of_several_classes_are_their_numbers(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(1, 255, (64, 64), dtype=np.uint8)).save(tmp_path / "images/a.png")
+    codes = np.zeros((64, 64), np.uint8)
+    codes[:32], codes[32:48] = 3, 10
+    mask = Image.frombytes("P", (64, 64), codes.tobytes())
+    mask.putpalette(np.random.default_rng(1).integers(256, size=768, dtype=np.uint8).tobytes())
+    mask.save(tmp_path / "masks/a.png")
+    assert np.flatnonzero(read_masks(tmp_path, scheme="metocean")["present"].values[0]).tolist() == [2, 9]
+    mask.convert("RGB").save(tmp_path / "masks/a.png")
+    with pytest.raises(LabelError, match="in colours"):
+        read_masks(tmp_path, scheme="metocean")
 
 
 def test_pairs_from_a_tar(tmp_path: Path) -> None:

@@ -12,15 +12,18 @@ import shapely
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 
 from frazil.conventions import AI4ARCTIC, CLASS_SCHEMES, FIVE_CLASSES
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
 from frazil.labels.chart import chart_classes, rasterize_chart, read_chart
 from frazil.labels.polygons import place
 from frazil.labels.sigrid3 import COLUMNS, ChartSettings, classify, code_text, table
+from frazil.labels.sigrid3_dialects import DIALECTS, thickness_cm, translate
 from frazil.scene.grid import MapGrid
 from frazil.scene.scene import open_scene
 from frazil.sentinel1.geolocation import Geolocation
+from frazil.testing import make_map
 
 
 @pytest.fixture(scope="module")
@@ -252,11 +255,11 @@ def test_lower_case_columns_numbers_and_shapefiles(tmp_path) -> None:
 
 
 def test_unknown_codes_are_refused_or_counted(tmp_path) -> None:
-    path = saved(chart_of([shapely.box(0, 70, 1, 71)] * 3, SA=["77", "77", "84"], POLY_TYPE=["I", "I", "Q"]), tmp_path)
-    with pytest.raises(LabelError, match=r"chart.gpkg uses codes .*POLY_TYPE Q \(1 ×\), SA 77 \(2 ×\).*ignore"):
+    path = saved(chart_of([shapely.box(0, 70, 1, 71)] * 3, SA=["90", "90", "84"], POLY_TYPE=["I", "I", "Q"]), tmp_path)
+    with pytest.raises(LabelError, match=r"chart.gpkg uses codes .*POLY_TYPE Q \(1 ×\), SA 90 \(2 ×\).*ignore"):
         read_chart(path)
     chart = read_chart(path, unknown="ignore")
-    assert chart.attrs["unknown_codes"] == {"SA 77": 2, "POLY_TYPE Q": 1}
+    assert chart.attrs["unknown_codes"] == {"SA 90": 2, "POLY_TYPE Q": 1}
     assert [r.sod_class for r in chart_classes(chart)] == [255, 255, 255]
 
 
@@ -327,3 +330,241 @@ def test_the_real_chart(real_data: Path) -> None:
         assert labels["valid"].values[np.isin(pixels, index)].all() == wanted
         assert np.isin(pixels, index).sum() * 25e6 == pytest.approx(metres.area[index].sum(), rel=0.01)
     assert labels.attrs["overlap"] == 0
+
+
+@pytest.mark.parametrize("crs", ['LOCAL_CS["nowhere",UNIT["Meter",1.0]]', "walrus", ""])
+def test_a_prj_without_a_place_is_replaced_by_the_crs_that_is_given(crs, tmp_path) -> None:
+    path = saved(chart_of([shapely.box(0, 70, 1, 71)]), tmp_path, "chart.shp")
+    path.with_suffix(".prj").write_text(crs)
+    with pytest.raises(LabelError, match="chart.shp (does not say its CRS|has a CRS without a place).*--assume-crs"):
+        read_chart(path)
+    assert read_chart(path, assume_crs="EPSG:4326").crs.to_epsg() == 4326
+
+
+@pytest.mark.parametrize("x", [np.inf, -np.inf, np.nan, 1e4, 1e300])
+def test_a_vertex_that_is_no_place_is_named(x, tmp_path) -> None:
+    with np.errstate(invalid="ignore"):
+        good, bad = shapely.box(0, 70, 1, 71), shapely.Polygon([(0, 70), (x, 70), (1, 71), (0, 71)])
+    path = saved(chart_of([good, bad]), tmp_path, "chart.fgb")
+    with pytest.raises(LabelError, match="polygon 1 has a vertex at|damaged|cannot be read") as caught:
+        read_chart(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# ---- dialects
+
+
+def chart_says(
+    tmp_path: Path, name: str = "chart.gpkg", scheme: str = "five_classes", **columns: list
+) -> gpd.GeoDataFrame:
+    """A chart of these columns, written and read, with what frazil makes of each polygon beside it."""
+    options = {key: columns.pop(key) for key in ("dialect", "unknown") if key in columns}
+    n = len(next(iter(columns.values())))
+    boxes = [shapely.box(i, 70, i + 1, 71) for i in range(n)]
+    chart = read_chart(saved(gpd.GeoDataFrame(columns, geometry=boxes, crs="EPSG:4326"), tmp_path, name), **options)
+    said = chart_classes(chart, scheme)
+    for field in ("sic", "sod_class", "floe_class", "ice_class"):
+        chart[field] = [getattr(s, field) for s in said]
+    return chart
+
+
+def test_edition_3_1_is_read_as_it_is_written(tmp_path) -> None:
+    """Ice free is 98, fast ice 09, brash ice 79, and 02 to 73 are thicknesses."""
+    chart = chart_says(
+        tmp_path, POLY_TYPE=["W", "I", "I", "I", "I", "I", "I"], CT=["98", "92", "92", "92", "92", "92", "91"],
+        SA=["01", "87", "79", "70", "20", "94", "55"], FA=["", "09", "02", "05", "08", "10", "99"],
+    )  # fmt: skip
+    assert chart.attrs["dialect"] == "3.1"
+    assert chart["sic"].tolist() == [0, 1, 1, 1, 1, 1, 0.95]
+    assert chart["floe_class"].tolist() == [0, 255, 255, 3, 5, 6, 255]  # none, fast, brash, medium, giant, growlers
+    assert chart["sod_class"].tolist() == [0, 3, 255, 4, 2, 255, 4]  # 200 cm is thick, 20 cm young, 75 cm medium
+    assert chart["ice_class"].tolist() == [0, 3, 1, 4, 2, 255, 4]
+
+
+@pytest.mark.parametrize(
+    ("columns", "dialect"),
+    [
+        ({"CT": ["92"], "SA": ["84"]}, "2010"),
+        ({"CT": ["92"], "SA": ["84"], "CF": ["08-9"]}, "2004"),
+        ({"CT": ["92"], "SA": ["84"], "FP": ["08"], "FS": ["-9"]}, "2010"),
+        ({"CT": ["92", "55"], "SA": ["84", "55"]}, "2010"),
+        ({"CT": ["92", "98"], "SA": ["84", ""], "POLY_TYPE": ["I", "W"]}, "3.1"),
+        ({"CT": ["92", "98"], "SA": ["84", "01"]}, "3.1"),
+        ({"CT": ["92"], "SA": ["79"]}, "3.1"),
+        ({"CT": ["92"], "SA": ["30"]}, "3.1"),
+        ({"CT": ["92"], "SA": ["79"], "CF": ["08-9"]}, "3.1"),
+        ({"CT": ["92"], "SA": ["70"]}, "2010"),
+        ({"ICEACT": ["92"], "ICESOD": ["84"]}, "S-411"),
+        ({"ICEACT": [92], "ICESOD": [79]}, "3.1"),
+    ],
+)
+def test_dialects_by_columns_and_codes(columns, dialect, tmp_path) -> None:
+    assert chart_says(tmp_path, **columns).attrs["dialect"] == dialect
+
+
+@pytest.mark.parametrize("where", ["chart.xml", "chart.shp.xml", "in the archive"])
+@pytest.mark.parametrize(
+    ("formvern", "dialect", "floe"), [("3.1", "3.1", 255), ("SIGRID-3 Version 3.0", "3.1", 255), ("2.0", "2010", 6),
+                                      ("2010", "2010", 6), ("1.0", "2004", 6), ("2004", "2004", 6), ("?", "2010", 6)],
+)  # fmt: skip
+def test_metadata_say_the_edition(formvern, dialect, floe, where, tmp_path) -> None:
+    """Fast ice of 3.1 has the number that growlers had before."""
+    path = saved(chart_of([shapely.box(0, 70, 1, 71)], FA=["09"]), tmp_path, "chart.shp")
+    xml = f"<metadata><distinfo><formname>SIGRID-3</formname><formvern>{formvern}</formvern></distinfo>"
+    path.with_name("chart.xml" if where == "in the archive" else where).write_text(xml + "</metadata>")
+    if where == "in the archive":
+        import zipfile
+
+        with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+            for file in tmp_path.glob("chart.*"):
+                archive.write(file, f"daily/{file.name}")
+        path = tmp_path / "c.zip"
+    chart = read_chart(path)
+    assert chart.attrs["dialect"] == dialect
+    assert [r.floe_class for r in chart_classes(chart)] == [floe]
+    assert [r.floe_class for r in chart_classes(read_chart(path, dialect="3.1"))] == [255]
+
+
+def test_codes_of_two_editions_are_asked_for(tmp_path, scene) -> None:
+    for columns in ({"CT": ["55", "92"], "SA": ["", "79"]}, {"CT": ["92", "92"], "SA": ["79", "84"], "FA": ["", "22"]}):
+        with pytest.raises(LabelError, match="uses SA 79, and .*SIGRID-3 3.1 does not have.*--dialect"):
+            chart_says(tmp_path, **columns)
+    path = saved(chart_of([shapely.box(0, 70, 1, 71)], FA=["22"]), tmp_path, "chart.shp")
+    path.with_suffix(".xml").write_text("<formvern>3.1</formvern>")
+    with pytest.raises(LabelError, match="metadata say '3.1', and FA 22"):
+        read_chart(path)
+    assert read_chart(path, dialect="2010").attrs["dialect"] == "2010"
+    with pytest.raises(OptionError, match=r"dialect '3' is not one of \['2004'"):
+        read_chart(path, dialect="3")
+    with pytest.raises(LabelError, match=r"does not have \(dialect 2010\): SA 79"):
+        chart_says(tmp_path, CT=["92"], SA=["79"], dialect="2010")
+    frame = chart_of_file_like(shapely.box(0, 60, 170, 85))
+    assert rasterize_chart(frame, like=scene).attrs["dialect"] == "2010"
+
+
+@pytest.mark.parametrize("total", ["", "00", "01", "02", "55", "98", "99", "-9"])
+def test_water_is_water_whatever_its_unused_fields_hold(total, tmp_path) -> None:
+    chart = chart_says(tmp_path, POLY_TYPE=["W", "I"], CT=[total, "92"], SA=["", "84"])
+    assert chart["sic"].iloc[0] == (0.05 if total == "01" else 0)
+    assert (chart["ice_class"].iloc[0], chart["sod_class"].iloc[0], chart["floe_class"].iloc[0]) == (0, 0, 0)
+
+
+def test_water_of_much_ice_is_a_contradiction(tmp_path) -> None:
+    columns = {"POLY_TYPE": ["W", "I"], "CT": ["92", "92"], "SA": ["84", "84"]}
+    with pytest.raises(LabelError, match="POLY_TYPE W of CT 92"):
+        chart_says(tmp_path, **columns)
+    assert chart_says(tmp_path, **columns, unknown="ignore")["ice_class"].tolist() == [255, 2]
+
+
+def test_glacier_ice_is_not_ice_free(tmp_path) -> None:
+    chart = chart_says(tmp_path, POLY_TYPE=["I", "I"], CT=["98", "92"], SA=["98", "84"])
+    assert chart.attrs["dialect"] == "2010"
+    assert np.isnan(chart["sic"].iloc[0])
+    assert chart["ice_class"].tolist() == [255, 2]
+
+
+@pytest.mark.parametrize(
+    ("act", "apc", "sod", "flz", "said"),
+    [
+        ("91", "10,60,30", "95,86,83", "99,99,99", ("91", "10", "60", "30", "95", "86", "83", "99", "99", "99")),
+        ("91", "106030", "958683", "050403", ("91", "10", "60", "30", "95", "86", "83", "04", "03", "02")),
+        ("91", "10,60,30", "97,95,86,83,81", "", ("91", "10", "60", "30", "95", "86", "83", "", "", "")),
+        ("92", "", "85", "9", ("92", "", "", "", "85", "", "", "08", "", "")),
+        ("1", "", "", "", ("01", "", "", "", "", "", "", "", "", "")),
+        ("92", "-9", "70", "11", ("92", "", "", "", "70", "", "", "10", "", "")),
+    ],
+)
+def test_ice_objects_of_s_411(act, apc, sod, flz, said, tmp_path) -> None:
+    chart = chart_says(tmp_path, ICEACT=[act], iceapc=[apc], ICESOD=[sod], ICEFLZ=[flz])
+    assert chart.attrs["dialect"] == "S-411"
+    assert tuple(chart.iloc[0][list(COLUMNS)][["CT", "CA", "CB", "CC", "SA", "SB", "SC", "FA", "FB", "FC"]]) == said
+    numbers = chart_says(tmp_path, "n.gpkg", ICEACT=[92, 91], ICESOD=[85, 88])
+    assert numbers["ice_class"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(("code", "cm"), [("02", 2), ("50", 50), ("51", 55), ("59", 95), ("60", 100), ("69", 190),
+                                          ("70", 200), ("73", 350), ("74", None), ("01", None), ("81", None),
+                                          ("", None)])  # fmt: skip
+def test_thicknesses_of_edition_3_1(code, cm) -> None:
+    assert thickness_cm(code) == cm
+    if cm is not None:
+        wmo = (
+            "81"
+            if cm < 10
+            else "84"
+            if cm < 15
+            else "85"
+            if cm < 30
+            else "87"
+            if cm < 70
+            else "91"
+            if cm < 120
+            else "93"
+        )
+        assert translate("SA", code, "3.1", {}) == wmo
+
+
+def test_forms_of_all_editions_mean_the_same_things() -> None:
+    """By the names of the things, from the tables of the editions."""
+    forms = {
+        "pancake": ("22", "22", "01", "01"), "brash": ("01", "01", "02", "02"), "cake": ("02", "02", "03", "03"),
+        "small": ("03", "03", "04", "04"), "medium": ("04", "04", "05", "05"), "big": ("05", "05", "06", "06"),
+        "vast": ("06", "06", "07", "07"), "giant": ("07", "07", "08", "08"), "fast": ("08", "08", "09", "09"),
+        "growlers": ("09", "09", "10", "10"), "bergs": ("10", "10", None, "11"), "unknown": ("99",) * 4,
+    }  # fmt: skip
+    for codes in forms.values():
+        same = {translate("FA", c, d, {}) for c, d in zip(codes, DIALECTS, strict=True) if c is not None}
+        assert len(same) == 1
+    assert translate("FA", "22", "3.1", {}) is None
+    assert len({translate("FA", f"{n:02d}", "3.1", {}) for n in range(1, 11)}) == 10
+
+
+# ---- polygons round a pole
+
+
+CAPS = [
+    shapely.box(-180, -90, 180, -50), shapely.box(-180, -90, 180, 79), shapely.box(-180, 79, 180, 90),
+    shapely.box(0, -90, 360, 79.2), shapely.box(-180, -90, 180, 90), shapely.box(-180, -89.9, 180, -60),
+    shapely.box(100, -90, 260, 90), shapely.box(-190, 70, -170, 85), shapely.box(0, 50, 20, 88),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cap", CAPS, ids=lambda c: str(c.bounds))
+@pytest.mark.parametrize(
+    ("centre", "crs"),
+    [((5, 79), "EPSG:3413"), ((180, 79), "EPSG:3413"), ((0, 90), "EPSG:3413"), ((5, 79), "EPSG:32631"),
+     ((5, 79), "EPSG:3035"), ((5, -75), "EPSG:3031"), ((120, -60.0), "EPSG:3031")],
+)  # fmt: skip
+def test_polygons_round_a_pole_cover_what_they_cover(cap, centre, crs) -> None:
+    """By longitude and latitude of every pixel; the projections have no image of one pole."""
+    like = make_map(codes=np.zeros((40, 50), np.uint8), crs=crs, centre=centre, spacing_m=3000)
+    grid = MapGrid.of(like)
+    longitude, latitude = Transformer.from_crs(crs, 4326, always_xy=True).transform(*np.meshgrid(grid.x, grid.y))
+    west, south, east, north = cap.bounds
+    truth = ((longitude - west) % 360 <= east - west) & (latitude >= south) & (latitude <= north)
+    owner, _ = place(gpd.GeoDataFrame(geometry=[cap], crs=4326), like).burn()
+    assert (owner == 0).mean() == pytest.approx(truth.mean(), abs=0.02)
+    assert ((owner == 0) != truth).mean() < 0.02
+
+
+@pytest.mark.parametrize("edge", [-50, 60, 79])
+@pytest.mark.parametrize("crs", ["EPSG:3031", "EPSG:6932", "EPSG:3857"])
+def test_a_chart_of_the_other_pole_covers_what_it_covers(edge, crs) -> None:
+    """A disc round the south pole in a projection of the south, up to a latitude: seen from the north."""
+    like = make_map(codes=np.zeros((40, 50), np.uint8), centre=(5, 79), spacing_m=3000)
+    around = np.linspace(-180, 180, 721)
+    ring = np.column_stack(Transformer.from_crs(4326, crs, always_xy=True).transform(around, np.full(721, float(edge))))
+    if crs == "EPSG:3857":
+        ring = np.concatenate([ring, [[ring[-1, 0], -2e7], [ring[0, 0], -2e7]]])
+    frame = gpd.GeoDataFrame(geometry=[shapely.Polygon(ring)], crs=crs)
+    grid = MapGrid.of(like)
+    latitude = Transformer.from_crs("EPSG:3413", 4326, always_xy=True).transform(*np.meshgrid(grid.x, grid.y))[1]
+    owner, _ = place(frame, like).burn()
+    assert ((owner == 0) != (latitude <= edge)).mean() < 0.03
+
+
+def test_no_patch_of_a_scene_of_the_north_is_called_after_the_south(scene) -> None:
+    for shape in CAPS[:1] + [shapely.box(-180, -90, 180, south) for south in range(-85, 60, 12)]:
+        assert not len(place(gpd.GeoDataFrame(geometry=[shape], crs=4326), scene).shapes)
+    whole, _ = place(gpd.GeoDataFrame(geometry=[CAPS[4]], crs=4326), scene).burn()
+    assert (whole == 0).all()

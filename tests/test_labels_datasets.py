@@ -178,6 +178,37 @@ def test_images_that_cannot_be_read(tmp_path: Path) -> None:
         read_folders(tmp_path / "set")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".npy", ".tif"])
+def test_sixteen_bits_need_a_range_and_take_it(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / "set" / "young_ice" / f"a{suffix}"
+    path.parent.mkdir(parents=True)
+    values = np.array([[0, 65535], [32768, 13107]], np.uint16)
+    if suffix == ".npy":
+        np.save(path, values)
+    elif suffix == ".tif":
+        with (
+            pytest.warns(rasterio.errors.NotGeoreferencedWarning),
+            rasterio.open(path, "w", driver="GTiff", width=2, height=2, count=1, dtype="uint16") as file,
+        ):
+            file.write(values[None])
+    else:
+        Image.fromarray(values).save(path)
+    with pytest.raises(LabelError, match=r"16-bit; say what 0 and 65535 of hh stand for.*--range hh=LOW,HIGH"):
+        read_folders(tmp_path / "set", channels=("hh",))
+    made = read_folders(tmp_path / "set", channels=("hh",), decode={"hh": (-30, 0)})
+    np.testing.assert_allclose(made["image"].values[0, 0], -30 + values / 65535 * 30, atol=1e-4)
+
+
+def test_a_range_of_numbers_that_are_decibels_already(tmp_path: Path) -> None:
+    path = tmp_path / "set" / "young_ice" / "a.npy"
+    path.parent.mkdir(parents=True)
+    for dtype in (np.float32, np.int16):
+        np.save(path, np.full((4, 4), -20, dtype))
+        assert (read_folders(tmp_path / "set", channels=("hh",))["image"].values == -20).all()
+        with pytest.raises(LabelError, match="taken as they are.*Leave the range of hh out"):
+            read_folders(tmp_path / "set", channels=("hh",), decode={"hh": (-30, 0)})
+
+
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
@@ -295,8 +326,8 @@ def test_ai4arctic_raw(tmp_path: Path, angle: str, header: bool) -> None:
 
 def test_ai4arctic_raw_that_is_wrong(tmp_path: Path) -> None:
     good = ["3;92;-9;91;8;-9;-9;-9;-9;-9;-9"]
-    path = raw_file(tmp_path / "a.nc", [*good, "7;92;-9;77;8;-9;-9;-9;-9;-9;-9", "9;92;-9;91;8;-9;-9;-9;-9;-9;-9"])
-    with pytest.raises(LabelError, match="a.nc uses codes that SIGRID-3 does not have: SA 77.*ignore"):
+    path = raw_file(tmp_path / "a.nc", [*good, "7;92;-9;90;8;-9;-9;-9;-9;-9;-9", "9;92;-9;91;8;-9;-9;-9;-9;-9;-9"])
+    with pytest.raises(LabelError, match="a.nc uses codes that SIGRID-3 does not have .dialect 2004.: SA 90.*ignore"):
         read_ai4arctic(path, size=10)
     patches = read_ai4arctic(path, size=10, unknown="ignore", stride=5)
     assert set(patches["polygon"].values) == {3, 9}
@@ -321,6 +352,20 @@ def test_ai4arctic_raw_that_is_wrong(tmp_path: Path) -> None:
     xr.Dataset({"x": ("y", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
     with pytest.raises(LabelError, match="other.nc is not an AI4Arctic file: dimension sar_lines is missing"):
         read_ai4arctic(tmp_path / "other.nc")
+
+
+def test_ai4arctic_rows_of_edition_3_1(tmp_path: Path) -> None:
+    """Ice free as 98, stages as centimetres, forms shifted: rows of the files are read as charts are."""
+    codes = [HEADER, "3;98;;01;;;;;;;;;;;W", "7;92;;70;09;;;;;;;;;;I", "9;92;;20;05;;;;;;;;;;I"]
+    path = raw_file(tmp_path / "a.nc", codes)
+    patches = read_ai4arctic(path, size=10, stride=5)
+    found = set(zip(patches["polygon"].values.tolist(), patches["label"].values.tolist(), strict=True))
+    assert found == {(3, 0), (7, 4), (9, 2)}
+    assert patches.attrs["dialects"] == ["3.1"]
+    with pytest.raises(LabelError, match=r"dialect 2010\): .*SA 20.*--dialect"):
+        read_ai4arctic(path, size=10, dialect="2010")
+    streamed = read_ai4arctic([path], size=10, stride=5, path=tmp_path / "a.zarr")
+    assert streamed.attrs["dialects"] == ["3.1"]
 
 
 def ready_file(path: Path, *, labels: bool = True, sar: bool = True) -> Path:

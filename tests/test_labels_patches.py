@@ -33,7 +33,7 @@ from frazil.labels.patch_set import (
     stream_patches,
 )
 from frazil.labels.patches import cut_patches
-from frazil.labels.sources import LabelOptions, class_code
+from frazil.labels.sources import LabelOptions, class_code, open_labels, raster_code
 from frazil.scene.grid import MapGrid
 from frazil.scene.scaling import to_db
 from frazil.scene.scene import open_scene
@@ -299,6 +299,33 @@ def test_rasters_that_do_not_belong(small_safe, scene, tmp_path) -> None:
 def test_what_a_value_means(value, five, binary) -> None:
     assert class_code(value, FIVE_CLASSES, {"skip": ""}) == five
     assert class_code(value, BINARY, {"skip": ""}) == binary
+
+
+@pytest.mark.parametrize("keys", [("1.0", "2.0"), ("1", "2"), ("01", "2")])
+@pytest.mark.parametrize("values", [[1.0, 2.0, None], [1, 2, 1], ["1", "2", ""], ["1.0", "02", None]])
+def test_numbers_are_compared_as_numbers(keys, values) -> None:
+    """1 is brash ice in the scheme, and less than a tenth in a chart: what the user says of it goes."""
+    frame = gpd.GeoDataFrame({"kind": values}, geometry=[shapely.box(0, 70, 1, 71)] * 3, crs=4326)
+    classes = dict(zip(keys, ("open_water", "young_ice"), strict=True))
+    labels = open_labels(frame, FIVE_CLASSES, LabelOptions(class_column="kind", classes=classes))
+    assert labels.code.tolist() == [0, 2, 0 if values == [1, 2, 1] else 255]
+
+
+def test_with_any_meaning_given_every_other_value_is_an_error(tmp_path) -> None:
+    values = [1.0, 2.0, 3.0, 83.0, None]
+    frame = gpd.GeoDataFrame({"kind": values}, geometry=[shapely.box(0, 70, 1, 71)] * 5, crs=4326)
+    with pytest.raises(LabelError, match="holds '2.0', '3.0', '83.0', which"):
+        open_labels(frame, FIVE_CLASSES, LabelOptions(class_column="kind", classes={"1": "open_water"}))
+    many = gpd.GeoDataFrame({"kind": range(200, 230)}, geometry=[shapely.box(0, 70, 1, 71)] * 30, crs=4326)
+    with pytest.raises(LabelError, match="'200', .*'229', which"):
+        open_labels(many, FIVE_CLASSES, LabelOptions(class_column="kind", classes={"200.5": "young_ice"}))
+    path = tmp_path / "r.tif"
+    how = {"driver": "GTiff", "width": 4, "height": 1, "count": 1, "dtype": "uint8", "crs": "EPSG:3413"}
+    with rasterio.open(path, "w", **how, transform=rasterio.transform.from_origin(0, 0, 9, 9)) as file:
+        file.write(np.array([[[1, 2, 254, 255]]], np.uint8))
+    raster = open_labels(path, FIVE_CLASSES, LabelOptions(classes={"1.0": "open_water", "2": "young_ice"}))
+    code = [raster_code(v, FIVE_CLASSES, raster.meaning, None) for v in (1, 2, 3, 254, 255)]
+    assert code == [0, 2, None, 254, 255]
 
 
 def test_charts_and_polygons_of_several_products(small_safe, scene, tmp_path) -> None:

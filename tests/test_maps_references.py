@@ -8,9 +8,11 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 import xarray as xr
 from affine import Affine
+from pyproj import CRS
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA
 from frazil.errors import FrazilError, LabelError, LabelNotFoundError, OptionError
@@ -18,7 +20,7 @@ from frazil.labels.sources import LabelOptions
 from frazil.maps.compare import compare
 from frazil.maps.netcdf import write_netcdf
 from frazil.maps.references import KINDS, ReferenceOptions, open_reference
-from frazil.maps.times import span_of_name
+from frazil.maps.times import moment_since, span_of_name
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 from tests import reference_files as make
@@ -179,7 +181,10 @@ def test_polygons_by_class_column(tmp_path):
         ],
     )
     frame.to_file(tmp_path / "p.geojson")
-    labels = LabelOptions(class_column="ice", classes={"x": ""})
+    meaning = {"x": "", "young_ice": "young_ice", "open_water": "open_water", "95.0": "deformed_ice"}
+    labels = LabelOptions(class_column="ice", classes=meaning)
+    with pytest.raises(LabelError, match="holds '95', 'open_water', 'young_ice'"):
+        open_reference(frame, options=ReferenceOptions(labels=LabelOptions(class_column="ice", classes={"x": ""})))
     codes = open_reference(tmp_path / "p.geojson", options=ReferenceOptions(labels=labels)).on(ice_map)
     assert (codes[:39, :31] == 1).all()
     assert (codes[:39, 33:47] == CLASS_NODATA).all()  # ice and water both claim it
@@ -193,7 +198,7 @@ def test_polygons_by_class_column(tmp_path):
     with pytest.raises(LabelError, match="--class-column"):
         open_reference(tmp_path / "p.geojson")
     mine = frame.assign(scene=["other.SAFE", *[ice_map.attrs["product"] + ".SAFE"] * 3])
-    chosen = ReferenceOptions(labels=LabelOptions(class_column="ice", classes={"x": ""}, scene_column="scene"))
+    chosen = ReferenceOptions(labels=LabelOptions(class_column="ice", classes=meaning, scene_column="scene"))
     assert (open_reference(mine, options=chosen).on(ice_map)[41:, :47] == CLASS_NODATA).all()
 
 
@@ -325,6 +330,228 @@ def test_kinds_that_a_file_cannot_be(tmp_path):
         open_reference(tmp_path / "none.nc")
 
 
+# ---- percent, fractions and codes
+
+
+def whole(path: Path, **kinds) -> np.ndarray:
+    """What a reference says, percent, on its own grid."""
+    return open_reference(path, **kinds).raster.values
+
+
+def tiff(path: Path, values, *, scale=1.0, offset=0.0, units=None, **tags) -> Path:
+    array = np.asarray(values)
+    make.write_tiff(path, np.resize(array, (5, max(array.size, 2))), "EPSG:3413", GRID, **tags)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (scale,), (offset,)
+        if units:
+            file.units = (units,)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32])
+@pytest.mark.parametrize("codes", [(251, 252, 253, 254, 255), (252, 254), (253,)])
+def test_percent_in_integers_is_asked_for_and_read_as_percent(dtype, codes, tmp_path):
+    """As the climate data record has it: 100 is all ice, not 40 %, and not 10 %."""
+    path = tiff(tmp_path / "cdr.tif", np.array([0, 15, 40, 100, *codes], dtype))
+    with pytest.raises(LabelError, match="percent.*kind='concentration' or 'nsidc'|kind='concentration', 'nsidc'"):
+        open_reference(path)
+    reference = open_reference(path, kind="concentration")
+    np.testing.assert_array_equal(reference.raster.values[0, :4], [0, 15, 40, 100])
+    assert np.isnan(reference.raster.values[0, 4:]).all()
+    land = [c in (253, 254) for c in codes]
+    np.testing.assert_array_equal(reference.raster.land[0, 4:], land)
+
+
+def test_sixteen_bits_up_to_100_are_asked_for(tmp_path):
+    path = tiff(tmp_path / "a.tif", np.array([0, 50, 100], np.uint16))
+    with pytest.raises(LabelError, match="percent, tenths of percent, or classes.*--kind"):
+        open_reference(path)
+    assert whole(path, kind="concentration")[0].tolist() == [0, 50, 100]
+    assert whole(path, kind="nsidc")[0].tolist() == [0, 5, 10]
+    summer = tiff(tmp_path / "b.tif", np.array([0, 50, 2540], np.uint16))  # its code says what it is
+    assert whole(summer)[0, :2].tolist() == [0, 5]
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "percent"),
+    [
+        (np.array([0, 50, 100, 254, 251], np.uint8), {"scale": 0.01}, [0, 50, 100, None, None]),
+        (np.array([0, 125, 250, 254, 251], np.uint8), {"scale": 0.4}, [0, 50, 100, None, None]),
+        (np.array([0, 125, 250, 254], np.uint8), {"scale": 0.004}, [0, 50, 100, None]),
+        (np.array([0, 5000, 10000, 65535], np.uint16), {"scale": 0.01, "nodata": "65535"}, [0, 50, 100, None]),
+        (np.array([0, 500, 1000], np.int16), {"scale": 0.001}, [0, 50, 100]),
+        (np.array([0, 5000, 10000], np.int16), {"scale": 0.0001, "units": "1"}, [0, 50, 100]),
+        (np.array([-50, 0, 50], np.int8), {"offset": 50.0}, [0, 50, 100]),
+        (np.array([0, 0.5, 1], np.float32), {"units": "fraction"}, [0, 50, 100]),
+        (np.array([0, 0.5, 1], np.float32), {"scale": 100.0}, [0, 50, 100]),
+        (np.array([0, 0.5, 0.9], np.float32), {"units": "%"}, [0, 0.5, 0.9]),
+    ],
+)
+def test_scale_offset_and_units_are_obeyed(values, how, percent, tmp_path):
+    found = whole(tiff(tmp_path / "a.tif", values, **how))[0]
+    np.testing.assert_allclose(found, [np.nan if p is None else p for p in percent], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "words"),
+    [
+        (np.r_[np.linspace(0, 1, 50), 2.54].astype(np.float32), {}, "fractions, and 2.54 beside them"),
+        (np.r_[np.linspace(0, 1, 50), 1.2, 2.51, 2.53].astype(np.float32), {}, "codes"),
+        (np.array([0, 0.5, 2.54], np.float32), {}, "codes, or little ice"),
+        (np.linspace(0, 1, 50).astype(np.float32), {}, "fractions"),
+        (np.array([0, 50, 100, 180], np.uint8), {"scale": 0.01}, "180, with its scale 0.01"),
+        (np.array([0, 50, 99], np.uint16), {"scale": 0.01}, "fractions"),
+    ],
+)
+def test_fractions_with_codes_are_not_taken_for_percent(values, how, words, tmp_path):
+    with pytest.raises(LabelError, match=words):
+        open_reference(tiff(tmp_path / "a.tif", values, **how))
+
+
+def test_a_stack_of_days_is_not_read_for_its_first(tmp_path):
+    path = make.write_tiff(tmp_path / "a.tif", np.stack([RAMP.astype(np.float32)] * 2), "EPSG:3413", GRID)
+    with pytest.raises(LabelError, match="2 bands, of which one"):
+        open_reference(path)
+
+
+# ---- NetCDF of many kinds
+
+
+def netcdf(path: Path, dims=("time", "y", "x"), *, x_attrs=None, y_attrs=None, extra=None, conc=None, names=("y", "x"),
+           engine="h5netcdf", time=None, unit=1000.0) -> Path:  # fmt: skip
+    """The field of the tests as fractions, in any order of dimensions."""
+    x, y = make.window("EPSG:3413", 10_000)
+    field = make.percent_on("EPSG:3413", x, y)[None] / 100
+    order = [("time", "y", "x").index(d) for d in dims]
+    named = dict(zip(("y", "x"), names, strict=True))
+    data = {
+        "conc": (
+            [named.get(d, d) for d in dims], field.transpose(order).astype(np.float32),
+            {"standard_name": "sea_ice_area_fraction", "units": "1", "grid_mapping": "crs", **(conc or {})},
+        ),
+        "crs": ((), np.int32(0), {"spatial_ref": CRS("EPSG:3413").to_wkt("WKT1_GDAL")}),
+        **(extra or {}),
+    }  # fmt: skip
+    coords = {
+        named["y"]: (named["y"], y / unit, {"units": "km", **(y_attrs or {})}),
+        named["x"]: (named["x"], x / unit, {"units": "km", **(x_attrs or {})}),
+        **({"time": ("time", *time)} if time else {}),
+    }
+    xr.Dataset(data, coords).to_netcdf(path, engine=engine)
+    return path
+
+
+STANDARD = {"y_attrs": {"standard_name": "projection_y_coordinate"},
+            "x_attrs": {"standard_name": "projection_x_coordinate"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("dims", [("time", "y", "x"), ("time", "x", "y"), ("x", "y", "time"), ("y", "time", "x")])
+@pytest.mark.parametrize(
+    "how",
+    [{}, STANDARD, {"names": ("a", "b"), **STANDARD},
+     {"names": ("b", "a"), "y_attrs": {"axis": "Y"}, "x_attrs": {"axis": "X"}},
+     {"names": ("yc", "xc")}, {"names": ("x", "y"), **STANDARD}, {"unit": 100_000, "y_attrs": {"units": "100 km"},
+      "x_attrs": {"units": "100 km"}}],
+)  # fmt: skip
+def test_dimensions_in_any_order_are_not_transposed(dims, how, tmp_path):
+    reference = open_reference(netcdf(tmp_path / "a.nc", dims, **how))
+    codes = reference.on(make.true_map())
+    assert (codes == make.true_map()["ice_class"].values.clip(0, 1)).mean() > 0.985
+
+
+def test_dimensions_of_unknown_order_are_refused(tmp_path):
+    with pytest.raises(LabelError, match=r"\['time', 'a', 'b'\].*not said which is y.*standard_name"):
+        open_reference(netcdf(tmp_path / "a.nc", names=("a", "b")))
+    both = {"y_attrs": {"axis": "X"}, "x_attrs": {"axis": "X"}}
+    with pytest.raises(LabelError, match="not said which is y"):
+        open_reference(netcdf(tmp_path / "b.nc", names=("a", "b"), **both))
+
+
+@pytest.mark.parametrize("units", ["1", "(0 - 1)", "0-1", "fraction", "unitless"])
+def test_units_of_fractions(units, tmp_path):
+    found = whole(netcdf(tmp_path / "a.nc", conc={"units": units}))
+    assert np.nanmax(found) == 100
+
+
+def test_units_that_are_none_of_concentration(tmp_path):
+    with pytest.raises(LabelError, match="conc is in 'K'"):
+        open_reference(netcdf(tmp_path / "a.nc", conc={"units": "K"}))
+
+
+@pytest.mark.parametrize("north", ["degrees_north", "degrees_N", "degreeN", "degree_N", "degrees"])
+def test_degrees_in_all_spellings(north, tmp_path):
+    latitude, longitude = np.arange(75, 83, 0.25), np.arange(-10, 20, 0.5)
+    field = make.percent_at(*np.meshgrid(longitude, latitude)).astype(np.float32)
+    east = north.replace("north", "east").replace("N", "E")
+    xr.Dataset(
+        {"ice": (("lon", "lat"), field.T, {"standard_name": "sea_ice_area_fraction", "units": "%"})},
+        {"lat": ("lat", latitude, {"units": north}), "lon": ("lon", longitude, {"units": east})},
+    ).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    codes = open_reference(tmp_path / "a.nc").on(make.true_map())
+    assert (codes == make.true_map()["ice_class"].values.clip(0, 1)).mean() > 0.985
+
+
+def test_of_several_concentrations_the_climate_data_record_or_the_one_named(tmp_path):
+    def field(value):
+        values = np.full((1, 40, 40), value, np.float32)
+        return (
+            ("time", "y", "x"),
+            values,
+            {"standard_name": "sea_ice_area_fraction", "units": "1", "grid_mapping": "crs"},
+        )
+
+    several = netcdf(tmp_path / "n.nc", extra={"F17_ICECON": field(0.2), "F18_ICECON": field(0.4)})
+    with pytest.raises(LabelError, match=r"several.*'F17_ICECON', 'F18_ICECON'.*--variable"):
+        open_reference(several)
+    np.testing.assert_allclose(whole(several, options=ReferenceOptions(variable="F18_ICECON")), 40)
+    with pytest.raises(LabelError, match="no field 'F19'; it has"):
+        open_reference(several, options=ReferenceOptions(variable="F19"))
+    with pytest.raises(OptionError, match="is for NetCDF files"):
+        open_reference(tiff(tmp_path / "a.tif", np.arange(99.0)), options=ReferenceOptions(variable="F18"))
+    record = netcdf(tmp_path / "c.nc", extra={"cdr_seaice_conc": field(0.6), "nsidc_nt_seaice_conc": field(0.4)})
+    np.testing.assert_allclose(whole(record), 60)
+    said = xr.load_dataset(several, engine="h5netcdf").assign_attrs(cdr_variable="F17_ICECON")
+    said.to_netcdf(tmp_path / "s.nc", engine="h5netcdf")
+    assert np.allclose(whole(tmp_path / "s.nc"), 20)
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
+def test_unsigned_bytes_and_valid_ranges(engine, tmp_path):
+    """NetCDF-3 has no unsigned bytes: 200 stands there as -56, and the flags likewise."""
+    raw = np.resize(np.array([0, 125, 250, 251, 253, 254, 255, 252], np.uint8), (1, 40, 40)).view(np.int8)
+    flags = np.array([251, 253, 254], np.uint8).view(np.int8)
+    attrs = {
+        "standard_name": "sea_ice_area_fraction", "units": "1", "scale_factor": 0.004, "_Unsigned": "true",
+        "flag_values": flags, "flag_meanings": "pole_hole coast land", "_FillValue": np.int8(-1), "grid_mapping": "crs",
+        "valid_range": np.array([0, 250], np.uint8).view(np.int8),
+    }  # fmt: skip
+    path = netcdf(tmp_path / "a.nc", extra={"ice": (("time", "y", "x"), raw, attrs)}, engine=engine)
+    reference = open_reference(path, options=ReferenceOptions(variable="ice"))
+    np.testing.assert_allclose(reference.raster.values[0, :8], [0, 50, 100, *[np.nan] * 5])
+    np.testing.assert_array_equal(reference.raster.land[0, :8], [0, 0, 0, 0, 1, 1, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("number", "units", "calendar", "expected"),
+    [
+        (153767.0, "days since 1601-01-01 00:00:00", "gregorian", "2022-01-01T00:00"),
+        (1.5, "hours since 2020-1-1", "standard", "2020-01-01T01:30"),
+        (0.0, "seconds since 1978-01-01T00:00:00Z", "standard", "1978-01-01T00:00"),
+        (60.0, "minutes since 2020-01-01 0:0:0.0", "proleptic_gregorian", "2020-01-01T01:00"),
+        (1.0, "days since 0001-01-01", "proleptic_gregorian", "0001-01-02T00:00"),
+        (1.0, "days since 1500-01-01", "standard", None),
+        (1.0, "days since 2020-01-01", "noleap", None),
+        (1.0, "months since 2020-01-01", "standard", None),
+        (1e300, "days since 2020-01-01", "standard", None),
+        (float("nan"), "days since 2020-01-01", "standard", None),
+        (1.0, "walrus", "standard", None),
+    ],
+)
+def test_moments_of_cf_units(number, units, calendar, expected):
+    moment = moment_since(number, units, calendar)
+    assert moment == (None if expected is None else datetime.fromisoformat(expected).replace(tzinfo=UTC))
+
+
 # ---- real files
 
 
@@ -348,6 +575,27 @@ def test_real_sea_ice_index(real_data):
     assert north.time is None
     pole = make_map(codes=np.zeros((20, 20), np.uint8), centre=(0, 90), spacing_m=1000)
     assert (north.on(pole) == CLASS_NODATA).all()  # the pole hole
+
+
+@pytest.mark.data
+def test_real_climate_data_record(real_data):
+    """NetCDF and GeoTIFF of one day say the same, which is what the file's own packing says."""
+    path = real(real_data, "sic/noaa-cdr/seaice_conc_daily_nh_20211231_f17_v04r00.nc")
+    reference = open_reference(path)
+    assert str(reference.time).startswith("2021-12-31")
+    with xr.open_dataset(path, engine="h5netcdf", mask_and_scale=False, decode_times=False) as file:
+        raw = file["cdr_seaice_conc"].values[0].astype(float)
+    np.testing.assert_allclose(reference.raster.values, np.where(raw <= 100, raw, np.nan), atol=1e-4)
+    again = real(real_data, "sic/noaa-cdr/seaice_conc_daily_nh_20211231_f17_v04r00-cdr_seaice_conc.tif")
+    with pytest.raises(LabelError, match="kind='concentration' or 'nsidc'"):
+        open_reference(again)
+    same = open_reference(again, kind="concentration")
+    np.testing.assert_allclose(same.raster.values, reference.raster.values, atol=1e-4)
+    assert same.raster.transform == reference.raster.transform
+    pack = make_map(codes=np.zeros((20, 20), np.uint8), centre=(-150, 80), spacing_m=1000)
+    assert (same.on(pack) == 1).all()
+    other = open_reference(path, options=ReferenceOptions(variable="nsidc_nt_seaice_conc"))
+    assert not np.array_equal(other.raster.values, reference.raster.values, equal_nan=True)
 
 
 @pytest.mark.data

@@ -58,6 +58,33 @@ def test_every_format_gives_the_same(features: str, labels: str, problem: Any, t
     assert said["converged"]
 
 
+@pytest.mark.parametrize("index", [False, True])
+def test_numbers_of_columns_are_a_header(index: bool, problem: Any, tmp_path: Path) -> None:
+    """As pandas writes a table without names: neither a sample nor, its index, a feature."""
+    import pandas as pd
+
+    folder, given, _ = problem
+    x = np.load(folder / "x.npy")
+    pd.DataFrame(x).to_csv(tmp_path / "x.csv", index=index)
+    pd.Series(given).to_csv(tmp_path / "y.csv", index=index)
+    said = propagate_files(tmp_path / "x.csv", tmp_path / "out.npz", labels=tmp_path / "y.csv")
+    assert said["samples"] == len(x)
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as out:
+        np.testing.assert_array_equal(out["label"], frazil.propagate_labels(x, given).label)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_our_own_none_is_none(suffix: str, problem: Any, tmp_path: Path) -> None:
+    folder, given, _ = problem
+    codes = np.where(given < 0, 255, given)
+    path = tmp_path / f"y{suffix}"
+    if suffix == ".npy":
+        np.save(path, codes.astype(np.uint8))
+    else:
+        path.write_text("".join(f"{v}\n" for v in codes))
+    assert propagate_files(folder / "x.npy", tmp_path / "o.csv", labels=path)["labels"] == int((given >= 0).sum())
+
+
 def test_from_the_command_line_with_a_picture(problem: Any, tmp_path: Path) -> None:
     folder, _, _ = problem
     words = ["propagate", str(folder / "x.npy"), "--labels", str(folder / "y.npy"), "-o", str(tmp_path / "out.csv")]

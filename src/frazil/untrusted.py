@@ -55,9 +55,9 @@ def read_bytes(path: str | os.PathLike[str], limit: int, *, follow: bool = True,
         OSError: as `open_regular`; or the file grew beyond the limit while it was read (EFBIG).
     """
     with open_regular(path, limit=limit, follow=follow, folder=folder) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise OSError(errno.EFBIG, f"more than {limit} bytes", os.fspath(path))
+        data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
+        if len(data) > limit or file.read(1):
+            raise OSError(errno.EFBIG, f"more than {limit} bytes, or it grew", os.fspath(path))
     return data
 
 

@@ -11,7 +11,7 @@ import click
 from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
 
-_CUTTING = {"size", "stride", "channels", "scheme", "unknown_codes", "dominance", "limit", "seed"}
+_CUTTING = {"size", "stride", "channels", "scheme", "unknown_codes", "dialect", "dominance", "limit", "seed"}
 #: Which options each published set takes, beside those about the output.
 _TAKES = {
     "uit": {"channels", "scheme", "classes", "manifest"},
@@ -49,7 +49,7 @@ _OUTPUT = {"scenes", "source", "output", "sheet", "overwrite", "as_json", "seed"
 @click.option(
     "--range", "ranges", multiple=True, metavar="CHANNEL=LOW,HIGH",
     help="What the ends of stored values stand for, dB or degrees: -1 and 1 in AI4Arctic's ready-to-train files, 0 and "
-    "255 in 8-bit images.",
+    "255 in 8-bit images, 0 and 65535 in 16-bit ones (which need it).",
 )  # fmt: skip
 @click.option("--looks", type=int, default=1, show_default=True, help="Average looks x looks blocks in power.")
 @click.option("--boxcar", is_flag=True, help="3 x 3 moving average at full resolution.")
@@ -123,7 +123,8 @@ def _ranges(items: tuple[str, ...]) -> dict[str, tuple[float, float]]:
 def _cut(
     scenes: tuple[str, ...], labels: tuple[str, ...], source: str | None, progress: Any, *, classes: tuple[str, ...],
     class_column: str | None, scene_column: str | None, layer: str | None, assume_crs: str | None, unknown_codes: Any,
-    dominance: float, keep_land: bool, channels: str, scheme: str | None, manifest: None, ranges: tuple[()],  # noqa: ARG001 - refused before
+    dialect: str | None, dominance: float,
+    keep_land: bool, channels: str, scheme: str | None, manifest: None, ranges: tuple[()],  # noqa: ARG001 - refused before
     **settings: Any,
 ) -> Any:  # fmt: skip
     """Patches of scenes with labels."""
@@ -134,7 +135,7 @@ def _cut(
 
     options = LabelOptions(
         class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
-        unknown=unknown_codes, chart=ChartSettings(dominance=dominance),
+        unknown=unknown_codes, dialect=dialect, chart=ChartSettings(dominance=dominance),
         classes=pairs(classes, "--class", "VALUE=NAME"),
     )  # fmt: skip
     settings |= {
@@ -150,8 +151,9 @@ def _cut(
 
 def _read(
     scenes: tuple[str, ...], source: str, *, classes: tuple[str, ...], channels: str, scheme: str | None,
-    manifest: str | None, ranges: tuple[str, ...], unknown_codes: Any, dominance: float, size: int, stride: int,
-    limit: int | None, seed: int, path: str, overwrite: bool, **_not_taken: Any,
+    manifest: str | None, ranges: tuple[str, ...], unknown_codes: Any, dialect: str | None,
+    dominance: float, size: int, stride: int, limit: int | None, seed: int, path: str, overwrite: bool,
+    **_not_taken: Any,
 ) -> Any:  # fmt: skip
     """Patches of a published set."""
     shared: dict[str, Any] = {"channels": channels.split(","), "path": path, "overwrite": overwrite}
@@ -162,7 +164,8 @@ def _read(
         files = scenes[0] if len(scenes) == 1 else scenes
         return read_ai4arctic(
             files, size=size, stride=stride, scheme=scheme or "ai4arctic", scaling=_ranges(ranges),
-            settings=ChartSettings(dominance=dominance), unknown=unknown_codes, limit=limit, seed=seed, **shared,
+            settings=ChartSettings(dominance=dominance), unknown=unknown_codes, dialect=dialect,
+            limit=limit, seed=seed, **shared,
         )  # fmt: skip
     if len(scenes) > 1:
         raise click.BadParameter("name one folder.", param_hint="SCENES...")
@@ -186,6 +189,7 @@ def _print_result(made: Any, statistics: Any, output: str, picture: Path, as_jso
         "counts": made.attrs.get("counts", {}),
         "classes": {name: int(n) for name, n in count.sum().items()},
         "scenes": {scene: {k: int(n) for k, n in row.items() if n} for scene, row in count.iterrows()},
+        **({"dialects": made.attrs["dialects"]} if made.attrs.get("dialects") else {}),
         "scenes_without_patches": made.attrs.get("scenes_without_patches", []),
         "channels": {
             str(name): {"mean": round(float(m), 3), "std": round(float(s), 3), "units": str(u)}
@@ -208,6 +212,8 @@ def _print_result(made: Any, statistics: Any, output: str, picture: Path, as_jso
             click.echo(f"         {n} left out: {why}")
     click.echo(count.rename_axis(index=None, columns=None).T.to_string(header=False) if len(count) == 1
                else count.rename_axis(index=None, columns=None).to_string())  # fmt: skip
+    if "dialects" in result:
+        click.echo(f"chart    codes of SIGRID-3 {', '.join(result['dialects'])}")
     for name in result["scenes_without_patches"]:
         click.echo(f"{name}  no patch")
     for name, c in result["channels"].items():

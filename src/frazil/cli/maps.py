@@ -22,6 +22,11 @@ KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration"
     help="What a reference is: once for all, or once for each.  [default: found out]",
 )  # fmt: skip
 @click.option(
+    "--variable", "variables", multiple=True, metavar="NAME",
+    help="Of NetCDF files, the variable of the concentration: once for all, or once for each reference ('' to find it)."
+    "  [default: found out]",
+)  # fmt: skip
+@click.option(
     "--threshold", "threshold_percent", type=float, default=15.0, show_default=True,
     help="Concentration from which a chart or a concentration map is ice, %.",
 )  # fmt: skip
@@ -46,9 +51,10 @@ KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration"
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def compare(
-    map_folder: str, references: tuple[str, ...], kinds: tuple[str, ...], exclude_flags: str, output: str | None,
+    map_folder: str, references: tuple[str, ...], kinds: tuple[str, ...], variables: tuple[str, ...],
+    exclude_flags: str, output: str | None,
     class_column: str | None, classes: tuple[str, ...], scene_column: str | None, layer: str | None,
-    assume_crs: str | None, unknown_codes: Any, overwrite: bool, as_json: bool, **settings: Any,
+    assume_crs: str | None, unknown_codes: Any, dialect: str | None, overwrite: bool, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Compare MAP (made by `frazil map`) with REFERENCES: over- and under-estimation, IIEE, distance of the ice edges.
 
@@ -61,27 +67,32 @@ def compare(
     from frazil.maps.comparison_files import save_comparison
     from frazil.maps.netcdf import open_map
 
-    if len(kinds) not in (0, 1, len(references)):
-        raise click.BadParameter(
-            f"given {len(kinds)} times for {len(references)} references; give it once, or once for each.",
-            param_hint="--kind",
-        )
+    each_kind, each_variable = (
+        _for_each(given, len(references), name) for given, name in ((kinds, "--kind"), (variables, "--variable"))
+    )
     if output is not None:
         refuse_existing(output, overwrite=overwrite)
     labels = LabelOptions(
         class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
-        unknown=unknown_codes, classes=pairs(classes, "--class", "VALUE=NAME"),
+        unknown=unknown_codes, dialect=dialect, classes=pairs(classes, "--class", "VALUE=NAME"),
     )  # fmt: skip
-    each: Sequence[str | None] = kinds * len(references) if len(kinds) == 1 else kinds or [None] * len(references)
     flags = [name.strip() for name in exclude_flags.split(",") if name.strip()]
     files: dict[str, str] = {}
     with progress_bar("comparing") as progress:
         ice_map = open_map(map_folder)
         comparisons = []
-        for number, (reference, kind) in enumerate(zip(references, each, strict=True)):
+        for number, (reference, kind, variable) in enumerate(zip(references, each_kind, each_variable, strict=True)):
             progress(number / (len(references) + 1), f"comparing {number + 1} of {len(references)}")
             comparisons.append(
-                compare_map(ice_map, reference, kind=kind, exclude_flags=flags, labels=labels, **settings)
+                compare_map(
+                    ice_map,
+                    reference,
+                    kind=kind,
+                    variable=variable or None,
+                    exclude_flags=flags,
+                    labels=labels,
+                    **settings,
+                )
             )
         if output is not None:
             progress(len(references) / (len(references) + 1), "writing")
@@ -98,6 +109,15 @@ def compare(
     click.echo(_table(scores))
     for name, path in files.items():
         click.echo(f"{name:<14}{path}")
+
+
+def _for_each(given: tuple[str, ...], n: int, option: str) -> Sequence[str | None]:
+    """A repeated option, once for all references or once for each."""
+    if len(given) not in (0, 1, n):
+        raise click.BadParameter(
+            f"given {len(given)} times for {n} references; give it once, or once for each.", param_hint=option
+        )
+    return given * n if len(given) == 1 else given or [None] * n
 
 
 def _table(scores: Sequence[dict[str, Any]]) -> str:

@@ -22,6 +22,10 @@ _LABEL_OPTIONS = (
         "--unknown-codes", type=click.Choice(["refuse", "ignore"]), default="refuse", show_default=True,
         help="Codes of a chart that SIGRID-3 does not have.",
     ),
+    click.option(
+        "--dialect", type=click.Choice(["2004", "2010", "3.1", "S-411"]),
+        help="Edition of SIGRID-3 that a chart is written in.  [default: found out]",
+    ),
 )  # fmt: skip
 
 

@@ -1,13 +1,14 @@
 """Ice charts in SIGRID-3 as rasters on a radar or map grid.
 
 References:
-    JCOMM Technical Report No. 23 (2014), SIGRID-3: a vector archive format for sea ice georeferenced information and
-    data, version 3.0.
+    JCOMM Technical Report No. 23, SIGRID-3: a vector archive format for sea ice georeferenced information and data;
+    editions of 2004, 2010 and 2017 (3.1), see `frazil.labels.sigrid3_dialects`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,17 +23,10 @@ from frazil.conventions import (
     class_attrs,
 )
 from frazil.errors import LabelError, OptionError
+from frazil.gdal_files import metadata_texts
 from frazil.labels.polygons import PlacedPolygons, find_crs, place, read_polygons
-from frazil.labels.sigrid3 import (
-    COLUMNS,
-    ChartSettings,
-    PolygonClasses,
-    classify,
-    code_text,
-    floe_names,
-    is_known,
-    table,
-)
+from frazil.labels.sigrid3 import COLUMNS, ChartSettings, PolygonClasses, classify, floe_names
+from frazil.labels.sigrid3_dialects import ICE_OBJECTS, chart_rows, check_dialect
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -48,72 +42,104 @@ def read_chart(
     crs: str | None = None,
     assume_crs: str | None = None,
     unknown: Unknown = "refuse",
+    dialect: str | None = None,
 ) -> gpd.GeoDataFrame:
     """The polygons of an ice chart, codes checked and written alike.
 
     Args:
-        path: any vector file that GDAL reads, with the columns POLY_TYPE and CT, and CA … FC where there are several
-            kinds of ice (upper or lower case).
+        path: a vector file (see `frazil.labels.polygons.read_polygons`) with the columns POLY_TYPE and CT, and CA … FC
+            where there are several kinds of ice (upper or lower case); or ICEACT, ICEAPC, ICESOD and ICEFLZ.
         layer: of a file of several layers.
         crs: to reproject to; by default that of the chart.
         assume_crs: of a chart that does not say its own.
         unknown: a code that SIGRID-3 does not know is refused, or ignored (it then counts as not told, and
             ``attrs["unknown_codes"]`` says how often).
+        dialect: the edition its codes are of: ``"2004"``, ``"2010"``, ``"3.1"`` or ``"S-411"``; None to find out from
+            its metadata (``formvern``), columns and codes.
 
     Returns:
         GeoDataFrame whose columns POLY_TYPE, CT, CA … FC hold text, ``""`` where the chart does not say; other columns
-        as they came. The index is the row in the file. ``attrs``: ``source``, ``repaired`` (invalid geometries
-        mended), ``dropped`` (rows without area), ``unknown_codes`` (``"SA 77" -> rows``).
+        as they came. Codes are those of the edition of 2010, whatever the chart's dialect. The index is the row in the
+        file. ``attrs``: ``source``, ``dialect``, ``repaired`` (invalid geometries mended), ``dropped`` (rows without
+        area), ``unknown_codes`` (``"SA 90" -> rows``).
 
     Raises:
-        LabelNotFoundError, LabelError: no file, no chart, no CRS, unknown codes; see also
+        LabelNotFoundError, LabelError: no file, no chart, no CRS, unknown codes, codes of two editions; see also
             `frazil.labels.polygons.read_polygons`.
     """
     if unknown not in ("refuse", "ignore"):
         raise OptionError(f"unknown {unknown!r} is not one of ['refuse', 'ignore'].")
+    check_dialect(dialect)
     frame = read_polygons(path, layer=layer, assume_crs=assume_crs)
+    chart = normalize_chart(frame, source=str(path), unknown=unknown, dialect=dialect, formvern=formvern_of(path))
+    return chart if crs is None else chart.to_crs(find_crs(crs))
+
+
+def normalize_chart(
+    frame: gpd.GeoDataFrame,
+    *,
+    source: str = "The chart",
+    unknown: Unknown = "refuse",
+    dialect: str | None = None,
+    formvern: str | None = None,
+) -> gpd.GeoDataFrame:
+    """A table of polygons with the columns of a chart as `read_chart` returns it; one that is, as it is.
+
+    Args:
+        frame: the table.
+        source: for messages.
+        unknown: as `read_chart`.
+        dialect: as `read_chart`.
+        formvern: the edition that its metadata say.
+
+    Raises:
+        LabelError: no chart, unknown codes, codes of two editions.
+    """
+    if "dialect" in frame.attrs:
+        return frame
     notes = dict(frame.attrs)
-    chart = frame.rename(columns={c: c.upper() for c in frame.columns if c.upper() in (*COLUMNS, "POLY_TYPE")})
+    wanted = (*COLUMNS, *ICE_OBJECTS, "POLY_TYPE", "CF", "FP", "FS")
+    chart = frame.rename(columns={c: c.upper() for c in frame.columns if c.upper() in wanted})
     if not is_chart(chart):
         raise LabelError(
-            f"{path} is not a SIGRID-3 chart: column CT is missing (it holds {[c for c in frame if c != 'geometry']}). "
-            "Polygons with a class column go to cut_patches(class_column=...)."
+            f"{source} is not a SIGRID-3 chart: column CT is missing (it holds "
+            f"{[c for c in frame if c != 'geometry']}). Polygons with a class column go to "
+            "cut_patches(class_column=...)."
         )
-    strange: dict[str, int] = {}
-    for column in COLUMNS:
-        codes = [code_text(v) for v in chart[column]] if column in chart else [""] * len(chart)
-        for code in codes:
-            if not is_known(column, code):
-                strange[f"{column} {code}"] = strange.get(f"{column} {code}", 0) + 1
-        chart[column] = [code if is_known(column, code) else "" for code in codes]
-    kinds = table()["polygon_type"]
-    types = [str(v).strip().upper() for v in chart["POLY_TYPE"]] if "POLY_TYPE" in chart else ["I"] * len(chart)
-    for kind in types:
-        if kind not in kinds:
-            strange[f"POLY_TYPE {kind}"] = strange.get(f"POLY_TYPE {kind}", 0) + 1
-    chart["POLY_TYPE"] = [kind if kind in kinds else "N" for kind in types]
+    columns = [c for c in wanted if c in chart]
+    rows = (dict(zip(columns, v, strict=True)) for v in zip(*(chart[c] for c in columns), strict=True))
+    found, dialect, strange = chart_rows(rows, columns, dialect=dialect, formvern=formvern, source=source)
     if strange and unknown == "refuse":
         listed = ", ".join(f"{code} ({n} ×)" for code, n in sorted(strange.items())[:8])
         raise LabelError(
-            f"{path} uses codes that SIGRID-3 version 3.0 does not have: {listed}. "
-            "Correct the chart, or pass unknown='ignore' (--unknown-codes ignore) to take them as not told."
+            f"{source} uses codes that SIGRID-3 does not have (dialect {dialect}): {listed}. Correct the chart, name "
+            "its dialect (--dialect), or pass unknown='ignore' (--unknown-codes ignore) to take them as not told."
         )
-    if crs is not None:
-        chart = chart.to_crs(find_crs(crs))
-    chart.attrs.update(notes, unknown_codes=strange)
+    for column in ("POLY_TYPE", *COLUMNS):
+        chart[column] = [row[column] for row in found]
+    chart.attrs.update(notes, unknown_codes=strange, dialect=dialect)
     return chart
+
+
+def formvern_of(path: str | os.PathLike[str]) -> str | None:
+    """The edition that the metadata beside a chart, or in its archive, say: ``formvern`` of FGDC; None without."""
+    for text in metadata_texts(path):
+        if found := re.search(r"<formvern>\s*([^<]{1,60}?)\s*</formvern>", text, re.IGNORECASE):
+            return found[1]
+    return None
 
 
 def is_chart(frame: gpd.GeoDataFrame) -> bool:
     """Whether a table has the column that makes it a SIGRID-3 chart."""
-    return any(str(c).upper() == "CT" for c in frame.columns)
+    return any(str(c).upper() in ("CT", "ICEACT") for c in frame.columns)
 
 
 def chart_classes(
     chart: gpd.GeoDataFrame, scheme: ClassScheme | str = FIVE_CLASSES, settings: ChartSettings | None = None
 ) -> list[PolygonClasses]:
-    """What each polygon of a chart (from `read_chart`) says, in order of its rows."""
+    """What each polygon of a chart (from `read_chart`, or a table of that kind) says, in order of its rows."""
     scheme, settings = find_scheme(scheme), settings or ChartSettings()
+    chart = normalize_chart(chart)
     names = ["POLY_TYPE", *COLUMNS]
     return [
         classify(dict(zip(names, codes, strict=True)), scheme, settings)
@@ -165,6 +191,7 @@ def rasterize_chart(
         chart = read_chart(chart, **options)
     elif options:
         raise OptionError(f"Options {sorted(options)} belong to reading a file; the chart is read already.")
+    chart = normalize_chart(chart)
     source = chart.attrs.get("source", "The chart")
     placed = place(chart, like)
     if not len(placed.shapes):
@@ -216,6 +243,7 @@ def rasterize_chart(
         "ice_from": settings.ice_from,
         "water_to": settings.water_to,
         "overlap": int(shared.sum()),
+        "dialect": str(chart.attrs["dialect"]),
     }
     return xr.Dataset(data, coords, attrs)
 

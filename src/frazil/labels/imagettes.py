@@ -31,6 +31,7 @@ from frazil import __version__
 from frazil.conventions import METOCEAN, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
 from frazil.files import whole_output
+from frazil.zarr_stores import check_store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,6 +41,8 @@ LOW_DB, HIGH_DB = -18.0, 6.0  #: roughness that becomes 0 and 1
 RESOLUTIONS_M = (50.0, 100.0, 200.0, 340.0)  #: those of the source
 SIDE_M = 20_000.0  #: of an imagette
 MASK_M = 400.0  #: of a cell of the masks
+_WORDS = frozenset(("class", "name", "group"))  # arrays of a store
+_NUMBERS = frozenset(("image", "category", "present", "mask", "incidence_angle", "longitude", "latitude"))
 _MASK_SHARE = 0.35  # of a cell that must be covered; below a half, so that narrow things stay
 
 
@@ -332,7 +335,7 @@ def save_imagettes(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: b
         }
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")  # fixed-length words
-            ds.to_zarr(part, mode="w", encoding=chunked, consolidated=False, zarr_format=3)
+            ds.to_zarr(part, mode="w", encoding=chunked, consolidated=False, zarr_format=3, write_empty_chunks=True)
     return Path(path)
 
 
@@ -340,19 +343,34 @@ def open_imagettes(path: str | os.PathLike[str]) -> xr.Dataset:
     """A set in memory.
 
     Raises:
-        LabelNotFoundError: nothing there. LabelError, ContractError: something else is there.
+        LabelNotFoundError: nothing there. LabelError, ContractError: something else is there, a store of Zarr 2, or
+            one that frazil would not write (see `frazil.zarr_stores`); categories outside its classes.
     """
     import xarray as xr
 
     if not Path(path).is_dir():
         raise LabelNotFoundError(f"No set of imagettes at {path}. Make one with `frazil imagettes`.")
+    check_store(path, "a set of imagettes", arrays=_NUMBERS | _WORDS, words=_WORDS, whole={"image"})
     try:
         with xr.open_zarr(path, consolidated=False, chunks=None) as ds:
             loaded = ds.load()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabelError(f"{path} cannot be read as a set of imagettes: {str(error).splitlines()[0]}.") from error
-    check_imagettes(loaded)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LabelError(f"{path} cannot be read as a set of imagettes: {reason}. Make it anew.") from error
+    _check_codes(loaded, check_imagettes(loaded), path)
     return loaded
+
+
+def _check_codes(ds: xr.Dataset, scheme: ClassScheme, path: str | os.PathLike[str]) -> None:
+    presence = {0, 1, UNKNOWN}
+    known = {"category": {*range(len(scheme.classes)), UNKNOWN}, "present": presence, "mask": presence}
+    for name, codes in known.items():
+        strange = sorted(set(np.unique(ds[name].values).tolist()) - codes) if name in ds else []
+        if strange:
+            raise LabelError(
+                f"{path}: {name} holds {strange[0]}; {scheme.name} has {len(scheme.classes)} classes, presence is 0 or "
+                f"1, and {UNKNOWN} stands for unknown. Make it anew."
+            )
 
 
 def join_imagettes(sets: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -26,11 +26,13 @@ from frazil import __version__
 from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
+from frazil.zarr_stores import check_store
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _CHUNK = 256  # patches per chunk of the store: 3 MB of 3 × 32 × 32
+_CHUNK_BYTES = 2**26  # of large patches fewer
 _BLOCK = 4096  # patches read at a time where a whole set is gone through
 _WORDS = ("scene", "part")  # kept as numbers in the store, with the words in its attributes
 _NUMBERS: dict[str, tuple[type, dict[str, Any]]] = {
@@ -216,18 +218,21 @@ def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
 
     Raises:
         LabelNotFoundError: there is no store.
-        LabelError: it cannot be read, or is not a patch set.
+        LabelError: it cannot be read, is not a patch set, is of Zarr 2, or holds what frazil does not write (see
+            `frazil.zarr_stores`); labels outside its classes.
     """
     import xarray as xr
 
     store = Path(path)
     if not store.is_dir():
         raise LabelNotFoundError(f"No patch set at {store}. Make one with `frazil patches`.")
+    names = {"image", "time", *_NUMBERS, *(f"{n}_index" for n in _WORDS)}
+    check_store(store, "a patch set", arrays=names, whole={"image"})
     try:
         with _quiet():
             raw = xr.open_zarr(store, chunks=None, consolidated=False)
         small = raw.drop_vars("image").load()
-        words = {n: np.array(raw.attrs[f"{n}s"], dtype=str)[small[f"{n}_index"].values] for n in _words_in(raw)}
+        words = {n: _words(raw.attrs[f"{n}s"], small[f"{n}_index"].values) for n in _words_in(raw)}
         out = raw[["image"]].assign(label=small["label"])
         channel, units = raw.attrs["channels"], raw.attrs["channel_units"]
         coords = {name: small[name].variable for name in _NUMBERS if name != "label"}
@@ -237,13 +242,20 @@ def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
             **{name: ("patch", values) for name, values in words.items()},
             season=("patch", season_of(times)), time=("patch", times), **coords,
         )  # fmt: skip
-    except (KeyError, ValueError, OSError, IndexError, TypeError) as error:
+    except (KeyError, ValueError, OSError, IndexError, TypeError, RuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [""])[0]
         raise LabelError(
-            f"{store} is not a patch set or is damaged ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            f"{store} is not a patch set or is damaged ({type(error).__name__}: {reason}). "
             "Make it anew with `frazil patches`."
         ) from error
     out.attrs = {k: v for k, v in raw.attrs.items() if k not in ("channels", "channel_units", "scenes", "parts")}
-    check_patches(out)
+    scheme = check_patches(out)
+    strange = sorted(set(np.unique(out["label"].values).tolist()) - {*range(len(scheme.classes)), CLASS_NODATA})
+    if strange:
+        raise LabelError(
+            f"{store} holds the label {strange[0]}, but {scheme.name} has the classes 0 to {len(scheme.classes) - 1}, "
+            f"and {CLASS_NODATA} for none. Make it anew with `frazil patches`."
+        )
     return out
 
 
@@ -351,10 +363,12 @@ class _Store:
             self._make(f"{name}_index", np.int32, (), (), {"long_name": f"row in the attribute {name}s of the store"})
 
     def _make(self, name: str, dtype: type, shape: tuple[int, ...], dims: tuple[str, ...], attrs: Any) -> None:
-        rows = _CHUNK if shape else 65536
+        row = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        rows = min(_CHUNK, max(_CHUNK_BYTES // row, 1)) if shape else 65536
         array = self.group.create_array(
-            name, shape=(0, *shape), dtype=dtype, chunks=(rows, *shape), dimension_names=["patch", *dims]
-        )
+            name, shape=(0, *shape), dtype=dtype, chunks=(rows, *shape), dimension_names=["patch", *dims],
+            config={"write_empty_chunks": True},
+        )  # fmt: skip
         self.arrays[name] = array
         array.attrs.update({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.items()})
 
@@ -394,6 +408,12 @@ class _Store:
         )
         if self.arrays["image"].shape[0] != self.count:
             raise OutputError(f"Cannot write {self.path.name}: {self.count} patches were meant. Run it again.")
+
+
+def _words(known: Any, index: np.ndarray) -> np.ndarray:
+    if index.size and index.min() < 0:  # would count from the end
+        raise IndexError(f"row {index.min()} of the names of scenes")
+    return np.array(known, dtype=str)[index]
 
 
 def _words_in(raw: xr.Dataset) -> list[str]:

@@ -107,6 +107,7 @@ def cut_patches(
     pairs = _pair(many, labels)
     names_of_labels = sorted({str(x) if isinstance(x, (str, os.PathLike)) else "the table" for _, x in pairs})
     known: dict[Any, Labels] = {}
+    dialects: set[str] = set()  # of charts
 
     def parts() -> Iterator[xr.Dataset]:
         for i, (scene, label) in enumerate(pairs):
@@ -115,6 +116,8 @@ def cut_patches(
             if key not in known:
                 known.clear()  # one file of labels in memory at a time
                 known[key] = open_labels(label, scheme, options)
+                if found := getattr(known[key], "dialect", None):
+                    dialects.add(found)
             for part, done in cutter.cut(SceneSource(opened, known[key].on(opened), names, mask_land)):
                 yield part
                 if progress:
@@ -124,7 +127,12 @@ def cut_patches(
         if not sum(counts.cut.values()):
             raise LabelError(why_none(counts, names_of_labels, size))
 
-    attrs = {**cutter.attrs(), "mask_land": bool(mask_land), "labels": names_of_labels}
+    attrs = {
+        **cutter.attrs(),
+        "mask_land": bool(mask_land),
+        "labels": names_of_labels,
+        "dialects": lambda: sorted(dialects),
+    }
     return gather(parts(), path, overwrite=overwrite, **attrs)
 
 

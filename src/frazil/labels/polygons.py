@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyproj import CRS
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
 
-from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
+from frazil.errors import ContractError, FrazilError, LabelError, LabelNotFoundError, OptionError
+from frazil.gdal_files import refuse_address, vector_source
 from frazil.scene.grid import MapGrid
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _EDGE_M = 2000.0  # longest edge after densifying; on the radar grid it then bends by less than a metre
 _EDGE_DEGREE = 0.02
+_NEAR_DEGREE = 5.0  # from a scene or map; what lies further in a polygon in degrees is cut away before it is projected
 
 
 def read_polygons(
@@ -34,9 +37,10 @@ def read_polygons(
     """The polygons of a vector file, geometries valid, rows numbered as in the file.
 
     Args:
-        path: anything GDAL reads: GeoPackage, shapefile (also zipped), GeoJSON, FlatGeobuf …
+        path: GeoPackage, shapefile (also in a zip or tar, in whatever folder), GeoJSON, FlatGeobuf, KML, or a folder of
+            a file geodatabase (see `frazil.gdal_files`).
         layer: of a file of several layers.
-        assume_crs: of a file that does not say its own.
+        assume_crs: of a file that does not say its own, or says one without a place on the Earth (LOCAL_CS).
 
     Returns:
         GeoDataFrame; the index is the row in the file. ``attrs``: ``source`` (file name), ``repaired`` (how many
@@ -44,42 +48,92 @@ def read_polygons(
 
     Raises:
         LabelNotFoundError: no such file.
-        LabelError: not a vector file, no such layer, no polygons in it, or no CRS.
+        LabelError: not a vector file or a damaged one, one that names other files or servers, no such layer, no
+            polygons in it, no CRS, or vertices that are not on the Earth.
     """
-    import geopandas as gpd
-    import pyogrio
     import shapely
 
+    refuse_address(path)
     file = Path(path)
     if not file.exists():
         raise LabelNotFoundError(f"No labels at {file}. Pass a vector file (GeoPackage, shapefile, GeoJSON …).")
-    try:
-        layers = [str(name) for name, kind in pyogrio.list_layers(file) if kind is not None]
-        if layer is not None and layer not in layers:
-            raise LabelError(f"Layer {layer!r} is not in {file}, which holds {layers}. Pass one of these.")
-        if layer is None and len(layers) > 1:
-            raise LabelError(f"{file} holds {len(layers)} layers: {layers}. Choose one with layer=... (--layer).")
-        frame = gpd.read_file(file, engine="pyogrio", layer=layer or (layers[0] if layers else None))
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise LabelError(f"{file} cannot be read as a vector file: {_first_line(error)}.") from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
-        raise LabelError(f"{file} holds no polygons. Pass a file with polygon geometries.")
-    if frame.crs is None:
+    frame = _read(file, layer)
+    if not _is_placed(frame.crs):
         if assume_crs is None:
-            raise LabelError(f"{file} does not say its CRS. Pass it: assume_crs='EPSG:...' (--assume-crs).")
-        frame = frame.set_crs(find_crs(assume_crs))
-    frame = frame.set_geometry(shapely.force_2d(frame.geometry.to_numpy()), crs=frame.crs)
-    shapes = frame.geometry.to_numpy()
-    there = np.array([shape is not None for shape in shapes])
-    broken = there & ~shapely.is_valid(shapes)
-    shapes[broken] = shapely.make_valid(shapes[broken])
-    frame = frame.set_geometry(_areas_only(shapes), crs=frame.crs)
+            says = "does not say its CRS" if frame.crs is None else f"has a CRS without a place, {frame.crs.name!r}"
+            raise LabelError(f"{file} {says}. Pass it: assume_crs='EPSG:...' (--assume-crs).")
+        frame = frame.set_crs(find_crs(assume_crs), allow_override=True)
+    try:
+        shapes = np.asarray(shapely.force_2d(frame.geometry.to_numpy()), dtype=object)
+        _check_vertices(shapes, CRS.from_user_input(frame.crs), file)
+        there = np.array([shape is not None for shape in shapes])
+        broken = there & ~shapely.is_valid(shapes)
+        shapes[broken] = shapely.make_valid(shapes[broken])
+        frame = frame.set_geometry(_areas_only(shapes), crs=frame.crs)
+    except (shapely.errors.ShapelyError, MemoryError) as error:
+        raise LabelError(f"{file} holds a geometry that is damaged: {_first_line(error)}.") from error
     area = there & ~shapely.is_empty(frame.geometry.to_numpy())
     if not area.any():
         raise LabelError(f"{file} holds {len(frame)} geometries but no polygon. Pass a file with polygon geometries.")
     kept = frame[area]
     kept.attrs.update(source=file.name, repaired=int(broken.sum()), dropped=int((~area).sum()))
     return kept
+
+
+def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """One layer as it is, whatever its CRS."""
+    import geopandas as gpd
+    import pyogrio
+    import shapely
+
+    try:
+        with vector_source(file) as source, np.errstate(invalid="ignore"):  # vertices are checked below
+            numbers = {str(n): i for i, (n, kind) in enumerate(pyogrio.list_layers(source)) if kind is not None}
+            layers = list(numbers)
+            if layer is not None and layer not in layers:
+                raise LabelError(f"Layer {layer!r} is not in {file}, which holds {layers}. Pass one of these.")
+            if layer is None and len(layers) > 1:
+                raise LabelError(f"{file} holds {len(layers)} layers: {layers}. Choose one with layer=... (--layer).")
+            frame = pyogrio.read_dataframe(source, layer=numbers[layer or layers[0]] if layers else None)
+    except (  # what damaged files end in: GDAL, GEOS and PROJ, and the tables made of what they return
+        pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError,
+        pyogrio.errors.GeometryError, pyogrio.errors.FieldError, pyogrio.errors.CRSError, CRSError, ProjError,
+        shapely.errors.ShapelyError, OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, MemoryError,
+        OverflowError,
+    ) as error:  # fmt: skip
+        if isinstance(error, FrazilError):
+            raise
+        raise LabelError(f"{file} cannot be read as a vector file: {_first_line(error)}.") from error
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+        raise LabelError(f"{file} holds no polygons. Pass a file with polygon geometries.")
+    return frame
+
+
+def _is_placed(crs: Any) -> bool:
+    """Whether a CRS says where on the Earth coordinates are."""
+    if crs is None:
+        return False
+    try:
+        known = CRS.from_user_input(crs)
+        Transformer.from_crs(known, "EPSG:4326")
+    except (CRSError, ProjError):
+        return False
+    return bool(known.is_geographic or known.is_projected)
+
+
+def _check_vertices(shapes: np.ndarray, crs: CRS, file: Path) -> None:
+    """Raise for vertices that are not finite, or so far away that no place has them."""
+    import shapely
+
+    xy, row = shapely.get_coordinates(shapes, return_index=True)
+    far = np.array([721.0, 90.01]) if crs.is_geographic else np.full(2, 1e9)
+    wrong = ~(np.abs(xy) <= far).all(axis=1)
+    if wrong.any():
+        x, y = xy[wrong][0]
+        raise LabelError(
+            f"{file}: polygon {int(row[wrong][0])} has a vertex at ({x:g}, {y:g}), which is no place in {crs.name}. "
+            "Correct it, or pass the CRS that it is in if the file says a wrong one."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +197,13 @@ def place(polygons: gpd.GeoDataFrame, like: xr.Dataset) -> PlacedPolygons:
     if polygons.crs is None:
         raise OptionError("The polygons have no CRS. Set one with polygons.set_crs(...).")
     source = CRS.from_user_input(polygons.crs)
-    shapes = shapely.segmentize(polygons.geometry.to_numpy(), _longest_edge(source))
     if "y" in like.dims and "x" in like.dims:
         grid = MapGrid.of(like)
         x0, y1, s = grid.left, grid.top, grid.spacing_m
         left, bottom, right, top = grid.bounds
         pad = 10 * s
-        moved = _reproject(shapes, source, grid.pyproj_crs)
-        clipped, row = _clip(moved, shapely.box(left - pad, bottom - pad, right + pad, top + pad))
+        reach = shapely.box(left - pad, bottom - pad, right + pad, top + pad)
+        clipped, row = _within(polygons.geometry.to_numpy(), source, reach, grid.pyproj_crs)
         placed = shapely.transform(clipped, lambda xy: np.column_stack([(xy[:, 0] - x0) / s, (y1 - xy[:, 1]) / s]))
         return PlacedPolygons(placed, row, grid.shape)
     missing = [name for name in ("line", "pixel", "tie_latitude", "tie_longitude") if name not in like.variables]
@@ -163,7 +216,7 @@ def place(polygons: gpd.GeoDataFrame, like: xr.Dataset) -> PlacedPolygons:
     crs = CRS.from_user_input(geo.polar_crs())
     footprint = shapely.Polygon(np.column_stack(geo.outline(crs)))
     reach = footprint.buffer(0.03 * np.sqrt(footprint.area))
-    clipped, row = _clip(_reproject(shapes, source, crs), reach)
+    clipped, row = _within(polygons.geometry.to_numpy(), source, reach, crs)
     clipped = shapely.segmentize(clipped, _EDGE_M)  # clipping has made new edges
     (l0, dl), (p0, dp) = (_spacing(like, name) for name in ("line", "pixel"))
 
@@ -189,9 +242,84 @@ def _longest_edge(crs: CRS) -> float:
     return _EDGE_M / float(crs.axis_info[0].unit_conversion_factor or 1.0)
 
 
+def _within(shapes: np.ndarray, source: CRS, reach: Any, target: CRS) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of shapes within reach, in the CRS of the reach, and the position of each in the array.
+
+    A polygon that holds the point at which a projection has no image is turned inside out by it: one around the south
+    pole covers the whole of a map of the north. What lies far from the reach is therefore cut away before, in the CRS
+    of the shapes, and what came out wrong nevertheless is turned round.
+    """
+    import shapely
+
+    near, at = _near(shapes, source, reach, target)
+    moved = _reproject(shapely.segmentize(near, _longest_edge(source)), source, target)
+    parts, row = _clip(moved, reach)
+    x, y = _lattice(reach)
+    back = Transformer.from_crs(target, source, always_xy=True).transform(x, y)
+    shapely.prepare(near)
+    shapely.prepare(parts)
+    for one in range(len(parts)):
+        truth = _contains(near[row[one]], *back, degrees=source.is_geographic)
+        here = shapely.contains_xy(parts[one], x, y)
+        if (truth != here).sum() > x.size // 2:
+            parts[one] = _areas_only(np.array([shapely.difference(reach, parts[one])], object))[0]
+    some = ~shapely.is_empty(parts)
+    return parts[some], at[row[some]]
+
+
+def _near(shapes: np.ndarray, source: CRS, reach: Any, target: CRS) -> tuple[np.ndarray, np.ndarray]:
+    """Of shapes in degrees what lies within some degrees of the reach, and positions in the array; others whole."""
+    import shapely
+
+    if not source.is_geographic:
+        return shapes, np.arange(len(shapes))
+    inside = _lattice(reach.buffer(0.1 * np.sqrt(reach.area)))
+    longitude, latitude = Transformer.from_crs(target, source, always_xy=True).transform(*inside)
+    if not np.isfinite(longitude).all():
+        return shapes, np.arange(len(shapes))
+    west, width = _span_of_longitudes(longitude)
+    low, high = latitude.min() - _NEAR_DEGREE, latitude.max() + _NEAR_DEGREE
+    if width > 180 or high > 88 or low < -88:  # a pole is near: all longitudes
+        boxes = [shapely.box(-721, max(low, -90.1), 721, min(high, 90.1))]
+    else:
+        boxes = [
+            shapely.box(west - _NEAR_DEGREE + turn, low, west + width + _NEAR_DEGREE + turn, high)
+            for turn in (-720, -360, 0, 360, 720)
+        ]
+    return _clip(shapes, shapely.union_all(boxes))
+
+
+def _span_of_longitudes(longitude: np.ndarray) -> tuple[float, float]:
+    """The western end and the width of the smallest arc that holds all longitudes."""
+    around = np.sort(longitude % 360)
+    gaps = np.diff(np.append(around, around[0] + 360))
+    last = int(gaps.argmax())
+    return float(around[(last + 1) % around.size]), float(360 - gaps[last])
+
+
+def _lattice(reach: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Points spread over a shape: on a lattice of its bounds, those inside."""
+    import shapely
+
+    left, bottom, right, top = reach.bounds
+    x, y = np.meshgrid(np.linspace(left, right, 17), np.linspace(bottom, top, 17))
+    inside = shapely.contains_xy(reach.buffer(1e-9 * (right - left)), x, y)
+    return x[inside], y[inside]
+
+
+def _contains(shape: Any, x: np.ndarray, y: np.ndarray, *, degrees: bool) -> np.ndarray:
+    """Which points a shape holds; longitudes may lie full turns away."""
+    import shapely
+
+    out = np.zeros(x.shape, bool)
+    with np.errstate(invalid="ignore"):
+        for turn in (-720, -360, 0, 360, 720) if degrees else (0,):
+            out |= shapely.contains_xy(shape, x + turn, y)
+    return out
+
+
 def _reproject(shapes: np.ndarray, source: CRS, target: CRS) -> np.ndarray:
     import shapely
-    from pyproj import Transformer
 
     change = Transformer.from_crs(source, target, always_xy=True)
 
@@ -233,8 +361,6 @@ def _areas_only(shapes: np.ndarray) -> np.ndarray:
 
 def find_crs(text: str) -> CRS:
     """A CRS by its name; raise OptionError where PROJ does not know it."""
-    from pyproj.exceptions import CRSError
-
     try:
         return CRS.from_user_input(text)
     except CRSError as error:
@@ -242,4 +368,4 @@ def find_crs(text: str) -> CRS:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -4,7 +4,7 @@ The codes themselves are data: ``frazil/data/sigrid3.toml`` and the ``sigrid3`` 
 `frazil.conventions`.
 
 References:
-    JCOMM Technical Report No. 23 (2014), SIGRID-3 version 3.0: columns and code tables.
+    JCOMM Technical Report No. 23, SIGRID-3, 2004, 2010 and 2017 (version 3.1): columns and code tables.
     Canadian Ice Service, SIGRID-3 implementation (2006): a kind of ice that is alone has no partial concentration.
 """
 
@@ -98,16 +98,12 @@ def code_text(value: Any) -> str:
     return f"{int(number):02d}" if number == int(number) else text
 
 
-def is_known(column: str, code: str) -> bool:
-    """Whether the table explains the code of a column; no code is fine."""
-    return code == "" or code in table()[COLUMNS[column]]
-
-
 def classify(row: Mapping[str, str], scheme: ClassScheme, settings: ChartSettings) -> PolygonClasses:
     """What a polygon says.
 
     Args:
-        row: POLY_TYPE and the columns of `COLUMNS`, codes as `code_text` writes them; unknown ones count as none.
+        row: POLY_TYPE and the columns of `COLUMNS`, codes of the table (see `frazil.labels.sigrid3_dialects`); unknown
+            ones count as none.
         scheme: of ``ice_class``. A scheme of two classes goes by concentration alone, others also by stage of
             development, whose codes stand in the ``sigrid3`` lists of the scheme.
         settings: thresholds.
@@ -117,9 +113,10 @@ def classify(row: Mapping[str, str], scheme: ClassScheme, settings: ChartSetting
         return PolygonClasses(math.nan, CLASS_NODATA, CLASS_NODATA, CLASS_NODATA, CLASS_LAND)
     if kind == "unknown":
         return PolygonClasses(math.nan, CLASS_NODATA, CLASS_NODATA, CLASS_NODATA, CLASS_NODATA)
-    _, sic, sic_class = table()["concentration"].get(row["CT"], ("", 0.0 if kind == "water" else math.nan, None))
-    if sic_class is None:
-        sic_class = 0 if kind == "water" else CLASS_NODATA
+    if kind == "water":  # whatever its concentration is written as: unused fields hold anything
+        open_water = row["CT"] == "01"
+        return PolygonClasses(0.05 if open_water else 0.0, 0, 0, 0, 0)
+    _, sic, sic_class = table()["concentration"].get(row["CT"], ("", math.nan, CLASS_NODATA))
     if sic_class == 0:
         return PolygonClasses(sic, 0, 0, 0, 0)
     shares = _shares(row, sic)

@@ -2,7 +2,7 @@
 
 A *region* is a polygon, or all pixels of one class of a class raster. Patches are cut inside regions.
 
-Rests on `frazil.labels.polygons` for vector files and on GDAL (through rasterio) for class rasters.
+Rests on `frazil.labels.polygons` for vector files and on `frazil.gdal_files` for class rasters.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pyproj import CRS
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError
-from frazil.labels.chart import Unknown, chart_classes, is_chart, read_chart
-from frazil.labels.polygons import PlacedPolygons, place, read_polygons
+from frazil.gdal_files import open_raster, refuse_address, world_file
+from frazil.labels.chart import Unknown, chart_classes, formvern_of, is_chart, normalize_chart
+from frazil.labels.polygons import PlacedPolygons, find_crs, place, read_polygons
 from frazil.labels.sigrid3 import ChartSettings, code_text
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -40,12 +41,14 @@ class LabelOptions:
         class_column: column of a vector file that holds classes: names, titles or codes of the scheme, or SIGRID-3
             codes (``"02"``, ``83``). None: the columns of a SIGRID-3 chart.
         classes: what a value of the class column, or of a class raster, means: value (as text) -> class name,
-            ``"land"``, or ``""`` for no label. Goes before everything else.
+            ``"land"``, or ``""`` for no label. Numbers are compared as numbers. If any is given, a value that is not
+            among them is an error, so that nothing is taken for a code that it is not.
         scene_column: column that names the product a polygon was drawn on; polygons of other products are left out.
         layer: of a vector file of several layers.
         assume_crs: of a file that does not say its own.
         unknown: codes of a chart that SIGRID-3 does not have: ``"refuse"`` or ``"ignore"``.
         chart: thresholds for charts.
+        dialect: edition of SIGRID-3 that a chart is written in; None to find out (see `frazil.labels.read_chart`).
     """
 
     class_column: str | None = None
@@ -55,6 +58,7 @@ class LabelOptions:
     assume_crs: str | None = None
     unknown: Unknown = "refuse"
     chart: ChartSettings = ChartSettings()  # noqa: RUF009 - frozen
+    dialect: str | None = None
 
 
 class LabelsOnScene(Protocol):
@@ -105,6 +109,7 @@ def open_labels(
         return ArrayLabels(labels)
     if not isinstance(labels, (str, os.PathLike)):
         return PolygonLabels(labels, scheme, options)
+    refuse_address(labels)
     path = Path(labels)
     if not path.exists():
         raise LabelNotFoundError(f"No labels at {path}. Pass a chart, polygons or a class raster.")
@@ -113,10 +118,38 @@ def open_labels(
     if options.class_column is None:
         frame = read_polygons(path, layer=options.layer, assume_crs=options.assume_crs)
         if is_chart(frame):
-            frame = read_chart(path, layer=options.layer, assume_crs=options.assume_crs, unknown=options.unknown)
+            frame = normalize_chart(
+                frame, source=str(path), unknown=options.unknown, dialect=options.dialect, formvern=formvern_of(path)
+            )
     else:
         frame = read_polygons(path, layer=options.layer, assume_crs=options.assume_crs)
     return PolygonLabels(frame, scheme, options)
+
+
+def meaning_of(value: Any, scheme: ClassScheme, classes: Mapping[str, str]) -> int | None:
+    """The class code that a value means (see `class_code`); with ``classes`` given only what they say, else None."""
+    if not classes or class_code(value, scheme, {}) == CLASS_NODATA:
+        return class_code(value, scheme, classes)
+    name = name_of(value, classes)
+    return None if name is None else class_code(name, scheme, {})
+
+
+def name_of(value: Any, classes: Mapping[str, str]) -> str | None:
+    """What ``classes`` say of a value, by its text or else by its number: ``1``, ``1.0`` and ``"01"`` are one."""
+    text = str(value).strip()
+    if text in classes:
+        return classes[text]
+    number = _number(text)
+    same = {name for key, name in classes.items() if number is not None and _number(key) == number}
+    return same.pop() if len(same) == 1 else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def class_code(value: Any, scheme: ClassScheme, classes: Mapping[str, str]) -> int | None:
@@ -196,18 +229,21 @@ class PolygonLabels:
     def __init__(self, frame: gpd.GeoDataFrame, scheme: ClassScheme, options: LabelOptions) -> None:
         self.source = str(frame.attrs.get("source", "The polygons"))
         self.options = options
+        self.dialect: str | None = None
         columns = [c for c in frame.columns if c != frame.geometry.name]
         for column in (options.class_column, options.scene_column):
             if column is not None and column not in columns:
                 raise LabelError(f"{self.source} has no column {column!r}; it has {columns}. Pass one of these.")
         if options.class_column is not None:
             values = list(frame[options.class_column])
-            codes = [class_code(v, scheme, options.classes) for v in values]
+            codes = [meaning_of(v, scheme, options.classes) for v in values]
             strange = sorted({str(v) for v, c in zip(values, codes, strict=True) if c is None})
             if strange:
                 raise LabelError(_strange(f"Column {options.class_column!r} of {self.source}", strange, scheme))
             self.code = np.array(codes, np.int64)
         elif is_chart(frame):
+            frame = normalize_chart(frame, source=self.source, unknown=options.unknown, dialect=options.dialect)
+            self.dialect = str(frame.attrs["dialect"])
             self.code = np.array([r.ice_class for r in chart_classes(frame, scheme, options.chart)], np.int64)
         else:
             raise LabelError(
@@ -249,7 +285,7 @@ class RasterLabels:
 
         self.path, self.source, self.scheme, self.options = path, path.name, scheme, options
         try:
-            with rasterio.open(path) as file:
+            with open_raster(path, "a class raster") as file:
                 self.shape = (file.height, file.width)
                 self.nodata = file.nodata
                 self.crs = CRS.from_user_input(file.crs) if file.crs else None
@@ -261,10 +297,17 @@ class RasterLabels:
             raise LabelError(f"{path} cannot be read as a class raster: {error}.") from error
         if kind.kind not in "ui":
             raise LabelError(f"{path} holds {kind} values; a class raster holds integers. Round and save it as uint8.")
+        if self.transform.is_identity and not self.gcps:
+            self.transform = world_file(path) or self.transform
+        if self.crs is None and options.assume_crs is not None:
+            self.crs = find_crs(options.assume_crs)
         if not self.gcps and (self.crs is None or self.transform.is_identity):
-            raise LabelError(f"{path} is not georeferenced. Add a CRS and a transform, or the product's tie points.")
+            raise LabelError(
+                f"{path} is not georeferenced. It needs a transform (or a world file) "
+                "and a CRS (or --assume-crs), or the product's tie points."
+            )
         values, names = tags.get("flag_values", "").split(), tags.get("flag_meanings", "").split()
-        self.meaning = dict(zip(values, names, strict=False)) | dict(options.classes)
+        self.meaning = dict(options.classes) or dict(zip(values, names, strict=False))
 
     def on(self, scene: xr.Dataset) -> LabelsOnScene:
         """The raster on the pixels of a scene."""
@@ -332,7 +375,7 @@ class RasterOnScene(ClassRegions):
         if r0 >= r1 or c0 >= c1:
             return np.full(shape, CLASS_NODATA, np.uint8)
         try:
-            with rasterio.open(self.raster.path) as file:
+            with open_raster(self.raster.path) as file:
                 values = file.read(1, window=Window(c0, r0, c1 - c0, r1 - r0))
         except rasterio.errors.RasterioError as error:
             raise LabelError(f"{self.raster.path} is damaged: {error}.") from error
@@ -344,16 +387,18 @@ class RasterOnScene(ClassRegions):
     def _meaning(self, values: np.ndarray) -> np.ndarray:
         raster = self.raster
         found, inverse = np.unique(values, return_inverse=True)
-        codes: list[int | None] = []
-        for value in found.tolist():
-            if value == raster.nodata or (value in (CLASS_LAND, CLASS_NODATA) and str(value) not in raster.meaning):
-                codes.append(CLASS_LAND if value == CLASS_LAND else CLASS_NODATA)
-            else:
-                codes.append(class_code(raster.meaning.get(str(value), value), raster.scheme, {}))
+        codes = [raster_code(v, raster.scheme, raster.meaning, raster.nodata) for v in found.tolist()]
         strange = [str(v) for v, c in zip(found, codes, strict=True) if c is None]
         if strange:
             raise LabelError(_strange(str(raster.path), strange, raster.scheme))
         return np.array(codes, np.uint8)[inverse].reshape(values.shape)
+
+
+def raster_code(value: int, scheme: ClassScheme, meaning: Mapping[str, str], nodata: float | None) -> int | None:
+    """The class code of a value of a class raster: what is said of it, else 254 land, 255 and nodata none."""
+    if name_of(value, meaning) is None and (value in (CLASS_LAND, CLASS_NODATA) or value == nodata):
+        return CLASS_LAND if value == CLASS_LAND else CLASS_NODATA
+    return meaning_of(value, scheme, meaning)
 
 
 def product_key(name: str) -> str:
@@ -405,7 +450,7 @@ def _between(values: np.ndarray, nodes: list[np.ndarray], shape: tuple[int, int]
 
 
 def _strange(where: str, values: list[str], scheme: ClassScheme) -> str:
-    listed = ", ".join(map(repr, values[:8])) + (" …" if len(values) > 8 else "")
+    listed = ", ".join(map(repr, values[:40])) + (f" and {len(values) - 40} more" if len(values) > 40 else "")
     return (
         f"{where} holds {listed}, which is no class of {scheme.name} {list(scheme.names)}. "
         "Say what it means: classes={'VALUE': 'name'} (--class VALUE=NAME; an empty name leaves it out)."

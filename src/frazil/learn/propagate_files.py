@@ -49,7 +49,7 @@ def propagate_files(
     Args:
         features: ``.npy``, ``.npz``, ``.csv`` or ``.parquet``, a row a sample; or a patch set (``.zarr``) with `model`.
         output: ``.csv`` or ``.npz`` with ``label`` (−1 where no label reaches), ``weight`` and ``reached``.
-        labels: ``.npy``, ``.npz`` or ``.csv`` of whole numbers, −1 or empty for none; by default those
+        labels: ``.npy``, ``.npz`` or ``.csv`` of whole numbers, −1, 255 or empty for none; by default those
             of the patch set.
         model: folder, or name of a bundled model; a patch classifier.
         config: of the propagation.
@@ -70,7 +70,7 @@ def propagate_files(
     for path in (target, *([picture] if picture else [])):
         refuse_existing(path, overwrite=overwrite)
     samples = read_samples(features, model, device)
-    given = samples.labels if labels is None else read_labels(labels)
+    given = samples.labels if labels is None else read_labels(labels, len(samples.features))
     if given is None:
         raise OptionError("A table of features has no labels. Pass --labels FILE.")
     if given.shape != (len(samples.features),):
@@ -133,9 +133,20 @@ def read_samples(path: str | os.PathLike[str], model: str | None, device: str | 
     return Samples(_table(Path(path), "features"), None)
 
 
-def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
-    """Class codes int64 (sample,), −1 without one."""
+def read_labels(path: str | os.PathLike[str], count: int | None = None) -> np.ndarray:
+    """Class codes int64 (sample,), −1 without one (in the file also 255, as in patch sets).
+
+    Args:
+        path: of the file.
+        count: of samples; a column of a CSV that holds one more, the first of them 0, has a header.
+    """
     values = _table(Path(path), "labels")
+    if (
+        Path(path).suffix.lower() == ".csv"
+        and len(values) == values.size == (count or 0) + 1
+        and values.ravel()[0] == 0
+    ):
+        values = values[1:]  # pandas names a column without a name 0
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
@@ -143,7 +154,8 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
     values = np.where(np.isnan(values), NOWHERE, values) if values.dtype.kind == "f" else values
     if values.dtype.kind not in "iuf" or not (values == np.round(values)).all():
         raise OptionError(f"{path} holds labels that are no whole numbers. Give class codes 0, 1, …, and -1 for none.")
-    return values.astype(np.int64)
+    codes = values.astype(np.int64)
+    return np.where(codes == UNLABELLED, NOWHERE, codes)
 
 
 def _table(path: Path, what: str) -> np.ndarray:
@@ -180,16 +192,24 @@ def _read(path: Path, what: str) -> np.ndarray:
         except ImportError as error:
             raise MissingDependencyError("Parquet files need pyarrow: pip install pyarrow. Or use .npy.") from error
     else:
-        with path.open(encoding="utf-8") as file:
-            first = file.readline()
-        named = any(not _number(word) for word in first.strip().split(",") if word.strip())
-        frame = pd.read_csv(path, header=0 if named else None, skip_blank_lines=False)
+        with path.open(encoding="utf-8-sig") as file:
+            words = [word.strip().strip('"') for word in file.readline().rstrip("\r\n").split(",")]
+        named = any(not _number(word) for word in words if word) or _counts(words)
+        frame = pd.read_csv(path, header=0 if named else None, skip_blank_lines=False, encoding="utf-8-sig")
+        if named and words[0] == "" and len(words) > 1 and (frame.iloc[:, 0] == np.arange(len(frame))).all():
+            frame = frame.iloc[:, 1:]  # the index that pandas writes
         if what == "labels" and "label" in frame:
             frame = frame[["label"]]
     strange = [str(c) for c in frame if frame[c].dtype.kind not in "iuf"]
     if strange:
         raise OptionError(f"Column {strange[0]!r} of {path} does not hold numbers. Leave it out.")
     return frame.to_numpy()
+
+
+def _counts(words: list[str]) -> bool:
+    """Whether a first line is the numbers of columns, 0, 1, 2 …, as pandas writes tables without names."""
+    counted = words[1:] if words[0] == "" else words
+    return len(words) > 1 and counted == [str(n) for n in range(len(counted))]
 
 
 def _number(word: str) -> bool:

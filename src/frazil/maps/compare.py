@@ -97,6 +97,7 @@ def compare(
     resampling: Resampling = "bilinear",
     min_area_km2: float = EDGE_MIN_AREA_KM2,
     labels: LabelOptions | None = None,
+    variable: str | None = None,
 ) -> Comparison:
     """Compare a map with analyst polygons, a chart, a concentration map, a class raster or another map.
 
@@ -117,6 +118,7 @@ def compare(
         resampling: of concentration: ``"bilinear"``, or ``"nearest"`` to count whole cells.
         min_area_km2: patches of ice or water smaller than this have no edge; areas count them.
         labels: class column, meanings, layer and CRS of polygons and class rasters.
+        variable: of a NetCDF file with several concentrations, the one to take.
 
     Returns:
         A `Comparison`. Its ``scores`` hold ``over_km2``, ``under_km2``, ``iiee_km2``, ``absolute_extent_error_km2``,
@@ -145,6 +147,7 @@ def compare(
         ice_probability_percent=ice_probability_percent,
         resampling=resampling,
         labels=labels or LabelOptions(),
+        variable=variable,
     )
     if isinstance(ice_map, (str, os.PathLike)):
         ice_map = open_map(ice_map)

@@ -9,15 +9,21 @@ NSIDC G02135, 16 bit      0–1000: tenths of percent  2510 pole hole, 2530 coas
 NSIDC G02135 extent       1                          0 water, 210 pole hole, 253 coast, 254 land, 255 missing
 NSIDC 0051 scaling        0–250: 0.4 percent         251 pole hole, 252 unused, 253 coast, 254 land, 255 missing
 Bremen ASI (AMSR2)        0–100: percent             120 land and missing
+percent as integer (CDR)  0–100: percent             251 pole hole, 252 lake, 253 coast, 254 land, 255 missing
+scaled integer            by scale and offset        codes above 100 percent: as those of percent
 percent as float          0–100: percent             NaN and the nodata value missing
 class raster              its classes                254 land, 255 missing
 ========================  =========================  ======================================================
 
-A file that could be two of them is refused and the kind asked for. Pole hole, coast cells and missing cells are not
-compared with anything.
+A file that could be two of them is refused and the kind asked for: integers up to 100 beside the codes 251 to 254 are
+percent or steps of 0.4 percent, those of 16 bits without a code are percent or tenths of percent. Fractions are taken
+from scaled bands and from bands that say so in their units, and never guessed. Pole hole, coast cells and missing cells
+are not compared with anything.
 
 References:
     Fetterer, F., et al. (2017), Sea Ice Index, version 3, NSIDC G02135, user guide. doi:10.7265/N5K072F8.
+    Meier, W. N., et al. (2021), NOAA/NSIDC climate data record of sea ice concentration, version 4, G02202.
+    DiGirolamo, N. E., et al. (2022), sea ice concentrations from Nimbus-7 SMMR and DMSP, version 2, NSIDC 0051.
     Melsheimer, C. (2019), ASI version 5 sea ice concentration user guide, University of Bremen.
 """
 
@@ -34,8 +40,9 @@ from pyproj import CRS
 
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES
 from frazil.errors import LabelError
+from frazil.gdal_files import open_raster, world_file
 from frazil.labels.polygons import find_crs
-from frazil.labels.sources import LabelOptions, class_code
+from frazil.labels.sources import LabelOptions, raster_code
 from frazil.maps.rasters import Raster
 
 _EXTENT = {0: 0, 1: 1, 253: CLASS_LAND, 254: CLASS_LAND, 210: CLASS_NODATA, 255: CLASS_NODATA}
@@ -44,7 +51,11 @@ _LAYOUTS: dict[str, tuple[float, int, tuple[int, ...], tuple[int, ...]]] = {
     "nsidc16": (10.0, 1000, (2530, 2540), (2510, 2550)),
     "nsidc8": (2.5, 250, (253, 254), (251, 252, 255)),
     "percent": (1.0, 100, (), (120, 255)),
+    "codes": (1.0, 100, (253, 254, 2530, 2540), (120, 251, 252, 255, 2510, 2550)),
 }
+_CODES = {251, 252, 253, 254, 255}
+_CODES16 = {2510, 2530, 2540, 2550}
+_FEW = 5  # values above 1 among fractions are codes, if there are so few of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +64,14 @@ class _Tiff:
     values: np.ndarray
     tags: Mapping[str, str]
     nodata: float | None
+    scale: float = 1.0
+    offset: float = 0.0
+    units: str = ""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether values stand for others."""
+        return (self.scale, self.offset) != (1.0, 0.0)
 
     @cached_property
     def found(self) -> set[Any]:
@@ -64,7 +83,7 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
     """The kind of a raster file (``"nsidc"``, ``"amsr2"``, ``"concentration"`` or ``"classes"``) and what it holds.
 
     Args:
-        path: anything GDAL reads as a raster, with a transform and a CRS.
+        path: GeoTIFF, ERDAS Imagine or PNG (see `frazil.gdal_files`), with a transform and a CRS.
         kind: the kind, where it is known; None to find out.
         options: ``assume_crs`` of a file that does not say its own; ``classes`` of a class raster.
 
@@ -74,12 +93,17 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
     import rasterio
 
     try:
-        with rasterio.open(path) as file:
+        with open_raster(path) as file:
             crs, transform, gcps = file.crs, file.transform, file.gcps[0]
             bands = file.count
-            tiff = _Tiff(path, file.read(1), {**file.tags(1), **file.tags()}, file.nodata)
-    except rasterio.errors.RasterioError as error:
-        raise LabelError(f"{path} cannot be read as a raster: {str(error).splitlines()[0].rstrip('.')}.") from error
+            how = (float(file.scales[0]), float(file.offsets[0]), str(file.units[0] or ""))
+            tiff = _Tiff(path, file.read(1), {**file.tags(1), **file.tags()}, file.nodata, *how)
+    except (rasterio.errors.RasterioError, MemoryError) as error:
+        raise LabelError(
+            f"{path} cannot be read as a raster: {(str(error) or 'out of memory').splitlines()[0].rstrip('.')}."
+        ) from error
+    if transform.is_identity and not gcps:
+        transform = world_file(path) or transform
     if gcps and transform.is_identity:
         raise LabelError(f"{path} is in radar geometry. Pass a raster in a map projection (geocode it first).")
     if transform.is_identity:
@@ -93,6 +117,8 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
     else:
         raise LabelError(f"{path} does not say its CRS. Pass it: assume_crs='EPSG:...' (--assume-crs).")
     kind = kind or _kind(tiff, options)
+    if bands > 1 and kind != "classes":
+        raise LabelError(f"{path} has {bands} bands, of which one would be read. Pass a file of one map.")
     if kind == "classes":
         return kind, Raster(crs=where, transform=transform, values=_classes(tiff, options))
     if kind == "nsidc" and tiff.values.dtype == np.uint8 and tiff.found <= set(_EXTENT):
@@ -105,28 +131,43 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
 
 def _kind(tiff: _Tiff, options: LabelOptions) -> str:
     """What a raster is, from its type, its tags and the values in it."""
-    if tiff.values.dtype.kind == "f":
+    if tiff.values.dtype.kind == "f" or tiff.scaled:
         return "concentration"
     if options.classes or "class_scheme" in tiff.tags or "flag_meanings" in tiff.tags:
         return "classes"
     found = tiff.found
     if tiff.values.dtype.itemsize > 1:
-        return "nsidc"
+        if found & _CODES16 or max(found - _CODES, default=0) > 100:
+            return "nsidc"
+        raise LabelError(
+            f"{tiff.path} holds {_listed(found)} in {tiff.values.dtype}: percent, tenths of percent, or classes. Say "
+            "which: kind='concentration', 'nsidc' or 'classes' (--kind)."
+        )
     if 253 in found and found <= set(_EXTENT):
         return "nsidc"
-    if 120 in found or max(found - {251, 252, 253, 254, 255}, default=0) > 10:
-        return "amsr2" if found <= {*range(101), 120, 255} else "nsidc"
+    highest = max(found - _CODES - {120}, default=0)
+    if highest > 100:
+        return "nsidc"
+    if found & {251, 252, 253, 254} and highest > 10:
+        raise LabelError(
+            f"{tiff.path} holds values up to {highest} and codes of NSIDC above 250: percent, as in climate data "
+            "records, or steps of 0.4 percent. Say which: kind='concentration' or 'nsidc' (--kind)."
+        )
+    if 120 in found or highest > 10:
+        return "amsr2"
     raise LabelError(
         f"{tiff.path} holds {_listed(found)}: classes, an extent, or concentrations. Say which: kind='classes', "
-        "'nsidc' or 'amsr2' (--kind)."
+        "'nsidc', 'concentration' or 'amsr2' (--kind)."
     )
 
 
 def _layout(tiff: _Tiff, kind: str) -> str:
     if tiff.values.dtype.kind == "f":
         return "float"
+    if tiff.scaled:
+        return "scaled"
     if kind in ("amsr2", "concentration"):
-        return "percent"
+        return "percent" if kind == "amsr2" else "codes"
     if tiff.values.dtype.itemsize > 1:
         return "nsidc16"
     return "nsidc8"
@@ -136,10 +177,13 @@ def _percent(tiff: _Tiff, layout: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Concentration, NaN where there is none, and where land is."""
     values = tiff.values
     if layout == "float":
-        percent = values.astype(np.float32)
+        percent = (values.astype(np.float64) * tiff.scale + tiff.offset).astype(np.float32)
         if tiff.nodata is not None:
             percent[values == tiff.nodata] = np.nan
-        return checked_percent(percent, tiff.path), None
+        fraction = is_fraction(tiff.units)
+        return checked_percent(percent * 100 if fraction else percent, tiff.path, sure=fraction is not None), None
+    if layout == "scaled":
+        return _scaled(tiff)
     divisor, highest, land_codes, other = _LAYOUTS[layout]
     without = [*land_codes, *other, *([] if tiff.nodata is None else [int(tiff.nodata)])]
     found = tiff.found
@@ -154,8 +198,45 @@ def _percent(tiff: _Tiff, layout: str) -> tuple[np.ndarray, np.ndarray | None]:
     return percent, np.isin(values, land_codes) if land_codes else None
 
 
-def checked_percent(percent: np.ndarray, path: Path) -> np.ndarray:
+def _scaled(tiff: _Tiff) -> tuple[np.ndarray, np.ndarray | None]:
+    """Concentration of integers with a scale and an offset, and land by the codes of NSIDC."""
+    values = tiff.values
+    says = values.astype(np.float64) * tiff.scale + tiff.offset
+    missing = np.zeros(values.shape, bool) if tiff.nodata is None else values == tiff.nodata
+    most = float(np.iinfo(values.dtype).max) * tiff.scale + tiff.offset
+    fraction = is_fraction(tiff.units)
+    if fraction is None and most < 100:  # in percent, the type could not say that all is ice
+        fraction = True
+    full = 1.0 if fraction else 100.0
+    beyond = ~missing & (says > full * 1.001)
+    codes = {int(v) for v in np.unique(values[beyond])}
+    strange = codes - _CODES - _CODES16
+    if strange:
+        raise LabelError(
+            f"{tiff.path} holds {_listed(strange)}, with its scale {tiff.scale:g} more than everything ice, and no "
+            f"code of {sorted(_CODES | _CODES16)}. Correct its scale, or set these to its nodata value."
+        )
+    says[missing | beyond] = np.nan
+    percent = checked_percent((says * 100 / full).astype(np.float32), tiff.path, sure=fraction is not None)
+    land = np.isin(values, (253, 254, 2530, 2540)) & beyond
+    return percent, land if land.any() else None
+
+
+def is_fraction(units: str) -> bool | None:
+    """Whether units are those of fractions (True) or of percent (False); None where they say neither."""
+    text = units.strip().lower().strip("()[] ").replace(" ", "")
+    if text in ("1", "fraction", "fractions", "0-1", "0..1", "0to1", "unitless", "dimensionless"):
+        return True
+    return False if text in ("%", "percent", "percents", "percentage", "0-100", "0to100") else None
+
+
+def checked_percent(percent: np.ndarray, path: Path, *, sure: bool = False) -> np.ndarray:
     """Percent from 0 to 100 or NaN; raise where something else stands.
+
+    Args:
+        percent: the values.
+        path: of the file, for messages.
+        sure: units have said that it is percent, or was fractions; small numbers are little ice then.
 
     Raises:
         LabelError: values outside, or such as only fractions have.
@@ -165,10 +246,18 @@ def checked_percent(percent: np.ndarray, path: Path) -> np.ndarray:
     if outside.size:
         listed = ", ".join(f"{v:g}" for v in np.unique(outside)[:8])
         raise LabelError(f"{path} holds {listed}, which is no concentration (0 to 100 %) and no code known to frazil.")
-    if told.size and 0 < told.max() <= 1:
+    if sure or not told.size or told.max() <= 0:
+        return percent
+    if told.max() <= 1:
         raise LabelError(
             f"{path} holds values from 0 to {told.max():g}: fractions, where percent was expected. "
             "Multiply by 100, or give the variable its units."
+        )
+    above = np.unique(told[told > 1])
+    if above.size <= _FEW and np.unique(told[(told > 0) & (told <= 1)]).size >= above.size:
+        raise LabelError(
+            f"{path} holds fractions, and {', '.join(f'{v:g}' for v in above)} beside them: codes, or little ice in "
+            "percent. Set codes to the nodata value and multiply by 100, or give it its units."
         )
     return percent
 
@@ -179,16 +268,12 @@ def _classes(tiff: _Tiff, options: LabelOptions) -> np.ndarray:
         raise LabelError(f"{tiff.path} holds {tiff.values.dtype} values; a class raster holds integers.")
     scheme = CLASS_SCHEMES.get(tiff.tags.get("class_scheme", ""), BINARY)
     names = zip(tiff.tags.get("flag_values", "").split(), tiff.tags.get("flag_meanings", "").split(), strict=False)
-    meaning = dict(names) | dict(options.classes)
+    meaning = dict(options.classes) or dict(names)
     found, inverse = np.unique(tiff.values, return_inverse=True)
     codes: list[int] = []
     strange = set()
     for value in found.tolist():
-        said = meaning.get(str(value))
-        if said is None and (value in (CLASS_LAND, CLASS_NODATA) or value == tiff.nodata):
-            codes.append(CLASS_LAND if value == CLASS_LAND else CLASS_NODATA)
-            continue
-        code = class_code(value if said is None else said, scheme, {})
+        code = raster_code(value, scheme, meaning, tiff.nodata)
         if code is None:
             strange.add(value)
         codes.append(min(code or 0, 1) if (code or 0) < CLASS_LAND else int(code or 0))
@@ -202,4 +287,4 @@ def _classes(tiff: _Tiff, options: LabelOptions) -> np.ndarray:
 
 def _listed(values: set[Any]) -> str:
     some = sorted(values)
-    return ", ".join(map(str, some[:8])) + (" …" if len(some) > 8 else "")
+    return ", ".join(map(str, some[:40])) + (" …" if len(some) > 40 else "")

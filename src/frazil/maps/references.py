@@ -17,7 +17,9 @@ import numpy as np
 
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, check_map
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
-from frazil.labels.chart import chart_classes, is_chart, read_chart
+from frazil.gdal_files import refuse_address
+from frazil.hdf5_files import DAMAGED
+from frazil.labels.chart import chart_classes, formvern_of, is_chart, normalize_chart
 from frazil.labels.polygons import place, read_polygons
 from frazil.labels.sources import LabelOptions, PolygonLabels, product_key
 from frazil.maps.geotiff_reference import read_geotiff
@@ -55,6 +57,7 @@ class ReferenceOptions:
         resampling: of concentration, see `frazil.maps.rasters`.
         labels: class column, meanings, layer, CRS of vector files and class rasters.
         near: of files of several times, the map nearest to this moment.
+        variable: of NetCDF files, the one that holds the concentration; None to find it.
     """
 
     threshold_percent: float = 15.0
@@ -63,6 +66,7 @@ class ReferenceOptions:
     resampling: Resampling = "bilinear"
     labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
     near: datetime | None = None
+    variable: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -158,7 +162,8 @@ def open_reference(
 
     Args:
         source: a map folder or NetCDF of frazil; NetCDF of concentration (`frazil.maps.netcdf_reference`); a GeoTIFF
-            (`frazil.maps.geotiff_reference`); any vector file that GDAL reads; a map; a GeoDataFrame.
+            (`frazil.maps.geotiff_reference`); a vector file (`frazil.labels.polygons.read_polygons`); a map; a
+            GeoDataFrame.
         kind: one of `KINDS`; None to find out.
         options: how to read it.
 
@@ -176,10 +181,13 @@ def open_reference(
         return _of_map(source, str(source.attrs.get("product", "map")), options)
     if not isinstance(source, (str, os.PathLike)):
         return _of_polygons(source, kind, options)
+    refuse_address(source)
     path = Path(source)
     if not path.exists():
         raise LabelNotFoundError(f"No reference at {path}. Pass polygons, a chart, concentrations or a map folder.")
     what, reader = _reader(path)
+    if options.variable is not None and (what != "a NetCDF file" or kind == "map"):
+        raise OptionError(f"{path} is {what}; variable {options.variable!r} is for NetCDF files. Leave it out.")
     if kind is not None and kind not in _FITTING[what]:
         raise OptionError(f"{path} is {what}; kind {kind!r} is none: choose from {list(_FITTING[what])}.")
     return reader(path, kind, options)
@@ -211,17 +219,18 @@ def _of_map(ice_map: xr.Dataset, name: str, options: ReferenceOptions) -> Refere
 
 
 def _from_netcdf(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
-    if kind == "map" or (kind is None and _is_map(path)):
+    if kind == "map" or (kind is None and options.variable is None and _is_map(path)):
         return _from_map(path, kind, options)
-    found, raster, time = read_netcdf(path, options.near, options.labels.assume_crs)
-    return _of_raster(path, kind or found, raster, time, options)
+    found, raster, time, name = read_netcdf(path, options.near, options.labels.assume_crs, options.variable)
+    what = "concentration" if name in ("ice_conc", "z") else f"concentration ({name})"
+    return _of_raster(path, kind or found, raster, time, options, what)
 
 
 def _is_map(path: Path) -> bool:
     try:
         with open_any(path) as dataset:
             return {"ice_class", "quality_flags"} <= set(dataset.variables)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return False  # the reader says what is wrong
 
 
@@ -231,14 +240,19 @@ def _from_raster(path: Path, kind: str | None, options: ReferenceOptions) -> Ref
 
 
 def _of_raster(
-    path: Path, kind: str, raster: Raster, time: TimeSpan | None, options: ReferenceOptions
+    path: Path,
+    kind: str,
+    raster: Raster,
+    time: TimeSpan | None,
+    options: ReferenceOptions,
+    what: str = "concentration",
 ) -> RasterReference:
     classes = raster.values.dtype == np.uint8
     return RasterReference(
         name=path.name,
         kind=kind,
         time=time or span_of_name(path.stem),
-        says="its classes of ice" if classes else f"concentration of {options.threshold_percent:g} % or more",
+        says="its classes of ice" if classes else f"{what} of {options.threshold_percent:g} % or more",
         raster=raster,
         threshold_percent=options.threshold_percent,
         resampling=options.resampling,
@@ -248,11 +262,12 @@ def _of_raster(
 def _from_vector(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
     frame = read_polygons(path, layer=options.labels.layer, assume_crs=options.labels.assume_crs)
     if kind == "chart" or (kind is None and options.labels.class_column is None and is_chart(frame)):
-        frame = read_chart(
-            path,
-            layer=options.labels.layer,
-            assume_crs=options.labels.assume_crs,
+        frame = normalize_chart(
+            frame,
+            source=str(path),
             unknown=options.labels.unknown,
+            dialect=options.labels.dialect,
+            formvern=formvern_of(path),
         )
         kind = "chart"
     return _of_polygons(frame, kind, options)
@@ -265,12 +280,14 @@ def _of_polygons(frame: gpd.GeoDataFrame, kind: str | None, options: ReferenceOp
     time = span_of_name(Path(name).stem)
     if kind != "polygons" and options.labels.class_column is None and is_chart(frame):
         threshold = 0.1 if options.chart_edge else options.threshold_percent / 100
+        frame = normalize_chart(frame, source=name, unknown=options.labels.unknown, dialect=options.labels.dialect)
         rows = chart_classes(frame, BINARY)
         sic = np.array([row.sic for row in rows])
         code = np.where(sic >= threshold - 1e-9, ICE_CODE, WATER_CODE)
         code[np.isnan(sic)] = CLASS_NODATA
         code[[row.ice_class == CLASS_LAND for row in rows]] = CLASS_LAND
         says = f"total concentration of {100 * threshold:g} % or more" + (", as drawn" if options.chart_edge else "")
+        says += f" (SIGRID-3 {frame.attrs['dialect']})" if frame.attrs["dialect"] != "S-411" else " (S-411)"
         return PolygonReference(name=name, kind="chart", time=time, says=says, frame=frame, code=code)
     if options.labels.class_column is None:
         columns = [c for c in frame.columns if c != frame.geometry.name]

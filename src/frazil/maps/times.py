@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)(\d\d)(\d\d)(?:[T_-]?(\d\d)(\d\d)(\d\d)?)?(?!\d)")
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
 _MONTH = re.compile(r"(?<!\d)((?:19|20)\d\d)(\d\d)(?!\d)")
 
 
@@ -42,6 +48,37 @@ def span_of_texts(start: object, stop: object = None) -> TimeSpan | None:
     if times[0] is None or times[1] is None or times[1] < times[0]:
         return None
     return TimeSpan(times[0], times[1])
+
+
+def moment_since(number: float, units: str, calendar: str = "standard") -> datetime | None:
+    """The moment that a number means in CF units (``days since 1601-01-01 00:00:00``), None where it means none.
+
+    In the standard calendar reference times before 15 October 1582 are of another count of days, and give None.
+    """
+    match = re.fullmatch(r"\s*(\w+)\s+since\s+(.+?)\s*", units, re.IGNORECASE)
+    if not match or calendar not in ("standard", "gregorian", "proleptic_gregorian"):
+        return None
+    seconds = _SECONDS.get(match[1].lower())
+    text = re.sub(r"\s*(UTC|Z)$", "", match[2], flags=re.IGNORECASE)
+    date = re.match(r"(\d{1,4})-(\d{1,2})-(\d{1,2})(.*)", text)
+    if seconds is None or not date:
+        return None
+    start = _moment(f"{int(date[1]):04d}-{int(date[2]):02d}-{int(date[3]):02d}{_clock(date[4])}")
+    if start is None or (calendar != "proleptic_gregorian" and start < datetime(1582, 10, 15, tzinfo=UTC)):
+        return None
+    try:
+        moment = start + timedelta(seconds=number * seconds)
+    except (OverflowError, ValueError):
+        return None
+    return (moment + timedelta(milliseconds=500)).replace(microsecond=0)  # CF numbers are floats
+
+
+def _clock(text: str) -> str:
+    """The time of day of a reference time, written with two digits."""
+    match = re.fullmatch(r"[T ]\s*(\d{1,2})(?::(\d{1,2}))?(?::(\d{1,2})(?:\.\d*)?)?\s*([+-]\d{1,2}:?\d{2})?", text)
+    if not match:
+        return text
+    return "T{:02d}:{:02d}:{:02d}".format(*(int(v or 0) for v in match.groups()[:3])) + (match[4] or "")
 
 
 def span_of_name(name: str) -> TimeSpan | None:

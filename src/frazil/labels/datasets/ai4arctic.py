@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.conventions import AI4ARCTIC, CLASS_NODATA, ClassScheme
-from frazil.errors import LabelError, LabelNotFoundError, OptionError
+from frazil.errors import FrazilError, LabelError, LabelNotFoundError, OptionError
+from frazil.hdf5_files import DAMAGED, netcdf_engine
 from frazil.labels.chart import Unknown, find_scheme
 from frazil.labels.cutting import Cutter, why_none
 from frazil.labels.datasets import table
 from frazil.labels.datasets.folders import scene_in, time_in
 from frazil.labels.patch_set import gather
 from frazil.labels.patches import channel_names
-from frazil.labels.sigrid3 import COLUMNS, ChartSettings, classify, code_text, is_known
-from frazil.labels.sigrid3 import table as sigrid3
+from frazil.labels.sigrid3 import ChartSettings, classify
+from frazil.labels.sigrid3_dialects import chart_rows, check_dialect
 from frazil.labels.sources import ClassRegions
 from frazil.scene.scaling import CHANNELS
 from frazil.sentinel1.geolocation import Geolocation
@@ -49,6 +50,7 @@ def read_ai4arctic(
     scaling: Mapping[str, tuple[float, float]] | None = None,
     settings: ChartSettings | None = None,
     unknown: Unknown = "refuse",
+    dialect: str | None = None,
     limit: int | None = None,
     seed: int = 0,
     path: str | os.PathLike[str] | None = None,
@@ -67,6 +69,8 @@ def read_ai4arctic(
         settings: thresholds; a place has a class where the concentration is at least ``ice_from`` or at most
             ``water_to``, as `frazil.rasterize_chart`.
         unknown: chart codes that SIGRID-3 does not have: ``"refuse"`` or ``"ignore"``.
+        dialect: edition of SIGRID-3 that the codes of raw files are of, as `frazil.labels.read_chart`; by default each
+            file's own.
         limit: at most so many patches of a class from a file.
         seed: of that draw.
         path: write to this ``.zarr`` while cutting.
@@ -88,7 +92,9 @@ def read_ai4arctic(
         raise OptionError(f"Channel {strange[0]!r} is not in the AI4Arctic files, which hold {list(variables)}.")
     if unknown not in ("refuse", "ignore"):
         raise OptionError(f"unknown {unknown!r} is not one of ['refuse', 'ignore'].")
+    check_dialect(dialect)
     paths = _paths(files)
+    dialects: set[str] = set()
     cutter = Cutter(size=size, stride=stride, scheme=scheme, limit=limit, seed=seed)
 
     def parts() -> Iterator[xr.Dataset]:
@@ -96,13 +102,31 @@ def read_ai4arctic(
             with _open(file) as data:
                 raw = "polygon_icechart" in data.variables
                 kind = RawSource if raw else ReadySource
-                source = kind(file, data, names, scheme, settings or ChartSettings(), unknown, dict(scaling or {}))
-                for part, _ in cutter.cut(source):
+                source = kind(
+                    file, data, names, scheme, settings or ChartSettings(), unknown, dict(scaling or {}), dialect
+                )
+                cut = cutter.cut(source)
+                while True:
+                    try:
+                        part, _ = next(cut)
+                    except StopIteration:
+                        break
+                    except (OSError, RuntimeError, MemoryError) as error:  # chunks are read while cutting
+                        raise _unreadable(file, error) from error
                     yield part
+                if isinstance(source, RawSource):
+                    dialects.add(source.table[1])
         if not sum(cutter.counts.cut.values()):
             raise LabelError(why_none(cutter.counts, [p.name for p in paths], size))
 
-    return gather(parts(), path, overwrite=overwrite, **cutter.attrs(), labels=[str(p) for p in paths])
+    return gather(
+        parts(),
+        path,
+        overwrite=overwrite,
+        **cutter.attrs(),
+        labels=[str(p) for p in paths],
+        dialects=lambda: sorted(dialects),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +140,7 @@ class _File:
     settings: ChartSettings
     unknown: Unknown
     scaling: dict[str, tuple[float, float]]
+    dialect: str | None = None
 
     looks = 1
 
@@ -186,15 +211,17 @@ class RawSource(_File):
     @cached_property
     def _codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Polygon numbers in ascending order, and their classes."""
-        table_of = dict(self._rows())
+        table_of = self.table[0]
         numbers = np.array(sorted(table_of), np.int64)
         classes = [classify(table_of[n], self.scheme, self.settings).ice_class for n in numbers.tolist()]
         return numbers, np.array(classes, np.uint8)
 
-    def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+    @cached_property
+    def table(self) -> tuple[dict[int, dict[str, str]], str]:
+        """Codes of each polygon by its number, as `frazil.labels.sigrid3` knows them, and their dialect."""
         lines = [str(v) for v in np.atleast_1d(_variable(self.data, "polygon_codes", self.file).values).tolist()]
         order: tuple[str, ...] = _ORDER
-        strange: set[str] = set()
+        numbers, rows = [], []
         for i, line in enumerate(lines):
             cells = [c.strip() for c in line.split(";")]
             if i == 0 and not cells[0].lstrip("-").isdecimal():
@@ -203,21 +230,17 @@ class RawSource(_File):
             given = dict(zip(order, cells, strict=False))
             if not given.get("ID", "").isdecimal() or "CT" not in given:
                 raise LabelError(f"{self.file}: polygon_codes holds {line!r}, expected id;CT;CA;SA;FA;… as numbers.")
-            row = {column: code_text(given.get(column, "")) for column in COLUMNS}
-            for column, code in row.items():
-                if not is_known(column, code):
-                    strange.add(f"{column} {code}")
-                    row[column] = ""
-            kind = given.get("POLY_TYPE", "I").upper() or "I"
-            if kind not in sigrid3()["polygon_type"]:
-                strange.add(f"POLY_TYPE {kind}")
-                kind = "N"
-            yield int(given["ID"]), {"POLY_TYPE": kind, **row}
+            given["POLY_TYPE"] = given.get("POLY_TYPE", "") or "I"
+            numbers.append(int(given["ID"]))
+            rows.append(given)
+        found, dialect, strange = chart_rows(rows, order, dialect=self.dialect, formvern=None, source=str(self.file))
         if strange and self.unknown == "refuse":
             raise LabelError(
-                f"{self.file} uses codes that SIGRID-3 does not have: {', '.join(sorted(strange)[:8])}. "
-                "Pass unknown='ignore' to take them as not told."
+                f"{self.file} uses codes that SIGRID-3 does not have (dialect {dialect}): "
+                f"{', '.join(sorted(strange)[:8])}. Name its dialect (--dialect), or pass unknown='ignore' "
+                "(--unknown-codes ignore) to take them as not told."
             )
+        return dict(zip(numbers, found, strict=True)), dialect
 
     @property
     def class_of(self) -> np.ndarray:
@@ -360,14 +383,22 @@ def _open(file: Path) -> xr.Dataset:
     if not file.is_file():
         raise LabelNotFoundError(f"No AI4Arctic file at {file}.")
     try:
-        data = xr.open_dataset(file, engine="h5netcdf", mask_and_scale=False, decode_times=False, decode_coords=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise LabelError(f"{file} cannot be read as NetCDF-4: {str(error).splitlines()[0]}.") from error
+        engine = netcdf_engine(file)
+        data = xr.open_dataset(file, engine=engine, mask_and_scale=False, decode_times=False, decode_coords=False)
+    except DAMAGED as error:
+        raise _unreadable(file, error) from error
     missing = [d for d in ("sar_lines", "sar_samples") if d not in data.sizes]
     if missing:
         data.close()
         raise LabelError(f"{file} is not an AI4Arctic file: dimension {missing[0]} is missing ({dict(data.sizes)}).")
     return data
+
+
+def _unreadable(file: Path, error: Exception) -> Exception:
+    if isinstance(error, FrazilError):
+        return error
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return LabelError(f"{file} cannot be read as NetCDF-4: {reason}. Download it again.")
 
 
 def _variable(data: xr.Dataset, name: str, file: Path) -> xr.DataArray:

@@ -17,7 +17,9 @@ import os
 import pickle
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -25,6 +27,8 @@ import numpy as np
 
 from frazil.conventions import ClassScheme, IceClass
 from frazil.errors import LabelError, LabelNotFoundError
+from frazil.pictures import read_picture
+from frazil.untrusted import read_bytes
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10 = ClassScheme(
@@ -37,6 +41,7 @@ CIFAR10 = ClassScheme(
 SIDE = 32
 _ROW = 3 * SIDE * SIDE
 _LIMIT = 200_000_000  # bytes of a file; the largest published one has 31 MB
+_WHOLE = 1_000_000_000  # bytes of an archive
 _BATCHES = {"train": re.compile(r"data_batch_\d+"), "test": re.compile(r"test_batch")}
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -89,12 +94,17 @@ def _files(source: Path) -> Iterator[tuple[str, Read]]:
     if source.is_dir():
         for path in source.rglob("*"):
             if path.is_file():
-                yield path.relative_to(source).as_posix(), path.read_bytes
+                yield path.relative_to(source).as_posix(), partial(read_bytes, path, _LIMIT)
         return
     try:
         archive = tarfile.open(source)  # noqa: SIM115 - read until its last file was taken
-        members = [m for m in archive.getmembers() if m.isfile() and m.size <= _LIMIT]
-    except (tarfile.TarError, OSError, EOFError) as error:
+        members, whole = [], 0
+        for member in archive:
+            whole += member.size
+            if whole > _WHOLE:
+                raise LabelError(f"{source} unpacks to {whole} bytes or more; CIFAR-10 has less than 200 MB.")
+            members += [member] if member.isreg() and member.size <= _LIMIT else []
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise LabelError(f"{source} is no folder and no archive that can be read ({error}). Get it again.") from error
     for member in members:
         yield member.name, lambda m=member: archive.extractfile(m).read()  # type: ignore[misc, union-attr]
@@ -107,7 +117,7 @@ def _stem(name: str, suffix: str) -> str:
 def _whole(read: Read, name: str) -> bytes:
     try:
         data = read()
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise LabelError(f"{name} cannot be read ({error}). Get it again.") from error
     if len(data) > _LIMIT:
         raise LabelError(f"{name} has {len(data)} bytes, expected at most {_LIMIT}.")
@@ -202,14 +212,7 @@ def _encode(text: Any, how: Any) -> bytes:
 
 
 def _picture(data: bytes, name: str) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.size != (SIDE, SIDE):
-                raise LabelError(f"{name} has {picture.size} pixels, expected {SIDE} × {SIDE}.")
-            return np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
-    except (OSError, ValueError, SyntaxError) as error:
-        if isinstance(error, LabelError):
-            raise
-        raise LabelError(f"{name} is no image that can be read ({error}).") from error
+    picture = read_picture(name, data, mode="RGB")
+    if picture.shape[:2] != (SIDE, SIDE):
+        raise LabelError(f"{name} has {picture.shape[:2]} pixels, expected {SIDE} × {SIDE}.")
+    return picture.transpose(2, 0, 1)

@@ -9,7 +9,6 @@ import csv
 import math
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -19,11 +18,13 @@ import numpy as np
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError
+from frazil.gdal_files import open_raster
 from frazil.labels.chart import find_scheme
 from frazil.labels.datasets import table
 from frazil.labels.patch_set import gather, make_patches
 from frazil.labels.patches import channel_names
-from frazil.labels.sources import class_code
+from frazil.labels.sources import meaning_of
+from frazil.pictures import read_picture
 from frazil.scene.scaling import CHANNELS
 
 if TYPE_CHECKING:
@@ -68,10 +69,11 @@ def read_folders(
             ``pixel``, ``longitude``, ``latitude``. Other columns are passed over.
         channels: of the images, in order.
         scheme: the classes.
-        classes: what a label or folder name means: name -> class of the scheme, or ``""`` for no label.
-        decode: channel -> values that 0 and 255 of an 8-bit image stand for; by default those of the thesis (σ0 over
-            the range of `frazil.scene.scaling.CHANNELS`, the angle in whole degrees). Other images hold dB and
-            degrees as they are.
+        classes: what a label or folder name means: name -> class of the scheme, or ``""`` for no label. If any is
+            given, another label is an error.
+        decode: channel -> values that the ends of whole numbers stand for: 0 and 255 of 8 bits, 0 and 65535 of 16. By
+            default those of 8 bits are those of the thesis (σ0 over the range of `frazil.scene.scaling.CHANNELS`, the
+            angle in whole degrees); 16 bits need it. Floats and signed numbers hold dB and degrees as they are.
         path: write to this ``.zarr`` while reading; without it the set is in memory.
         overwrite: replace what is there.
 
@@ -110,7 +112,6 @@ def read_items(
     if not items:
         raise LabelError(f"No image ({', '.join(SUFFIXES)}) in class folders of {source}. Pass a manifest.")
     meaning = _meanings({i.label for i in items if i.label is not None}, scheme, classes or {}, source)
-    ranges = {**table()["eight_bit"], **(decode or {})}
     skipped = {"left_out_missing": 0, "left_out_land": 0, "patches": 0}
 
     def parts() -> Iterator[xr.Dataset]:
@@ -122,7 +123,7 @@ def read_items(
                 if item.label is not None and meaning[item.label] == CLASS_LAND:
                     skipped["left_out_land"] += 1
                     continue
-                image = read_image(item.path, names, ranges)
+                image = read_image(item.path, names, decode or {})
                 shape = shape or image.shape
                 if image.shape != shape:
                     raise LabelError(
@@ -146,8 +147,14 @@ def read_items(
 def read_image(path: Path, channels: tuple[str, ...], decode: Mapping[str, Sequence[float]]) -> np.ndarray:
     """An image file as (channel, height, width) in the units of its channels, float32.
 
+    Args:
+        path: of the file.
+        channels: names, in order.
+        decode: see `read_folders`.
+
     Raises:
-        LabelNotFoundError, LabelError: no such file; not an image; another number of channels; a pickled array.
+        LabelNotFoundError, LabelError: no such file; not an image; another number of channels; a pickled array; whole
+            numbers of unknown range, or a range for numbers that are dB and degrees already.
     """
     if not path.is_file():
         raise LabelNotFoundError(f"No image at {path}. Correct the manifest.")
@@ -163,44 +170,42 @@ def read_image(path: Path, channels: tuple[str, ...], decode: Mapping[str, Seque
             f"{path} has the shape {values.shape}, which does not hold {len(channels)} channels {list(channels)}. "
             "Name its channels."
         )
-    if values.dtype != np.uint8:
+    if values.dtype.kind != "u":
+        given = [name for name in channels if name in decode]
+        if given:
+            raise LabelError(
+                f"{path} holds {values.dtype} values, which are taken as they are, in dB and degrees. Leave the range "
+                f"of {given[0]} out (decode, --range), or save it as uint8 or uint16."
+            )
         return values.astype(np.float32)
+    known = {**table()["eight_bit"], **decode} if values.dtype == np.uint8 else decode
+    top = int(np.iinfo(values.dtype).max)
     out = np.empty(values.shape, np.float32)
     for i, name in enumerate(channels):
-        if name not in decode:
-            raise LabelError(f"{path} is 8-bit; say what 0 and 255 of {name} stand for: decode={{{name!r}: (…, …)}}.")
-        low, high = decode[name]
-        out[i] = low + values[i] * np.float32((high - low) / 255)
+        if name not in known:
+            raise LabelError(
+                f"{path} is {8 * values.dtype.itemsize}-bit; say what 0 and {top} of {name} stand for: "
+                f"decode={{{name!r}: (…, …)}} (--range {name}=LOW,HIGH)."
+            )
+        low, high = known[name]
+        out[i] = low + values[i] * ((high - low) / top)
     return out
 
 
 def _array(path: Path) -> np.ndarray:
     import rasterio
-    from PIL import Image, UnidentifiedImageError
 
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif suffix in (".tif", ".tiff"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                file = rasterio.open(path)
-            with file:
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        values = read_picture(path)
+    else:
+        try:
+            with open_raster(path, "an image") as file:
                 values = np.moveaxis(file.read(), 0, 2)
                 if file.nodata is not None and values.dtype.kind == "f":
                     values = np.where(values == file.nodata, np.nan, values)
-        else:
-            with Image.open(path) as picture:
-                values = np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK") else picture)
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise LabelError(
-                f"{path} is a pickled array, which can run code when it is loaded. Save it as plain numbers."
-            ) from error
-        raise LabelError(f"{path} cannot be read: {error}.") from error
-    except (OSError, EOFError, UnidentifiedImageError, SyntaxError, rasterio.errors.RasterioError) as error:
-        raise LabelError(f"{path} cannot be read as an image: {str(error).splitlines()[0]}.") from error
+        except (rasterio.errors.RasterioError, MemoryError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise LabelError(f"{path} cannot be read as an image: {reason}.") from error
     if values.dtype.kind not in "uif":
         raise LabelError(f"{path} holds {values.dtype} values; expected numbers.")
     return np.asarray(values)
@@ -277,11 +282,11 @@ def _checked_time(text: str, where: str) -> str:
 
 
 def _meanings(labels: set[str], scheme: ClassScheme, classes: Mapping[str, str], source: str) -> dict[str, int]:
-    codes = {label: class_code(label, scheme, classes) for label in labels}
+    codes = {label: meaning_of(label, scheme, classes) for label in labels}
     strange = sorted(label for label, code in codes.items() if code is None)
     if strange:
         raise LabelError(
-            f"{source} has the labels {', '.join(map(repr, strange[:8]))}, which are no class of {scheme.name} "
+            f"{source} has the labels {', '.join(map(repr, strange[:40]))}, which are no class of {scheme.name} "
             f"{list(scheme.names)}. Say what they mean: classes={{'NAME': 'class'}}; an empty class means no label."
         )
     return {label: int(code) for label, code in codes.items() if code is not None}

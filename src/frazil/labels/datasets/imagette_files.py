@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 import tomllib
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from frazil.errors import LabelError, LabelNotFoundError
+from frazil.errors import FrazilError, LabelError, LabelNotFoundError
+from frazil.pictures import MOST_BYTES, read_picture
+from frazil.untrusted import read_bytes
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".npy")
+_MOST_OF_A_SET = 2**37  # bytes: the published sets have some gigabytes
 
 
 @lru_cache(maxsize=1)
@@ -26,16 +29,13 @@ def meanings() -> dict[str, Any]:
 
 
 def read_array(name: str, content: bytes) -> np.ndarray:
-    """An image or ``.npy`` array as it is; raises LabelError naming it."""
-    from PIL import Image, UnidentifiedImageError
+    """An image or ``.npy`` array as it is, colours as grey; raises LabelError naming it."""
+    return read_picture(name, content, grey=True)
 
-    try:
-        if name.endswith(".npy"):
-            return np.load(io.BytesIO(content), allow_pickle=False)
-        with Image.open(io.BytesIO(content)) as opened:
-            return np.asarray(opened.convert("L") if opened.mode in ("P", "RGB", "RGBA", "LA", "CMYK") else opened)
-    except (OSError, ValueError, UnidentifiedImageError, SyntaxError) as error:
-        raise LabelError(f"{name} cannot be read as an image ({str(error).splitlines()[0]}).") from error
+
+def read_mask(name: str, content: bytes) -> np.ndarray:
+    """A mask as it is: of a palette the numbers, of colours (line, pixel, channel); raises LabelError naming it."""
+    return read_picture(name, content, codes=True)
 
 
 def grey(name: str, values: np.ndarray) -> np.ndarray:
@@ -81,18 +81,34 @@ def walk(root: Path) -> Iterator[tuple[str, bytes]]:
     """
     if root.is_dir():
         for path in sorted(root.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path.relative_to(root).as_posix(), path.read_bytes()
+            if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+                try:
+                    yield path.relative_to(root).as_posix(), read_bytes(path, MOST_BYTES)
+                except OSError as error:
+                    raise LabelError(f"{path} cannot be read: {error.strerror or error}.") from error
         return
     if not root.is_file():
         raise LabelNotFoundError(f"No folder or tar of images at {root}.")
     try:
         with tarfile.open(root) as archive:
-            members = sorted((m for m in archive.getmembers() if m.isfile()), key=lambda m: m.name)
-            for member in members:
-                if Path(member.name).suffix.lower() in SUFFIXES:
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    yield member.name, content.read()
-    except tarfile.TarError as error:
+            members = list(_bounded(archive, root))
+            for member in sorted(members, key=lambda m: m.name):
+                content = archive.extractfile(member)
+                assert content is not None
+                yield member.name, content.read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        if isinstance(error, FrazilError):
+            raise
         raise LabelError(f"{root} cannot be read as a tar ({error}).") from error
+
+
+def _bounded(archive: tarfile.TarFile, root: Path) -> Iterator[tarfile.TarInfo]:
+    """The images of a tar; raise where one, or all together, would be larger than any set of imagettes."""
+    whole = 0
+    for member in archive:
+        whole += member.size
+        if member.size > MOST_BYTES or whole > _MOST_OF_A_SET:
+            raise LabelError(f"{root} would unpack to {whole} bytes or more. Unpack it, and pass the folder of images.")
+        path = Path(member.name)
+        if member.isreg() and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            yield member

@@ -15,7 +15,7 @@ import numpy as np
 
 from frazil.conventions import METOCEAN, ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError
-from frazil.labels.datasets.imagette_files import grey, read_array, walk
+from frazil.labels.datasets.imagette_files import grey, read_array, read_mask, walk
 from frazil.labels.imagettes import Imagette, make_imagettes, ocean_scheme, sizes_for
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_masks(
         source: folder or tar.
         scheme: the classes.
         values: what values of a mask mean: value -> class name, ``""`` for none; by default, of a scheme of one class,
-            everything but 0, and else 1 for the first class and so on.
+            everything but 0 (of JPEG, which is not exact, above 127), and else 1 for the first class and so on.
         image_suffix: end of the names of images, for instance ``"_sat"``.
         mask_suffix: end of the names of masks, for instance ``"_mask"``.
         images: folder of the images, where no suffix is given.
@@ -76,7 +76,7 @@ def _pairs(
     items = []
     for number, (name, group, image_bytes, mask_name, mask_bytes) in enumerate(pairs):
         image = grey(name, read_array(name, image_bytes))
-        mask = decode_mask(mask_name, read_array(mask_name, mask_bytes), scheme, values)
+        mask = decode_mask(mask_name, read_mask(mask_name, mask_bytes), scheme, values)
         if how:
             group = f"block {number // how[1]:04d}" if how[1] else name
         items.append(Imagette(name=name, image=image, mask=mask, group=group, category=_only(mask)))
@@ -119,6 +119,8 @@ def decode_mask(
         LabelError: values that mean nothing, or another number of classes.
     """
     n = len(scheme.classes)
+    if values.ndim == 3 and values.dtype == np.uint8 and values.shape[2] in (2, 3, 4) and n not in values.shape[::2]:
+        values = _without_colour(name, values[..., : 1 if values.shape[2] == 2 else 3], scheme)
     if values.ndim == 3 and n not in (values.shape[0], values.shape[2]):
         raise LabelError(f"{name} has shape {values.shape}; an axis of {n} classes of {scheme.name} was expected.")
     if values.ndim == 3:
@@ -130,7 +132,8 @@ def decode_mask(
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if meaning is None and n == 1:
-        return np.asarray(values > (127 if values.max(initial=0) > 1 else 0))[None]
+        lossy = name.lower().endswith((".jpg", ".jpeg"))
+        return np.asarray(values > 127 if lossy else values != 0)[None]
     table = dict(meaning) if meaning is not None else {i + 1: c for i, c in enumerate(scheme.names)}
     unknown = sorted({int(v) for v in np.unique(values)} - {0, *table})
     wrong = [c for c in table.values() if c and c not in scheme.names]
@@ -138,6 +141,15 @@ def decode_mask(
         what = f"value {unknown[0]}" if unknown else f"class {wrong[0]!r}"
         raise LabelError(f"{name}: {what} of the mask means nothing in {scheme.name} ({', '.join(scheme.names)}).")
     return np.stack([np.isin(values, [v for v, c in table.items() if c == name]) for name in scheme.names])
+
+
+def _without_colour(name: str, planes: np.ndarray, scheme: ClassScheme) -> np.ndarray:
+    """One plane of a mask in colours: of one class where any colour is, of several the grey value."""
+    if len(scheme.classes) == 1:
+        return np.asarray(planes.max(axis=2))
+    if (planes != planes[..., :1]).any():
+        raise LabelError(f"{name} is a mask in colours; codes of {scheme.name} in grey, or a palette, were expected.")
+    return np.asarray(planes[..., 0])
 
 
 def _by_folder(root: Path, part: str, images: str, masks: str) -> Iterator[tuple[str, str, bytes, str, bytes]]:

@@ -18,6 +18,8 @@ from frazil.conventions import METOCEAN
 from frazil.errors import LabelError, LabelNotFoundError
 from frazil.labels.datasets.imagette_files import SUFFIXES, grey, meanings, read_array
 from frazil.labels.imagettes import SIDE_M, UNKNOWN, Imagette, make_imagettes, resample, sizes_for
+from frazil.pictures import MOST_BYTES
+from frazil.untrusted import read_bytes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,7 +70,7 @@ def read_multilabel(
                 if row[column] not in ("0", "1"):
                     raise LabelError(f"{path}: column {column} of {name} holds {row[column]!r}, expected 0 or 1.")
                 present[METOCEAN.names.index(class_name)] = int(row[column])
-            image = grey(name, read_array(name, file.read_bytes()))
+            image = grey(name, read_array(name, read_bytes(file, MOST_BYTES)))
             shape = tuple(round(n / image.shape[0] * side_m / resolution_m) for n in image.shape)
             yield Imagette(
                 name=Path(name).stem, image=resample(image, shape), present=present, group=Path(name).stem,  # type: ignore[arg-type]

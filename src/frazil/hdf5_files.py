@@ -1,0 +1,94 @@
+"""NetCDF files of strangers: looked through before they are read.
+
+An HDF5 file may hold links to other files, and datasets whose bytes lie in other files: what looks like a concentration
+is then whatever the user may read. Such files are refused, and so is a dataset that claims far more data than a file of
+its size can hold.
+
+References:
+    HDF5 file format specification 3.0: external links, external data files, virtual datasets.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from frazil.errors import LabelError
+from frazil.gdal_files import refuse_address
+from frazil.untrusted import open_regular
+
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    MemoryError,
+    AttributeError,
+    OverflowError,
+)
+"""What h5py, h5netcdf and xarray raise for damaged files."""
+_PLAIN, _RATIO = 2**29, 2000  # bytes of a dataset that need no reason; no more than this for a byte on disk
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def netcdf_engine(path: str | os.PathLike[str]) -> str:
+    """The xarray engine of a NetCDF file, ``"h5netcdf"`` or ``"scipy"``, after a look at what is in it.
+
+    Raises:
+        LabelError: HDF4 or another format; a link to another file, or data in one; more data than it can hold.
+        OSError and others of `DAMAGED`: it is damaged.
+    """
+    refuse_address(path)
+    with open_regular(path) as file:
+        head = file.read(8)
+    if head.startswith(b"\x0e\x03\x13\x01"):
+        raise LabelError(
+            f"{path} is HDF4, which this installation cannot read (GDAL without its driver) and which does not say "
+            "where it lies. Pass the NetCDF or GeoTIFF file of the same day."
+        )
+    if head.startswith(b"CDF"):
+        return "scipy"
+    if head == _MAGIC:
+        _check_hdf5(Path(path))
+    return "h5netcdf"
+
+
+def _check_hdf5(path: Path) -> None:
+    import h5py
+
+    most = _PLAIN + _RATIO * path.stat().st_size
+    with h5py.File(path, "r") as file:
+        waiting: list[Any] = [file]
+        seen: set[Any] = set()
+        while waiting:
+            group = waiting.pop()
+            if group.id.__hash__() in seen:
+                continue
+            seen.add(group.id.__hash__())
+            for name in group:
+                link = group.get(name, getlink=True)
+                if not isinstance(link, h5py.HardLink):
+                    raise LabelError(f"{path}: {name!r} is a link to another place or file, which is not followed.")
+                found = group[name]
+                if isinstance(found, h5py.Group):
+                    waiting.append(found)
+                elif isinstance(found, h5py.Dataset):
+                    if found.external or found.is_virtual:
+                        raise LabelError(f"{path}: the data of {name!r} lie in other files, which are not read.")
+                    if found.size is not None and found.size * found.dtype.itemsize > most:
+                        raise LabelError(
+                            f"{path}: {name!r} claims {found.shape} values, more than a file of its size can hold."
+                        )
+                    chunk = found.chunks
+                    if chunk and found.dtype.itemsize * _product(chunk) > most:
+                        raise LabelError(f"{path}: a chunk of {name!r} claims {chunk} values. Is the file whole?")
+
+
+def _product(numbers: tuple[int, ...]) -> int:
+    out = 1
+    for n in numbers:
+        out *= int(n)
+    return out
