@@ -266,7 +266,7 @@ def test_a_stale_handle_is_tried_again(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fstat", stale)
     assert store.read("x", 10) == b"abc"
-    assert len(calls) == 3
+    assert len(calls) == 4  # twice in vain; then once by frazil, once by Python, which opens it
 
 
 def test_places_that_are_none() -> None:

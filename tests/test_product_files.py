@@ -143,12 +143,12 @@ def test_names_that_are_no_text(small_safe: Path, tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/S1A_\xff\xfe\x1b[31m.SAFE"
     shutil.copytree(os.fsencode(small_safe), folder)
     product = open_product(os.fsdecode(folder))
-    assert product.name == "S1A_???[31m"
+    assert product.name == r"S1A_\udcff\udcfe\x1b[31m"
     json.dumps(describe(product)).encode()
     with pytest.raises(ProductError, match=r"is not UTF-8.*Rename the product") as caught:
         open_scene(product)
     str(caught.value).encode()
-    assert printable("a\nb\x07ç𝄞") == "a?b?ç𝄞"
+    assert printable("a\nb\x07ç𝄞") == "a\nb\\x07ç𝄞"
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc/self/status")

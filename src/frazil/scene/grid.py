@@ -10,11 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from frazil.errors import ContractError, OptionError
+from frazil.jit import njit
 from frazil.sentinel1.geolocation import Geolocation
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def grid_for(scene: xr.Dataset, *, crs: str | None = None, spacing_m: float) -> 
     )
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _position(row, column, step, i, j):  # type: ignore[no-untyped-def]
     """Fractional radar index of map pixel (i, j), bilinear in the lattice."""
     a, b = i // step, j // step
@@ -267,7 +268,7 @@ def _position(row, column, step, i, j):  # type: ignore[no-untyped-def]
     return r, c
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _sample_nearest(values, row, column, step, fill, out):  # type: ignore[no-untyped-def]
     n, m = values.shape
     for i in prange(out.shape[0]):
@@ -278,7 +279,7 @@ def _sample_nearest(values, row, column, step, fill, out):  # type: ignore[no-un
                 out[i, j] = values[int(np.floor(r + 0.5)), int(np.floor(c + 0.5))]
 
 
-@njit(cache=True, parallel=True)
+@njit(parallel=True)
 def _sample_bilinear(values, row, column, step, missing, out):  # type: ignore[no-untyped-def]
     n, m = values.shape
     for i in prange(out.shape[0]):

@@ -124,9 +124,9 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
     for axis in ("tie_line", "tie_pixel"):
         rest[axis] = rest[axis].assign_attrs(long_name=f"{axis.removeprefix('tie_')} of the tie points", units="1")
     placed = "tie_latitude", "tie_longitude"
-    for name, variable in rest.variables.items():  # CF 5.2: where on the Earth they are
-        if set(variable.dims) == {"tie_line", "tie_pixel"} and name not in placed:
-            rest[name].encoding["coordinates"] = " ".join(placed)
+    for key, table in rest.variables.items():  # CF 5.2: where on the Earth they are
+        if set(table.dims) == {"tie_line", "tie_pixel"} and key not in placed:
+            table.encoding["coordinates"] = " ".join(placed)
     # CF 2.5.1 has no missing values in coordinates; strings as characters, which every reader knows.
     encoding: dict[Any, Any] = {n: {"_FillValue": None} for n, v in rest.variables.items() if v.dtype.kind in "fM"}
     encoding |= {n: {"dtype": "S1"} for n, v in rest.variables.items() if v.dtype.kind in "UO"}

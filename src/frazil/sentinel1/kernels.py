@@ -11,12 +11,13 @@ start than a scene takes, and not every threading layer may be entered from two 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from frazil.jit import njit
 
 _RUN = 16  #: this many zeros side by side are no observation; fewer, inside a sub-swath, are a dark target
 
 
-@njit(cache=True, inline="always", error_model="numpy")
+@njit(inline="always", error_model="numpy")
 def _line_sigma0(dn, spans, inverse, flat, whole, fraction, s0, s1, out):
     """σ0 of one line into float64 ``out``; NaN where not observed. Returns whether there is any NaN."""
     out[:] = 0.0
@@ -36,7 +37,7 @@ def _line_sigma0(dn, spans, inverse, flat, whole, fraction, s0, s1, out):
     return zeros > 0 and _mask_line(dn, spans, out)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _mask_line(dn, spans, out):
     """NaN where DN is zero, but for lone zeros inside a sub-swath. Returns whether there is any."""
     n = dn.shape[0]
@@ -64,7 +65,7 @@ def _mask_line(dn, spans, out):
     return masked
 
 
-@njit(cache=True, inline="always", error_model="numpy")
+@njit(inline="always", error_model="numpy")
 def _inverse_gain(gain, low, weight, y, inverse):
     """1/A² of line ``y``: made anew only where A changes, which in most products it never does along azimuth."""
     if y == 0 or low[y] != low[y - 1] or weight[y] != weight[y - 1]:
@@ -74,7 +75,7 @@ def _inverse_gain(gain, low, weight, y, inverse):
             inverse[x] = 1.0 / (a * a)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def sigma0_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, out):
     """σ0 at full resolution."""
     n_lines, n_pixels = dn.shape
@@ -86,7 +87,7 @@ def sigma0_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, o
             out[y, x] = row[x]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fraction, out):
     """σ0 averaged over square blocks; NaN where less than half a block was observed."""
     n_pixels = dn.shape[1]
@@ -118,7 +119,7 @@ def sigma0_block_lines(dn, spans, gain, low, weight, flat, pointer, whole, fract
             out[block, b] = totals[b] / counts[b] if 2.0 * counts[b] >= looks * looks else np.nan
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _across(values, looks, sums):
     """Sums of `looks` neighbours."""
     sums[:] = 0.0
@@ -127,7 +128,7 @@ def _across(values, looks, sums):
             sums[b] += values[b * looks + k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def nesz_lines(gain, low, weight, columns, flat, pointer, whole, fraction, out):
     """NESZ at chosen lines and columns; NaN where no segment covers a pixel."""
     last = gain.shape[0] - 1
@@ -147,7 +148,7 @@ def nesz_lines(gain, low, weight, columns, flat, pointer, whole, fraction, out):
                     out[y, i] = eta / (a * a)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def boxcar(power, first, out):
     """3 × 3 moving average, for every line of ``out``, of which the first is line ``first`` of ``power``.
 
@@ -169,7 +170,7 @@ def boxcar(power, first, out):
             out[y - first, x] = mean if here[x] == here[x] else np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def block_mean(power, looks):
     """Mean over square blocks of observed pixels; NaN where less than half a block was observed."""
     out = np.empty((power.shape[0] // looks, power.shape[1] // looks), np.float32)
@@ -190,7 +191,7 @@ def block_mean(power, looks):
 _THIN = 4  #: fewer dark pixels at an end may be speckle
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _border_reach(dn, least, side):
     """How many pixels from one end of a line are border noise: until the mean power of 16 reaches the threshold."""
     n = dn.shape[0]
@@ -214,7 +215,7 @@ def _border_reach(dn, least, side):
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def mask_border(dn, first_line, image_lines, least, spacing, above, below, sigma0):
     """NaN in σ0 at border noise: inwards from both sides, and where it lies above or below an observed column."""
     n_lines, n_pixels = dn.shape
@@ -230,7 +231,7 @@ def mask_border(dn, first_line, image_lines, least, spacing, above, below, sigma
                 sigma0[y, x] = np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def border_depth(dn, first_line, downwards, least, spacing, start, depth, open_columns):
     """Follow border noise along the columns through some lines; whether it goes on behind them.
 

@@ -27,10 +27,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from frazil.conventions import CLASS_LAND, FIVE_CLASSES
 from frazil.errors import OptionError
+from frazil.jit import njit
 from frazil.scene.ocean import cmod5n
 from frazil.simulate.noise import noise_tile
 from frazil.simulate.world import World
@@ -248,7 +248,7 @@ def _class_table(polarization: str, climate: Climate, spacing_m: float) -> np.nd
     return np.array(rows, dtype=np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _sigma0_lines(
     first: int, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray, frost: np.ndarray, angle: np.ndarray,
     table: np.ndarray, water: np.ndarray, shared: np.ndarray, own: np.ndarray, frost_db: float, out: np.ndarray,

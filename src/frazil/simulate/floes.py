@@ -10,7 +10,8 @@ References:
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from frazil.jit import njit
 
 _CORNERS = 9  # of a floe
 
@@ -52,7 +53,7 @@ def floe_outlines(rng: np.random.Generator, diameters: np.ndarray) -> np.ndarray
     return np.stack([y * scale, x * scale], axis=-1).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _row_crossings(outline: np.ndarray, y: float, found: np.ndarray) -> int:
     n = 0
     corners = outline.shape[0]
@@ -66,7 +67,7 @@ def _row_crossings(outline: np.ndarray, y: float, found: np.ndarray) -> int:
     return n
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def place_floes(
     labels: np.ndarray, outlines: np.ndarray, tries: np.ndarray, accept: np.ndarray, step: float, overlap: float
 ) -> int:
@@ -127,7 +128,7 @@ def place_floes(
     return placed
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def draw_cracks(
     labels: np.ndarray,
     starts: np.ndarray,

@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from frazil.errors import OptionError
+from frazil.jit import njit
 from frazil.sentinel1.annotation import Annotation
 from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Radiometry, make_radiometry
@@ -112,7 +112,7 @@ class SpeckleStream:
         return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _filter_pixels(white: np.ndarray, kernel: np.ndarray, out: np.ndarray) -> None:
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -122,7 +122,7 @@ def _filter_pixels(white: np.ndarray, kernel: np.ndarray, out: np.ndarray) -> No
             out[i, j] = total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _filter_lines(rows: np.ndarray, kernel: np.ndarray, looks: float, out: np.ndarray) -> None:
     """Filter along lines, then normal to gamma of mean 1."""
     shift = np.float32(1 - 1 / (9 * looks))

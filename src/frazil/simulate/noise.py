@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.fft
-from numba import njit
 
 from frazil.errors import OptionError
+from frazil.jit import njit
 
 
 def power_law_noise(
@@ -81,7 +81,7 @@ def noise_tile(rng: np.random.Generator, size: int, *, longest: float, shortest:
     )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def sample(field: np.ndarray, y: float, x: float) -> float:
     """The value between the pixels of ``field[y, x]``, bilinear, constant beyond the border."""
     rows, columns = field.shape
@@ -96,7 +96,7 @@ def sample(field: np.ndarray, y: float, x: float) -> float:
     return float(upper + fy * (lower - upper))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def resample(field: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """Fill ``out[i, j]`` with ``field`` at row ``y[i]``, column ``x[j]``, bilinear."""
     for i in range(y.size):

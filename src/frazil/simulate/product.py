@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 
 from frazil import __version__
 from frazil.conventions import CLASS_NODATA
 from frazil.files import refuse_existing, whole_output
+from frazil.jit import njit
 from frazil.sentinel1.annotation import Annotation, parse_annotation, parse_calibration, parse_noise
 from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.noise import between
@@ -228,7 +228,7 @@ def _strip_dn(
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _digital_numbers(
     field: np.ndarray, block: int, first: int, nesz: np.ndarray, gain: np.ndarray, low: np.ndarray, weight: np.ndarray,
     swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, speckle: np.ndarray, out: np.ndarray,

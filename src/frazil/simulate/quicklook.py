@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from defusedxml.ElementTree import fromstring
-from numba import njit
 from scipy import ndimage
 from scipy.special import gammaln
 
 from frazil.errors import UnsupportedProductError
 from frazil.files import refuse_existing, whole_output
+from frazil.jit import njit
 from frazil.sentinel1.annotation import SwathBounds
 from frazil.sentinel1.product import Product
 from frazil.simulate.instrument import SpeckleStream, resolution_letter, speckle_model, template_product
@@ -172,7 +172,7 @@ def observed(
     return np.asarray(inside & lit[x])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _speckled(smooth: np.ndarray, speckle: np.ndarray, keep: np.ndarray, factor: float, out: np.ndarray) -> None:
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):

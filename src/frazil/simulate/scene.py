@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numba import njit
 from scipy.interpolate import RectBivariateSpline
 
 from frazil import __version__
 from frazil.conventions import CLASS_NODATA, FIVE_CLASSES, VARIABLES, class_attrs
 from frazil.errors import OptionError
+from frazil.jit import njit
 from frazil.scene.land import land_mask
 from frazil.scene.scene import tie_variables
 from frazil.sentinel1.annotation import Annotation
@@ -282,7 +282,7 @@ def _neighbour_share(block: int) -> float:
     return float(np.mean(np.abs(offset)) / 2)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _blend(field: np.ndarray, share: float, out: np.ndarray) -> None:
     """Blur along both axes as the product's pixels, finer than the world, do between the world's pixels."""
     rows, columns = field.shape
@@ -301,7 +301,7 @@ def _blend(field: np.ndarray, share: float, out: np.ndarray) -> None:
             here = right
 
 
-@njit(cache=True, nogil=True, fastmath=False)
+@njit(nogil=True, fastmath=False)
 def _observe(
     sigma0: np.ndarray, nesz: np.ndarray, swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, speckle: np.ndarray,
     denoise: bool,

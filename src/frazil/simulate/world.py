@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from frazil.conventions import CLASS_LAND
 from frazil.errors import OptionError
+from frazil.jit import njit
 from frazil.simulate.floes import crack_network, floe_diameters, floe_outlines, place_floes
 from frazil.simulate.forms import COARSE, LargeForms
 from frazil.simulate.noise import noise_tile
@@ -252,7 +252,7 @@ def _floes(
     return labels, np.stack([cls, rng.standard_normal(count + 1), frost], axis=1).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _first_seen(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Line and pixel of the first pixel of each label."""
     line, pixel = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
@@ -281,7 +281,7 @@ def _cracks(
     return labels, np.stack([cls, rng.standard_normal(last), frost], axis=1).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _above(noise: float, fraction: float) -> bool:
     """Whether a standard normal deviate belongs to its upper ``fraction`` (logistic approximation)."""
     if fraction <= 0.001:
@@ -291,7 +291,7 @@ def _above(noise: float, fraction: float) -> bool:
     return bool(noise > 0.588 * np.log((1 - fraction) / fraction))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(nogil=True, fastmath=True)
 def _compose(
     first: int, last: int, fields: np.ndarray, coarse: int, floes: np.ndarray, floe_table: np.ndarray,
     cracks: np.ndarray, crack_table: np.ndarray, ridges: np.ndarray, rough: np.ndarray, fine: np.ndarray,
