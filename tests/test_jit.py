@@ -9,7 +9,7 @@ from pathlib import Path
 WITHOUT_PLACE = """
 import sys
 from numba.core import caching
-caching._CacheImpl._locator_classes = []  # as in a container that runs as another user, without a home
+caching.CacheImpl._locator_classes = []  # as in a container that runs as another user, without a home
 from frazil.cli import main
 sys.argv = ["frazil", *sys.argv[1:]]
 main()
