@@ -6,12 +6,15 @@ status 1; any other exception is a bug and shows its traceback.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
@@ -285,14 +288,33 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's abandoned writes are told of by the error itself
     try:
         cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except FrazilError as error:
-        click.echo(f"frazil: {printable(' '.join(str(error).split()))}", err=True)
-        sys.exit(1)
+        _end(f"frazil: {printable(' '.join(str(error).split()))}", 1)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("frazil: interrupted; nothing was left half-written.", err=True)
-        sys.exit(130)
+        _end("frazil: interrupted; nothing was left half-written.", 130)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        _end(f"frazil: not enough memory{why}. Close other programs, or take a smaller or coarser piece.", 1)
     except BrokenPipeError:
-        sys.exit(1)
+        _end(None, 1)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise
+        _end(f"frazil: cannot write to standard output: {error.strerror}. Free the space.", 1)
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def _end(words: str | None, status: int) -> NoReturn:
+    """End with words on standard error; what standard output has not taken so far is let go."""
+    if words is not None:
+        click.echo(words, err=True)
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
