@@ -216,3 +216,23 @@ def test_a_full_disk_behind_standard_output_is_one_line(small_safe: Path, more: 
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "frazil: cannot write to standard output: No space left on device. Free the space.\n"
+
+
+def test_a_signal_that_python_swallows_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is raised inside a callback of the garbage collector is printed and forgotten, the signal with it."""
+    code = (
+        "import os, signal, time, weakref\n"
+        "import frazil.cli as cli\n"
+        "cli._AGAIN_S = 0.2\n"
+        "signal.signal(signal.SIGTERM, cli._stop)\n"
+        "class Thing: pass\n"
+        "thing = Thing()\n"
+        "watched = weakref.ref(thing, lambda _: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(0.01)))\n"
+        "del thing\n"
+        "print('swallowed', flush=True)\n"
+        "time.sleep(10)\n"
+        "print('not reached')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=9)
+    assert done.stdout == "swallowed\n"
+    assert done.stderr.count("KeyboardInterrupt") >= 2

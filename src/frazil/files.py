@@ -313,7 +313,7 @@ def _undisturbed() -> Iterator[None]:
         yield
         return
     came: list[tuple[int, Any]] = []
-    names = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    names = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM") if hasattr(signal, n)]
     before = {s: signal.getsignal(s) for s in names}
     ours = {s: handler for s, handler in before.items() if callable(handler)}
     for s in ours:

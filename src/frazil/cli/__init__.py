@@ -275,8 +275,18 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
             click.echo(printable(f"{key:<{width}}  {text}"))
 
 
+_AGAIN_S = 3.0
+
+
 def _stop(_signal: int, _frame: Any) -> None:
-    """End on SIGTERM and SIGHUP as on Ctrl-C, so that half-written outputs are removed."""
+    """End on SIGTERM and SIGHUP as on Ctrl-C, so that half-written outputs are removed.
+
+    Python swallows what is raised inside a callback of its garbage collector, and the signal with it: it is raised
+    again every few seconds until the program has ended.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _stop)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
     raise KeyboardInterrupt
 
 
@@ -295,6 +305,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         _end("frazil: interrupted; nothing was left half-written.", 130)
     except MemoryError as error:
         why = f" ({error})" if str(error) else ""
