@@ -486,3 +486,17 @@ def test_maps_load_neither_torch_nor_the_learning_half():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_map_that_links_to_other_files_is_refused(ice_map, tmp_path):
+    """An HDF5 link would show whatever file the user may read as a map."""
+    import h5py
+
+    export(ice_map, tmp_path / "map", formats=["netcdf"])
+    other = tmp_path / "other.nc"
+    (tmp_path / "map" / "map.nc").rename(other)
+    with h5py.File(tmp_path / "map" / "map.nc", "w") as file, h5py.File(other) as real:
+        for name in real:
+            file[name] = h5py.ExternalLink(str(other), f"/{name}")
+    with pytest.raises(ProductError, match=r"map\.nc cannot be read"):
+        open_map(tmp_path / "map")

@@ -21,6 +21,7 @@ import numpy as np
 
 from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
+from frazil.hdf5_files import DAMAGED, netcdf_engine
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -132,6 +133,7 @@ def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
         what = f"Folder {given} holds no {MAP_FILE}" if given.is_dir() else f"There is no map at {given}"
         raise ProductNotFoundError(f"{what}. Pass the folder that `frazil map` wrote, or the {MAP_FILE} in it.")
     try:
+        netcdf_engine(file)
         with xr.open_dataset(
             file, engine="h5netcdf", mask_and_scale=False, decode_times=False, decode_coords="all"
         ) as lazy:
@@ -139,7 +141,7 @@ def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
         if NAMES in ice_map:
             words = ice_map[NAMES].values.astype(str)
             ice_map = ice_map.drop_vars(NAMES).assign_coords(category=("category", words))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProductError(
             f"{file} cannot be read as a NetCDF-4 map ({reason}): truncated, or another format. Make the map anew."
