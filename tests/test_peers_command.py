@@ -103,6 +103,9 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()}
     assert run_peers_study(config, ways(2), 2, tmp_path / "rows") == rows
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()} == stamps
+    for other in (override(config, {"optim.lr": "0.5"}), override(config, {"data.limit": "3"})):
+        with pytest.raises(OptionError, match="was made with other settings or other data"):
+            run_peers_study(other, ways(2), 2, tmp_path / "rows", finished=True)
     assert len(rows) == 14
     assert all(row["curve"][-1]["samples"] == 64 for row in rows)
     by_name = {line["way"]: line for line in summarise(rows)}

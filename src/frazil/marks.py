@@ -56,11 +56,16 @@ def mark(path: Path) -> None:
             gap = "\n  " if rest.startswith("\n") else ""
             path.write_text(f'{{{gap}"written_by": "{WRITTEN_BY}",{rest}', encoding="utf-8")
     elif path.suffix == ".md":
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"\n<!-- {WRITTEN_BY} -->\n")
+        text = without_mark(path.read_text(encoding="utf-8"))
+        path.write_text(f"{text.rstrip()}\n\n<!-- {WRITTEN_BY} -->\n", encoding="utf-8")
     elif path.suffix == ".npz":
         with zipfile.ZipFile(path, "a") as archive:
             archive.comment = WRITTEN_BY.encode()
+
+
+def without_mark(page: str) -> str:
+    """A Markdown page without the comment that marks it."""
+    return re.sub(rf"\n*<!-- {MARK} [^>]*-->\n*", "\n", page)
 
 
 def why_not_output(path: Path) -> str | None:

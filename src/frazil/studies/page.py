@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from frazil.files import refuse_existing, whole_output
+from frazil.marks import without_mark
 
 #: What a study asks, in a title and a paragraph.
 QUESTIONS = {
@@ -93,7 +94,7 @@ def write_page(
     """
     page = refuse_existing(path, overwrite=overwrite)
     picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
-    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    old = without_mark(page.read_text(encoding="utf-8")) if page.is_file() else ""
     with whole_output(picture, overwrite=overwrite) as part:
         draw(part)
     with whole_output(page, overwrite=overwrite) as part:
