@@ -24,11 +24,6 @@ def say_notes(attrs: dict[Any, Any], codes: np.ndarray) -> None:
 
     if attrs.get("note"):
         click.echo(f"Note: {printable(str(attrs['note']))}", err=True)
-    if attrs.get("outside_training"):
-        click.echo(
-            f"Warning: the scene is unlike what the model has learnt from: {attrs['outside_training']}. "
-            "Do not trust the map, nor its confidence.", err=True,
-        )  # fmt: skip
     if not (codes < CLASS_LAND).any():
         click.echo("Note: no sea was observed in this product, only land or nothing: the map is empty.", err=True)
 

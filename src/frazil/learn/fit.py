@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -95,6 +94,13 @@ class Sample:
         return (card.seen or Seen()).strange(image, card.channels, str(scene.attrs.get("mode", "")))
 
 
-def outside_training(strange: list[str]) -> dict[str, Any]:
-    """Attributes of a map whose scene is unlike what its model has learnt from; none where it is like it."""
-    return {"outside_training": "; ".join(strange)} if strange else {}
+def outside_training(made: xr.Dataset, strange: list[str]) -> xr.Dataset:
+    """A map that says what of its scene is unlike the training: in ``outside_training``, and first of all in ``note``.
+
+    The note is what pictures, summaries, STAC items and the command line show.
+    """
+    if not strange:
+        return made
+    said = "; ".join(strange)
+    warning = f"DO NOT TRUST THIS MAP: the scene is unlike what the model has learnt from ({said})."
+    return made.assign_attrs(outside_training=said, note=f"{warning} {made.attrs.get('note', '')}".strip())

@@ -160,7 +160,7 @@ def predict(
         maps = _finish(probability, flagged, land, distance, settings, ("y", "x"))
         coords = warp.grid.coords()
     report(1.0, "mapping")
-    return _dataset(maps, coords, scene, card, settings, grid).assign_attrs(outside_training(strange))
+    return outside_training(_dataset(maps, coords, scene, card, settings, grid), strange)
 
 
 def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Dataset:

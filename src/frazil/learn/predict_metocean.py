@@ -146,7 +146,7 @@ def predict_metocean(
     flags = warp.nearest(flags, fill=_BIT["nodata"])
     maps = _finish(percent, flags, land, distance, settings, ice, grid.coords(), list(card.scheme.names))
     report(1.0, "mapping")
-    return _dataset(maps, grid.coords(), scene, loaded, settings, ice).assign_attrs(outside_training(strange))
+    return outside_training(_dataset(maps, grid.coords(), scene, loaded, settings, ice), strange)
 
 
 def score_scene(

@@ -226,7 +226,7 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
 
 
 def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]], ramp: str) -> None:
-    """The legend of the small panel: what its ramp means, and the share of each doubt in the scene pixels."""
+    """The legend of the small panel: what its ramp means, and the share of each doubt in the sea, percent."""
     row = 0.2
     width, height = key_axes(axes)
     y = height - 0.16
@@ -236,7 +236,7 @@ def draw_doubt_key(axes: Axes, doubts: list[tuple[str, float]], ramp: str) -> No
         title, colour = DOUBTS[name]
         swatch(axes, y, colour)
         axes.text(0.38, y, title, fontsize=8.5, color=INK, va="center")
-        axes.text(width, y, f"{share:.1f} %", fontsize=8.5, color=INK, ha="right", va="center")
+        axes.text(width, y, f"{share:.1f} % of sea", fontsize=8.5, color=INK, ha="right", va="center")
     if not doubts:
         axes.text(0, y - row, "No doubts flagged", fontsize=8.5, color=INK, va="center")
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
