@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -441,8 +442,22 @@ def read_features(path: Path) -> Numbers:
     return {"features": some(read_samples(path, None).features, 300)}
 
 
+#: What readers load when they are first called: loaded once, before children are forked.
+LOADED = (
+    "geopandas", "h5netcdf", "h5py", "numcodecs", "pyogrio", "rasterio", "rasterio.features", "scipy.io", "xarray",
+    "zarr",
+    "frazil.labels.chart", "frazil.labels.imagettes", "frazil.labels.patch_set", "frazil.labels.patches",
+    "frazil.labels.sources", "frazil.labels.splits", "frazil.learn.checkpoint", "frazil.learn.distributed.watch",
+    "frazil.learn.findings", "frazil.learn.patches", "frazil.learn.predict", "frazil.learn.propagate_files",
+    "frazil.maps.compare", "frazil.maps.edges", "frazil.maps.netcdf", "frazil.scene.scene", "frazil.sentinel1.info",
+    "tests.reference_files", "xarray.backends.h5netcdf_", "xarray.backends.scipy_", "xarray.backends.zarr", "pandas",
+)  # fmt: skip
+
+
 def targets() -> list[Target]:
     """All of them."""
+    for name in LOADED:
+        importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)  # threads of the parent do not live on in its children

@@ -19,8 +19,20 @@ exits with status 1. Each child is also the builtin that ordinary ``except`` cla
 """
 
 
+_LETTERS = 3000  # of a message
+
+
 class FrazilError(Exception):
-    """Base class of every error that frazil raises on purpose."""
+    """Base class of every error that frazil raises on purpose.
+
+    What a message quotes may be the words of a stranger, and as long as they like: the middle of very long ones is
+    left out.
+    """
+
+    def __str__(self) -> str:
+        """The message, of at most 3000 letters."""
+        text = super().__str__()
+        return text if len(text) <= _LETTERS else f"{text[: _LETTERS * 2 // 3]} … {text[-_LETTERS // 4 :]}"
 
 
 class ProductNotFoundError(FrazilError, FileNotFoundError):
