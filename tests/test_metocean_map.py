@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,3 +270,50 @@ def test_command_line(iw: Path, tmp_path: Path) -> None:
     bad = run(cli, [*args, "--overwrite", "--drop", "sea_ice:x"])
     assert bad.exit_code == 2
     assert "LATITUDE" in bad.output
+
+
+def test_wave_mode_imagettes_that_cannot_be_read_are_named(
+    iw: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Three imagettes, one of which is damaged when it is opened and one when its pixels are read."""
+
+    import frazil.labels.imagettes_products as products
+    from frazil.errors import ProductError
+    from frazil.scene.scene import open_scene
+    from frazil.sentinel1.product import open_product
+
+    real = open_product(iw)
+    part = open_scene(real, polarizations=("VV",)).isel(line=slice(0, 2000), pixel=slice(0, 2000)).load()
+
+    class Damaged:
+        def __getitem__(self, name: str) -> xr.DataArray:
+            if name == "sigma0":
+                raise ProductError("the strip is cut\x1b[2J")
+            return part[name]
+
+    def opened(_product: object, *, image: str, polarizations: tuple[str, ...]) -> object:
+        if image == "002":
+            raise ProductError("no measurement/wv-002.tiff")
+        return Damaged() if image == "003" else part
+
+    def band(number: str) -> SimpleNamespace:
+        header = SimpleNamespace(mode="WV", image_number=number, product_type="GRD")
+        return SimpleNamespace(header=header, stem=f"wv-{number}", annotation=real.bands[0].annotation)
+
+    stub = SimpleNamespace(
+        name="S1A_WV", polarizations=("VV",), bands=tuple(band(n) for n in ("001", "002", "003"))
+    )  # fmt: skip
+    monkeypatch.setattr(products, "open_scene", opened)
+    monkeypatch.setattr(products, "open_product", lambda _path: stub)
+    monkeypatch.setattr(products, "_place", lambda _scene: (1.0, 2.0, 0.0))
+    ds = cut_imagettes("WV.SAFE")
+    assert ds.sizes["imagette"] == 1
+    broken = ["wv-002: no measurement/wv-002.tiff", r"wv-003: the strip is cut\x1b[2J"]
+    assert ds.attrs["left_out_broken"] == broken
+    done = CliRunner().invoke(cli, ["imagettes", "WV.SAFE", "-o", str(tmp_path / "a.zarr")])
+    assert done.exit_code == 0, done.output
+    assert "left_out_broken  2" in done.output
+    assert all(f"Note: left out, since it cannot be read: {words}" in done.output for words in broken)
+    stub.bands = stub.bands[1:]
+    with pytest.raises(ProductError, match="none of 2 imagettes can be read"):
+        cut_imagettes("WV.SAFE")

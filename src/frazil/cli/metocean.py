@@ -11,6 +11,7 @@ import click
 from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.progress import progress_bar
 from frazil.cli.scores import print_masks
+from frazil.errors import printable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,6 +68,7 @@ def imagettes(
         from frazil.maps.metocean_figures import draw_imagettes
 
         draw_imagettes(ds, picture, overwrite=overwrite)
+    broken = [printable(str(words)) for words in ds.attrs.get("left_out_broken", [])]
     _say(
         {
             **{f"{side or 'imagettes'}": path for side, path in wanted.items()},
@@ -74,9 +76,12 @@ def imagettes(
             **{f"{side}_images": made[side].sizes["imagette"] for side in wanted if side}, "pixels": ds.sizes["line"],
             "spacing_m": ds.attrs["spacing_m"], "with_masks": "yes" if "mask" in ds else "no",
             "left_out_empty": ds.attrs.get("left_out_empty", 0), "left_out_land": ds.attrs.get("left_out_land", 0),
+            "left_out_broken": len(broken),
         },
         as_json,
     )  # fmt: skip
+    for words in broken:
+        click.echo(f"Note: left out, since it cannot be read: {words}", err=True)
 
 
 def _numbers(words: str | None) -> list[float]:

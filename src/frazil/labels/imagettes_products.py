@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frazil.errors import FrazilError, LabelError, UnsupportedProductError
+from frazil.errors import FrazilError, LabelError, ProductError, UnsupportedProductError, printable
 from frazil.labels.imagettes import SIDE_M, Imagette, make_imagettes, resample, scaled, sizes_for
 from frazil.scene.land import add_land
 from frazil.scene.ocean import detrend
@@ -31,10 +31,12 @@ def cut_imagettes(
         resolution_m: of the set.
         side_m: of a square of a wide scene.
         max_land: squares with a larger share of land are left out, and counted in ``attrs["left_out_land"]``.
+            Imagettes that cannot be read are named in ``attrs["left_out_broken"]``.
         progress: called with the fraction done.
 
     Raises:
-        UnsupportedProductError: no VV. LabelError: nothing but land, or nothing observed.
+        UnsupportedProductError: no VV. LabelError: nothing but land, or nothing observed. ProductError: no imagette
+            can be read.
     """
     product = path if isinstance(path, Product) else open_product(path)
     if "VV" not in product.polarizations:
@@ -42,10 +44,10 @@ def cut_imagettes(
             f"{product.name} holds {list(product.polarizations)}; imagettes of the sea are made from VV."
         )
     size, cell = sizes_for(resolution_m, side_m)
-    land = [0]
+    land, broken = [0], list[str]()
     wave_mode = product.bands[0].header.mode == "WV"
     made = (
-        _wave_mode(product, resolution_m, max_land, land)
+        _wave_mode(product, resolution_m, max_land, land, broken)
         if wave_mode
         else _wide(product, size, resolution_m, max_land, land)
     )
@@ -61,29 +63,32 @@ def cut_imagettes(
             counted(), size=size, cell=cell, spacing_m=resolution_m, source=product.name, scaling="roughness"
         )
     except LabelError as error:
+        if broken and not land[0]:
+            raise ProductError(f"{product.name}: none of {len(broken)} imagettes can be read ({broken[0]}).") from error
         if land[0]:
             raise LabelError(
                 f"{product.name} lies over land: {land[0]} squares hold more than {100 * max_land:g} % of it, no other "
                 "one holds any signal."
             ) from error
         raise
-    return ds.assign_attrs(left_out_land=land[0])
+    return ds.assign_attrs(left_out_land=land[0], left_out_broken=broken)
 
 
 def _wave_mode(
-    product: Product, resolution_m: float, max_land: float, land: list[int]
+    product: Product, resolution_m: float, max_land: float, land: list[int], broken: list[str]
 ) -> Iterator[tuple[float, Imagette]]:
     numbers = list(dict.fromkeys(b.header.image_number for b in product.bands))
     for i, number in enumerate(numbers):
         band = next(b for b in product.bands if b.header.image_number == number)
         try:
             scene = open_scene(product, image=number, polarizations=("VV",))
-        except FrazilError:
+            angle = scene["incidence_angle"].values
+            rough = detrend(scene["sigma0"].values[0], angle)
+        except FrazilError as error:
             if len(numbers) == 1:
                 raise
+            broken.append(f"{band.stem}: {printable(str(error))}")
             continue
-        angle = scene["incidence_angle"].values
-        rough = detrend(scene["sigma0"].values[0], angle)
         centre = float(np.nanmean(angle))
         a = band.annotation
         slant = a.header.product_type == "SLC"
