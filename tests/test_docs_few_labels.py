@@ -42,6 +42,7 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     for name in ("drawn.png", "features.png", "report/index.html", "runs/tslp/model/card.json"):
         assert (tmp_path / name).is_file(), name
     assert len(pd.read_csv(tmp_path / "pseudo.csv")) == 240
+    assert re.search(r"samples +240, 60 with a label", printed)
     log = [json.loads(line) for line in (tmp_path / "runs" / "tslp" / "log.jsonl").read_text().splitlines()]
     named = set(re.findall(r"`(pseudo_\w+|refresh_seconds)`", text))
     assert len(named) == 4

@@ -18,7 +18,6 @@ exits with status 1. Each child is also the builtin that ordinary ``except`` cla
     └── MissingDependencyError (ImportError)       an optional package is not installed
 """
 
-
 _LETTERS = 3000  # of a message
 
 

@@ -13,6 +13,10 @@ from frazil.cli.progress import progress_bar
 @click.command()
 @click.argument("features", type=click.Path())
 @click.option("--labels", type=click.Path(), help="File of class codes (.npy, .npz, .csv), -1 or empty for none.")
+@click.option(
+    "--all-labels", is_flag=True,
+    help="Of a patch set: also the labels that the model's run has not drawn.",
+)  # fmt: skip
 @click.option("--model", help="Patch classifier whose descriptors of a patch set are taken.")
 @click.option("-o", "--output", required=True, type=click.Path(), help=".csv or .npz with label, weight and reached.")
 @click.option("--k", type=int, default=50, show_default=True, help="Neighbours of a sample.")
@@ -34,12 +38,12 @@ from frazil.cli.progress import progress_bar
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def propagate(
     features: str, labels: str | None, model: str | None, output: str, picture: str | None, method: str,
-    device: str | None, overwrite: bool, as_json: bool, **settings: Any,
+    device: str | None, overwrite: bool, as_json: bool, all_labels: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Spread a few labels over FEATURES: a table of descriptors, or a patch set with --model.
 
     FEATURES is .npy, .npz, .csv or .parquet with a row a sample, or a patch set (.zarr), whose own labels are taken
-    where --labels is not given.
+    where --labels is not given: those that the model's run has drawn, if it learnt from some alone.
     """
     from frazil.learn.propagate_files import propagate_files
     from frazil.learn.strategy_config import PropagationConfig
@@ -47,7 +51,7 @@ def propagate(
     with progress_bar("propagating", known=False):
         result = propagate_files(
             features, output, labels=labels, model=model, config=PropagationConfig(**settings), picture=picture,
-            method=method, device=device, overwrite=overwrite,
+            method=method, device=device, overwrite=overwrite, all_labels=all_labels,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))

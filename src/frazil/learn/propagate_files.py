@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from frazil.conventions import ClassScheme
-from frazil.errors import MissingDependencyError, ModelError, OptionError
+from frazil.errors import FrazilError, MissingDependencyError, ModelError, OptionError
 from frazil.files import refuse_existing, whole_output
-from frazil.learn.checkpoint import load_model
+from frazil.learn.checkpoint import ModelCard, load_model
+from frazil.learn.config import PatchData, run_config
+from frazil.learn.data import draw, read_sides
+from frazil.learn.device import usable_device
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.patches import UNLABELLED, read_patches
 from frazil.learn.propagation import NOWHERE, Propagated, propagate_labels
@@ -43,6 +46,7 @@ def propagate_files(
     method: str = "pca",
     device: str | None = None,
     overwrite: bool = False,
+    all_labels: bool = False,
 ) -> dict[str, Any]:
     """Propagate labels over descriptors in a file, or over those that a model gives of a patch set.
 
@@ -50,13 +54,14 @@ def propagate_files(
         features: ``.npy``, ``.npz``, ``.csv`` or ``.parquet``, a row a sample; or a patch set (``.zarr``) with `model`.
         output: ``.csv`` or ``.npz`` with ``label`` (−1 where no label reaches), ``weight`` and ``reached``.
         labels: ``.npy``, ``.npz`` or ``.csv`` of whole numbers, −1, 255 or empty for none; by default those
-            of the patch set.
+            of the patch set: of them the ones that the model's run has drawn, if it learnt from some alone.
         model: folder, or name of a bundled model; a patch classifier.
         config: of the propagation.
         picture: PNG of the descriptors before and after.
         method: ``"pca"`` or ``"umap"``, of the picture.
         device: ``"cpu"`` or ``"cuda"``, for the descriptors.
         overwrite: replace what is there.
+        all_labels: take all labels of the patch set, also those that the model's run has hidden from it.
 
     Returns:
         Numbers to print: samples, labels given, coverage, mean weight, convergence, counts of each class.
@@ -69,7 +74,7 @@ def propagate_files(
         raise OptionError(f"Output {target} should end in {' or '.join(_OUTPUTS)}.")
     for path in (target, *([picture] if picture else [])):
         refuse_existing(path, overwrite=overwrite)
-    samples = read_samples(features, model, device)
+    samples = read_samples(features, model, device, all_labels=all_labels)
     given = samples.labels if labels is None else read_labels(labels, len(samples.features))
     if given is None:
         raise OptionError("A table of features has no labels. Pass --labels FILE.")
@@ -111,7 +116,9 @@ def describe_propagation(found: Propagated, given: np.ndarray, scheme: ClassSche
     }
 
 
-def read_samples(path: str | os.PathLike[str], model: str | None, device: str | None = None) -> Samples:
+def read_samples(
+    path: str | os.PathLike[str], model: str | None, device: str | None = None, *, all_labels: bool = False
+) -> Samples:
     """Descriptors of a table, or of a patch set by a model; with the patch set's labels."""
     if str(path).rstrip("/").endswith(".zarr"):
         if model is None:
@@ -124,13 +131,39 @@ def read_samples(path: str | os.PathLike[str], model: str | None, device: str | 
         side, wanted = patches.image.shape[-1], loaded.network.patch
         if side < wanted:
             raise ModelError(f"Model {loaded.card.id} takes patches of {wanted} pixels, but these have {side}.")
-        place = device or "cpu"
+        place = usable_device(device).type
         found = patches.centre(wanted).descriptors(loaded.network.to(place), place)
         label = patches.label.astype(np.int64)
-        return Samples(found, np.where(label == UNLABELLED, NOWHERE, label), loaded.card.scheme)
+        hidden = label == UNLABELLED
+        drawn = None if all_labels else drawn_labels(str(path), loaded.card)
+        if drawn is not None:
+            hidden |= ~np.isin(np.arange(len(label)), drawn)
+        return Samples(found, np.where(hidden, NOWHERE, label), loaded.card.scheme)
     if model is not None:
         raise OptionError("A model describes patches: pass a patch set (.zarr) with it.")
     return Samples(_table(Path(path), "features"), None)
+
+
+def drawn_labels(path: str, card: ModelCard) -> np.ndarray | None:
+    """Positions of the patches of a set whose labels a model's run has learnt from; None where it took all there were.
+
+    Raises:
+        OptionError: the run drew from another set, so that nobody can tell which.
+    """
+    settings = card.training.get("config")
+    config = run_config(settings) if settings else None
+    if config is None or config.labels.count is None or not isinstance(config.data, PatchData):
+        return None
+    try:
+        data = replace(config.data, patches=(path,))
+        sides, _, _, table = read_sides(data)
+        train, chosen, _ = draw(data, config.labels, sides, table)
+    except FrazilError as error:
+        raise OptionError(
+            f"Model {card.id} has learnt from {config.labels.count} labels, and which cannot be told from {path} "
+            f"({error}). Pass the set that it has learnt from, --labels FILE, or --all-labels."
+        ) from error
+    return np.asarray(train.take(chosen).index)
 
 
 def read_labels(path: str | os.PathLike[str], count: int | None = None) -> np.ndarray:
