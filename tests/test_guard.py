@@ -173,3 +173,65 @@ def test_the_other_commands_need_no_network(small_safe: Path, tmp_path: Path) ->
             [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
+
+
+def _float_options() -> list[tuple[str, str]]:
+    import click
+
+    return [
+        (name, max(p.opts, key=len))
+        for name, command in cli.commands.items()
+        for p in command.params
+        if isinstance(p, click.Option) and p.type.name in ("float", "float range")
+    ]
+
+
+@pytest.mark.parametrize(("name", "option"), _float_options())
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, value: str, tmp_path: Path) -> None:
+    needed = {
+        "map": ["X"], "scene": ["X"], "edge": ["X"], "compare": ["X", "Y"], "patches": ["X", "--labels", "Y"],
+        "imagettes": ["X"], "segment": ["X", "--model", "M"], "propagate": ["X"], "evaluate": ["M", "X"],
+        "report": ["X"], "study": ["channels", "--data", "X"], "simulate": ["X"], "train": ["R"], "peers": ["X"],
+    }[name]  # fmt: skip
+    done = run(name, *needed, "-o", tmp_path / "out", f"{option}={value}")
+    assert done.exit_code == 2
+    assert "is not a number to work with" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["map", "--spacing", "0"], ["map", "--spacing=-120"], ["map", "--spacing", "1e-9"], ["map", "--coast=-1"],
+        ["map", "--min-confidence", "101"], ["map", "--min-confidence=-1"], ["scene", "--looks", "0"],
+        ["scene", "--looks=-3"], ["scene", "--looks", "100000"], ["scene", "--spacing", "0"], ["scene", "--spacing=-1"],
+    ],
+)  # fmt: skip
+def test_impossible_numbers_are_one_line(words: list[str], small_safe: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("m" if words[0] == "map" else "s.tif")
+    done = run(words[0], small_safe, "-o", out, *words[1:])
+    assert isinstance(done.exception, (FrazilError, SystemExit)), done.exception
+    assert done.exit_code != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [["--threshold", "101"], ["--threshold=-1"], ["--threshold", "0"], ["--min-area=-5"]]
+)  # fmt: skip
+def test_impossible_edges_are_one_line(words: list[str], tmp_path: Path) -> None:
+    from frazil.maps.export import export
+    from frazil.testing import make_map
+
+    export(make_map(shape=(60, 60)), tmp_path / "map", formats=["netcdf"])
+    done = run("edge", tmp_path / "map", "-o", tmp_path / "e.gpkg", *words)
+    assert isinstance(done.exception, (FrazilError, SystemExit)), done.exception
+    assert done.exit_code != 0
+    assert not (tmp_path / "e.gpkg").exists()
+
+
+@pytest.mark.parametrize("name", ["patches", "compare", "evaluate", "report"])
+def test_commands_that_read_labels_have_the_options_that_errors_advise(name: str) -> None:
+    options = {o for p in cli.commands[name].params for o in p.opts}
+    advised = ("--class-column", "--class", "--scene-column", "--layer", "--assume-crs", "--unknown-codes", "--dialect")
+    assert {*advised, "--dominance"} <= options

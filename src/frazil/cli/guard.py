@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,22 @@ def guarded(command: click.Command) -> click.Command:
 
     @functools.wraps(inner)
     def call(*args: Any, **values: Any) -> Any:
+        _refuse_strange_numbers(command, values)
         if values.get("overwrite"):
             _refuse_inputs(command, values)
         return inner(*args, **values)
 
     command.callback = call
     return command
+
+
+def _refuse_strange_numbers(command: click.Command, values: dict[str, Any]) -> None:
+    """Python reads "nan" and "inf" as numbers, and every comparison with them goes astray."""
+    for p in command.params:
+        given = values.get(str(p.name))
+        for number in given if isinstance(given, (tuple, list)) else [given]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise click.BadParameter(f"{number} is not a number to work with.", param_hint=max(p.opts, key=len))
 
 
 def refuse_given(names: Iterable[str], why: str) -> None:

@@ -58,10 +58,6 @@ _OUTPUT = {"scenes", "source", "output", "sheet", "overwrite", "as_json", "seed"
     help="How thermal noise is removed.",
 )  # fmt: skip
 @label_options
-@click.option(
-    "--dominance", type=float, default=0.65, show_default=True,
-    help="A chart polygon is of a type of ice if that is at least this share of its ice.",
-)  # fmt: skip
 @click.option("--keep-land", is_flag=True, help="Trust the labels about land; do not apply the shoreline mask.")
 @click.option("--limit", type=int, help="At most so many patches of a class from a scene.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of that draw, and of the contact sheet.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from frazil.cli.options import pairs
+from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
 from frazil.cli.scores import print_scores
 
@@ -87,8 +87,7 @@ def train(
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True, type=click.Path())
 @click.option("--labels", help="Labels of products, as for `frazil patches`.")
-@click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]")
-@click.option("--class", "classes", multiple=True, metavar="VALUE=NAME", help="What a value of that column means.")
+@label_options
 @click.option("--keep-land", is_flag=True, help="Trust the labels about land; do not apply the shoreline mask.")
 @click.option(
     "--function", type=click.Choice(["auto", "dense", "patchwise"]), default="auto", show_default=True,
@@ -100,8 +99,9 @@ def train(
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def evaluate(
-    model: str, data: tuple[str, ...], class_column: str | None, classes: tuple[str, ...], keep_land: bool,
-    as_json: bool, **options: Any,
+    model: str, data: tuple[str, ...], classes: tuple[str, ...], keep_land: bool, class_column: str | None,
+    scene_column: str | None, layer: str | None, assume_crs: str | None, unknown_codes: Any, dialect: Any,
+    dominance: float, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Score MODEL on DATA: labelled patches or imagettes (.zarr), or products with --labels, pixel by pixel.
 
@@ -111,7 +111,10 @@ def evaluate(
     from frazil.learn.judge import judge
 
     meaning = pairs(classes, "--class", "VALUE=NAME")
-    reading = SceneData(class_column=class_column, classes=meaning, mask_land=not keep_land)
+    reading = SceneData(
+        classes=meaning, mask_land=not keep_land, class_column=class_column, scene_column=scene_column, layer=layer,
+        assume_crs=assume_crs, unknown_codes=unknown_codes, dialect=dialect, dominance=dominance,
+    )  # fmt: skip
     result = judge(model, data, options=reading, **options)
     if as_json:
         click.echo(json.dumps(result, indent=2, ensure_ascii=False))

@@ -54,7 +54,8 @@ def compare(
     map_folder: str, references: tuple[str, ...], kinds: tuple[str, ...], variables: tuple[str, ...],
     exclude_flags: str, output: str | None,
     class_column: str | None, classes: tuple[str, ...], scene_column: str | None, layer: str | None,
-    assume_crs: str | None, unknown_codes: Any, dialect: str | None, overwrite: bool, as_json: bool, **settings: Any,
+    assume_crs: str | None, unknown_codes: Any, dialect: str | None, dominance: float, overwrite: bool,
+    as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Compare MAP (made by `frazil map`) with REFERENCES: over- and under-estimation, IIEE, distance of the ice edges.
 
@@ -62,6 +63,7 @@ def compare(
     class raster, or another map.
     """
     from frazil.files import refuse_existing
+    from frazil.labels.sigrid3 import ChartSettings
     from frazil.labels.sources import LabelOptions
     from frazil.maps.compare import compare as compare_map
     from frazil.maps.comparison_files import save_comparison
@@ -75,6 +77,7 @@ def compare(
     labels = LabelOptions(
         class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
         unknown=unknown_codes, dialect=dialect, classes=pairs(classes, "--class", "VALUE=NAME"),
+        chart=ChartSettings(dominance=dominance),
     )  # fmt: skip
     flags = [name.strip() for name in exclude_flags.split(",") if name.strip()]
     files: dict[str, str] = {}

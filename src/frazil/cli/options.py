@@ -23,6 +23,10 @@ _LABEL_OPTIONS = (
         help="Codes of a chart that SIGRID-3 does not have.",
     ),
     click.option(
+        "--dominance", type=float, default=0.65, show_default=True,
+        help="A chart polygon is of a type of ice if that is at least this share of its ice.",
+    ),
+    click.option(
         "--dialect", type=click.Choice(["2004", "2010", "3.1", "S-411"]),
         help="Edition of SIGRID-3 that a chart is written in.  [default: found out]",
     ),
@@ -30,7 +34,7 @@ _LABEL_OPTIONS = (
 
 
 def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How files of labels are read: class column, meanings, layer, CRS, unknown codes."""
+    """How files of labels are read: class column, meanings, layer, CRS, unknown codes, edition and dominance."""
     for option in reversed(_LABEL_OPTIONS):
         command = option(command)
     return command

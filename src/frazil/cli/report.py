@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from frazil.cli.maps import KINDS
-from frazil.cli.options import pairs
+from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
 
 
@@ -22,18 +22,14 @@ from frazil.cli.progress import progress_bar
     "stands for the product of a map.",
 )  # fmt: skip
 @click.option("--kind", type=click.Choice(KINDS), help="What the truths are.  [default: found out]")
-@click.option("--class-column", help="Column of a vector file that holds classes.  [default: SIGRID-3 columns]")
-@click.option(
-    "--class", "classes", multiple=True, metavar="VALUE=NAME",
-    help="What a value of that column, or of a class raster, means; an empty name leaves it out.",
-)  # fmt: skip
-@click.option("--scene-column", help="Column that names the product a polygon was drawn on.")
+@label_options
 @click.option("--worst", type=int, default=24, show_default=True, help="Show so many of the most confident mistakes.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute these.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def report(
     runs: tuple[str, ...], output: str, classes: tuple[str, ...], class_column: str | None, scene_column: str | None,
+    layer: str | None, assume_crs: str | None, unknown_codes: Any, dialect: str | None, dominance: float,
     overwrite: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Write a report on the training runs in RUN folders: pages that open offline and print.
@@ -41,12 +37,15 @@ def report(
     Curves, scores by class and scene, confusion, calibration, the most confident mistakes, maps beside their truth.
     Several runs are compared side by side. Runs that are still going on, or were killed, are shown as far as they got.
     """
+    from frazil.labels.sigrid3 import ChartSettings
     from frazil.labels.sources import LabelOptions
     from frazil.reporting import report as write
 
     labels = LabelOptions(
-        class_column=class_column, scene_column=scene_column, classes=pairs(classes, "--class", "VALUE=NAME")
-    )
+        class_column=class_column, scene_column=scene_column, classes=pairs(classes, "--class", "VALUE=NAME"),
+        layer=layer, assume_crs=assume_crs, unknown=unknown_codes, dialect=dialect,  # type: ignore[arg-type]
+        chart=ChartSettings(dominance=dominance),
+    )  # fmt: skip
     with progress_bar("reporting") as progress:
         pages = write(runs, output, labels=labels, overwrite=overwrite, progress=progress, **options)
     if as_json:

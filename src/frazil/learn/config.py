@@ -10,6 +10,7 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import OptionError
+from frazil.labels.sigrid3 import ChartSettings
 from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.metocean_config import ImagetteData
@@ -89,6 +90,9 @@ class SceneData(Settings):
         mask_land: leave out GSHHG land, whatever the labels say.
         class_column: of a vector file that is no SIGRID-3 chart.
         classes: what its values mean: value -> class name.
+        scene_column, layer, assume_crs, dialect: as in `frazil.labels.sources.LabelOptions`.
+        unknown_codes: codes of a chart that its edition of SIGRID-3 does not have: ``"refuse"`` or ``"ignore"``.
+        dominance: a chart polygon is of a type of ice if that is at least this share of its ice.
         crop: side of the training crops, pixels.
         coarsen: as in `SimulatedData`.
     """
@@ -106,11 +110,18 @@ class SceneData(Settings):
     mask_land: bool = True
     class_column: str | None = None
     classes: dict[str, str] = field(default_factory=dict)
+    scene_column: str | None = None
+    layer: str | None = None
+    assume_crs: str | None = None
+    dialect: Literal["2004", "2010", "3.1", "S-411"] | None = None
+    unknown_codes: Literal["refuse", "ignore"] = "refuse"
+    dominance: float = 0.65
     crop: int = 256
     coarsen: float = 0.0
 
     def __post_init__(self) -> None:
         _check_channels(self.channels, self.class_scheme)
+        ChartSettings(dominance=self.dominance)
         check_share("coarsen", self.coarsen)
         listed = (*self.train, *self.validation, *self.test)
         if len(set(listed)) != len(listed):

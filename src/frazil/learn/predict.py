@@ -70,7 +70,8 @@ class FlagSettings:
     confidence_percent: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.coast_m < 0 or self.border_m < 0 or not 0 <= self.confidence_percent <= 100:
+        possible = (0 <= self.coast_m < np.inf, 0 <= self.border_m < np.inf, -np.inf < self.snr_db < np.inf)
+        if not all(possible) or not 0 <= self.confidence_percent <= 100:
             raise OptionError(f"Impossible flag thresholds: {self}.")
 
 
@@ -127,7 +128,8 @@ def predict(
     engine = make_engine(loaded.network, function=function, stride=stride, device=device, precision=precision)
     settings = flags or FlagSettings()
     on = _cells(scene, engine.cell)
-    spacing = spacing_m or max(card.spacing_m, min(card.spacing_m * engine.cell, _COARSEST_M))
+    usual = max(card.spacing_m, min(card.spacing_m * engine.cell, _COARSEST_M))
+    spacing = usual if spacing_m is None else spacing_m
     grid = None if crs is None else grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing)
     if grid is not None:
         pixels, planes = grid.shape[0] * grid.shape[1], len(card.scheme.classes)

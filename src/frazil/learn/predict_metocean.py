@@ -140,7 +140,9 @@ def predict_metocean(
         flags[(flags & _BIT["nodata"]) == 0] |= _BIT["outside_training"]
     on = _cells(scene, cell, score.shape[1:])
     _drop(score, on, rules, list(card.scheme.names))
-    grid = grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing_m or on.attrs["spacing_m"])
+    grid = grid_for(
+        on, crs=None if crs == "auto" else crs, spacing_m=on.attrs["spacing_m"] if spacing_m is None else spacing_m
+    )
     warp, (land, distance) = plan_warp(on, grid), land_on(grid)
     percent = np.stack([_onto(warp.bilinear(plane, missing=PERCENT_NODATA)) for plane in score])
     flags = warp.nearest(flags, fill=_BIT["nodata"])

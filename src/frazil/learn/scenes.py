@@ -18,6 +18,7 @@ from torch import nn
 from frazil.conventions import CLASS_LAND, CLASS_SCHEMES
 from frazil.errors import LabelError
 from frazil.labels.patches import filled_label
+from frazil.labels.sigrid3 import ChartSettings
 from frazil.labels.sources import LabelOptions, open_labels
 from frazil.learn.augment import coarsen
 from frazil.learn.config import SceneData, SimulatedData
@@ -116,7 +117,11 @@ def label_scenes(
     Raises:
         LabelError: labels that cover no pixel of a product.
     """
-    options = LabelOptions(class_column=config.class_column, classes=config.classes)
+    options = LabelOptions(
+        class_column=config.class_column, classes=config.classes, scene_column=config.scene_column, layer=config.layer,
+        assume_crs=config.assume_crs, unknown=config.unknown_codes, dialect=config.dialect,
+        chart=ChartSettings(dominance=config.dominance),
+    )  # fmt: skip
     polarizations = tuple(dict.fromkeys(p for n in config.channels if (p := CHANNELS[n].polarization)))
     scenes = []
     for i, product in enumerate(products):

@@ -46,7 +46,7 @@ def write_geotiff(
     import rasterio
     from rasterio.shutil import copy
 
-    grid = grid_for(scene, crs=crs, spacing_m=spacing_m or float(scene.attrs["spacing_m"]))
+    grid = grid_for(scene, crs=crs, spacing_m=float(scene.attrs["spacing_m"]) if spacing_m is None else spacing_m)
     warp = plan_warp(scene, grid)
     names = scene["polarization"].values.tolist()
     radar = scene.sizes["line"] * scene.sizes["pixel"] * 4

@@ -79,6 +79,8 @@ def make_strategy(config: RunConfig, network: nn.Module, data: LearningData, dev
             generator = Generator(network.patch, len(data.channels), settings.latent, settings.width)
             generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             return SemiGAN(network, generator, batches(weak), pool.label, settings, config.seed)
+        case _:
+            raise OptionError(f"There is no strategy for settings of class {type(settings).__name__}.")
 
 
 def _another(config: RunConfig, network: PatchClassifier, data: LearningData) -> nn.Module:
