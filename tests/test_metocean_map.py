@@ -317,3 +317,20 @@ def test_wave_mode_imagettes_that_cannot_be_read_are_named(
     stub.bands = stub.bands[1:]
     with pytest.raises(ProductError, match="none of 2 imagettes can be read"):
         cut_imagettes("WV.SAFE")
+
+
+def test_no_crs_keeps_the_radar_grid_as_for_sea_ice(iw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from frazil.learn.predict import open_for as opened
+
+    scene = opened(iw, model().card).load()
+    monkeypatch.setattr("frazil.scene.land.land_mask", lambda lon, lat: np.zeros(np.broadcast(lon, lat).shape, bool))
+    made = predict_metocean(scene, model(), crs=None)
+    cell = model().network.cell
+    assert made["dominant"].dims == ("line", "pixel")
+    assert made["dominant"].shape == tuple(n // cell for n in (scene.sizes["line"], scene.sizes["pixel"]))
+    score, _ = score_scene(scene, model(), MetoceanMapOptions())
+    np.testing.assert_array_equal(made["score"].values, score)
+    assert "spatial_ref" not in made.coords
+    assert {"tie_latitude", "tie_longitude"} <= set(made.coords) | set(made.data_vars)
+    with pytest.raises(OptionError, match="radar grid"):
+        predict_metocean(scene, model(), crs=None, spacing_m=400.0)

@@ -38,7 +38,7 @@ from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.predict import FlagSettings, Progress, _read_rows, open_for
 from frazil.learn.weak.grid import output_of, prepared
 from frazil.scene.grid import grid_for, plan_warp
-from frazil.scene.land import land_on
+from frazil.scene.land import add_land, land_on
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Product
@@ -105,7 +105,8 @@ def predict_metocean(
     Args:
         scene: at the model's spacing, with VV; or the path of a product.
         model: a segmentation model (U-Net or IM2PX) that learnt from de-trended σ0, or its folder.
-        crs: of the map, in metres; ``"auto"``: a UTM zone, or polar stereographic beyond 60° of latitude.
+        crs: of the map, in metres; ``"auto"``: a UTM zone, or polar stereographic beyond 60° of latitude; None keeps
+            the radar grid (line, pixel), as in `frazil.predict`.
         spacing_m: of the map; by default that of the cells, 400 m at 100 m.
         options: see `MetoceanMapOptions`.
         ice: a sea-ice map of the same scene and CRS (`frazil.predict`): where it finds ice, that wins.
@@ -113,12 +114,15 @@ def predict_metocean(
         progress: called as work proceeds.
 
     Returns:
-        Dataset on (y, x): ``score(category)`` (uint8 percent; 255 without), ``phenomena`` (uint16, bit k set where
+        Dataset on (y, x), or (line, pixel): ``score(category)`` (uint8 percent; 255 without), ``phenomena`` (uint16, bit k set where
         class k is found), ``dominant`` (uint8: class code, 253 undecided, 254 land, 255 nodata), ``quality_flags``.
 
     Raises:
         ModelError: a model of another kind, or one that does not fit the scene.
+        OptionError: a spacing, or a map of sea ice, for the radar grid.
     """
+    if crs is None and (spacing_m is not None or ice is not None):
+        raise OptionError("The radar grid (crs=None) has its own spacing, and takes no map of sea ice. Name a CRS.")
     loaded = model if isinstance(model, Model) else load_model(model)
     card, settings = loaded.card, options or MetoceanMapOptions()
     report = progress or (lambda _fraction, _what: None)
@@ -140,13 +144,20 @@ def predict_metocean(
         flags[(flags & _BIT["nodata"]) == 0] |= _BIT["outside_training"]
     on = _cells(scene, cell, score.shape[1:])
     _drop(score, on, rules, list(card.scheme.names))
+    names = list(card.scheme.names)
+    if crs is None:
+        seen = add_land(on)
+        land, distance = seen["land_mask"].values, seen["coast_distance"].values
+        coords = {str(name): on[name] for name in on.variables}
+        maps = _finish(score, flags, land, distance, settings, None, coords, names, ("line", "pixel"))
+        return outside_training(_dataset(maps, coords, scene, loaded, settings, None), strange)
     grid = grid_for(
         on, crs=None if crs == "auto" else crs, spacing_m=on.attrs["spacing_m"] if spacing_m is None else spacing_m
     )
     warp, (land, distance) = plan_warp(on, grid), land_on(grid)
     percent = np.stack([_onto(warp.bilinear(plane, missing=PERCENT_NODATA)) for plane in score])
     flags = warp.nearest(flags, fill=_BIT["nodata"])
-    maps = _finish(percent, flags, land, distance, settings, ice, grid.coords(), list(card.scheme.names))
+    maps = _finish(percent, flags, land, distance, settings, ice, grid.coords(), names)
     report(1.0, "mapping")
     return outside_training(_dataset(maps, grid.coords(), scene, loaded, settings, ice), strange)
 
@@ -292,6 +303,7 @@ def _onto(values: np.ndarray) -> np.ndarray:
 def _finish(
     percent: np.ndarray, flags: np.ndarray, land: np.ndarray, distance: np.ndarray, settings: MetoceanMapOptions,
     ice: xr.Dataset | None, coords: dict[str, Any], names: list[str],
+    dims: tuple[str, str] = ("y", "x"),
 ) -> dict[str, tuple[Any, ...]]:  # fmt: skip
     nodata = (percent[0] == PERCENT_NODATA) | ((flags & _BIT["nodata"]) > 0)
     level = round(100 * settings.threshold)
@@ -324,17 +336,17 @@ def _finish(
     for code, plane in enumerate(found):
         bits |= plane.astype(np.uint16) << np.uint16(code)
     return {
-        "score": (("category", "y", "x"), percent, {"units": "percent", "long_name": "score of each phenomenon"}),
-        "phenomena": (("y", "x"), bits, {
+        "score": (("category", *dims), percent, {"units": "percent", "long_name": "score of each phenomenon"}),
+        "phenomena": (dims, bits, {
             "long_name": "phenomena found", "flag_masks": np.array([1 << i for i in range(len(names))], np.uint16),
             "flag_meanings": " ".join(names),
         }),
-        "dominant": (("y", "x"), dominant, {
+        "dominant": (dims, dominant, {
             "long_name": "phenomenon of the highest score found",
             "flag_values": np.array([*range(len(names)), UNDECIDED, CLASS_LAND], np.uint8),
             "flag_meanings": " ".join([*names, "undecided", "land"]),
         }),
-        "quality_flags": (("y", "x"), flags.astype(np.uint16), flag_attrs()),
+        "quality_flags": (dims, flags.astype(np.uint16), flag_attrs()),
     }  # fmt: skip
 
 
@@ -356,5 +368,6 @@ def _dataset(
     }  # fmt: skip
     ds = xr.Dataset(maps, coords | {"category": ("category", list(card.scheme.names))}, attrs)
     for name in ds.data_vars:
-        ds[name].attrs["grid_mapping"] = "spatial_ref"
+        if "spatial_ref" in ds.coords and "y" in ds[name].dims:
+            ds[name].attrs["grid_mapping"] = "spatial_ref"
     return ds
