@@ -326,3 +326,22 @@ def test_files_inside_a_run_are_replaced_whatever_they_were(tmp_path: Path) -> N
         part.write_text("new")
     assert (tmp_path / "state").read_text() == "new"
     assert listing(tmp_path) == ["state"]
+
+
+def test_a_signal_right_after_the_work_folder_was_made_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "import frazil.files as files\n"
+        "from frazil.cli import _stop\n"
+        "signal.signal(signal.SIGHUP, _stop)\n"
+        "made = files._work_folder\n"
+        "def disturbed(parent):\n"
+        "    found = made(parent)\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return found\n"
+        "files._work_folder = disturbed\n"
+        f"with files.whole_output({str(tmp_path / 'out')!r}) as part: part.write_text('x')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "KeyboardInterrupt" in done.stderr
+    assert listing(tmp_path) == []

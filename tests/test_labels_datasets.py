@@ -293,6 +293,17 @@ def raw_file(path: Path, codes: list[str], *, angle: str = "grid", n: tuple[int,
     return path
 
 
+def test_raw_test_scenes_of_ai4arctic_are_called_what_they_are(tmp_path: Path) -> None:
+    """They have no chart; they were taken for ready-to-train files that lack their images."""
+    import h5py
+
+    path = raw_file(tmp_path / "test.nc", ["3;01;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;I"])
+    with h5py.File(path, "r+") as file:
+        del file["polygon_icechart"], file["polygon_codes"]
+    with pytest.raises(LabelError, match="is a raw scene without its chart"):
+        read_ai4arctic(path, size=10, stride=10)
+
+
 @pytest.mark.parametrize("angle", ["grid", "row"])
 @pytest.mark.parametrize("header", [True, False])
 def test_ai4arctic_raw(tmp_path: Path, angle: str, header: bool) -> None:

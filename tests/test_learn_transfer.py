@@ -271,3 +271,15 @@ def test_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingDependencyError, match="timm cannot be imported"):
         library_weights("resnet50", "timm")
+
+
+def test_weights_saved_from_several_devices_and_broken_ones(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"module.a": torch.ones(2), "module.b": torch.zeros(1)}, tmp_path / "wrapped.safetensors")
+    assert set(read_weights(tmp_path / "wrapped.safetensors")) == {"a", "b"}
+    torch.save({"state_dict": {"module.a": torch.ones(2)}}, tmp_path / "wrapped.pth")
+    assert set(read_weights(tmp_path / "wrapped.pth")) == {"a"}
+    save_file({"a": torch.tensor([1.0, float("nan")])}, tmp_path / "nan.safetensors")
+    with pytest.raises(ModelError, match="a holds numbers that are not finite"):
+        read_weights(tmp_path / "nan.safetensors")

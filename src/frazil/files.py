@@ -133,13 +133,16 @@ def _written(target: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         sweep(place.parent)
-        work, lock = _work_folder(place.parent)
+        made: list[tuple[Path, int]] = []
         try:
-            yield work / place.name, place
+            with _undisturbed():  # a signal that comes here is delivered where what was made is removed again
+                made.append(_work_folder(place.parent))
+            yield made[0][0] / place.name, place
         finally:
             with _undisturbed():
-                _remove(work)
-                os.close(lock)
+                for work, lock in made:
+                    _remove(work)
+                    os.close(lock)
     except OSError as error:
         if isinstance(error, FrazilError) or not _is_about(error, place):
             raise

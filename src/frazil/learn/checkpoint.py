@@ -216,7 +216,7 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     try:
         with open_regular(folder / WEIGHTS):
             pass
-        state = _plain_names(load_file(folder / WEIGHTS))
+        state = plain_names(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         raise _bad_weights(folder, card, str(error).splitlines()[0]) from error
     if set(state) != set(outline):
@@ -243,7 +243,7 @@ def _network(card: ModelCard) -> nn.Module:
     return create_model(card.architecture, n_channels=n_channels, n_classes=n_classes, settings=card.settings)
 
 
-def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights without the ``module.`` that PyTorch's wrappers for several devices put before every name."""
     wrapped = bool(state) and all(name.startswith("module.") for name in state)
     return {name.removeprefix("module."): tensor for name, tensor in state.items()} if wrapped else state

@@ -32,6 +32,9 @@ from frazil.learn.run_folder import MODEL, SCORES, STATE, read_run
 SIDES = ("train", "validation", "test")
 
 
+_UNITS = {"patches": "patches", "cifar10": "images"}  # what scores count, by the kind of the data
+
+
 def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: str | None = None) -> RunFindings:
     """What there is to say of a run, finished or not.
 
@@ -76,7 +79,7 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
     mistakes, why = (None, "It was asked for none.") if worst == 0 else _mistakes(place, run, sides, worst, device)
     return RunFindings(
         **common,
-        unit="patches" if config.get("data", {}).get("kind") == "patches" else "pixels",
+        unit=_UNITS.get(str(config.get("data", {}).get("kind")), "pixels"),
         sides=sides if finished else {},
         mistakes=mistakes if finished else None,
         no_mistakes=why if finished else "The run has not ended; there is no model yet.",

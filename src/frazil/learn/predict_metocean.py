@@ -114,8 +114,9 @@ def predict_metocean(
         progress: called as work proceeds.
 
     Returns:
-        Dataset on (y, x), or (line, pixel): ``score(category)`` (uint8 percent; 255 without), ``phenomena`` (uint16, bit k set where
-        class k is found), ``dominant`` (uint8: class code, 253 undecided, 254 land, 255 nodata), ``quality_flags``.
+        Dataset on (y, x), or (line, pixel): ``score(category)`` (uint8 percent; 255 without), ``phenomena`` (uint16,
+        bit k set where class k is found), ``dominant`` (uint8: class code, 253 undecided, 254 land, 255 nodata),
+        ``quality_flags``.
 
     Raises:
         ModelError: a model of another kind, or one that does not fit the scene.

@@ -204,7 +204,10 @@ def _finish(
     if judged:
         card_scores = {k: v for k, v in scores[judged].items() if k not in ("confusion_per_scene", "reliability")}
         n = len(set((data.test if judged == "test" else data.validation).names))  # type: ignore[union-attr]
-        card_scores["data"] = f"{n} {judged} scene{'s' if n > 1 else ''}, split by {data.description.get('split')}"
+        if isinstance(config.data, Cifar10Data):
+            card_scores["data"] = f"the {judged} images of CIFAR-10"
+        else:
+            card_scores["data"] = f"{n} {judged} scene{'s' if n > 1 else ''}, split by {data.description.get('split')}"
         if data.description.get("leaks"):
             card_scores["data"] += " (leaks: neighbours of test patches were learnt)"
     settings = {f: getattr(network, f) for f in ("patch",) if isinstance(network, PatchClassifier)}

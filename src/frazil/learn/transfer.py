@@ -28,7 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import MissingDependencyError, ModelError, OptionError
+from frazil.learn.checkpoint import plain_names
 from frazil.learn.models.patch import PatchClassifier
+from frazil.untrusted import open_regular
 
 _WRAPPERS = ("state_dict", "model")  # under which some files hold their weights
 
@@ -148,6 +150,8 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        with open_regular(path):
+            pass
         if Path(path).suffix == ".safetensors":
             content: Any = load_file(path)
         else:
@@ -164,7 +168,10 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         content = next(content[key] for key in _WRAPPERS if isinstance(content.get(key), dict))
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelError(f"{path} is not a file of named tensors (a state_dict). Save one where it was made.")
-    return {str(key): value for key, value in content.items()}
+    strange = [str(key) for key, value in content.items() if value.is_floating_point() and not value.isfinite().all()]
+    if strange:
+        raise ModelError(f"{path}: {strange[0]} holds numbers that are not finite. Get the file again.")
+    return plain_names({str(key): value for key, value in content.items()})
 
 
 _TORCHVISION = ("vgg16", "modified_vgg16", "mobilenet_v2", "resnet50", "densenet121", "inception_v3")

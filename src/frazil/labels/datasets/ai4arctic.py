@@ -100,7 +100,16 @@ def read_ai4arctic(
     def parts() -> Iterator[xr.Dataset]:
         for file in paths:
             with _open(file) as data:
-                raw = "polygon_icechart" in data.variables
+                raw = bool(
+                    {"polygon_icechart", "polygon_codes", "sar_primary", "sar_grid_line"}
+                    & set(map(str, data.variables))
+                )
+                if raw and not {"polygon_icechart", "polygon_codes"} <= set(map(str, data.variables)):
+                    raise LabelError(
+                        f"{file} is a raw scene without its chart (the test scenes of the challenge have none): there "
+                        "is nothing to learn from. Leave it out, or get the file with polygon_icechart and "
+                        "polygon_codes."
+                    )
                 kind = RawSource if raw else ReadySource
                 source = kind(
                     file, data, names, scheme, settings or ChartSettings(), unknown, dict(scaling or {}), dialect
