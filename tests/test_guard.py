@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from frazil.cli import cli
 from frazil.cli.guard import OUTPUTS
+from frazil.cli.say import say, say_json
 from frazil.errors import FrazilError, OutputExistsError
 
 
@@ -235,3 +237,21 @@ def test_commands_that_read_labels_have_the_options_that_errors_advise(name: str
     options = {o for p in cli.commands[name].params for o in p.opts}
     advised = ("--class-column", "--class", "--scene-column", "--layer", "--assume-crs", "--unknown-codes", "--dialect")
     assert {*advised, "--dominance"} <= options
+
+
+def test_what_is_printed_of_a_stranger_is_written_out(capfd: pytest.CaptureFixture[str]) -> None:
+    """Names of files may hold anything; JSON keeps the words, as its own escapes."""
+    words = "kart\x1b]0;owned\x07 \udcff \u202e æøå"
+    say(words)
+    say_json({"file": words, "n": [1, 2]})
+    text, written = capfd.readouterr().out.split("\n", 1)
+    assert text == r"kart\x1b]0;owned\x07 \udcff \u202e æøå"
+    assert all(c.isprintable() or c == "\n" for c in written)
+    assert json.loads(written) == {"file": words, "n": [1, 2]}
+
+
+def test_commands_print_in_no_other_way() -> None:
+    folder = Path(say.__code__.co_filename).parent
+    for path in folder.glob("*.py"):
+        if path.name not in ("say.py", "__init__.py", "progress.py"):
+            assert "click.echo" not in path.read_text(), path.name

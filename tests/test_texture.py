@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from frazil.errors import LabelError
+from frazil.errors import LabelError, MissingDependencyError
 from frazil.labels.imagettes import Imagette, make_imagettes
 from frazil.learn.imagettes import mirrored
-from frazil.learn.texture import texture_accuracy, texture_statistics
+from frazil.learn.texture import require_sklearn, texture_accuracy, texture_statistics
 
 
 def waves(cycles: float, angle_deg: float, side: int = 96, seed: int = 0) -> np.ndarray:
@@ -60,3 +63,12 @@ def test_small_images_are_mirrored_to_what_a_network_needs() -> None:
     np.testing.assert_array_equal(large["image"].values[:, 2:98, 2:98], ds["image"].values)
     np.testing.assert_array_equal(large["image"].values[:, 1], large["image"].values[:, 2])
     assert mirrored(ds, 96) is ds
+
+
+def test_what_the_message_advises_to_install_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before a study begins; the extra that the message names brings the package that was missing."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'frazil\[texture\]'"):
+        require_sklearn()
+    assert [word.split(">")[0] for word in project["optional-dependencies"]["texture"]] == ["scikit-learn"]

@@ -7,7 +7,6 @@ status 1; any other exception is a bug and shows its traceback.
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import signal
@@ -29,6 +28,7 @@ from frazil.cli.peers import peers
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
+from frazil.cli.say import say, say_json
 from frazil.cli.study import study
 from frazil.errors import FrazilError, printable
 
@@ -114,7 +114,7 @@ def scene(
         opened = open_scene(product, polarizations=polarizations or None, **options)
         path = save_scene(opened, output, crs=crs, spacing_m=spacing, overwrite=overwrite, progress=progress)
     if opened.attrs.get("note"):
-        click.echo(f"Note: {opened.attrs['note']}", err=True)
+        say(f"Note: {opened.attrs['note']}", err=True)
     if crs is None and output.endswith(".tif"):
         say_crs(opened)
     said = {name: opened.attrs[name] for name in ("product", "noise", "checks")}
@@ -259,20 +259,20 @@ cli.add_command(segment)
 def _print(result: dict[str, Any], as_json: bool) -> None:
     """A result on stdout: JSON, or one line a key."""
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode())
+        say_json(result)
         return
     width = max(map(len, result))
     for key, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             for item in value:
-                click.echo(printable(f"{key:<{width}}  " + ", ".join(f"{k} {v}" for k, v in item.items())))
+                say(f"{key:<{width}}  " + ", ".join(f"{k} {v}" for k, v in item.items()))
         elif key != "footprint":  # many numbers: for machines
             text = (
                 ", ".join(map(str, value.values() if isinstance(value, dict) else value))
                 if isinstance(value, (dict, list))
                 else str(value)
             )
-            click.echo(printable(f"{key:<{width}}  {text}"))
+            say(f"{key:<{width}}  {text}")
 
 
 _AGAIN_S = 3.0

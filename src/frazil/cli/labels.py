@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 
 _CUTTING = {"size", "stride", "channels", "scheme", "unknown_codes", "dialect", "dominance", "limit", "seed"}
 #: Which options each published set takes, beside those about the output.
@@ -195,22 +195,22 @@ def _print_result(made: Any, statistics: Any, output: str, picture: Path, as_jso
         },
     }
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        say_json(result)
         return
-    click.echo(f"patches  {output}\nsheet    {picture}")
+    say(f"patches  {output}\nsheet    {picture}")
     counts = result["counts"]
     if "inside" in counts:
-        click.echo(f"cut      {counts['patches']} of {counts['inside']} places inside one region")
+        say(f"cut      {counts['patches']} of {counts['inside']} places inside one region")
     else:
-        click.echo(f"read     {made.sizes['patch']} patches")
+        say(f"read     {made.sizes['patch']} patches")
     for why in ("limit", "missing", "land"):
         if n := counts.get(f"left_out_{why}"):
-            click.echo(f"         {n} left out: {why}")
-    click.echo(count.rename_axis(index=None, columns=None).T.to_string(header=False) if len(count) == 1
+            say(f"         {n} left out: {why}")
+    say(count.rename_axis(index=None, columns=None).T.to_string(header=False) if len(count) == 1
                else count.rename_axis(index=None, columns=None).to_string())  # fmt: skip
     if "dialects" in result:
-        click.echo(f"chart    codes of SIGRID-3 {', '.join(result['dialects'])}")
+        say(f"chart    codes of SIGRID-3 {', '.join(result['dialects'])}")
     for name in result["scenes_without_patches"]:
-        click.echo(f"{name}  no patch")
+        say(f"{name}  no patch")
     for name, c in result["channels"].items():
-        click.echo(f"{name}  mean {c['mean']} {c['units']}, standard deviation {c['std']}")
+        say(f"{name}  mean {c['mean']} {c['units']}, standard deviation {c['std']}")

@@ -9,6 +9,7 @@ import click
 
 from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 from frazil.cli.scores import print_scores
 
 
@@ -61,13 +62,16 @@ def train(
     if config.peers.path is None and given:
         raise click.UsageError(f"--{next(iter(given)).removeprefix('peers.')} is for workers. Pass --peers FOLDER.")
     if show:
-        click.echo(json.dumps(config.to_json(), indent=2))
+        say_json(config.to_json())
         return
     if explain:
         from frazil.learn.explain import explain_labels
 
         said = explain_labels(config, explain, overwrite=overwrite)
-        click.echo(json.dumps(said, indent=2, ensure_ascii=False) if as_json else said["text"])
+        if as_json:
+            say_json(said)
+        else:
+            say(said["text"])
         return
     with progress_bar("training") as progress:
         model = run(config, output, device=device, overwrite=overwrite, progress=progress)
@@ -75,11 +79,11 @@ def train(
         return
     card = model.card
     for note in card.training["data"].get("labels", {}).get("notes", []):
-        click.echo(note, err=True)
+        say(note, err=True)
     if as_json:
-        click.echo(json.dumps({"model": f"{output}/model", "scores": card.scores}, indent=2, ensure_ascii=False))
+        say_json({"model": f"{output}/model", "scores": card.scores})
         return
-    click.echo(f"model     {output}/model\nsteps     {card.training['steps']} in {card.training['seconds']} s")
+    say(f"model     {output}/model\nsteps     {card.training['steps']} in {card.training['seconds']} s")
     print_scores(card.scores)
 
 
@@ -117,6 +121,6 @@ def evaluate(
     )  # fmt: skip
     result = judge(model, data, options=reading, **options)
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        say_json(result)
         return
     print_scores(result)

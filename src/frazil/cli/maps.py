@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 
 KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration", "classes"]
 
@@ -103,15 +103,15 @@ def compare(
             files = {name: str(path) for name, path in made.items()}
     scores = [comparison.scores for comparison in comparisons]
     for note in (note for one in scores for note in one["notes"]):
-        click.echo(f"Note: {note}", err=True)
+        say(f"Note: {note}", err=True)
     if as_json:
         result = {"product": str(ice_map.attrs["product"]), "comparisons": scores} | ({"files": files} if files else {})
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        say_json(result)
         return
-    click.echo(f"map  {ice_map.attrs['product']}, {scores[0]['map_time'] or 'time not known'}\n")
-    click.echo(_table(scores))
+    say(f"map  {ice_map.attrs['product']}, {scores[0]['map_time'] or 'time not known'}\n")
+    say(_table(scores))
     for name, path in files.items():
-        click.echo(f"{name:<14}{path}")
+        say(f"{name:<14}{path}")
 
 
 def _for_each(given: tuple[str, ...], n: int, option: str) -> Sequence[str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import click
 
 from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 from frazil.cli.scores import print_masks
-from frazil.errors import printable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,7 +67,7 @@ def imagettes(
         from frazil.maps.metocean_figures import draw_imagettes
 
         draw_imagettes(ds, picture, overwrite=overwrite)
-    broken = [printable(str(words)) for words in ds.attrs.get("left_out_broken", [])]
+    broken = [str(words) for words in ds.attrs.get("left_out_broken", [])]
     _say(
         {
             **{f"{side or 'imagettes'}": path for side, path in wanted.items()},
@@ -81,7 +80,7 @@ def imagettes(
         as_json,
     )  # fmt: skip
     for words in broken:
-        click.echo(f"Note: left out, since it cannot be read: {words}", err=True)
+        say(f"Note: left out, since it cannot be read: {words}", err=True)
 
 
 def _numbers(words: str | None) -> list[float]:
@@ -181,7 +180,7 @@ def segment(
     scores = judge_segments(found, ds)
     result: dict[str, Any] = {"segments": output, "method": found.attrs["method"], "images": ds.sizes["imagette"]}
     if as_json:
-        click.echo(json.dumps(result | {"scores": scores}, indent=2, ensure_ascii=False))
+        say_json(result | {"scores": scores})
         return
     _say(result, as_json=False)
     if scores:
@@ -190,11 +189,11 @@ def segment(
 
 def _say(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        say_json(result)
         return
     width = max(map(len, result))
     for key, value in result.items():
-        click.echo(f"{key:<{width}}  {Path(value) if key in ('imagettes', 'segments') else value}")
+        say(f"{key:<{width}}  {Path(value) if key in ('imagettes', 'segments') else value}")
 
 
 def ocean_options(command: Any) -> Any:

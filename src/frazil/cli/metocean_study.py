@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 
 NAMES = ("weak-vs-full", "annotations", "resolution")
 _COUNTS = {"train": 100, "validation": 10, "test": 25}
@@ -57,7 +57,10 @@ def ocean_study(
         command = " ".join([*words, *(f"--set {shlex.quote(change)}" for change in changes)])
         simulated = str(open_imagettes(stores[0]).attrs["source"]).startswith("simulated")
         write_metocean_page(name, rows, page, command=command, simulated=simulated, overwrite=overwrite)
-    click.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else "\n\n".join(tables(name, rows)))
+    if as_json:
+        say_json(rows)
+    else:
+        say("\n\n".join(tables(name, rows)))
 
 
 def _simulated(folder: Path, name: str) -> tuple[str, ...]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from frazil.errors import printable
+from frazil.cli.say import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +21,9 @@ def say_notes(attrs: dict[Any, Any], codes: np.ndarray) -> None:
     from frazil.conventions import CLASS_LAND
 
     if attrs.get("note"):
-        click.echo(f"Note: {printable(str(attrs['note']))}", err=True)
+        say(f"Note: {attrs['note']}", err=True)
     if not (codes < CLASS_LAND).any():
-        click.echo("Note: no sea was observed in this product, only land or nothing: the map is empty.", err=True)
+        say("Note: no sea was observed in this product, only land or nothing: the map is empty.", err=True)
 
 
 def say_crs(ds: xr.Dataset) -> None:
@@ -35,4 +33,4 @@ def say_crs(ds: xr.Dataset) -> None:
 
     crs = MapGrid.of(ds).crs if "spatial_ref" in ds.variables else Geolocation.of(ds).default_crs()
     if crs not in ("EPSG:3413", "EPSG:3031"):
-        click.echo(f"Note: the map is in {crs}, the UTM zone of the scene; --crs chooses another.", err=True)
+        say(f"Note: the map is in {crs}, the UTM zone of the scene; --crs chooses another.", err=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 
 
 @click.command()
@@ -37,7 +37,7 @@ def peers(
         if not logs:
             raise click.UsageError("--figure draws the logs of --log RUN. Name some.")
         draw_logs(logs, figure, overwrite=overwrite)
-        click.echo(f"figure  {figure}", err=as_json)
+        say(f"figure  {figure}", err=as_json)
         if not run_folder:
             return
     if run_folder:
@@ -53,17 +53,17 @@ def peers(
 
     found = [seen.to_json() for seen in workers(path, name)]
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
         return
     head = ("run", "worker", "state", "method", "step", "score", "heard", "interval", "start", "written", "read",
             "failures")  # fmt: skip
     table = [head, *(_row(seen) for seen in found)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for seen in found:
         if seen["state"] == "done" and seen["publications"] == 1 and seen["method"] != "independent":
-            click.echo(
+            say(
                 f"Note: {seen['worker']} of {seen['run']} published nothing before its end, so nobody learnt from it: "
                 "its --every was larger than its run.", err=True,
             )  # fmt: skip
@@ -97,17 +97,15 @@ def _bytes(number: float) -> str:
 
 def _print_choice(chosen: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(chosen, indent=2, ensure_ascii=False))
+        say_json(chosen)
         return
     for one in chosen["candidates"]:
         mark = "*" if one["model"] == chosen["chosen"] else " "
-        click.echo(
-            f"{mark} {one['model']:<20} validation: macro-F1 {one['macro_f1']:.4f}, accuracy {one['accuracy']:.4f}"
-        )
+        say(f"{mark} {one['model']:<20} validation: macro-F1 {one['macro_f1']:.4f}, accuracy {one['accuracy']:.4f}")
     if "test" in chosen:
-        click.echo(f"chosen {chosen['chosen']}: test accuracy {chosen['test']['accuracy']:.4f}, macro-F1 "
+        say(f"chosen {chosen['chosen']}: test accuracy {chosen['test']['accuracy']:.4f}, macro-F1 "
                    f"{chosen['test']['macro_f1']:.4f}")  # fmt: skip
     if chosen["cost"] > 1:
-        click.echo(f"An ensemble of {chosen['cost']} takes {chosen['cost']} times as long to apply.")
+        say(f"An ensemble of {chosen['cost']} takes {chosen['cost']} times as long to apply.")
     if "output" in chosen:
-        click.echo(f"model  {chosen['output']}")
+        say(f"model  {chosen['output']}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 
 
 @click.command()
@@ -54,12 +54,12 @@ def propagate(
             method=method, device=device, overwrite=overwrite, all_labels=all_labels,
         )  # fmt: skip
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        say_json(result)
         return
     how = "converged" if result["converged"] else "not converged; raise --iterations"
-    click.echo(f"samples      {result['samples']}, {result['labels']} with a label")
-    click.echo(f"coverage     {100 * result['coverage']:.2f} % of the others, mean weight {result['weight']}")
-    click.echo(f"convergence  {result['iterations']} iterations, residual {result['residual']:g}: {how}")
+    say(f"samples      {result['samples']}, {result['labels']} with a label")
+    say(f"coverage     {100 * result['coverage']:.2f} % of the others, mean weight {result['weight']}")
+    say(f"convergence  {result['iterations']} iterations, residual {result['residual']:g}: {how}")
     for name, n in result["classes"].items():
-        click.echo(f"  {name:<24} {n}")
-    click.echo(f"  {'(no label reaches)':<24} {result['unreached']}")
+        say(f"  {name:<24} {n}")
+    say(f"  {'(no label reaches)':<24} {result['unreached']}")

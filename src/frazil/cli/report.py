@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from frazil.cli.maps import KINDS
 from frazil.cli.options import label_options, pairs
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 
 
 @click.command()
@@ -49,6 +49,6 @@ def report(
     with progress_bar("reporting") as progress:
         pages = write(runs, output, labels=labels, overwrite=overwrite, progress=progress, **options)
     if as_json:
-        click.echo(json.dumps({name: str(path) for name, path in pages.items()}, indent=2, ensure_ascii=False))
+        say_json({name: str(path) for name, path in pages.items()})
         return
-    click.echo(f"report  {pages['report']}")
+    say(f"report  {pages['report']}")

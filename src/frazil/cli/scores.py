@@ -4,49 +4,49 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
+from frazil.cli.say import say
 
 
 def print_scores(scores: dict[str, Any]) -> None:
     """Say how a model did on held-out data: of sea ice, of photographs, of phenomena of sea and air."""
     if not scores:
-        click.echo("No scores: nothing was held out.")
+        say("No scores: nothing was held out.")
         return
-    click.echo(f"on        {scores.get('data', 'held-out scenes')}")
+    say(f"on        {scores.get('data', 'held-out scenes')}")
     if "f1_by_category" in scores:
         _print_metocean(scores)
         return
     ice = f", ice against water {100 * scores['binary']['accuracy']:.2f} %" if "binary" in scores else ""
-    click.echo(f"accuracy  {100 * scores['accuracy']:.2f} %{ice}")
-    click.echo(f"macro-F1  {scores['macro_f1']}, balanced accuracy {scores['balanced_accuracy']}, ECE {scores['ece']}")
+    say(f"accuracy  {100 * scores['accuracy']:.2f} %{ice}")
+    say(f"macro-F1  {scores['macro_f1']}, balanced accuracy {scores['balanced_accuracy']}, ECE {scores['ece']}")
     for name, precision, recall, f1 in zip(
         scores["classes"], scores["precision"], scores["recall"], scores["f1"], strict=True
     ):
-        click.echo(f"  {name:<24} precision {precision}  recall {recall}  F1 {f1}")
+        say(f"  {name:<24} precision {precision}  recall {recall}  F1 {f1}")
 
 
 def _print_metocean(scores: dict[str, Any]) -> None:
     several = len(scores["classes"]) > 1  # of one class every image has the right name
     if several:
-        click.echo(f"category  {_percent(scores['accuracy'])} of the images named right")
-    click.echo(f"presence  {_percent(scores['presence_accuracy'])} of what is there, or not, is told")
+        say(f"category  {_percent(scores['accuracy'])} of the images named right")
+    say(f"presence  {_percent(scores['presence_accuracy'])} of what is there, or not, is told")
     if "set_dice" in scores:
         print_masks(scores)
         return
     for name, f1 in zip(scores["classes"], scores["f1_by_category"], strict=True) if several else ():
-        click.echo(f"  {name:<24} F1 {'–' if f1 is None else f'{f1:.3f}'}")
+        say(f"  {name:<24} F1 {'–' if f1 is None else f'{f1:.3f}'}")
 
 
 def print_masks(scores: dict[str, Any]) -> None:
     """Scores of masks, a line a class: set Dice, and the per-pixel Dice of Colin et al. under its own name."""
-    click.echo(f"  {'':<26}set Dice  per-pixel Dice  precision  recall")
+    say(f"  {'':<26}set Dice  per-pixel Dice  precision  recall")
     for i, name in enumerate(scores["classes"]):
         cells = (
             f"{_share(scores[key][i]):>{width}}"
             for key, width in (("set_dice", 8), ("pixel_dice", 14), ("precision", 9), ("recall", 6))
         )
-        click.echo(f"  {name:<26}" + "  ".join(cells))
-    click.echo(f"  {'mean':<26}{_share(scores['mean_set_dice']):>8}  {_share(scores['mean_pixel_dice']):>14}")
+        say(f"  {name:<26}" + "  ".join(cells))
+    say(f"  {'mean':<26}{_share(scores['mean_set_dice']):>8}  {_share(scores['mean_pixel_dice']):>14}")
 
 
 def _share(value: float | None) -> str:

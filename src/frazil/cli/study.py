@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from frazil.cli.guard import refuse_given
 from frazil.cli.metocean_study import NAMES, ocean_study
 from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_json
 
 
 @click.command()
@@ -88,10 +88,10 @@ def study(
 
         write_study_page(name, rows, table, page, command=command, simulated=simulated, overwrite=overwrite)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows)
         return
     for line in table:
-        click.echo(
+        say(
             f"{line['case']:<52} by patch (leaks) {line['patch']:6.2f} ± {line['patch_interval']:.2f}   "
             f"by scene {line['scene']:6.2f} ± {line['scene_interval']:.2f} %   n = {line['seeds']}"
         )
@@ -122,7 +122,7 @@ def _edge(
 
     if page:
         refuse_existing(page, overwrite=overwrite)
-    click.echo(
+    say(
         "Note: models learn from --data; they are judged on simulated scenes, whose ice edge is known to the pixel.",
         err=True,
     )
@@ -135,10 +135,10 @@ def _edge(
     if page:
         write_edge_page(rows, functions, page, command=command, overwrite=overwrite)
     if as_json:
-        click.echo(json.dumps({"rows": rows, "functions": functions}, indent=2))
+        say_json({"rows": rows, "functions": functions})
         return
     for row in rows:
-        click.echo(f"{row['seed']}  {row['model']:<30} {row['reference']:<6} IIEE {row['iiee_km2']:8.0f} km²")
+        say(f"{row['seed']}  {row['model']:<30} {row['reference']:<6} IIEE {row['iiee_km2']:8.0f} km²")
 
 
 def _few_labels(
@@ -174,12 +174,12 @@ def _few_labels(
     if page:
         write_few_labels_page(rows, table, page, command=command + more, simulated=simulated, overwrite=overwrite)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows)
         return
     for line in table:
         accuracy = f"{line['accuracy']:6.2f}{_half(line['interval'])} %"
         difference = f"{line['difference']:+6.2f}{_half(line['difference_interval'])}"
-        click.echo(f"{line['labels']:>5} labels  {line['method']:<20} {accuracy}   against supervised {difference}   "
+        say(f"{line['labels']:>5} labels  {line['method']:<20} {accuracy}   against supervised {difference}   "
                    f"n = {line['draws']}")  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def require_sklearn() -> None:
         MissingDependencyError: it is not installed.
     """
     if importlib.util.find_spec("sklearn") is None:
-        raise MissingDependencyError("The baseline of textures needs scikit-learn: pip install scikit-learn.")
+        raise MissingDependencyError("The baseline of textures needs scikit-learn: pip install 'frazil[texture]'.")
 
 
 def texture_accuracy(train: xr.Dataset, test: xr.Dataset, *, each: int | None = None, seed: int = 0) -> float:
