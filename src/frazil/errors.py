@@ -29,8 +29,8 @@ class FrazilError(Exception):
     """
 
     def __str__(self) -> str:
-        """The message, of at most 3000 letters."""
-        text = super().__str__()
+        """The message: one line, of at most 3000 letters."""
+        text = " ".join(super().__str__().splitlines())
         return text if len(text) <= _LETTERS else f"{text[: _LETTERS * 2 // 3]} … {text[-_LETTERS // 4 :]}"
 
 
