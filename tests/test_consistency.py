@@ -66,6 +66,33 @@ def test_metadata_of_another_product(copy: Path, metadata_products, key: str, ki
         open_all(copy)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    ["annotation/s1a*-hv-*", "annotation/calibration/calibration-*-hv-*", "annotation/calibration/noise-*-hv-*"],
+)
+@pytest.mark.parametrize("odd", [False, True], ids=["missing", "a folder"])
+def test_metadata_of_an_image_that_is_missing(small_safe: Path, tmp_path: Path, pattern: str, odd: bool) -> None:
+    """Without its noise an image was read with the noise left in; without its annotation, not at all."""
+    folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
+    file = next(folder.glob(pattern))
+    file.unlink()
+    if odd:
+        file.mkdir()
+    with pytest.raises(ProductError, match=re.escape(file.name) + r" is missing .*--check none"):
+        open_all(folder)
+    if "noise" in pattern:
+        assert open_scene(folder, check="none").attrs["noise"].startswith("HH: removed, HV: unknown")
+
+
+def test_one_polarisation_alone_is_whole(small_safe: Path, tmp_path: Path) -> None:
+    """Who needs no more downloads one image and the manifest of both."""
+    folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
+    for file in [*folder.glob("*/*-hv-*"), *folder.glob("*/*/*-hv-*")]:
+        file.unlink()
+    assert open_product(folder).polarizations == ("HH",)
+    open_all(folder)
+
+
 def test_manifest_of_another_product(small_safe: Path, tmp_path: Path, metadata_products) -> None:
     folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
     (folder / "manifest.safe").write_bytes(open_product(metadata_products["iw-2015-ipf236"]).read("manifest.safe"))

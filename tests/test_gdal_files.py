@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import zipfile
@@ -300,3 +301,23 @@ def test_damaged_bytes_end_in_one_line(driver, tmp_path: Path) -> None:
 def test_the_map_of_a_test_is_a_map() -> None:
     """The openers above would take real data: what refuses is the content."""
     assert open_reference(make_map(codes=np.zeros((4, 4), np.uint8), centre=(5.0, 79.0), spacing_m=500.0)).kind == "map"
+
+
+@pytest.mark.parametrize("suffix", [".dbf", ".shx", ".prj", ".cpg", ".DBF"])
+def test_a_pipe_beside_a_shapefile_is_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    """GDAL opens it by itself, and would wait for ever for somebody to write into it."""
+    file = tmp_path / "ice.shp"
+    gpd.GeoDataFrame({"ice": ["sea_ice"]}, geometry=[shapely.box(0, 70, 1, 71)], crs=4326).to_file(file)
+    file.with_suffix(suffix).unlink(missing_ok=True)
+    os.mkfifo(file.with_suffix(suffix))
+    with pytest.raises(LabelError, match="is no regular file"):
+        read_polygons(file)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_pipe_beside_a_geopackage_is_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "ice.gpkg"
+    gpd.GeoDataFrame({"ice": ["sea_ice"]}, geometry=[shapely.box(0, 70, 1, 71)], crs=4326).to_file(file)
+    os.mkfifo(file.with_name(file.name + suffix))
+    with pytest.raises(LabelError, match="is no regular file"):
+        read_polygons(file)

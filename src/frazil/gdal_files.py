@@ -26,7 +26,7 @@ import re
 import sqlite3
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ _UNPACKED = 2**30  # bytes of a vector file in memory
 _PLAIN, _RATIO = 2**28, 1000  # bytes of a raster that need no reason; no more than this for a byte on disk
 _METADATA = 4_000_000  # bytes of an XML file
 _SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+_BESIDE = ("-wal", "-shm", "-journal"), (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".ind", ".idm", ".qpj")
 _NAMED_CRS = re.compile(r"(urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/|EPSG:|OGC:)[\w:./-]+", re.IGNORECASE)
 _GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection")
 _READABLE = "GeoPackage, shapefile (also in a zip or tar), GeoJSON, FlatGeobuf, KML or a file geodatabase (.gdb)"
@@ -159,18 +160,28 @@ def _checked_vector(path: Path) -> str | bytes:
     if path.is_dir():
         if path.suffix.lower() != ".gdb":
             raise LabelError(f"{path} is a folder. Name the file in it: {_READABLE}.")
+        _refuse_odd(path.iterdir())
         return whole
     head = _head(path)
     if head.startswith(b"SQLite format 3\0"):
+        _refuse_odd(path.with_name(path.name + suffix) for suffix in _BESIDE[0])
         _check_geopackage(path)
         return whole
     if head[:4] == b"\0\0\x27\x0a" and path.suffix.lower() == ".shp":
+        _refuse_odd(path.with_suffix(suffix) for lower in _BESIDE[1] for suffix in (lower, lower.upper()))
         return whole
     if head[:4] == b"fgb\x03":
         return whole
     if head.startswith((b"PK\x03\x04", b"\x1f\x8b")) or _is_tar(head):
         return _unpacked(path)
     return _text(read_bytes(path, _UNPACKED), str(path))
+
+
+def _refuse_odd(beside: Iterable[Path]) -> None:
+    """Raise for a pipe, device or folder among the files that GDAL opens by itself, where it would wait or never end."""
+    for path in beside:
+        if path.exists() and not path.is_file():
+            raise LabelError(f"{path} is no regular file. Get the file that belongs there, or remove it.")
 
 
 def _text(content: bytes, name: str) -> bytes:

@@ -1,11 +1,12 @@
 """Whether the files of a product belong together: what they say of themselves, of each other, and their checksums.
 
 Mixed and damaged products read without an error and give wrong numbers: calibration of another mission is off by 17 dB,
-HH and HV swapped by 13 dB, noise of another product by 4 dB. Four things are compared:
+HH and HV swapped by 13 dB, noise of another product by 4 dB. Five things are compared:
 
 - the headers of annotation, calibration and noise with each other, between the images, and with the file names;
 - the manifest's orbit and time with the headers, and its sizes and MD5 checksums with the files of the names it gives
   (cloud mirrors rename files: nothing to compare there);
+- the files of an image with each other and the manifest: none may be missing;
 - the geolocation grid with the size and pixel spacing of the image;
 - the mean of the pixels with the one that the annotation states.
 
@@ -21,7 +22,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -128,6 +129,28 @@ def check_manifest(manifest: Manifest, headers: Sequence[Header]) -> None:
         raise ProductError(f"manifest.safe is of orbit {manifest.orbit}, the images of {headers[0].orbit}: {_MIXED}")
     if manifest.start_time is not None and _apart(manifest.start_time, start):
         raise ProductError(f"manifest.safe begins at {manifest.start_time}, the images at {start}: {_MIXED}")
+
+
+def check_complete(names: Collection[str], manifest: Manifest) -> None:
+    """Raise if a metadata file of an image is missing.
+
+    A whole image may: many download one polarisation only. So may noise that no manifest names.
+
+    Args:
+        names: the files of the product, below its folder.
+        manifest: of the product.
+
+    Raises:
+        ProductError: naming the first one.
+    """
+    for name in sorted(manifest.files.keys() | set(names)):
+        match = re.fullmatch(r"annotation/calibration/(calibration|noise)-([^/]+)\.xml", name)
+        if match is None:
+            continue
+        image = f"annotation/{match[2]}.xml"
+        missing = image if name in names else name if image in names else None
+        if missing is not None and missing not in names:
+            raise ProductError(f"{missing} is missing or no regular file, but others of its image are there. {_ADVICE}")
 
 
 def check_geometry(a: Annotation, name: str) -> None:

@@ -190,6 +190,7 @@ class Product:
                 consistency.check_name(band.stem, band.header)
             consistency.check_images(headers)
             consistency.check_manifest(self.manifest, headers)
+            consistency.check_complete(self.files, self.manifest)
         bands.sort(key=lambda b: (b.header.start_time if b.header.mode == "WV" else 0, b.header.swath, _order(b)))
         return tuple(bands)
 
