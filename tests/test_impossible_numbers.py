@@ -71,4 +71,4 @@ def test_settings_of_runs_in_python() -> None:
     with pytest.raises(OptionError, match="seed -1 must be 0 or more"):
         replace(recipe, seed=-1)
     with pytest.raises(OptionError, match="seed -2 must be 0 or more"):
-        replace(recipe, data=replace(recipe.data, labels=LabelsConfig(seed=-2)))
+        replace(recipe, labels=LabelsConfig(seed=-2))
