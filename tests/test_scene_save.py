@@ -77,3 +77,31 @@ def test_netcdf_follows_cf(scene: xr.Dataset, tmp_path: Path) -> None:
         np.testing.assert_array_equal(back.azimuth_time.values, scene.azimuth_time.values[:50])
         np.testing.assert_array_equal(back.sigma0.values, scene.sigma0[:, :50].values)
     assert re.match(r"CF-1\.", scene.attrs["Conventions"])
+
+
+def test_a_signal_inside_a_call_of_hdf5_is_not_lost(small_safe: Path, tmp_path: Path) -> None:
+    """HDF5 calls back into Python to write; what is raised there vanished, and the file lacked that block unsaid."""
+    code = (
+        "import os, signal, sys\n"
+        "import frazil.scene.save as save\n"
+        "from frazil.cli import _stop\n"
+        "from frazil.scene.scene import open_scene\n"
+        "signal.signal(signal.SIGTERM, _stop)\n"
+        "write, calls = save._CarefulFile.write, []\n"
+        "def disturbed(self, data):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 5: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return write(self, data)\n"
+        "save._CarefulFile.write = disturbed\n"
+        "save.save_scene(open_scene(sys.argv[1], looks=3), sys.argv[2])\n"
+        "print('reported whole')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(small_safe), str(tmp_path / "s.nc")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []

@@ -98,7 +98,7 @@ def whole_output(target: str | os.PathLike[str], *, overwrite: bool = False) -> 
     refuse_existing(target, overwrite=overwrite)
     with _written(target) as (part, place):
         yield part
-        with _undisturbed():
+        with undisturbed():
             _must_be_there(part)
             mark(part)
             _flush(part)
@@ -118,7 +118,7 @@ def replaced_file(target: str | os.PathLike[str]) -> Iterator[Path]:
     """
     with _written(target) as (part, place):
         yield part
-        with _undisturbed():
+        with undisturbed():
             _must_be_there(part)
             if part.is_dir():
                 mark(part)
@@ -135,11 +135,11 @@ def _written(target: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
         sweep(place.parent)
         made: list[tuple[Path, int]] = []
         try:
-            with _undisturbed():  # a signal that comes here is delivered where what was made is removed again
+            with undisturbed():  # a signal that comes here is delivered where what was made is removed again
                 made.append(_work_folder(place.parent))
             yield made[0][0] / place.name, place
         finally:
-            with _undisturbed():
+            with undisturbed():
                 for work, lock in made:
                     _remove(work)
                     os.close(lock)
@@ -310,7 +310,7 @@ def _must_be_there(part: Path) -> None:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Hold back the signals that end a program until the block is done; they are delivered then."""
     if threading.current_thread() is not threading.main_thread():
         yield

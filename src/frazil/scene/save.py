@@ -15,7 +15,7 @@ import xarray as xr
 
 from frazil.conventions import check_scene
 from frazil.errors import FrazilError, OptionError, OutputError
-from frazil.files import refuse_existing, whole_output
+from frazil.files import refuse_existing, undisturbed, whole_output
 from frazil.marks import WRITTEN_BY
 from frazil.scene.geotiff import write_geotiff
 from frazil.scene.lazy import is_lazy
@@ -132,32 +132,43 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
     encoding |= {n: {"dtype": "S1"} for n, v in rest.variables.items() if v.dtype.kind in "UO"}
     small = rest.to_netcdf(engine="h5netcdf", encoding=encoding)
     with _CarefulFile(path, "w+") as raw:
-        raw.write(bytes(small))
-        raw.seek(0)
-        with h5netcdf.File(raw, "r+") as file:
-            for name in large:
-                variable = scene[name]
-                dtype = np.dtype(np.int8) if variable.dtype == bool else variable.dtype
-                chunks = tuple(min(_LINES, n) if d in ("line", "pixel") else 1 for d, n in variable.sizes.items())
-                fill = np.nan if dtype.kind == "f" else None
-                out = file.create_variable(
-                    name, variable.dims, dtype, chunks=chunks, fillvalue=fill, compression="gzip", compression_opts=1,
-                    shuffle=True,
-                )  # fmt: skip
-                for key, value in variable.attrs.items():
-                    out.attrs[key] = value
-                if variable.dtype == bool:
-                    out.attrs["dtype"] = "bool"  # how xarray marks booleans
-                out.attrs["coordinates"] = "azimuth_time ground_range"
+        # What is raised inside a call that HDF5 makes is lost, a signal's KeyboardInterrupt too, and with it what was
+        # to be written: signals wait between strips.
+        with undisturbed():
+            raw.write(bytes(small))
+            raw.seek(0)
+            file = h5netcdf.File(raw, "r+")
+        try:
+            with undisturbed():
+                for name in large:
+                    _add_variable(file, name, scene[name])
 
             def put(name: str, index: Any, values: np.ndarray) -> None:
-                file[name][index] = values
+                with undisturbed():
+                    file[name][index] = values
                 if raw.failure is not None:
                     raise raw.failure
 
             _stream(scene, large, put, report)
+        finally:
+            with undisturbed():
+                file.close()
         if raw.failure is not None:
             raise raw.failure
+
+
+def _add_variable(file: Any, name: str, variable: xr.DataArray) -> None:
+    dtype = np.dtype(np.int8) if variable.dtype == bool else variable.dtype
+    chunks = tuple(min(_LINES, n) if d in ("line", "pixel") else 1 for d, n in variable.sizes.items())
+    out = file.create_variable(
+        name, variable.dims, dtype, chunks=chunks, fillvalue=np.nan if dtype.kind == "f" else None,
+        compression="gzip", compression_opts=1, shuffle=True,
+    )  # fmt: skip
+    for key, value in variable.attrs.items():
+        out.attrs[key] = value
+    if variable.dtype == bool:
+        out.attrs["dtype"] = "bool"  # how xarray marks booleans
+    out.attrs["coordinates"] = "azimuth_time ground_range"
 
 
 def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) -> None:
