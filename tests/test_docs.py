@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
 import frazil
 from frazil.cli import cli
-from frazil.conventions import QUALITY_FLAGS
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, QUALITY_FLAGS
+from frazil.maps.export import export
+from frazil.testing import make_map
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -56,3 +60,32 @@ def test_readme_python_runs_on_a_small_scene(small_safe: Path, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     exec(compile(text, "README.md", "exec"), {})
     assert (tmp_path / "map" / "class.tif").exists()
+
+
+def test_flags_are_taken_apart_as_the_page_on_qgis_says(tmp_path: Path) -> None:
+    """GDAL's calculator evaluates its formula on numpy arrays of the band's own type."""
+    page = (ROOT / "docs" / "how-to" / "qgis.md").read_text(encoding="utf-8")
+    made = make_map(shape=(60, 80))
+    made["quality_flags"].values[...] = np.arange(60 * 80, dtype=np.uint16).reshape(60, 80) % 1024
+    export(made, tmp_path / "map", formats=["geotiff"])
+    with rasterio.open(tmp_path / "map" / "flags.tif") as file:
+        flags = file.read(1)
+    formulas = re.findall(r"\(A & \d+\) > 0", page)
+    assert len(formulas) == 2
+    for formula, names in zip(formulas, (["coast"], ["coast", "border"]), strict=True):
+        found = eval(formula, {"A": flags})
+        bits = [int(np.log2(QUALITY_FLAGS[name][0])) for name in names]
+        expected = [[any((int(v) >> bit) % 2 for bit in bits) for v in row] for row in flags]
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_small_product_of_the_page_is_sea(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "simulate.md").read_text(encoding="utf-8")
+    options = re.search(r"^frazil simulate out (.*--lines.*?) *#", page, flags=re.MULTILINE)
+    assert options is not None
+    cli.main(["simulate", str(tmp_path), *options.group(1).split()], standalone_mode=False)
+    with rasterio.open(next(tmp_path.glob("*_truth")) / "ice_class.tif") as file:
+        classes = file.read(1)
+    seen = classes[classes != CLASS_NODATA]
+    assert (seen == CLASS_LAND).mean() < 0.05
+    assert {0, 3, 4} <= set(np.unique(seen).tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from click.testing import CliRunner, Result
 from frazil.cli import cli
 from frazil.cli.guard import OUTPUTS
 from frazil.cli.say import say, say_json
-from frazil.errors import FrazilError, OutputExistsError
+from frazil.errors import FrazilError, LabelError, OutputExistsError
+from frazil.gdal_files import open_raster, vector_source
 
 
 def run(*words: object) -> Result:
@@ -255,3 +257,17 @@ def test_commands_print_in_no_other_way() -> None:
     for path in folder.glob("*.py"):
         if path.name not in ("say.py", "__init__.py", "progress.py"):
             assert "click.echo" not in path.read_text(), path.name
+
+
+@pytest.mark.parametrize("name", [b"kart\xff.tif", b"kart\xff.gpkg"])
+def test_names_that_are_no_utf8_are_a_line(name: bytes, tmp_path: Path) -> None:
+    """Of rasters and vector files, which GDAL opens by UTF-8 alone, and of outputs before anything is computed."""
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(b"II*\0" if name.endswith(b"tif") else b"SQLite format 3\0")
+    with pytest.raises(LabelError, match="is not UTF-8"), open_raster(path):
+        pass
+    with pytest.raises(LabelError, match="is not UTF-8"), vector_source(path):
+        pass
+    done = run("scene", "X.SAFE", "-o", path)
+    assert done.exit_code == 2
+    assert r"kart\udcff" in done.output

@@ -44,7 +44,7 @@ def test_names_of_files_are_words(options: list[str], tmp_path: Path) -> None:
     export(make_map(shape=(60, 60)), tmp_path / "map", formats=["netcdf"])
     export(make_map(shape=(60, 60)), tmp_path / "other\x1b[2J", formats=["netcdf"])
     raw = os.fsdecode(os.fsencode(tmp_path) + b"/more\xff")
-    os.rename(tmp_path / "other\x1b[2J", raw)
+    (tmp_path / "other\x1b[2J").rename(raw)
     export(make_map(shape=(60, 60)), tmp_path / "other\x1b[2J", formats=["netcdf"])
     words = ["compare", str(tmp_path / "map"), str(tmp_path / "other\x1b[2J"), raw, *options]
     done = CliRunner().invoke(cli, words)

@@ -92,3 +92,8 @@ def printable(text: str) -> str:
     True
     """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name of a file can be written as UTF-8: Python keeps the bytes of others as lone surrogates."""
+    return name.isascii() or not any("\ud800" <= c <= "\udfff" for c in name)

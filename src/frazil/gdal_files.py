@@ -32,7 +32,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from frazil.errors import LabelError, LabelNotFoundError
+from frazil.errors import LabelError, LabelNotFoundError, is_utf8
 from frazil.untrusted import open_regular, read_bytes
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ _READABLE = "GeoPackage, shapefile (also in a zip or tar), GeoJSON, FlatGeobuf, 
 
 
 def refuse_address(path: str | os.PathLike[str]) -> None:
-    """Raise for names that are addresses or virtual files.
+    """Raise for names that are addresses or virtual files, and for those that GDAL cannot be told.
 
     Raises:
         LabelNotFoundError: ``https://…``, ``s3://…``, ``/vsi…``.
+        LabelError: a name that is not UTF-8.
     """
     text = os.fspath(path)
+    if not is_utf8(os.path.abspath(text)):  # noqa: PTH100
+        raise LabelError(f"The name of {text} is not UTF-8, and GDAL opens no other. Rename the file or its folder.")
     if "://" in text or re.match(r"[a-z][a-z0-9+.-]+:/", text) or os.path.abspath(text).startswith("/vsi"):  # noqa: PTH100
         raise LabelNotFoundError(f"{text} is an address; only files on this machine are read. Download it and pass it.")
 

@@ -14,6 +14,7 @@ from frazil.conventions import METOCEAN
 from frazil.errors import OptionError
 from frazil.labels.imagettes import Imagette, make_imagettes, resample, scaled, sizes_for
 from frazil.scene.ocean import detrend
+from frazil.seeds import check_seed
 from frazil.simulate.wave_mode import WaveModeConfig, simulate_imagette
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def simulated_imagettes(
     unknown = sorted(set(each) - set(METOCEAN.names))
     if unknown or sum(each.values()) < 1 or min(each.values()) < 0:
         raise OptionError(f"Images of {unknown[0] if unknown else 'no category'} cannot be simulated: {each}.")
+    check_seed(seed)
     settings = config or WaveModeConfig()
     size, cell = sizes_for(resolution_m, settings.side_m)
     todo = [(name, seed + i) for name, n in each.items() for i in range(n)]

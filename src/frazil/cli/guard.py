@@ -11,6 +11,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from frazil.errors import is_utf8, printable
+
 OUTPUTS = ("output", "sheet", "picture", "figure", "page", "explain")
 """Parameters that name what a command writes."""
 _FOLDERS_TO_FILL = ("simulate", "study", "train")  # their output is a folder that they add to, by rules of its own
@@ -24,6 +26,7 @@ def guarded(command: click.Command) -> click.Command:
     @functools.wraps(inner)
     def call(*args: Any, **values: Any) -> Any:
         _refuse_strange_numbers(command, values)
+        _refuse_strange_names(values)
         if values.get("overwrite"):
             _refuse_inputs(command, values)
         return inner(*args, **values)
@@ -39,6 +42,14 @@ def _refuse_strange_numbers(command: click.Command, values: dict[str, Any]) -> N
         for number in given if isinstance(given, (tuple, list)) else [given]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise click.BadParameter(f"{number} is not a number to work with.", param_hint=max(p.opts, key=len))
+
+
+def _refuse_strange_names(values: dict[str, Any]) -> None:
+    """The libraries that write GeoTIFF, GeoPackage and NetCDF take none but UTF-8: said before the work, not after."""
+    for name in OUTPUTS:
+        given = values.get(name)
+        if isinstance(given, str) and not is_utf8(given):
+            raise click.BadParameter(f"{printable(given)} is not UTF-8. Choose another name.", param_hint=f"--{name}")
 
 
 def refuse_given(names: Iterable[str], why: str) -> None:

@@ -31,7 +31,12 @@ SOURCES = ["product", "tengeop", "colin", "masks", "multilabel", "simulated"]
 @click.option("--scheme", default="slicks", show_default=True, help="Of masks: slicks or metocean.")
 @click.option("--image-suffix", default="", help="Of masks in one folder or tar: end of the names of images.")
 @click.option("--mask-suffix", default="", help="Of masks in one folder or tar: end of the names of masks.")
-@click.option("--group-size", type=int, default=0, help="Of masks: put so many neighbours in one group for splits.")
+@click.option(
+    "--group-size",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Of masks: put so many neighbours in one group for splits.",
+)
 @click.option("--quarters", is_flag=True, help="Of masks: cut every image in four.")
 @click.option("--count", type=int, default=10, show_default=True, help="Of simulated: images of each category.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of simulated: of the first image.")

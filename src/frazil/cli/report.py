@@ -23,7 +23,13 @@ from frazil.cli.say import say, say_json
 )  # fmt: skip
 @click.option("--kind", type=click.Choice(KINDS), help="What the truths are.  [default: found out]")
 @label_options
-@click.option("--worst", type=int, default=24, show_default=True, help="Show so many of the most confident mistakes.")
+@click.option(
+    "--worst",
+    type=click.IntRange(min=0),
+    default=24,
+    show_default=True,
+    help="Show so many of the most confident mistakes.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute these.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

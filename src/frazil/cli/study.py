@@ -27,15 +27,19 @@ from frazil.cli.say import say, say_json
 @click.option("--split", type=click.Path(), help="JSON file of a saved split by scene.  [default: drawn]")
 @click.option("--labels", default="15,30,40,60,100,500,1000", show_default=True, help="Of few-labels: how many.")
 @click.option("--methods", default="all", show_default=True, help="Of few-labels: names, commas between.")
-@click.option("--draws", type=int, default=5, show_default=True, help="Of few-labels: draws of labels.")
-@click.option("--seeds", type=int, default=2, show_default=True, help="Of few-labels: runs of each draw.")
+@click.option(
+    "--draws", type=click.IntRange(min=1), default=5, show_default=True, help="Of few-labels: draws of labels."
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Of few-labels: runs of each draw."
+)
 @click.option(
     "--set", "changes", multiple=True, metavar="[METHOD:]KEY=VALUE",
     help="Of few-labels: change a setting of all methods that have it, or of one; of imagettes: change one of the "
     "study. Repeat for several.",
 )  # fmt: skip
 @click.option("--pretrained", type=click.Path(), help="Weight file of EfficientNet-Lite0, for the study 'training'.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes side by side.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes side by side.")
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
 @click.option("--overwrite", is_flag=True, help='Replace a page; its title and "What it shows" stay.')
 @click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON.")

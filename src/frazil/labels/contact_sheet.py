@@ -13,6 +13,7 @@ from frazil.errors import OptionError, OutputError
 from frazil.files import whole_output
 from frazil.labels.patch_set import check_patches
 from frazil.scene.scaling import CHANNELS
+from frazil.seeds import check_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -103,7 +104,7 @@ def contact_sheet(
 
 def _draw(patches: xr.Dataset, code: int, n: int, seed: int) -> np.ndarray:
     """Up to n patches of a class, scenes in turn."""
-    mine = np.random.default_rng([seed, code]).permutation(np.flatnonzero(patches["label"].values == code))
+    mine = np.random.default_rng([check_seed(seed), code]).permutation(np.flatnonzero(patches["label"].values == code))
     scene = patches["scene"].values[mine]
     turn = np.zeros(mine.size, int)
     for name in np.unique(scene):

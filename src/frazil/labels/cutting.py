@@ -15,6 +15,7 @@ import numpy as np
 from frazil.conventions import CLASS_LAND, ClassScheme
 from frazil.errors import OptionError
 from frazil.labels.patch_set import make_patches
+from frazil.seeds import check_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -117,6 +118,7 @@ class Cutter:
     counts: PatchCounts = field(default_factory=PatchCounts)
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.size < 1 or self.stride < 1 or (self.limit is not None and self.limit < 1):
             raise OptionError(
                 f"size, stride and limit must be 1 or more; got {self.size}, {self.stride} and {self.limit}."

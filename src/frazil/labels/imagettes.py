@@ -31,6 +31,7 @@ from frazil import __version__
 from frazil.conventions import METOCEAN, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
 from frazil.files import whole_output
+from frazil.seeds import check_seed
 from frazil.zarr_stores import check_store
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def split_imagettes(ds: xr.Dataset, parts: Sequence[float], seed: int | None = N
     sides = parts_of_split(parts)
     groups = list(dict.fromkeys(ds["group"].values.tolist()))
     if seed is not None:
-        groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+        groups = [groups[i] for i in np.random.default_rng(check_seed(seed)).permutation(len(groups))]
     share = np.array(list(sides.values()))
     ends = np.round(np.cumsum(share) / share.sum() * len(groups)).astype(int)[:-1]
     everything = set(ds["category"].values.tolist()) - {UNKNOWN}

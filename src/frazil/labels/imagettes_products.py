@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frazil.errors import FrazilError, LabelError, ProductError, UnsupportedProductError, printable
+from frazil.errors import FrazilError, LabelError, OptionError, ProductError, UnsupportedProductError, printable
 from frazil.labels.imagettes import SIDE_M, Imagette, make_imagettes, resample, scaled, sizes_for
 from frazil.scene.land import add_land
 from frazil.scene.ocean import detrend
@@ -36,8 +36,10 @@ def cut_imagettes(
 
     Raises:
         UnsupportedProductError: no VV. LabelError: nothing but land, or nothing observed. ProductError: no imagette
-            can be read.
+            can be read. OptionError: max_land outside [0, 1].
     """
+    if not 0 <= max_land <= 1:
+        raise OptionError(f"max_land {max_land} must lie in [0, 1].")
     product = path if isinstance(path, Product) else open_product(path)
     if "VV" not in product.polarizations:
         raise UnsupportedProductError(

@@ -23,6 +23,7 @@ from frazil.conventions import ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.files import whole_output
 from frazil.labels.patch_set import check_patches
+from frazil.seeds import check_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -279,7 +280,7 @@ def _assign(
     if not count.size:  # nothing is labelled: every scene counts alike
         count = np.ones((names.size, 1))
     share = np.array([1 - sum(shares), *shares])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     best, best_cost = None, np.inf
     for _ in range(_DRAWS):
         side = rng.choice(wanted, names.size, p=share[wanted] / share[wanted].sum())
@@ -308,7 +309,7 @@ def _refuse_missing(counts: dict[str, dict[str, int]], shares: tuple[float, floa
 
 
 def _by_patch(n: int, shares: tuple[float, float], seed: int) -> np.ndarray:
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(check_seed(seed)).permutation(n)
     n_validation, n_test = (round(share * n) for share in shares)
     side = np.zeros(n, np.int8)
     side[order[:n_validation]] = 1

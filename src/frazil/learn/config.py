@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_args
@@ -17,6 +18,7 @@ from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.settings import Settings, check_choice, check_share
 from frazil.learn.strategy_config import AUGMENTATIONS, StrategyConfig, SupervisedConfig
 from frazil.scene.scaling import CHANNELS
+from frazil.seeds import check_seed
 
 __all__ = [
     "AUGMENTATIONS", "PAPER_AUGMENTATIONS", "PHYSICAL_AUGMENTATIONS", "ImagetteData", "LabelsConfig", "ModelConfig",
@@ -285,11 +287,26 @@ class RunConfig(Settings):
     def __post_init__(self) -> None:
         if self.peers.path is not None and self.optim.compile:
             raise OptionError("optim.compile hides the features that peers compare. Leave one of them out.")
+        _check_numbers(self.to_json(), "")
 
     def to_json(self) -> dict[str, Any]:
         """As saved in a run folder and a model card."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
+
+
+def _check_numbers(value: Any, name: str) -> None:
+    """Raise OptionError for a setting that is not finite (comparisons with it go astray), or a seed below 0."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_numbers(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_numbers(inner, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(f"{name} {value} is not a number to work with.")
+    elif isinstance(value, int) and name.endswith(("seed", "seeds")):
+        check_seed(value, name)
 
 
 _STRATEGIES: dict[str, type] = {kind.name: kind for kind in get_args(get_args(StrategyConfig)[0])}

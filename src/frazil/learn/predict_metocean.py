@@ -89,6 +89,8 @@ class MetoceanMapOptions:
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise OptionError(f"threshold {self.threshold} must lie between 0 and 1.")
+        if self.tile < 1:
+            raise OptionError(f"tile {self.tile} must be 1 or more.")
         if self.tiling not in ("seamless", "half-overlap"):
             raise OptionError(f"tiling {self.tiling!r} is not 'seamless' or 'half-overlap'.")
         if self.precision not in ("float32", "bfloat16"):

@@ -56,6 +56,10 @@ class SegmentOptions:
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise OptionError(f"threshold {self.threshold} must lie between 0 and 1.")
+        for name in ("mask_side", "mask_stride", "tile", "tile_stride"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} {value} must be 1 or more.")
 
 
 def segment(

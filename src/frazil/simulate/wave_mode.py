@@ -27,6 +27,7 @@ import xarray as xr
 from frazil.conventions import METOCEAN, VARIABLES
 from frazil.errors import OptionError
 from frazil.scene.ocean import cmod5n
+from frazil.seeds import check_seed
 from frazil.simulate import wave_mode_fields as paint
 from frazil.simulate.swell import Swell, swell_modulation
 from frazil.simulate.wave_mode_fields import Sea
@@ -104,7 +105,7 @@ def simulate_imagette(category: str, *, seed: int, config: WaveModeConfig | None
     if category not in METOCEAN.names:
         raise OptionError(f"category {category!r} is not one of {list(METOCEAN.names)}.")
     settings = config or WaveModeConfig()
-    rng = np.random.default_rng([seed, 41, _CODE_OF[category]])
+    rng = np.random.default_rng([check_seed(seed), 41, _CODE_OF[category]])
     near = {"WV1": 1.0, "WV2": 0.0, "even": 0.5}.get(settings.incidence, NEAR_SHARE.get(category, 0.5))
     swath = "WV1" if rng.random() < near else "WV2"
     n = round(settings.side_m / settings.spacing_m)

@@ -21,6 +21,7 @@ import numpy as np
 from frazil.conventions import CLASS_LAND
 from frazil.errors import OptionError
 from frazil.jit import njit
+from frazil.seeds import check_seed
 from frazil.simulate.floes import crack_network, floe_diameters, floe_outlines, place_floes
 from frazil.simulate.forms import COARSE, LargeForms
 from frazil.simulate.noise import noise_tile
@@ -85,6 +86,7 @@ class WorldConfig:
     land_fraction: float = 0.0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.season is not None and self.season not in SEASONS:
             raise OptionError(f"season={self.season!r} is unknown. Choose one of {sorted(SEASONS)}.")
         limits = {
