@@ -181,7 +181,7 @@ def _checked_vector(path: Path) -> str | bytes:
 
 
 def _refuse_odd(beside: Iterable[Path]) -> None:
-    """Raise for a pipe, device or folder among the files that GDAL opens by itself, where it would wait or never end."""
+    """Raise for a pipe, device or folder among the files that GDAL opens by itself: it would wait, or never end."""
     for path in beside:
         if path.exists() and not path.is_file():
             raise LabelError(f"{path} is no regular file. Get the file that belongs there, or remove it.")
