@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from frazil.cli import _stop
 from frazil.errors import FrazilError, OutputError, OutputExistsError
 
 SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
@@ -222,8 +223,6 @@ def child(work: Callable[[], object], *, as_number_one: bool = False, wait_for: 
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        from frazil.cli import _stop
-
         for name in SIGNALS:
             signal.signal(getattr(signal, name), _stop)
         if as_number_one:
