@@ -45,7 +45,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         for arguments in commands(block):
             verbs.append(arguments[0])
             cli.main(small(arguments), standalone_mode=False)
-    assert verbs == ["simulate"] * 7 + ["patches", "train", "train", "evaluate", "map", "report", "compare", "train"]
+    assert verbs == ["simulate"] * 11 + ["patches", "train", "train", "evaluate", "map", "report", "compare", "train"]
     printed = capsys.readouterr().out
     assert "level_first_year_ice" in printed
     for name in ("set.png", "scores.json", "report/index.html", "compared/comparison.png", "runs/unet/model/card.json"):
@@ -55,7 +55,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["data"] == "pixels of 1 scene"
     unet = json.loads((tmp_path / "runs" / "unet" / "run.json").read_text())["data"]
-    assert [len(unet[side]["scenes"]) for side in ("train", "validation", "test")] == [6, 1, 0]
+    assert [len(unet[side]["scenes"]) for side in ("train", "validation", "test")] == [10, 1, 0]
 
 
 def known_settings() -> set[str]:

@@ -57,17 +57,20 @@ _READABLE = "GeoPackage, shapefile (also in a zip or tar), GeoJSON, FlatGeobuf, 
 
 
 def refuse_address(path: str | os.PathLike[str]) -> None:
-    """Raise for names that are addresses or virtual files, and for those that GDAL cannot be told.
+    """Raise for names that are addresses or virtual files.
 
     Raises:
         LabelNotFoundError: ``https://…``, ``s3://…``, ``/vsi…``.
-        LabelError: a name that is not UTF-8.
     """
     text = os.fspath(path)
-    if not is_utf8(os.path.abspath(text)):  # noqa: PTH100
-        raise LabelError(f"The name of {text} is not UTF-8, and GDAL opens no other. Rename the file or its folder.")
     if "://" in text or re.match(r"[a-z][a-z0-9+.-]+:/", text) or os.path.abspath(text).startswith("/vsi"):  # noqa: PTH100
         raise LabelNotFoundError(f"{text} is an address; only files on this machine are read. Download it and pass it.")
+
+
+def _refuse_other_letters(path: str | os.PathLike[str]) -> None:
+    """Raise LabelError for names that are not UTF-8, which GDAL cannot be told."""
+    if not is_utf8(os.path.abspath(path)):  # noqa: PTH100
+        raise LabelError(f"The name of {path} is not UTF-8, and GDAL opens no other. Rename the file or its folder.")
 
 
 @contextmanager
@@ -103,6 +106,7 @@ def open_raster(path: str | os.PathLike[str], what: str = "a raster") -> Iterato
 def raster_driver(path: str | os.PathLike[str], what: str = "a raster") -> str:
     """The driver of a raster file by its first bytes; raises LabelError for any other content."""
     refuse_address(path)
+    _refuse_other_letters(path)
     head = _head(path)
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "GTiff"
@@ -159,6 +163,7 @@ def vector_source(path: str | os.PathLike[str]) -> Iterator[str | bytes]:
 
 def _checked_vector(path: Path) -> str | bytes:
     refuse_address(path)
+    _refuse_other_letters(path)
     whole = os.path.abspath(path)  # noqa: PTH100 - links stay
     if path.is_dir():
         if path.suffix.lower() != ".gdb":
