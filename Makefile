@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test map lint docs bench model clean
+.PHONY: help env test map lint docs bench fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,13 @@ docs: $(VENV)/.installed ## write the command-line reference anew
 
 bench: $(VENV)/.installed ## time frazil against other readers, side by side
 	$(BIN)/python benchmarks/run.py
+
+FUZZ_MINUTES ?= 30
+fuzz: $(VENV)/.tested ## attack every reader with damaged inputs; goes on where it was broken off
+	$(BIN)/python benchmarks/fuzz.py --minutes $(FUZZ_MINUTES) -o $(OUT)/fuzz
+
+torture: $(VENV)/.tested ## attack every writer with kills, rivals and full disks
+	$(BIN)/python benchmarks/torture.py --minutes $(FUZZ_MINUTES)
 
 model: $(VENV)/.installed ## train the bundled model anew (about half an hour on two cores)
 	$(BIN)/frazil train ice_simulated:baseline --output $(OUT)/ice-simulated

@@ -52,7 +52,8 @@ _METADATA = 4_000_000  # bytes of an XML file
 _SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 _BESIDE = ("-wal", "-shm", "-journal"), (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx", ".ind", ".idm", ".qpj")
 _NAMED_CRS = re.compile(r"(urn:ogc:def:crs:|https?://www\.opengis\.net/def/crs/|EPSG:|OGC:)[\w:./-]+", re.IGNORECASE)
-_GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection")
+_NESTING = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
+_GEOMETRIES = (*_NESTING, "GeometryCollection")
 _READABLE = "GeoPackage, shapefile (also in a zip or tar), GeoJSON, FlatGeobuf, KML or a file geodatabase (.gdb)"
 
 
@@ -177,6 +178,7 @@ def _checked_vector(path: Path) -> str | bytes:
         return whole
     if head[:4] == b"\0\0\x27\x0a" and path.suffix.lower() == ".shp":
         _refuse_odd(path.with_suffix(suffix) for lower in _BESIDE[1] for suffix in (lower, lower.upper()))
+        _refuse_cut(path)
         return whole
     if head[:4] == b"fgb\x03":
         return whole
@@ -190,6 +192,22 @@ def _refuse_odd(beside: Iterable[Path]) -> None:
     for path in beside:
         if path.exists() and not path.is_file():
             raise LabelError(f"{path} is no regular file. Get the file that belongs there, or remove it.")
+
+
+def _refuse_cut(path: Path) -> None:
+    """Raise for a shapefile that is shorter than its head says: GDAL reads what is there."""
+    for suffix in (".shp", ".dbf"):
+        file = next((f for f in (path.with_suffix(s) for s in (suffix, suffix.upper())) if f.exists()), None)
+        if file is None:
+            continue
+        head, size = _head(file)[:32], file.stat().st_size
+        if suffix == ".shp":
+            told = 2 * int.from_bytes(head[24:28], "big")
+        else:
+            told = int.from_bytes(head[8:10], "little")
+            told += int.from_bytes(head[4:8], "little") * int.from_bytes(head[10:12], "little")
+        if size < told:
+            raise LabelError(f"{file} has {size} bytes, but its head tells of {told}: it is cut off. Get it again.")
 
 
 def _text(content: bytes, name: str) -> bytes:
@@ -230,10 +248,34 @@ def _geojson(content: bytes, name: str) -> bytes:
     clean |= {key: found[key] for key in keys if key in found}
     if isinstance(clean.get("features"), list):
         keep = ("type", "id", "geometry", "properties")
-        clean["features"] = [
-            {k: f[k] for k in keep if k in f} if isinstance(f, dict) else None for f in clean["features"]
-        ]
+        for number, feature in enumerate(clean["features"], 1):
+            if not _is_feature(feature):
+                raise LabelError(f"Feature {number} of {name} is damaged, no GeoJSON feature. Save the file anew.")
+        clean["features"] = [{k: f[k] for k in keep if k in f} for f in clean["features"]]
     return json.dumps(clean).encode()
+
+
+def _is_feature(feature: Any) -> bool:
+    """Whether JSON is a feature whose geometry GDAL reads, or none; damaged ones it passes over without a word."""
+    if not isinstance(feature, dict) or feature.get("type") != "Feature":
+        return False
+    return feature.get("geometry") is None or _is_geometry(feature["geometry"])
+
+
+def _is_geometry(geometry: Any) -> bool:
+    if not isinstance(geometry, dict) or geometry.get("type") not in _GEOMETRIES:
+        return False
+    if geometry["type"] == "GeometryCollection":
+        parts = geometry.get("geometries")
+        return isinstance(parts, list) and all(_is_geometry(p) for p in parts)
+    level: list[Any] = [geometry.get("coordinates")]
+    for _ in range(_NESTING[geometry["type"]]):
+        if not all(isinstance(part, list) for part in level):
+            return False
+        level = [inner for part in level for inner in part]
+    return all(
+        isinstance(at, list) and (len(at) > 1 or at == []) and all(type(v) in (int, float) for v in at) for at in level
+    )
 
 
 def _check_geopackage(path: Path) -> None:

@@ -46,6 +46,7 @@ class _Array:
     chunk: tuple[int, ...]
     item: int
     compressed: bool
+    sealed: bool
 
     @property
     def chunk_bytes(self) -> int:
@@ -56,6 +57,16 @@ class _Array:
         """Paths of its chunks, from the folder of the array."""
         counts = (range(-(-n // c)) for n, c in zip(self.shape, self.chunk, strict=True))
         return ("/".join(("c", *map(str, at))) for at in itertools.product(*counts))
+
+
+def sealed_codec() -> Any:
+    """The compression of every array that frazil writes: Zstandard with checksums, which it compares when it reads.
+
+    Arrays without are of older versions, which left out chunks of zeros.
+    """
+    from zarr.codecs import ZstdCodec
+
+    return ZstdCodec(level=0, checksum=True)
 
 
 def check_store(
@@ -74,6 +85,7 @@ def check_store(
         arrays: names that arrays may have.
         words: those of them that hold text of fixed length, others hold numbers.
         whole: those of which no chunk may be missing; a missing chunk of others is all fill value, as Zarr means it.
+            Arrays with checksums (`sealed_codec`) never lack one.
 
     Raises:
         LabelError: another format or version, a foreign array, type or codec, a link or pipe, a chunk that is
@@ -89,7 +101,7 @@ def check_store(
         for array in found:
             if array.chunk_bytes > allowance:
                 raise _StrangeError(f"a chunk of {array.name} would take {array.chunk_bytes} bytes")
-            _check_chunks(root, array, stored[array.name], array.name in whole)
+            _check_chunks(root, array, stored[array.name], array.sealed or array.name in whole)
     except _StrangeError as error:
         raise LabelError(f"{root} is not {what} or is damaged: {error}. Make it anew.") from None
     except OSError as error:
@@ -150,7 +162,8 @@ def _array(root: Path, name: str, text: bool) -> _Array:
         raise _StrangeError(f"{name} is stored in a way that frazil does not write")
     if codecs not in (["bytes"], ["bytes", "zstd"]):
         raise _StrangeError(f"{name} is coded by {codecs}; only bytes and zstd are read")
-    return _Array(name, shape, chunk, item, "zstd" in codecs)
+    sealed = any(codec.get("configuration", {}).get("checksum") is True for codec in about["codecs"])
+    return _Array(name, shape, chunk, item, "zstd" in codecs, sealed)
 
 
 def _shape(value: Any) -> tuple[int, ...]:

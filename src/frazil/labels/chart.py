@@ -107,6 +107,9 @@ def normalize_chart(
             "cut_patches(class_column=...)."
         )
     columns = [c for c in wanted if c in chart]
+    twice = sorted(set(chart.columns[chart.columns.duplicated()]) & set(columns))
+    if twice:
+        raise LabelError(f"{source} has several columns {twice[0]}, in capitals or not. Remove all but one.")
     rows = (dict(zip(columns, v, strict=True)) for v in zip(*(chart[c] for c in columns), strict=True))
     found, dialect, strange = chart_rows(rows, columns, dialect=dialect, formvern=formvern, source=source)
     if strange and unknown == "refuse":

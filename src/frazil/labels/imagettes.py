@@ -32,7 +32,7 @@ from frazil.conventions import METOCEAN, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
 from frazil.files import whole_output
 from frazil.seeds import check_seed
-from frazil.zarr_stores import check_store
+from frazil.zarr_stores import check_store, sealed_codec
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -334,9 +334,10 @@ def save_imagettes(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: b
         chunked = {
             k: {"chunks": (min(64, ds.sizes["imagette"]), *ds[k].shape[1:])} for k in ("image", "mask") if k in ds
         }
+        sealed = {str(k): {"compressors": (sealed_codec(),), **chunked.get(str(k), {})} for k in ds.variables}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")  # fixed-length words
-            ds.to_zarr(part, mode="w", encoding=chunked, consolidated=False, zarr_format=3, write_empty_chunks=True)
+            ds.to_zarr(part, mode="w", encoding=sealed, consolidated=False, zarr_format=3, write_empty_chunks=True)
     return Path(path)
 
 

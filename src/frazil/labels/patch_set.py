@@ -26,7 +26,7 @@ from frazil import __version__
 from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
-from frazil.zarr_stores import check_store
+from frazil.zarr_stores import check_store, sealed_codec
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -367,7 +367,7 @@ class _Store:
         rows = min(_CHUNK, max(_CHUNK_BYTES // row, 1)) if shape else 65536
         array = self.group.create_array(
             name, shape=(0, *shape), dtype=dtype, chunks=(rows, *shape), dimension_names=["patch", *dims],
-            config={"write_empty_chunks": True},
+            config={"write_empty_chunks": True}, compressors=sealed_codec(),
         )  # fmt: skip
         self.arrays[name] = array
         array.attrs.update({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.items()})

@@ -63,6 +63,13 @@ class Split:
         if self.leaks != (self.by == "patch"):
             raise OptionError(f"leaks must be {self.by == 'patch'} for a split by {self.by}.")
         listed = [name for side in SIDES for name in getattr(self, side)]
+        strange = [name for name in listed if not isinstance(name, str)]
+        if strange:
+            raise OptionError(f"{strange[0]!r} is no scene of a split; expected the name of a product.")
+        if type(self.seed) is not int or self.seed < 0:
+            raise OptionError(f"seed {self.seed!r} is not a whole number from 0 up.")
+        if len(self.shares) != 2 or not (min(self.shares) >= 0 and sum(self.shares) < 1):
+            raise OptionError(f"shares {self.shares} of validation and test must lie between 0 and 1, and their sum.")
         twice = sorted({name for name in listed if listed.count(name) > 1})
         if twice:
             raise OptionError(f"Scene {twice[0]} stands on two sides of the split. Keep it on one.")
@@ -123,7 +130,7 @@ class Split:
             if not isinstance(values, dict) or not {"by", "train"} <= set(values) <= known:
                 raise LabelError(f"{file} is not a split: it should hold the keys {sorted(known)}.")
             for side in SIDES:
-                values[side] = tuple(str(name) for name in values.get(side, ()))
+                values[side] = tuple(values.get(side, ()))
             values["shares"] = tuple(float(v) for v in values.get("shares", (0, 0)))
             values["groups"] = tuple((str(a), str(b)) for a, b in values.get("groups", ()))
             return cls(**values)

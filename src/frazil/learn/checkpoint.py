@@ -212,7 +212,8 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
         with torch.device("meta"):  # shapes alone: a card of a stranger may ask for more than there is memory
             outline = {k: (tuple(v.shape), v.dtype) for k, v in _network(card).state_dict().items()}
     except (*_CARD_ERRORS, OSError) as error:
-        raise ModelError(f"The model card {folder / CARD} cannot be used: {error}. Get the model again.") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"The model card {folder / CARD} cannot be used: {reason}. Get the model again.") from error
     try:
         with open_regular(folder / WEIGHTS):
             pass

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
-from frazil.errors import OutputError
+from frazil.errors import OptionError, OutputError
 from frazil.files import replaced_file
 from frazil.learn.state import Progress
 
@@ -66,16 +66,23 @@ class RunLog:
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """The lines of a run's log; a line that was cut off by a kill is left out."""
+    """The lines of a run's log; a last line that was cut off by a kill is left out.
+
+    Raises:
+        OptionError: another line is damaged.
+    """
     path = Path(folder) / LOG
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
+        except (json.JSONDecodeError, RecursionError):
+            row = None
         if isinstance(row, dict) and "step" in row:
             rows.append(row)
+        elif number < len(lines):  # what follows the last line break was being written
+            raise OptionError(f"Line {number} of {path} is damaged. Remove it, and what it told is missing in reports.")
     return rows

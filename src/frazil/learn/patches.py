@@ -194,7 +194,12 @@ def _read(patches: xr.Dataset, path: str, wanted: tuple[str, ...]) -> Patches:
     low, high = np.inf, -np.inf
     done = 0
     for part in blocks(patches):
-        values = part["image"].values[:, take]
+        try:
+            values = part["image"].values[:, take]
+        except (OSError, RuntimeError, ValueError) as error:  # chunks are unpacked here
+            raise LabelError(
+                f"{path} is damaged: {(str(error).splitlines() or ['?'])[0]}. Cut the set anew."
+            ) from error
         if not np.isfinite(values).all():
             bad = done + int(np.flatnonzero(~np.isfinite(values).all(axis=(1, 2, 3)))[0])
             raise LabelError(f"Patch {bad} of {path} holds values that are not finite. Cut the set anew.")

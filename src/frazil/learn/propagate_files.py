@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -198,10 +200,22 @@ def _table(path: Path, what: str) -> np.ndarray:
         raise OptionError(f"There is no file {path} to read {what} from.")
     try:
         return _read(path, what)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        SyntaxError,
+        TokenError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:  # fmt: skip - NumPy reads heads of arrays as Python's literals
         if isinstance(error, OptionError):
             raise
-        raise OptionError(f"{path} cannot be read as {what}: {str(error).splitlines()[0]}.") from error
+        raise OptionError(
+            f"{path} cannot be read as {what}: {(str(error).splitlines() or ['it is damaged'])[0]}."
+        ) from error
 
 
 def _read(path: Path, what: str) -> np.ndarray:

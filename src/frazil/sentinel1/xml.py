@@ -41,8 +41,9 @@ def read_record(parse: Callable[[ET.Element], T], data: bytes, name: str) -> T:
     except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
         if isinstance(error, ProductError):
             raise
+        reason = " ".join(str(error).split())
         raise ProductError(
-            f"{name} is not a Sentinel-1 Level-1 file as specified: {error}. Download the product again."
+            f"{name} is not a Sentinel-1 Level-1 file as specified: {reason}. Download the product again."
         ) from error
 
 
