@@ -5,11 +5,12 @@ is then whatever the user may read. Such files are refused, and so is a dataset 
 its size can hold.
 
 References:
-    HDF5 file format specification 3.0: external links, external data files, virtual datasets.
+    HDF5 file format specification 3.0: external links, external data files, virtual datasets, global heaps (III.E).
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ DAMAGED = (
 )
 """What h5py, h5netcdf and xarray raise for damaged files."""
 _PLAIN, _RATIO = 2**29, 2000  # bytes of a dataset that need no reason; no more than this for a byte on disk
+_HEAP = b"GCOL\x01\0\0\0"
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -59,6 +61,7 @@ def netcdf_engine(path: str | os.PathLike[str]) -> str:
 def _check_hdf5(path: Path) -> None:
     import h5py
 
+    _check_heaps(path)
     most = _PLAIN + _RATIO * path.stat().st_size
     with h5py.File(path, "r") as file:
         waiting: list[Any] = [file]
@@ -85,6 +88,32 @@ def _check_hdf5(path: Path) -> None:
                     chunk = found.chunks
                     if chunk and found.dtype.itemsize * _product(chunk) > most:
                         raise LabelError(f"{path}: a chunk of {name!r} claims {chunk} values. Is the file whole?")
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse global heaps whose objects do not fit into them: HDF5 follows such sizes for ever, deaf to signals.
+
+    Raises:
+        LabelError: an object that runs past its heap, or a heap that runs past the file.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if len(data) < 16 or data[14 if data[8] < 2 else 10] != 8:  # bytes of a length; all but old files have 8
+            return
+        at = data.find(_HEAP)
+        while at >= 0:
+            end = at + int.from_bytes(data[at + 8 : at + 16], "little")
+            sound, place = end <= len(data), at + 16
+            while sound and place + 16 <= end:
+                index = int.from_bytes(data[place : place + 2], "little")
+                size = int.from_bytes(data[place + 8 : place + 16], "little")
+                if index == 0:  # free space, which ends the heap; its size counts these sixteen bytes
+                    sound = 16 <= size <= end - place
+                    break
+                place += 16 + (size + 7) // 8 * 8
+                sound = place <= end
+            if not sound:
+                raise LabelError(f"{path} is damaged: a heap at byte {at} does not hold what it claims.")
+            at = data.find(_HEAP, at + 8)
 
 
 def _product(numbers: tuple[int, ...]) -> int:
