@@ -11,9 +11,7 @@ from frazil.hdf5_files import netcdf_engine
 from tests.reference_files import osisaf_polar
 
 
-@pytest.mark.parametrize(
-    "damage", ["endless object", "heap beyond the file", "object too large", "no free space"]
-)
+@pytest.mark.parametrize("damage", ["endless object", "heap beyond the file", "object too large", "no free space"])
 def test_heaps_that_do_not_hold_what_they_claim(tmp_path: Path, damage: str) -> None:
     path = osisaf_polar(tmp_path / "ice_conc.nc", land=True)
     assert netcdf_engine(path) == "h5netcdf"
