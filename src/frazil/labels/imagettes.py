@@ -217,7 +217,8 @@ def split_imagettes(ds: xr.Dataset, parts: Sequence[float], seed: int | None = N
     if seed is not None:
         groups = [groups[i] for i in np.random.default_rng(check_seed(seed)).permutation(len(groups))]
     share = np.array(list(sides.values()))
-    ends = np.round(np.cumsum(share) / share.sum() * len(groups)).astype(int)[:-1]
+    # Halves up: rounded to even, a side that is due a whole group could get none.
+    ends = np.floor(np.cumsum(share) / share.sum() * len(groups) + 0.5 + 1e-9).astype(int)[:-1]
     everything = set(ds["category"].values.tolist()) - {UNKNOWN}
     out = {}
     for side, mine in zip(sides, np.split(np.array(groups), ends), strict=True):

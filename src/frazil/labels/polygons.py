@@ -340,7 +340,11 @@ def _clip(shapes: np.ndarray, reach: Any) -> tuple[np.ndarray, np.ndarray]:
 
     shapely.prepare(reach)
     row = np.flatnonzero(shapely.intersects(shapes, reach))
-    parts = _areas_only(shapely.intersection(shapes[row], reach))
+    try:
+        parts = shapely.intersection(shapes[row], reach)
+    except shapely.errors.GEOSException:  # outlines that touch themselves within rounding
+        parts = shapely.intersection(shapely.make_valid(shapes[row]), reach)
+    parts = _areas_only(parts)
     some = ~shapely.is_empty(parts)
     return parts[some], row[some]
 
