@@ -321,3 +321,15 @@ def test_a_pipe_beside_a_geopackage_is_not_waited_for(tmp_path: Path, suffix: st
     os.mkfifo(file.with_name(file.name + suffix))
     with pytest.raises(LabelError, match="is no regular file"):
         read_polygons(file)
+
+
+LISTED = '{"type": "FeatureCollection", "features": [], "crs": {"type": "name", "properties": [1]}}'
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"', LISTED])
+def test_json_that_is_no_geojson_is_a_line(tmp_path: Path, text: str) -> None:
+    from frazil.labels.polygons import read_polygons
+
+    (tmp_path / "a.geojson").write_text(text)
+    with pytest.raises(LabelError):
+        read_polygons(tmp_path / "a.geojson")

@@ -231,13 +231,14 @@ def _geojson(content: bytes, name: str) -> bytes:
         found = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError, MemoryError) as error:
         raise LabelError(f"{name} cannot be read as GeoJSON: {str(error).splitlines()[0] or type(error)}.") from error
-    kind = found.get("type")
+    kind = found.get("type") if isinstance(found, dict) else type(found).__name__
     if kind not in ("FeatureCollection", "Feature", *_GEOMETRIES):
         raise LabelError(f"{name} is JSON of type {kind!r}, not GeoJSON. Save it as GeoJSON or a GeoPackage.")
     clean: dict[str, Any] = {"type": kind, "name": str(found.get("name") or PurePosixPath(name).stem)}
     crs = found.get("crs")
     if crs is not None:
-        said = crs.get("properties", {}).get("name") if isinstance(crs, dict) and crs.get("type") == "name" else None
+        named = crs.get("properties") if isinstance(crs, dict) and crs.get("type") == "name" else None
+        said = named.get("name") if isinstance(named, dict) else None
         if not isinstance(said, str) or not _NAMED_CRS.fullmatch(said.strip()):
             raise LabelError(
                 f"{name} says its crs as {json.dumps(crs)[:120]}; expected a name such as urn:ogc:def:crs:EPSG::3413. "

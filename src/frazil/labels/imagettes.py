@@ -19,6 +19,7 @@ References:
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -357,7 +358,7 @@ def open_imagettes(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         with xr.open_zarr(path, consolidated=False, chunks=None) as ds:
             loaded = ds.load()
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, MemoryError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, MemoryError, struct.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise LabelError(f"{path} cannot be read as a set of imagettes: {reason}. Make it anew.") from error
     _check_codes(loaded, check_imagettes(loaded), path)

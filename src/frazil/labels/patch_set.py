@@ -15,6 +15,7 @@ Every reader and cutter of `frazil.labels` gives this Dataset, on the dims ``pat
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,7 +243,7 @@ def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
             **{name: ("patch", values) for name, values in words.items()},
             season=("patch", season_of(times)), time=("patch", times), **coords,
         )  # fmt: skip
-    except (KeyError, ValueError, OSError, IndexError, TypeError, RuntimeError, MemoryError) as error:
+    except (KeyError, ValueError, OSError, IndexError, TypeError, RuntimeError, MemoryError, struct.error) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise LabelError(
             f"{store} is not a patch set or is damaged ({type(error).__name__}: {reason}). "
