@@ -345,3 +345,10 @@ def test_a_signal_right_after_the_work_folder_was_made_leaves_nothing(tmp_path: 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "KeyboardInterrupt" in done.stderr
     assert listing(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_place_that_takes_no_folders_is_one_line(tmp_path: Path) -> None:
+    """There mkdir answers "no such file", which is also what a swept folder looks like: it was tried for ever."""
+    with pytest.raises(OutputError, match="Cannot write /proc/m"), whole_output("/proc/m"):
+        pass

@@ -184,10 +184,13 @@ def _work_folder(parent: Path) -> tuple[Path, int]:
     while True:
         work = parent / _WORK.format(secrets.token_hex(8))
         try:
-            work.mkdir()
+            work.mkdir()  # a place that takes no folders, such as /proc, says "no such file": that is raised
+        except FileExistsError:
+            continue  # drawn before
+        try:
             lock = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileExistsError, FileNotFoundError):
-            continue  # drawn before; or swept before it was locked
+        except FileNotFoundError:
+            continue  # swept before it was locked
         held = _try_lock(lock)
         try:
             if held is not False and os.path.samestat(work.stat(), os.fstat(lock)):
