@@ -1,6 +1,7 @@
 """A standing attack on every reader of frazil: mutated inputs, each in a child of its own, against the unmutated run.
 
-    python benchmarks/fuzz.py [--cases 10000] [--target NAME ...] [--seed 0] [--minutes 30] [-o out/fuzz]
+    python benchmarks/fuzz.py [--cases 10000] [--target NAME ...] [--mutation NAME ...]
+                              [--seed 0] [--minutes 30] [-o out/fuzz]
 
 Bytes are flipped, cut, swapped; files are dropped, swapped, replaced by pipes and links; numbers, words, elements and
 JSON values become foreign, not finite, huge, hostile. A case is decided by its number alone; a log makes a broken-off
@@ -27,6 +28,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +170,16 @@ def compared(numbers: dict[str, list[float]], pristine: dict[str, list[float]]) 
     return ("other", "; ".join(differ)) if differ else ("same", "")
 
 
+def _only(target: Target, mutations: list[str]) -> Target:
+    """A target that suffers these mutations only; none are all."""
+    chosen = tuple(m for m in target.mutations if m.__name__ in mutations)
+    return replace(target, mutations=chosen) if mutations else target
+
+
 class Attack:
     """A folder of pristine inputs, a log, and what was found."""
 
-    def __init__(self, out: Path, seed: int, minutes: float, wanted: list[str]) -> None:
+    def __init__(self, out: Path, seed: int, minutes: float, wanted: list[str], mutations: list[str]) -> None:
         self.out, self.seed, self.end = out, seed, time.monotonic() + 60 * minutes
         out.mkdir(parents=True, exist_ok=True)
         self.place = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -179,11 +187,11 @@ class Attack:
             (self.place / name).mkdir()
         self.precious = self.place / "precious" / "private.txt"
         self.precious.write_text("private")
-        os.environ["FUZZ_PRECIOUS"] = str(self.precious)
+        os.environ |= {"FUZZ_PRECIOUS": str(self.precious), "FUZZ_DONORS": str(self.place / "donors")}
         self.listener = Listener()
         self.log = out / "log.jsonl"
         self.done = {(r["target"], r["case"]) for r in self._rows() if r["seed"] == seed}
-        self.targets = [t for t in targets() if not wanted or t.name in wanted]
+        self.targets = [_only(t, mutations) for t in targets() if not wanted or t.name in wanted]
         self.paths, self.pristine = {}, {}
         for target in self.targets:
             path = made_in_child(target, self.place / "pristine" / target.name)
@@ -194,7 +202,7 @@ class Attack:
             if found["verdict"] != "read":
                 raise SystemExit(f"the pristine {target.name} cannot be read: {found}")
             self.paths[target.name], self.pristine[target.name] = path, found["numbers"]
-        self.targets = [t for t in self.targets if t.name in self.paths]
+        self.targets = [t for t in self.targets if t.name in self.paths and t.mutations]
 
     def _rows(self) -> list[dict[str, Any]]:
         if not self.log.is_file():
@@ -271,11 +279,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000, help="of products; of the others a fifth")
     parser.add_argument("--target", action="append", default=[])
+    parser.add_argument("--mutation", action="append", default=[], help="only this one, such as disguise")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("-o", "--output", type=Path, default=Path("out/fuzz"))
     given = parser.parse_args()
-    attack = Attack(given.output, given.seed, given.minutes, given.target)
+    attack = Attack(given.output, given.seed, given.minutes, given.target, given.mutation)
     try:
         attack.run(given.cases)
     finally:

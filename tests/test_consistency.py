@@ -238,3 +238,25 @@ def test_odd_noise_of_one_image_is_said_and_left_in(copy: Path) -> None:
     assert describe(open_product(folder))["images"][1]["noise"].startswith("no range vector that can be read")
     assert open_scene(folder).attrs["noise"] == "HH: removed, HV: unknown in the product, not removed"
     assert open_scene(folder).noise_missing.values.all()
+
+
+@pytest.mark.parametrize("kind", ["calibration", "noise"])
+def test_vectors_of_another_time_or_width(small_safe: Path, tmp_path: Path, kind: str) -> None:
+    """A file of another product under the header of this one, as nothing but its vectors shows."""
+    match = rb"<azimuthTime>\d{4}-\d\d-\d\dT\d\d"
+    later = changed(Path(shutil.copytree(small_safe, tmp_path / "a" / small_safe.name)),
+                    f"annotation/calibration/{kind}-*-hv-*", match, b"<azimuthTime>2024-03-29T23")  # fmt: skip
+    with pytest.raises(ProductError, match=rf"{kind}-.*-hv-.*its vectors are of \d+ to \d+ s from the begin"):
+        open_all(later)
+    wide = changed(Path(shutil.copytree(small_safe, tmp_path / "b" / small_safe.name)),
+                   f"annotation/calibration/{kind}-*-hv-*", rb"\d(</pixel>)", rb"99\1")  # fmt: skip
+    with pytest.raises(ProductError, match=rf"{kind}-.*-hv-.*its vectors end at pixel"):
+        open_all(wide)
+
+
+@pytest.mark.parametrize("text", [b"<WCS_GDAL><ServiceURL>x</ServiceURL></WCS_GDAL>", b"", b"PK\x05\x06"])
+def test_a_manifest_that_is_none(small_safe: Path, tmp_path: Path, text: bytes) -> None:
+    folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
+    (folder / "manifest.safe").write_bytes(text)
+    with pytest.raises(ProductError, match=r"manifest\.safe"):
+        open_all(folder)

@@ -72,3 +72,17 @@ def test_a_damaged_line_of_a_log_is_named_and_a_cut_one_is_not(tmp_path: Path) -
     log.write_text('{"step": 0}\n{"st\n{"step": 2}\n')
     with pytest.raises(OptionError, match="Line 2 of"):
         read_log(tmp_path)
+    log.write_text('{"step": 0}\n{"step": ' + "9" * 5000 + "}\n")
+    with pytest.raises(OptionError, match="Line 2 of"):
+        read_log(tmp_path)
+    log.write_text("<not>a log</not>")
+    with pytest.raises(OptionError, match="Line 1 of"):
+        read_log(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 3000 + "]" * 3000, '{"seed": ' + "9" * 5000 + "}", "\xff", ""])
+def test_json_that_python_does_not_read(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "split.json"
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(LabelError, match="is not a split"):
+        Split.load(file)

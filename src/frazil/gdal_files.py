@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from frazil.errors import LabelError, LabelNotFoundError, is_utf8
-from frazil.untrusted import open_regular, read_bytes
+from frazil.untrusted import open_regular, parse_json, read_bytes
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -228,8 +228,8 @@ def _text(content: bytes, name: str) -> bytes:
 def _geojson(content: bytes, name: str) -> bytes:
     """GeoJSON with nothing in it but features and a named CRS, so that no driver finds anything else in it."""
     try:
-        found = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError, MemoryError) as error:
+        found = parse_json(content.decode("utf-8-sig"))
+    except (ValueError, MemoryError) as error:
         raise LabelError(f"{name} cannot be read as GeoJSON: {str(error).splitlines()[0] or type(error)}.") from error
     kind = found.get("type") if isinstance(found, dict) else type(found).__name__
     if kind not in ("FeatureCollection", "Feature", *_GEOMETRIES):

@@ -102,10 +102,10 @@ def _files(folder: Path) -> set[str]:
 
 
 def _listed(path: Path) -> set[str] | None:
-    from frazil.untrusted import read_bytes
+    from frazil.untrusted import read_json
 
     try:
-        values = json.loads(read_bytes(path, _LIST_BYTES, follow=False))
+        values = read_json(path, _LIST_BYTES, follow=False)
         names = values["files"] if str(values["written_by"]).startswith(MARK) else None
         return None if names is None else {str(name) for name in names}
     except (OSError, ValueError, KeyError, TypeError):

@@ -14,10 +14,11 @@ References:
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def open_regular(
@@ -64,3 +65,25 @@ def read_bytes(path: str | os.PathLike[str], limit: int, *, follow: bool = True,
 def is_inside(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
     """Whether a path, all links followed, lies in a folder or is it."""
     return Path(path).resolve().is_relative_to(Path(root).resolve())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is none, not of UTF-8, nested too deeply, or holds a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: str | os.PathLike[str], limit: int = 2**28, *, follow: bool = True) -> Any:
+    """What a JSON file of at most `limit` bytes says, see `open_regular`.
+
+    Raises:
+        OSError: as `read_bytes`.
+        ValueError: as `parse_json`.
+    """
+    return parse_json(read_bytes(path, limit, follow=follow))

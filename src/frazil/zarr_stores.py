@@ -13,7 +13,6 @@ References:
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import stat
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from frazil.errors import LabelError
-from frazil.untrusted import open_regular, read_bytes
+from frazil.untrusted import open_regular, read_json
 
 _METADATA = 64_000_000  # bytes; the names of all scenes stand there
 _SIZES = {
@@ -130,10 +129,10 @@ def _names(root: Path, arrays: Collection[str]) -> list[str]:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(read_bytes(path, _METADATA, follow=False))
+        about = read_json(path, _METADATA, follow=False)
     except FileNotFoundError:
         raise _StrangeError(f"{path.name} of {path.parent.name} is missing") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _StrangeError(f"{path.name} of {path.parent.name} is no JSON ({error})") from None
     if not isinstance(about, dict) or about.get("zarr_format") != 3:
         raise _StrangeError(f"{path.name} of {path.parent.name} is not of Zarr 3")

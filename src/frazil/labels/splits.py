@@ -24,6 +24,7 @@ from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.files import whole_output
 from frazil.labels.patch_set import check_patches
 from frazil.seeds import check_seed
+from frazil.untrusted import read_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -123,7 +124,7 @@ class Split:
         if not file.is_file():
             raise LabelNotFoundError(f"No split at {file}. Make one with split_patches(...).save(...).")
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = read_json(file)
             known = {f.name for f in fields(cls)}
             if isinstance(values, dict):
                 values.pop("written_by", None)
@@ -134,7 +135,7 @@ class Split:
             values["shares"] = tuple(float(v) for v in values.get("shares", (0, 0)))
             values["groups"] = tuple((str(a), str(b)) for a, b in values.get("groups", ()))
             return cls(**values)
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             if isinstance(error, (LabelError, OptionError)):
                 raise
             raise LabelError(f"{file} is not a split ({error}). Make it anew.") from error

@@ -25,7 +25,7 @@ from frazil.learn.models.ensemble import ENSEMBLE, create_ensemble
 from frazil.learn.seen import Seen
 from frazil.learn.state import write_tensors
 from frazil.scene.scaling import Channel
-from frazil.untrusted import open_regular, read_bytes
+from frazil.untrusted import open_regular, read_json
 
 _SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -205,7 +205,7 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
             f"{bundled_models()}."
         )
     try:
-        data = json.loads(read_bytes(folder / CARD, _CARD_BYTES))
+        data = read_json(folder / CARD, _CARD_BYTES)
         if not isinstance(data, dict):
             raise ModelError("it is not a JSON object")
         card = ModelCard.from_json(data)

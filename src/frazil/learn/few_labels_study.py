@@ -41,6 +41,7 @@ from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.strategy_config import LabelPropagationConfig, PropagationConfig, TeacherStudentConfig
 from frazil.learn.train import seed_everything, train_loop
 from frazil.metrics import Reliability, confusion_counts, student_interval
+from frazil.untrusted import read_json
 
 #: Methods without a network: what any other must beat.
 CONTROLS = ("nearest label", "raw propagation")
@@ -259,7 +260,7 @@ def run_few_labels(
                 future.result()
                 done += 1
                 report(done / len(todo), futures[future].slug)
-    return [json.loads(paths[trial.slug].read_text(encoding="utf-8")) for trial in todo]
+    return [read_json(paths[trial.slug]) for trial in todo]
 
 
 def _one(trial: Trial, path: Path, threads: int) -> None:
@@ -282,9 +283,9 @@ def _digest(trial: Trial) -> str:
 def _fits(path: Path, trial: Trial) -> bool:
     """Whether a row is there, and of this very trial; settings that it does not know yet stood at their defaults."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = read_json(path)
         made = Trial(method=row["method"], config=run_config(row["config"]))
-    except (OSError, json.JSONDecodeError, KeyError, OptionError):
+    except (OSError, ValueError, KeyError, TypeError, OptionError):
         return False
     return made.key == trial.key
 

@@ -6,7 +6,6 @@ the test side.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from pathlib import Path
@@ -28,6 +27,7 @@ from frazil.learn.metocean_findings import metocean_findings
 from frazil.learn.patches import Patches
 from frazil.learn.predict import softmax
 from frazil.learn.run_folder import MODEL, SCORES, STATE, read_run
+from frazil.untrusted import parse_json, read_json
 
 SIDES = ("train", "validation", "test")
 
@@ -88,7 +88,7 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (OSError, ValueError) as error:
         raise OptionError(f"{path} is damaged ({error}). Run `frazil train` again into that folder.") from error
     if not isinstance(values, dict):
@@ -169,7 +169,7 @@ def _seconds(place: Path, training: dict[str, Any]) -> float | None:
 
     try:
         with safe_open(place / STATE, framework="np") as file:
-            return float(json.loads(file.metadata()["progress"])["seconds"])
+            return float(parse_json(file.metadata()["progress"])["seconds"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from frazil.errors import OptionError, OutputError
 from frazil.files import replaced_file
 from frazil.learn.state import Progress
+from frazil.untrusted import parse_json
 
 LOG, EVENTS = "log.jsonl", "events"
 _TENSORBOARD_LINES = 2000  # a run shows about so many points
@@ -78,11 +79,11 @@ def read_log(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+            row = parse_json(line)
+        except ValueError:
             row = None
         if isinstance(row, dict) and "step" in row:
             rows.append(row)
-        elif number < len(lines):  # what follows the last line break was being written
+        elif number < len(lines) or not '{"step": '.startswith(line[:9].rstrip("\0")):  # the last one was being written
             raise OptionError(f"Line {number} of {path} is damaged. Remove it, and what it told is missing in reports.")
     return rows

@@ -36,6 +36,7 @@ from frazil.learn.segment import SegmentOptions, one_image
 from frazil.learn.texture import texture_accuracy
 from frazil.learn.weak.grid import prepared
 from frazil.ocean_scores import THRESHOLDS, OceanScores
+from frazil.untrusted import read_json
 
 #: What the U-Net is called in tables, by the weighting of its loss.
 UNET = {"paper": "U-Net, equation 1", "code": "U-Net, weights reversed", "none": "U-Net, K alone"}
@@ -189,7 +190,12 @@ def _settings(study: MetoceanStudy, name: str) -> dict[str, Any]:
 
 
 def _rows_of(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        rows: list[dict[str, Any]] = read_json(path)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path} cannot be read ({error}). Delete it, and its trainings are made again.") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise OptionError(f"{path} holds no rows of a study. Delete it, and its trainings are made again.")
     for row in rows:
         there = row.get("settings", settings)
         other = sorted(k for k in settings if k in there and there[k] != settings[k])

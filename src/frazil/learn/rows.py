@@ -10,7 +10,7 @@ from typing import Any
 
 from frazil.errors import OptionError
 from frazil.files import replaced_file
-from frazil.untrusted import read_bytes
+from frazil.untrusted import read_json
 
 _ROW_BYTES = 256 * 2**20
 
@@ -45,10 +45,10 @@ def read_row(path: Path, made_by: str) -> Any:
         OptionError: a row of other settings or other data, or something else; the message names the file.
     """
     try:
-        kept = json.loads(read_bytes(path, _ROW_BYTES))
+        kept = read_json(path, _ROW_BYTES)
         there = kept["digest"]
         row = kept["row"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(
             f"{path} is no row of this version of frazil. Name another folder, or remove it to run that part again."
         ) from error

@@ -22,7 +22,7 @@ from frazil.errors import OptionError, OutputError, OutputExistsError
 from frazil.files import replaced_file, sweep
 from frazil.learn.checkpoint import Model, git_commit, library_versions, load_model
 from frazil.learn.config import RunConfig, differences, run_config
-from frazil.untrusted import read_bytes
+from frazil.untrusted import read_json
 
 RUN, LOG, STATE, MODEL, SCORES = "run.json", "log.jsonl", "state.safetensors", "model", "evaluation.json"
 _RUN_BYTES = 16 * 2**20
@@ -42,10 +42,10 @@ def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder) / RUN
     try:
-        values = json.loads(read_bytes(path, _RUN_BYTES))
+        values = read_json(path, _RUN_BYTES)
         if not isinstance(values, dict) or "config" not in values:
             raise ValueError("it has no settings")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise OptionError(f"No training run at {folder} ({error}). Make one with `frazil train`.") from error
     return values
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from frazil.errors import ModelError
 from frazil.files import replaced_file
+from frazil.untrusted import parse_json
 
 
 @dataclass
@@ -105,8 +106,8 @@ def load_state(
         with safe_open(path, framework="pt") as file:
             header = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        progress = Progress(**json.loads(header["progress"]))
-        plain = json.loads(header["optimiser"])
+        progress = Progress(**parse_json(header["progress"]))
+        plain = parse_json(header["optimiser"])
         for name, network in networks.items():
             network.load_state_dict(_under(tensors, f"network/{name}/"))
         held = optimiser.state_dict()

@@ -43,6 +43,7 @@ from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.train import seed_everything, train_loop
 from frazil.learn.transfer import load_pretrained
 from frazil.metrics import student_interval
+from frazil.untrusted import read_json
 
 _KEPT = 0.8  #: share of the patches of the training scenes that is learnt from
 
@@ -284,7 +285,7 @@ def run_study(
                 future.result()
                 done += 1
                 report(done / len(runs), f"{futures[future][0].name}, seed {futures[future][1]}")
-    return [json.loads(path.read_text(encoding="utf-8")) for _, _, path in runs]
+    return [read_json(path) for _, _, path in runs]
 
 
 def _one(stores: tuple[str, ...], split: Split, case: Case, seed: int, path: Path, threads: int) -> None:
@@ -299,8 +300,10 @@ def _one(stores: tuple[str, ...], split: Split, case: Case, seed: int, path: Pat
 def _fits(path: Path, case: Case) -> bool:
     """Whether a row is there, and of this very case."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        row = read_json(path)
+    except (OSError, ValueError):
+        return False
+    if not isinstance(row, dict):
         return False
     said, asked = ({**c, "seeds": 0, "published": None} for c in (row.get("case", {}), _plain(case)))
     return bool(said == asked)

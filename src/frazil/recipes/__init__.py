@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import json
 import pkgutil
 from pathlib import Path
 from types import ModuleType
 
 from frazil.errors import OptionError
 from frazil.learn.config import RunConfig, run_config
+from frazil.untrusted import read_json
 
 
 def recipe_names() -> list[str]:
@@ -34,7 +34,7 @@ def find_recipe(name: str) -> RunConfig:
     """
     if name.endswith(".json"):
         try:
-            values = json.loads(Path(name).read_text(encoding="utf-8"))
+            values = read_json(name)
         except (OSError, ValueError) as error:
             raise OptionError(f"{name} holds no settings of a run ({error}).") from error
         return run_config(values.get("config", values) if isinstance(values, dict) else {})

@@ -198,12 +198,14 @@ def parse_manifest(data: bytes) -> Manifest:
     """What a manifest says of the product.
 
     Raises:
-        ProductError: the XML is broken or hostile.
+        ProductError: the XML is broken or hostile, or no manifest.
     """
     return read_record(_manifest, data, "manifest.safe")
 
 
 def _manifest(root: ET.Element) -> Manifest:
+    if root.tag.rsplit("}", 1)[-1] != "XFDU":
+        raise ValueError(f"it is a {root.tag[:40]!r}, no XFDU manifest")
     version, start = None, None
     orbits: dict[str, int] = {}
     files: dict[str, tuple[int, str]] = {}

@@ -7,7 +7,8 @@ HH and HV swapped by 13 dB, noise of another product by 4 dB. Five things are co
 - the manifest's orbit and time with the headers, and its sizes and MD5 checksums with the files of the names it gives
   (cloud mirrors rename files: nothing to compare there);
 - the files of an image with each other and the manifest: none may be missing;
-- the geolocation grid with the size and pixel spacing of the image;
+- the geolocation grid with the size and pixel spacing of the image, the vectors of calibration and noise with its time
+  and width;
 - the mean of the pixels with the one that the annotation states.
 
 The name of the folder or archive is not: users rename products.
@@ -48,6 +49,7 @@ _SLACK_S = 2.0  # of times: file names hold whole seconds
 _RATIO = math.log(1.4)  # of a mean of pixels to the annotation's; 64 lines tell it to a few per cent
 _SWAP_RATIO = math.log(1.15)  # of means that fit one image by so much better than the other
 _ANGLE_ALONG = 1.0  # degrees between tie lines; 0.1 in the products at hand
+_VECTOR_SLACK_S = 10.0
 _LEAST_POWER = 1e-4  # mean σ0 of an image with its noise in; the noise alone has −31 dB and more
 _MOST_POWER = 10.0
 _TIE_RATIO = 4.0  # of the distance of neighbouring tie points to that of their pixels; mountains displace them
@@ -194,6 +196,31 @@ def check_geometry(a: Annotation, name: str) -> None:
         raise ProductError(
             f"{name}: {a.n_lines} lines take {float(a.time_of(a.n_lines - 1)):.1f} s, but the image lasts "
             f"{duration:.1f} s. Download the product again."
+        )
+
+
+def check_vectors(a: Annotation, time: np.ndarray, last: np.ndarray, name: str) -> None:
+    """Raise unless the vectors of a calibration or noise file lie in time and range where their image does.
+
+    Args:
+        a: annotation of the image.
+        time: datetime64 of each vector; those of products at hand lie from 0 s before the image to 2 s after it.
+        last: last pixel of each vector; of products at hand the last pixel of the image.
+        name: of the file.
+
+    Raises:
+        ProductError: saying where they lie.
+    """
+    seconds = (time - a.header.start_time) / np.timedelta64(1, "s")
+    duration = (a.header.stop_time - a.header.start_time) / np.timedelta64(1, "s")
+    if seconds.min() < -_VECTOR_SLACK_S or seconds.max() > duration + _VECTOR_SLACK_S:
+        raise ProductError(
+            f"{name}: its vectors are of {seconds.min():.0f} to {seconds.max():.0f} s from the begin of an image of "
+            f"{duration:.0f} s: {_MIXED}"
+        )
+    if abs(float(last.max()) - (a.n_pixels - 1)) > 0.1 * a.n_pixels:
+        raise ProductError(
+            f"{name}: its vectors end at pixel {last.max():.0f} of an image of {a.n_pixels} pixels: {_MIXED}"
         )
 
 

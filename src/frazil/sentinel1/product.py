@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, get_args
 
+import numpy as np
+
 from frazil.errors import OptionError, ProductError, ProductNotFoundError
 from frazil.sentinel1 import consistency
 from frazil.sentinel1.annotation import (
@@ -68,13 +70,20 @@ class Band:
         """The calibration vectors, parsed on first use."""
         calibration = self._beside("calibration", parse_calibration)
         if self.product.check != "none":
-            consistency.check_level(self.annotation, calibration, f"calibration-{self.stem}.xml")
+            name = f"calibration-{self.stem}.xml"
+            consistency.check_vectors(self.annotation, calibration.time, calibration.pixel[:, -1], name)
+            consistency.check_level(self.annotation, calibration, name)
         return calibration
 
     @cached_property
     def noise(self) -> Noise:
         """The noise vectors, parsed on first use."""
-        return self._beside("noise", parse_noise)
+        noise = self._beside("noise", parse_noise)
+        if self.product.check != "none" and noise.range:
+            time = np.array([v.time for v in noise.range])
+            last = np.array([v.pixel[-1] for v in noise.range])
+            consistency.check_vectors(self.annotation, time, last, f"noise-{self.stem}.xml")
+        return noise
 
     def _beside(self, kind: str, parse: Callable[[bytes, str], T]) -> T:
         name = f"annotation/calibration/{kind}-{self.stem}.xml"

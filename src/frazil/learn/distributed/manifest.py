@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frazil.untrusted import parse_json
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MANIFEST = re.compile(r"(\d{10})-(\d{10})\.json")
 WEIGHTS = re.compile(r"[0-9a-f]{64}\.safetensors")
@@ -117,7 +119,7 @@ def checked_weights(
 def parse_manifest(data: bytes, run: str, worker: str) -> Manifest | None:
     """A manifest from bytes of a stranger; None where it is none, or not of this run and worker."""
     try:
-        values = json.loads(data)
+        values = parse_json(data)
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             return None
         manifest = Manifest(**values)
@@ -138,7 +140,7 @@ def parse_manifest(data: bytes, run: str, worker: str) -> Manifest | None:
             return None
         if type(manifest.done) is not bool:
             return None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None
     fits = manifest.run == run and manifest.worker == worker and re.fullmatch(r"[0-9a-f]{64}", manifest.sha256)
     return manifest if fits else None
