@@ -139,16 +139,25 @@ def _written(target: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
                 made.append(_work_folder(place.parent))
             yield made[0][0] / place.name, place
         finally:
-            with undisturbed():
-                for work, lock in made:
-                    _remove(work)
-                    os.close(lock)
+            try:
+                with undisturbed():
+                    _end_work(made)
+            finally:
+                with undisturbed():  # a signal may have come before the first attempt was undisturbed
+                    _end_work(made)
     except OSError as error:
         if isinstance(error, FrazilError) or not _is_about(error, place):
             raise
         raise OutputError(
             f"Cannot write {path}: {error.strerror or error}. Free the space or choose another folder."
         ) from error
+
+
+def _end_work(made: list[tuple[Path, int]]) -> None:
+    while made:
+        work, lock = made.pop()
+        _remove(work)
+        os.close(lock)
 
 
 def sweep(folder: Path) -> None:

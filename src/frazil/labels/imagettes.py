@@ -34,6 +34,7 @@ from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionE
 from frazil.files import whole_output
 from frazil.seeds import check_seed
 from frazil.zarr_stores import check_store, sealed_codec
+from frazil.zarr_writing import writable_store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -332,14 +333,14 @@ def save_imagettes(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: b
     check_imagettes(ds)
     if Path(path).suffix != ".zarr":
         raise OptionError(f"Imagettes are written as .zarr, not {Path(path).name!r}.")
-    with whole_output(path, overwrite=overwrite) as part:
+    with whole_output(path, overwrite=overwrite) as part, writable_store(part) as store:
         chunked = {
             k: {"chunks": (min(64, ds.sizes["imagette"]), *ds[k].shape[1:])} for k in ("image", "mask") if k in ds
         }
         sealed = {str(k): {"compressors": (sealed_codec(),), **chunked.get(str(k), {})} for k in ds.variables}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")  # fixed-length words
-            ds.to_zarr(part, mode="w", encoding=sealed, consolidated=False, zarr_format=3, write_empty_chunks=True)
+            ds.to_zarr(store, mode="w", encoding=sealed, consolidated=False, zarr_format=3, write_empty_chunks=True)
     return Path(path)
 
 

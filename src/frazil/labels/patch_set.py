@@ -28,6 +28,7 @@ from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassSche
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.zarr_stores import check_store, sealed_codec
+from frazil.zarr_writing import writable_store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -186,14 +187,14 @@ def stream_patches(
     if target.suffix != ".zarr":
         raise OptionError(f"Output {target} should end in .zarr, the format of patch sets.")
     refuse_existing(target, overwrite=overwrite)
-    with whole_output(target, overwrite=overwrite) as part:
-        store: _Store | None = None
+    with whole_output(target, overwrite=overwrite) as part, writable_store(part) as store:
+        growing: _GrowingSet | None = None
         for patches in parts:
-            store = store or _Store(part, patches)
-            store.add(patches)
-        if store is None:
+            growing = growing or _GrowingSet(store, target.name, patches)
+            growing.add(patches)
+        if growing is None:
             raise LabelError("There are no patches to write.")
-        store.close({name: value() if callable(value) else value for name, value in attrs.items()})
+        growing.close({name: value() if callable(value) else value for name, value in attrs.items()})
     return target
 
 
@@ -342,18 +343,18 @@ def _same_kind(first: xr.Dataset, part: xr.Dataset) -> None:
         )
 
 
-class _Store:
-    """A Zarr store that grows along ``patch``; full chunks are written as they come."""
+class _GrowingSet:
+    """A patch set that grows along ``patch``; full chunks are written as they come."""
 
-    def __init__(self, path: Path, like: xr.Dataset) -> None:
+    def __init__(self, store: Any, name: str, like: xr.Dataset) -> None:
         import zarr
 
-        self.path, self.like, self.waiting, self.count = path, like, 0, 0
+        self.name, self.like, self.waiting, self.count = name, like, 0, 0
         self.queue: list[xr.Dataset] = []
         self.arrays: dict[str, Any] = {}
         self.words: dict[str, dict[str, int]] = {n: {} for n in _WORDS if n in like.variables}
         with _quiet():
-            self.group = zarr.open_group(path, mode="w")
+            self.group = zarr.open_group(store, mode="w")
         channel, height, width = (like.sizes[d] for d in ("channel", "height", "width"))
         self._make("image", np.float32, (channel, height, width), ("channel", "height", "width"), like["image"].attrs)
         for name, (dtype, attrs) in _NUMBERS.items():
@@ -408,7 +409,7 @@ class _Store:
             | attrs
         )
         if self.arrays["image"].shape[0] != self.count:
-            raise OutputError(f"Cannot write {self.path.name}: {self.count} patches were meant. Run it again.")
+            raise OutputError(f"Cannot write {self.name}: {self.count} patches were meant. Run it again.")
 
 
 def _words(known: Any, index: np.ndarray) -> np.ndarray:

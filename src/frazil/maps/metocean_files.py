@@ -26,6 +26,7 @@ from frazil.maps.geotiff import PERCENT, flag_tags, write_cog
 from frazil.maps.netcdf import write_dataset
 from frazil.marks import WRITTEN_BY
 from frazil.scene.grid import MapGrid
+from frazil.zarr_writing import writable_store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,9 +125,9 @@ def save_segments(found: xr.Dataset, path: str | os.PathLike[str], *, overwrite:
         if target.suffix == ".zarr":
             import warnings
 
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), writable_store(part) as store:
                 warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")
-                found.to_zarr(part, mode="w", consolidated=False, zarr_format=3)
+                found.to_zarr(store, mode="w", consolidated=False, zarr_format=3)
         elif target.suffix == ".nc":
             wide = found.assign(score=found["score"].astype(np.float32))  # NetCDF has no half precision
             write_dataset(wide.assign_attrs(written_by=WRITTEN_BY), part, {"score": {"zlib": True}})

@@ -19,6 +19,7 @@ from frazil.files import refuse_existing, undisturbed, whole_output
 from frazil.marks import WRITTEN_BY
 from frazil.scene.geotiff import write_geotiff
 from frazil.scene.lazy import is_lazy
+from frazil.zarr_writing import writable_store
 
 SUFFIXES = (".nc", ".zarr", ".tif")
 _LINES = 512  # computed and written at a time
@@ -175,10 +176,10 @@ def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) 
     import zarr
 
     large = [str(n) for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), writable_store(path) as store:
         warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3|consolidated).*")
-        scene.drop_vars(large).to_zarr(path, consolidated=False)
-        group = zarr.open_group(path, mode="a")
+        scene.drop_vars(large).to_zarr(store, consolidated=False)
+        group = zarr.open_group(store, mode="a")
         for name in large:
             variable = scene[name]
             chunks = tuple(min(_LINES, n) if d in ("line", "pixel") else 1 for d, n in variable.sizes.items())
@@ -192,7 +193,7 @@ def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) 
             plain = {k: v.tolist() if isinstance(v, (np.ndarray, np.generic)) else v for k, v in variable.attrs.items()}
             array.attrs.update({**plain, "coordinates": "azimuth_time ground_range"})
         _stream(scene, large, lambda name, index, values: group[name].__setitem__(index, values), report)
-        zarr.consolidate_metadata(path)
+        zarr.consolidate_metadata(store)
 
 
 def _stream(
