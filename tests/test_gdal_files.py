@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -18,16 +19,22 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from pyproj import Transformer
 
-from frazil.conventions import BINARY
+from frazil.conventions import BINARY, FIVE_CLASSES
 from frazil.errors import FrazilError, LabelError, LabelNotFoundError
-from frazil.gdal_files import open_raster, vector_source, world_file
+from frazil.gdal_files import open_raster, vector_source
+from frazil.georeference import world_file
 from frazil.labels.chart import read_chart
+from frazil.labels.classes import LabelOptions
 from frazil.labels.datasets.ai4arctic import read_ai4arctic
 from frazil.labels.datasets.folders import read_image
 from frazil.labels.polygons import read_polygons
-from frazil.labels.sources import LabelOptions, open_labels
+from frazil.labels.sources import open_labels
+from frazil.maps.compare import compare
 from frazil.maps.references import open_reference
+from frazil.sentinel1.geolocation import Geolocation
+from frazil.simulate.scene import simulate_scene
 from frazil.testing import make_map
 
 
@@ -333,3 +340,64 @@ def test_json_that_is_no_geojson_is_a_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.geojson").write_text(text)
     with pytest.raises(LabelError):
         read_polygons(tmp_path / "a.geojson")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(1000, 0, 0, 0, 0, 0), (np.nan, 0, 0, 0, -1000, 0), (1e308, 0, 0, 0, -1e308, 0), (1, 1, 0, 1, 1, 0),
+     (1e-300, 0, 0, 0, -1e-300, 0)],
+)  # fmt: skip
+def test_a_raster_that_lies_nowhere_is_refused(tmp_path: Path, numbers: tuple[float, ...]) -> None:
+    """As labels and as a reference: a transform without an area was a traceback, or labels of nothing."""
+    path = tmp_path / "a.tif"
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=9,
+        height=9,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:3413",
+        transform=Affine(*numbers),
+    ) as file:
+        file.write(np.ones((9, 9), np.uint8), 1)
+    for read in (lambda: open_labels(path, FIVE_CLASSES), lambda: compare(make_map(), path, kind="concentration")):
+        with pytest.raises(LabelError, match=r"The transform .* puts its cells nowhere"):
+            read()
+
+
+def test_a_turned_class_raster_is_read_as_finely_as_an_upright_one(tmp_path: Path) -> None:
+    """Its cells were thought to be as wide as the easting of one column, which is nothing."""
+    scene = simulate_scene("ew", seed=1, spacing_m=480.0, lines=(4000, 4400), pixels=(3000, 3400), land=None).load()
+    lon, lat = Geolocation.of(scene).lonlat(scene["line"].values[:, None], scene["pixel"].values[None])
+    x, y = Transformer.from_crs(4326, 3413, always_xy=True).transform(lon, lat)
+    left, top, n = x.min() - 2000, y.max() + 2000, 120
+    codes = np.random.default_rng(0).integers(0, 5, (n // 20, n // 20)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
+    side = max(np.ptp(x), np.ptp(y)) / n + 50
+    found = []
+    for turned, transform in (
+        (codes, Affine(side, 0, left, 0, -side, top)),
+        (codes.T, Affine(0, side, left, -side, 0, top)),
+    ):
+        with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=n, height=n, count=1, dtype="uint8",
+                           crs="EPSG:3413", transform=transform) as file:  # fmt: skip
+            file.write(turned, 1)
+        found.append(open_labels(tmp_path / "a.tif", FIVE_CLASSES).on(scene).regions(slice(None)))
+    np.testing.assert_array_equal(*found)
+    assert (found[0] >= 0).any()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damaged_compressed_archives_are_one_line(tmp_path: Path, method: int) -> None:
+    path, rng = tmp_path / "a.zip", np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.geojson", json.dumps({"type": "FeatureCollection", "features": []}) + " " * 3000)
+        archive.writestr("a.shp", rng.bytes(3000))
+    whole = path.read_bytes()
+    for _ in range(60):
+        data = bytearray(whole)
+        data[int(rng.integers(40, len(data) - 200))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        with suppress(LabelError), vector_source(path):  # some bits, of times for instance, do not matter
+            pass

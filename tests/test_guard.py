@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,8 +11,7 @@ from click.testing import CliRunner, Result
 
 from frazil.cli import cli
 from frazil.cli.guard import OUTPUTS
-from frazil.cli.say import say, say_json
-from frazil.errors import FrazilError, LabelError, OutputExistsError
+from frazil.errors import FrazilError, LabelError, OutputError, OutputExistsError, ProductNotFoundError
 from frazil.gdal_files import open_raster, vector_source
 
 
@@ -241,24 +239,6 @@ def test_commands_that_read_labels_have_the_options_that_errors_advise(name: str
     assert {*advised, "--dominance"} <= options
 
 
-def test_what_is_printed_of_a_stranger_is_written_out(capfd: pytest.CaptureFixture[str]) -> None:
-    """Names of files may hold anything; JSON keeps the words, as its own escapes."""
-    words = "kart\x1b]0;owned\x07 \udcff \u202e æøå"
-    say(words)
-    say_json({"file": words, "n": [1, 2]})
-    text, written = capfd.readouterr().out.split("\n", 1)
-    assert text == r"kart\x1b]0;owned\x07 \udcff \u202e æøå"
-    assert all(c.isprintable() or c == "\n" for c in written)
-    assert json.loads(written) == {"file": words, "n": [1, 2]}
-
-
-def test_commands_print_in_no_other_way() -> None:
-    folder = Path(say.__code__.co_filename).parent
-    for path in folder.glob("*.py"):
-        if path.name not in ("say.py", "__init__.py", "progress.py"):
-            assert "click.echo" not in path.read_text(), path.name
-
-
 @pytest.mark.parametrize("name", [b"kart\xff.tif", b"kart\xff.gpkg"])
 def test_names_that_are_no_utf8_are_a_line(name: bytes, tmp_path: Path) -> None:
     """Of rasters and vector files, which GDAL opens by UTF-8 alone, and of outputs before anything is computed."""
@@ -271,3 +251,15 @@ def test_names_that_are_no_utf8_are_a_line(name: bytes, tmp_path: Path) -> None:
     done = run("scene", "X.SAFE", "-o", path)
     assert done.exit_code == 2
     assert r"kart\udcff" in done.output
+
+
+def test_a_place_that_takes_nothing_is_told_before_the_input_is_read(tmp_path: Path) -> None:
+    """A map was computed first. What is tried leaves nothing; folders above that are missing are no fault."""
+    for out in ("/proc/m", tmp_path / "file" / "m"):
+        (tmp_path / "file").write_text("")
+        done = run("map", "missing.SAFE", "-o", out)
+        assert isinstance(done.exception, OutputError)
+        assert "Choose another folder" in str(done.exception)
+    done = run("map", "missing.SAFE", "-o", tmp_path / "a" / "b" / "m")
+    assert isinstance(done.exception, ProductNotFoundError)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

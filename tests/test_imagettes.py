@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -35,6 +36,8 @@ from frazil.labels.imagettes import (
     sizes_for,
     split_imagettes,
 )  # fmt: skip
+from frazil.labels.imagettes_products import cut_imagettes
+from frazil.simulate.product import simulate_product
 from frazil.simulate.wave_mode import WaveModeConfig
 from frazil.simulated_imagettes import simulated_imagettes
 
@@ -404,3 +407,25 @@ def test_broken_image(tmp_path: Path) -> None:
     (tmp_path / "F" / "a.png").write_bytes(b"no image")
     with pytest.raises(LabelError, match=r"a\.png"):
         read_tengeop(tmp_path)
+
+
+def test_an_imagette_whose_image_is_missing_is_named(tmp_path: Path) -> None:
+    """The set was short by one, without a word. Wave mode is made of a wide product: its images carry two numbers."""
+    template = Path(__file__).parent / "data" / "iw-2021-ipf331.zip"
+    made = simulate_product(tmp_path, seed=1, template=str(template), lines=(0, 900), pixels=(10000, 11000))
+    (made / "manifest.safe").unlink()
+    for file in [f for f in made.rglob("*-vv-*") if f.is_file()]:
+        data = file.read_bytes()
+        for number in ("001", "002"):
+            if file.suffix == ".xml":
+                changed = data.replace(b"<mode>IW<", b"<mode>WV<").replace(b"<swath>IW<", b"<swath>WV1<")
+                data = re.sub(rb"<imageNumber>\d+<", b"<imageNumber>%s<" % number.encode(), changed)
+            name = file.name.replace("s1a-iw-", "s1a-wv1-").replace("-001.", f"-{number}.")
+            file.with_name(name).write_bytes(data)
+        file.unlink()
+    whole = cut_imagettes(made, max_land=1.0)
+    assert (whole.sizes["imagette"], whole.attrs["left_out_broken"]) == (2, [])
+    next(made.glob("measurement/*-002.tiff")).unlink()
+    short = cut_imagettes(made, max_land=1.0)
+    assert short.sizes["imagette"] == 1
+    assert re.search(r"-002: .* has no measurement/s1a-wv1-.*-002\.tiff", short.attrs["left_out_broken"][0])

@@ -17,7 +17,7 @@ from pyproj import Transformer
 from frazil.conventions import AI4ARCTIC, CLASS_SCHEMES, FIVE_CLASSES
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
 from frazil.labels.chart import chart_classes, rasterize_chart, read_chart
-from frazil.labels.polygons import place
+from frazil.labels.polygons import place, read_polygons
 from frazil.labels.sigrid3 import COLUMNS, ChartSettings, classify, code_text, table
 from frazil.labels.sigrid3_dialects import DIALECTS, thickness_cm, translate
 from frazil.scene.grid import MapGrid
@@ -568,3 +568,15 @@ def test_no_patch_of_a_scene_of_the_north_is_called_after_the_south(scene) -> No
         assert not len(place(gpd.GeoDataFrame(geometry=[shape], crs=4326), scene).shapes)
     whole, _ = place(gpd.GeoDataFrame(geometry=[CAPS[4]], crs=4326), scene).burn()
     assert (whole == 0).all()
+
+
+def test_a_projection_file_with_foreign_letters_is_one_line(tmp_path: Path) -> None:
+    """pyogrio ended in an UnboundLocalError; without the file the chart is read."""
+    frame = gpd.GeoDataFrame({"kind": ["W"]}, geometry=[shapely.box(0, 0, 1, 1)], crs=4326)
+    frame.to_file(tmp_path / "a.shp", engine="pyogrio")
+    prj = tmp_path / "a.prj"
+    prj.write_bytes(prj.read_bytes().replace(b'"Degree"', b'"Degr\xe9"').replace(b"GCS_WGS", b"X_WGS"))
+    with pytest.raises(LabelError, match=r"a\.shp has a CRS that is no text.*--assume-crs"):
+        read_polygons(tmp_path / "a.shp")
+    prj.unlink()
+    assert len(read_polygons(tmp_path / "a.shp", assume_crs="EPSG:4326")) == 1

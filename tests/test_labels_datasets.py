@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import geopandas as gpd
@@ -16,7 +17,7 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from frazil.cli import cli
-from frazil.errors import LabelError, LabelNotFoundError, OptionError
+from frazil.errors import FrazilError, LabelError, LabelNotFoundError, OptionError
 from frazil.labels.datasets.ai4arctic import read_ai4arctic
 from frazil.labels.datasets.extremeearth import pair_by_time, read_extremeearth
 from frazil.labels.datasets.folders import read_folders
@@ -92,6 +93,7 @@ def test_uit_folders_of_other_names(uit: Path, tmp_path: Path) -> None:
 def test_a_manifest_for_any_layout(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(-20, 2, (3, 8, 8)).astype(np.float32)
+    values[2] = rng.uniform(20, 45, (8, 8))  # the incidence angle
     (tmp_path / "deep" / "er").mkdir(parents=True)
     np.save(tmp_path / "deep" / "er" / "a.npy", values)
     np.save(tmp_path / "b.npy", np.moveaxis(values, 0, 2))
@@ -504,3 +506,31 @@ def test_options_that_do_not_fit_the_source_are_refused(
     assert done.exit_code == 2
     assert words in done.output
     assert not (tmp_path / "s.zarr").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("nersc_sar_primary", 1e34), ("sar_grid_latitude", 100.0)])
+def test_numbers_that_cannot_be_are_refused(tmp_path: Path, name: str, value: float) -> None:
+    """Damaged chunks of a published scene were training data."""
+    import h5py
+
+    path = raw_file(tmp_path / "a.nc", ["3;01;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;I"])
+    read_ai4arctic(path, size=10, stride=5)
+    with h5py.File(path, "r+") as file:
+        file[name][...] = value
+    with pytest.raises(LabelError, match=f"holds? .* of .*{value:.4g}".replace("+", r"\+")):
+        read_ai4arctic(path, size=10, stride=5)
+
+
+def test_damaged_bytes_of_a_published_scene_are_one_line(tmp_path: Path) -> None:
+    path = raw_file(tmp_path / "a.nc", ["3;01;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;I"])
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for at in rng.integers(0, min(len(data), 4000), 6):
+            data[at] = int(rng.integers(256))
+        path.write_bytes(data)
+        with suppress(FrazilError):
+            read_ai4arctic(path, size=10, stride=5)
+            refused -= 1
+        refused += 1
+    assert refused > 5

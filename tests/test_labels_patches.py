@@ -20,6 +20,8 @@ from PIL import Image
 from frazil.conventions import BINARY, FIVE_CLASSES
 from frazil.errors import LabelError, LabelNotFoundError, OptionError, OutputError, OutputExistsError
 from frazil.files import whole_output
+from frazil.labels.class_raster import raster_code
+from frazil.labels.classes import LabelOptions, class_code
 from frazil.labels.contact_sheet import contact_sheet
 from frazil.labels.cutting import clear, uniform
 from frazil.labels.patch_set import (
@@ -33,7 +35,7 @@ from frazil.labels.patch_set import (
     stream_patches,
 )
 from frazil.labels.patches import cut_patches
-from frazil.labels.sources import LabelOptions, class_code, open_labels, raster_code
+from frazil.labels.sources import open_labels
 from frazil.scene.grid import MapGrid
 from frazil.scene.scaling import to_db
 from frazil.scene.scene import open_scene

@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA
 from frazil.errors import FrazilError, LabelError, LabelNotFoundError, OptionError
-from frazil.labels.sources import LabelOptions
+from frazil.labels.classes import LabelOptions
 from frazil.maps.compare import compare
 from frazil.maps.netcdf import write_netcdf
 from frazil.maps.references import KINDS, ReferenceOptions, open_reference

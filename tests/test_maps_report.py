@@ -295,7 +295,7 @@ def truth_of(path: Path) -> Path:
 
 
 def test_maps_stand_beside_their_truth(map_folder: Path, tmp_path: Path) -> None:
-    from frazil.labels.sources import LabelOptions
+    from frazil.labels.classes import LabelOptions
 
     truth, labels = truth_of(tmp_path / "truth.gpkg"), LabelOptions(class_column="kind")
     one = run_of({"s": table(60)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ def vector_maker(suffix: str) -> Callable[[Path], Path]:
     return make
 
 
+def make_chart_zip(folder: Path) -> Path:
+    """A chart as ice services send it: a shapefile in an archive."""
+    place = vector_maker(".shp")(folder / "chart")
+    return Path(shutil.make_archive(str(folder / "labels"), "zip", place))
+
+
 def read_labels(path: Path) -> Numbers:
     """Classes on the pixels of a scene."""
     from frazil.conventions import FIVE_CLASSES
@@ -96,6 +103,14 @@ def make_reference(folder: Path) -> Path:
 
     folder.mkdir(parents=True)
     return osisaf_polar(folder / "ice_conc_nh_polstere-100_multi_201801161200.nc", land=True)
+
+
+def make_reference_nc3(folder: Path) -> Path:
+    """A concentration map as classic NetCDF."""
+    from tests.reference_files import bremen_netcdf
+
+    folder.mkdir(parents=True)
+    return bremen_netcdf(folder / "asi-AMSR2-n6250-20180116-v5.4.nc", engine="scipy")
 
 
 def make_reference_tif(folder: Path) -> Path:

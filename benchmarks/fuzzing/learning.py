@@ -29,6 +29,47 @@ def read_patch_set(path: Path) -> Numbers:
             "all": digest(patches.image)}  # fmt: skip
 
 
+def make_ai4arctic(folder: Path) -> Path:
+    """A raw scene of the AI4Arctic set."""
+    from tests.test_labels_datasets import NAME, raw_file
+
+    folder.mkdir(parents=True)
+    rows = ["3;01;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;I", "7;92;-9;91; 8;-9;-9;-9;-9;-9;-9;-9;-9;-9;I"]
+    return raw_file(folder / f"{NAME}_icechart_dmi_201801241950_SouthEast_RIC.nc", rows)
+
+
+def read_ai4arctic(path: Path) -> Numbers:
+    """Patches and labels."""
+    from frazil.labels.datasets.ai4arctic import read_ai4arctic as read
+
+    patches = read(path, size=10, stride=5)
+    return {"image": some(patches["image"].values, 300), "label": np.bincount(patches["label"].values, minlength=256),
+            "where": some([patches["latitude"].values, patches["longitude"].values])}  # fmt: skip
+
+
+def make_masks(folder: Path) -> Path:
+    """Pictures and masks of others."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for i, name in enumerate("abc"):
+        for kind, values in (
+            ("images", draw.integers(1, 255, (40, 40))),
+            ("masks", draw.integers(0, 2, (40, 40)) * 255),
+        ):
+            (folder / "set" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values.astype(np.uint8)).save(folder / "set" / kind / f"{name}.{('png', 'tif', 'jpg')[i]}")
+    return folder / "set"
+
+
+def read_masks(path: Path) -> Numbers:
+    """Images and masks."""
+    from frazil.labels.datasets.masks import read_masks as read
+
+    ds = read(path)
+    return {"image": some(ds["image"].values, 300), "mask": some(ds["mask"].values, 300)}
+
+
 def make_imagettes(folder: Path) -> Path:
     """A set of imagettes."""
     from frazil.labels.imagettes import save_imagettes

@@ -13,11 +13,13 @@ from benchmarks.fuzzing.target import Target
 LOADED = (
     "geopandas", "h5netcdf", "h5py", "numcodecs", "pyogrio", "rasterio", "rasterio.features", "scipy.io", "xarray",
     "zarr",
-    "frazil.labels.chart", "frazil.labels.imagettes", "frazil.labels.patch_set", "frazil.labels.patches",
+    "frazil.labels.chart", "frazil.labels.datasets.ai4arctic",
+    "frazil.labels.datasets.masks", "frazil.labels.imagettes", "frazil.labels.patch_set", "frazil.labels.patches",
     "frazil.labels.sources", "frazil.labels.splits", "frazil.learn.checkpoint", "frazil.learn.distributed.watch",
     "frazil.learn.findings", "frazil.learn.patches", "frazil.learn.predict", "frazil.learn.propagate_files",
     "frazil.maps.compare", "frazil.maps.edges", "frazil.maps.netcdf", "frazil.scene.scene", "frazil.sentinel1.info",
-    "tests.reference_files", "xarray.backends.h5netcdf_", "xarray.backends.scipy_", "xarray.backends.zarr", "pandas",
+    "tests.reference_files", "tests.test_labels_datasets",
+    "xarray.backends.h5netcdf_", "xarray.backends.scipy_", "xarray.backends.zarr", "pandas",
 )  # fmt: skip
 
 
@@ -42,6 +44,10 @@ def targets() -> list[Target]:
         Target("labels-fgb", geography.vector_maker(".fgb"), geography.read_labels, bytewise),
         Target("labels-tif", geography.make_class_raster, geography.read_labels, bytewise),
         Target("chart-shp", geography.vector_maker(".shp"), geography.read_chart_numbers, everything),
+        Target("chart-zip", geography.make_chart_zip, geography.read_chart_numbers, bytewise),
+        Target("reference-nc3", geography.make_reference_nc3, geography.read_reference, bytewise),
+        Target("ai4arctic", learning.make_ai4arctic, learning.read_ai4arctic, bytewise),
+        Target("masks", learning.make_masks, learning.read_masks, everything),
         Target("reference-nc", geography.make_reference, geography.read_reference, bytewise),
         Target("reference-tif", geography.make_reference_tif, geography.read_reference, bytewise),
         Target("map-folder", geography.make_map_folder, geography.read_map_folder, everything),

@@ -24,6 +24,7 @@ import shutil
 import signal
 import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -81,6 +82,25 @@ def refuse_existing(
             f"Output {path} exists already. Choose another name or pass --overwrite (overwrite=True)."
         )
     return path
+
+
+def refuse_unwritable(target: str | os.PathLike[str], *, inside: bool = False) -> None:
+    """Raise if nothing can be written at a place, which is tried: permissions do not tell of /proc or full quotas.
+
+    Args:
+        target: what is to be written; folders above it that are missing would be made.
+        inside: a folder that is there already is filled, not replaced.
+
+    Raises:
+        OutputError: the nearest folder that is there takes no new ones.
+    """
+    folder = _place(target) if inside else _place(target).parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        Path(tempfile.mkdtemp(prefix=".frazil-", suffix=".tried", dir=folder)).rmdir()
+    except OSError as error:
+        raise OutputError(f"Cannot write {target}: {error.strerror or error}. Choose another folder.") from error
 
 
 @contextmanager

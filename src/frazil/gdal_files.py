@@ -21,11 +21,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import lzma
 import os
 import re
 import sqlite3
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -36,7 +38,7 @@ from frazil.errors import LabelError, LabelNotFoundError, is_utf8
 from frazil.untrusted import open_regular, parse_json, read_bytes
 
 if TYPE_CHECKING:
-    from affine import Affine
+    pass
 
 RASTERS = ("GTiff", "HFA", "PNG")
 _QUIET = {
@@ -46,6 +48,7 @@ _QUIET = {
     "GDAL_HTTP_MAX_RETRY": "0",
 }
 _ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
 _UNPACKED = 2**30  # bytes of a vector file in memory
 _PLAIN, _RATIO = 2**28, 1000  # bytes of a raster that need no reason; no more than this for a byte on disk
 _METADATA = 4_000_000  # bytes of an XML file
@@ -119,29 +122,6 @@ def raster_driver(path: str | os.PathLike[str], what: str = "a raster") -> str:
         f"{path} cannot be read as {what}: it {_what(head)}. Rasters are read from GeoTIFF, ERDAS Imagine and PNG: "
         "convert it."
     )
-
-
-def world_file(path: str | os.PathLike[str]) -> Affine | None:
-    """The transform in a world file beside a raster (``.tfw``, ``.pgw``, ``.wld`` …), None without one.
-
-    Raises:
-        LabelError: it does not hold six numbers.
-    """
-    from affine import Affine
-
-    file = Path(path)
-    suffix = file.suffix.lower()
-    names = {f"{suffix[:2]}{suffix[-1]}w", f"{suffix}w", ".wld"}
-    for name in sorted(names | {n.upper() for n in names}):
-        beside = file.with_suffix(name)
-        if not beside.is_file():
-            continue
-        try:
-            a, d, b, e, x, y = (float(word) for word in read_bytes(beside, 4096).decode("ascii").split())
-        except (OSError, ValueError) as error:
-            raise LabelError(f"{beside} is no world file of six numbers ({error}).") from error
-        return Affine(a, b, x - (a + b) / 2, d, e, y - (d + e) / 2)  # it tells the centre of the first pixel
-    return None
 
 
 @contextmanager
@@ -394,7 +374,7 @@ def _members(path: Path, wanted: tuple[str, ...] = (*_SHAPEFILE, ".geojson", ".j
                             content = tar.extractfile(member)
                             assert content is not None
                             take(member.name, member.size, content)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (*_ARCHIVE_ERRORS, OSError, NotImplementedError, RuntimeError) as error:
         raise LabelError(f"{path} cannot be read as an archive: {error}. Get it again, or unpack it.") from error
     except (ValueError, MemoryError) as error:
         if isinstance(error, LabelError):

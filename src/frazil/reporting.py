@@ -11,7 +11,7 @@ from frazil.errors import OptionError
 from frazil.files import refuse_existing
 
 if TYPE_CHECKING:
-    from frazil.labels.sources import LabelOptions
+    from frazil.labels.classes import LabelOptions
 
 PathLike = str | os.PathLike[str]
 

@@ -1,4 +1,7 @@
-"""What holds for every command, seen to in one place before it begins: no output takes the place of an input."""
+"""What holds for every command, seen to in one place before it begins.
+
+No output takes the place of an input, outputs can be written where they are asked for, numbers are numbers.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ def guarded(command: click.Command) -> click.Command:
     def call(*args: Any, **values: Any) -> Any:
         _refuse_strange_numbers(command, values)
         _refuse_strange_names(values)
+        _refuse_places(command, values)
         if values.get("overwrite"):
             _refuse_inputs(command, values)
         return inner(*args, **values)
@@ -50,6 +54,15 @@ def _refuse_strange_names(values: dict[str, Any]) -> None:
         given = values.get(name)
         if isinstance(given, str) and not is_utf8(given):
             raise click.BadParameter(f"{printable(given)} is not UTF-8. Choose another name.", param_hint=f"--{name}")
+
+
+def _refuse_places(command: click.Command, values: dict[str, Any]) -> None:
+    """A place that takes nothing is told before the work, not after."""
+    from frazil.files import refuse_unwritable
+
+    for name in OUTPUTS:
+        if isinstance(values.get(name), str):
+            refuse_unwritable(values[name], inside=name == "output" and command.name in _FOLDERS_TO_FILL)
 
 
 def refuse_given(names: Iterable[str], why: str) -> None:

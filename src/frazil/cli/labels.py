@@ -124,10 +124,10 @@ def _cut(
     **settings: Any,
 ) -> Any:  # fmt: skip
     """Patches of scenes with labels."""
+    from frazil.labels.classes import LabelOptions
     from frazil.labels.datasets.extremeearth import read_extremeearth
     from frazil.labels.patches import cut_patches
     from frazil.labels.sigrid3 import ChartSettings
-    from frazil.labels.sources import LabelOptions
 
     options = LabelOptions(
         class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,

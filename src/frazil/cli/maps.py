@@ -63,8 +63,8 @@ def compare(
     class raster, or another map.
     """
     from frazil.files import refuse_existing
+    from frazil.labels.classes import LabelOptions
     from frazil.labels.sigrid3 import ChartSettings
-    from frazil.labels.sources import LabelOptions
     from frazil.maps.compare import compare as compare_map
     from frazil.maps.comparison_files import save_comparison
     from frazil.maps.netcdf import open_map

@@ -43,8 +43,8 @@ def report(
     Curves, scores by class and scene, confusion, calibration, the most confident mistakes, maps beside their truth.
     Several runs are compared side by side. Runs that are still going on, or were killed, are shown as far as they got.
     """
+    from frazil.labels.classes import LabelOptions
     from frazil.labels.sigrid3 import ChartSettings
-    from frazil.labels.sources import LabelOptions
     from frazil.reporting import report as write
 
     labels = LabelOptions(

@@ -27,6 +27,7 @@ from frazil import __version__
 from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
+from frazil.labels.possible import refuse_impossible
 from frazil.zarr_stores import check_store, sealed_codec
 from frazil.zarr_writing import writable_store
 
@@ -73,10 +74,14 @@ def make_patches(
         time: (patch) datetime64; not-a-time where unknown.
         attrs: further attributes.
         **provenance: ``polygon``, ``line``, ``pixel``, ``longitude``, ``latitude``, ``part``, each (patch).
+
+    Raises:
+        LabelError: backscatter, angles or coordinates that cannot be.
     """
     import xarray as xr
 
     n = len(image)
+    refuse_impossible(np.asarray(image), channels, units, provenance)
     missing: dict[str, Any] = {"polygon": -1, "line": np.nan, "pixel": np.nan, "longitude": np.nan, "latitude": np.nan}
     given = {name: provenance.get(name, np.full(n, fill)) for name, fill in missing.items()}
     when = np.full(n, np.datetime64("NaT", "ns")) if time is None else np.asarray(time, "datetime64[ns]")

@@ -24,9 +24,10 @@ import numpy as np
 from frazil.conventions import FIVE_CLASSES, ClassScheme, check_scene
 from frazil.errors import LabelError, OptionError
 from frazil.labels.chart import find_scheme
+from frazil.labels.classes import LabelOptions, LabelsOnScene
 from frazil.labels.cutting import Cutter, why_none
 from frazil.labels.patch_set import gather
-from frazil.labels.sources import LabelOptions, Labels, LabelsOnScene, open_labels, product_key
+from frazil.labels.sources import Labels, open_labels, product_key
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, to_db
 from frazil.scene.scene import open_scene

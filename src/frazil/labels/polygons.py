@@ -19,6 +19,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from frazil.errors import ContractError, FrazilError, LabelError, LabelNotFoundError, OptionError
 from frazil.gdal_files import refuse_address, vector_source
+from frazil.georeference import is_placed
 from frazil.scene.grid import MapGrid
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -58,7 +59,7 @@ def read_polygons(
     if not file.exists():
         raise LabelNotFoundError(f"No labels at {file}. Pass a vector file (GeoPackage, shapefile, GeoJSON …).")
     frame = _read(file, layer)
-    if not _is_placed(frame.crs):
+    if not is_placed(frame.crs):
         if assume_crs is None:
             says = "does not say its CRS" if frame.crs is None else f"has a CRS without a place, {frame.crs.name!r}"
             raise LabelError(f"{file} {says}. Pass it: assume_crs='EPSG:...' (--assume-crs).")
@@ -104,21 +105,11 @@ def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
         if isinstance(error, FrazilError):
             raise
         raise LabelError(f"{file} cannot be read as a vector file: {_first_line(error)}.") from error
+    except UnboundLocalError as error:  # pyogrio, of a CRS that holds letters which are no UTF-8
+        raise LabelError(f"{file} has a CRS that is no text. Remove its .prj and pass --assume-crs.") from error
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise LabelError(f"{file} holds no polygons. Pass a file with polygon geometries.")
     return frame
-
-
-def _is_placed(crs: Any) -> bool:
-    """Whether a CRS says where on the Earth coordinates are."""
-    if crs is None:
-        return False
-    try:
-        known = CRS.from_user_input(crs)
-        Transformer.from_crs(known, "EPSG:4326")
-    except (CRSError, ProjError):
-        return False
-    return bool(known.is_geographic or known.is_projected)
 
 
 def _check_vertices(shapes: np.ndarray, crs: CRS, file: Path) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
+from frazil.labels.classes import into_scheme
 from frazil.labels.patch_set import blocks, check_patches, join_patches, open_patches
-from frazil.labels.sources import into_scheme
 from frazil.learn.augment import augment
 from frazil.learn.models.patch import PatchClassifier
 from frazil.scene.scaling import CHANNELS

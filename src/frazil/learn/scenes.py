@@ -17,9 +17,10 @@ from torch import nn
 
 from frazil.conventions import CLASS_LAND, CLASS_SCHEMES
 from frazil.errors import LabelError
+from frazil.labels.classes import LabelOptions
 from frazil.labels.patches import filled_label
 from frazil.labels.sigrid3 import ChartSettings
-from frazil.labels.sources import LabelOptions, open_labels
+from frazil.labels.sources import open_labels
 from frazil.learn.augment import coarsen
 from frazil.learn.config import SceneData, SimulatedData
 from frazil.learn.dense import make_engine

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
-    from frazil.labels.sources import LabelOptions
+    from frazil.labels.classes import LabelOptions
 
 #: What the pixels of a comparison are: codes 0 to 3; 254 land of the map, 255 not compared.
 CATEGORIES = ClassScheme(
@@ -136,7 +136,7 @@ def compare(
         >>> compare(ice_map, ice_map).scores["iiee_km2"]
         0.0
     """
-    from frazil.labels.sources import LabelOptions
+    from frazil.labels.classes import LabelOptions
 
     _check_flags(exclude_flags)
     if not min_area_km2 >= 0:

@@ -40,9 +40,11 @@ from pyproj import CRS
 
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES
 from frazil.errors import LabelError
-from frazil.gdal_files import open_raster, world_file
+from frazil.gdal_files import open_raster
+from frazil.georeference import refuse_unplaced, world_file
+from frazil.labels.class_raster import raster_code
+from frazil.labels.classes import LabelOptions
 from frazil.labels.polygons import find_crs
-from frazil.labels.sources import LabelOptions, raster_code
 from frazil.maps.rasters import Raster
 
 _EXTENT = {0: 0, 1: 1, 253: CLASS_LAND, 254: CLASS_LAND, 210: CLASS_NODATA, 255: CLASS_NODATA}
@@ -116,6 +118,7 @@ def read_geotiff(path: Path, kind: str | None, options: LabelOptions) -> tuple[s
         where = find_crs(options.assume_crs)
     else:
         raise LabelError(f"{path} does not say its CRS. Pass it: assume_crs='EPSG:...' (--assume-crs).")
+    refuse_unplaced(path, where, transform)
     kind = kind or _kind(tiff, options)
     if bands > 1 and kind != "classes":
         raise LabelError(f"{path} has {bands} bands, of which one would be read. Pass a file of one map.")

@@ -31,6 +31,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from frazil.errors import FrazilError, LabelError
+from frazil.georeference import refuse_unplaced
 from frazil.hdf5_files import DAMAGED, netcdf_engine
 from frazil.labels.polygons import find_crs
 from frazil.maps.geotiff_reference import checked_percent, is_fraction
@@ -84,6 +85,7 @@ def read_netcdf(
     unit = 1.0 if x[2] else float(crs.axis_info[0].unit_conversion_factor or 1.0)
     (x0, dx, _), (y0, dy, _) = x, y
     transform = Affine(dx / unit, 0.0, (x0 - dx / 2) / unit, 0.0, dy / unit, (y0 - dy / 2) / unit)
+    refuse_unplaced(path, crs, transform)
     percent = _percent(field, path)
     land = _land(dataset, field)
     if land is not None:

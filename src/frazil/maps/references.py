@@ -20,8 +20,9 @@ from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.gdal_files import refuse_address
 from frazil.hdf5_files import DAMAGED
 from frazil.labels.chart import chart_classes, formvern_of, is_chart, normalize_chart
+from frazil.labels.classes import LabelOptions
 from frazil.labels.polygons import place, read_polygons
-from frazil.labels.sources import LabelOptions, PolygonLabels, product_key
+from frazil.labels.sources import PolygonLabels, product_key
 from frazil.maps.geotiff_reference import read_geotiff
 from frazil.maps.netcdf import MAP_FILE, open_map
 from frazil.maps.netcdf_reference import open_any, read_netcdf

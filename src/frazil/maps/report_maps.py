@@ -13,7 +13,8 @@ import numpy as np
 from frazil.conventions import CLASS_NODATA, ClassScheme, check_map
 from frazil.errors import LabelError, OptionError
 from frazil.findings import RunFindings
-from frazil.labels.sources import LabelOptions, PolygonLabels, product_key
+from frazil.labels.classes import LabelOptions
+from frazil.labels.sources import PolygonLabels, product_key
 from frazil.maps import report_figures as figures
 from frazil.maps.compare import Comparison, compare
 from frazil.maps.comparison_figure import draw_comparison

@@ -23,14 +23,15 @@ from frazil.conventions import AI4ARCTIC, CLASS_NODATA, ClassScheme
 from frazil.errors import FrazilError, LabelError, LabelNotFoundError, OptionError
 from frazil.hdf5_files import DAMAGED, netcdf_engine
 from frazil.labels.chart import Unknown, find_scheme
+from frazil.labels.classes import ClassRegions
 from frazil.labels.cutting import Cutter, why_none
 from frazil.labels.datasets import table
 from frazil.labels.datasets.folders import scene_in, time_in
 from frazil.labels.patch_set import gather
 from frazil.labels.patches import channel_names
+from frazil.labels.possible import refuse_outside
 from frazil.labels.sigrid3 import ChartSettings, classify
 from frazil.labels.sigrid3_dialects import chart_rows, check_dialect
-from frazil.labels.sources import ClassRegions
 from frazil.scene.scaling import CHANNELS
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -301,6 +302,8 @@ class RawSource(_File):
             return None
         line, pixel, latitude = self._grid("sar_grid_latitude")
         longitude = self._grid("sar_grid_longitude")[2]
+        refuse_outside("sar_grid_latitude", latitude, "degrees", -90.0, 90.0)
+        refuse_outside("sar_grid_longitude", longitude, "degrees", -360.0, 360.0)
         return Geolocation(line, pixel, latitude, longitude, np.zeros_like(latitude))
 
 

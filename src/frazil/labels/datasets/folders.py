@@ -20,10 +20,10 @@ from frazil.conventions import CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, ClassSche
 from frazil.errors import LabelError, LabelNotFoundError
 from frazil.gdal_files import open_raster
 from frazil.labels.chart import find_scheme
+from frazil.labels.classes import meaning_of
 from frazil.labels.datasets import table
 from frazil.labels.patch_set import gather, make_patches
 from frazil.labels.patches import channel_names
-from frazil.labels.sources import meaning_of
 from frazil.pictures import read_picture
 from frazil.scene.scaling import CHANNELS
 
