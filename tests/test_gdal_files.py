@@ -401,3 +401,29 @@ def test_damaged_compressed_archives_are_one_line(tmp_path: Path, method: int) -
         path.write_bytes(data)
         with suppress(LabelError), vector_source(path):  # some bits, of times for instance, do not matter
             pass
+
+
+@pytest.mark.parametrize(("suffix", "at"), [(".shx", 103), (".shx", 107), (".shp", 100 + 7), (".shp", 100 + 8)])
+def test_an_index_that_belongs_to_another_shapefile_is_told(tmp_path: Path, suffix: str, at: int) -> None:
+    """GDAL leaves out the polygons whose records it does not find where the index says."""
+    shapes = [shapely.box(i, 0, i + 1, 1) for i in range(5)]
+    gpd.GeoDataFrame({"CT": ["92"] * 5}, geometry=shapes, crs=4326).to_file(tmp_path / "a.shp", engine="pyogrio")
+    assert len(read_polygons(tmp_path / "a.shp")) == 5
+    file = (tmp_path / "a.shp").with_suffix(suffix)
+    data = bytearray(file.read_bytes())
+    data[at] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(LabelError, match=r"does not hold record 1 where a\.shx says"):
+        read_polygons(tmp_path / "a.shp")
+
+
+def test_a_flatgeobuf_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """Whatever GDAL makes of it: an error, or fewer polygons without one."""
+    shapes = [shapely.box(i, 0, i + 1, 1) for i in range(50)]
+    frame = gpd.GeoDataFrame({"kind": ["W"] * 50}, geometry=shapes, crs=4326)
+    frame.to_file(tmp_path / "a.fgb", engine="pyogrio")
+    whole = (tmp_path / "a.fgb").read_bytes()
+    for share in np.linspace(0.2, 0.999, 40):
+        (tmp_path / "a.fgb").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(LabelError):
+            read_polygons(tmp_path / "a.fgb")

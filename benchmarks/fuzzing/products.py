@@ -53,7 +53,7 @@ ROLES = ("annotation/*.xml", "annotation/calibration/calibration-*.xml", "annota
 def foreign_file(root: Path, rng: np.random.Generator) -> str:
     """A file of another product in the place of one's own; sometimes with one's own header, as a forger would."""
     role = ROLES[int(rng.integers(len(ROLES)))]
-    mine = sorted(root.glob(role))
+    mine = sorted(p for p in root.glob(role) if p.is_file() and not p.is_symlink())
     donors = sorted(Path(os.environ["FUZZ_DONORS"]).glob(f"*/*.SAFE/{role}"))
     if not mine or not donors:
         return ""

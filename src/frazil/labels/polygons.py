@@ -95,7 +95,9 @@ def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
                 raise LabelError(f"Layer {layer!r} is not in {file}, which holds {layers}. Pass one of these.")
             if layer is None and len(layers) > 1:
                 raise LabelError(f"{file} holds {len(layers)} layers: {layers}. Choose one with layer=... (--layer).")
-            frame = pyogrio.read_dataframe(source, layer=numbers[layer or layers[0]] if layers else None)
+            number = numbers[layer or layers[0]] if layers else None
+            told = int(pyogrio.read_info(source, layer=number)["features"])
+            frame = pyogrio.read_dataframe(source, layer=number)
     except (  # what damaged files end in: GDAL, GEOS and PROJ, and the tables made of what they return
         pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError,
         pyogrio.errors.GeometryError, pyogrio.errors.FieldError, pyogrio.errors.CRSError, CRSError, ProjError,
@@ -107,6 +109,8 @@ def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
         raise LabelError(f"{file} cannot be read as a vector file: {_first_line(error)}.") from error
     except UnboundLocalError as error:  # pyogrio, of a CRS that holds letters which are no UTF-8
         raise LabelError(f"{file} has a CRS that is no text. Remove its .prj and pass --assume-crs.") from error
+    if len(frame) < told:  # GDAL stops at damage without a word
+        raise LabelError(f"{file} tells of {told} features, of which {len(frame)} can be read. Get it again.")
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise LabelError(f"{file} holds no polygons. Pass a file with polygon geometries.")
     return frame

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class ModelCard:
         statement: plain words on what it has and has not seen.
         training: recipe, seeds, data, versions.
         scores: on held-out data, and which data.
+        weights_sha256: of the weights, see `weights_digest`; empty in cards that do not tell.
     """
 
     id: str
@@ -71,6 +73,7 @@ class ModelCard:
     statement: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.class_scheme not in _SCHEMES:
@@ -84,9 +87,9 @@ class ModelCard:
         ):  # fmt: skip
             if type(value) not in (int, float) or not least <= value <= most:  # NaN is not between anything
                 raise ModelError(f"{what} {value!r} of a card must lie in {least:g} … {most:g}")
-        words = (self.id, self.architecture, self.denoise, self.statement)
+        words = (self.id, self.architecture, self.denoise, self.statement, self.weights_sha256)
         if any(not isinstance(word, str) or printable(word) != word or len(word) > _MOST_LETTERS for word in words):
-            raise ModelError("id, architecture, denoise and statement of a card must be plain words")
+            raise ModelError("id, architecture, denoise, statement and weights_sha256 of a card must be plain words")
         if not isinstance(self.boxcar, bool) or not all(isinstance(v, dict) for v in (self.settings, self.training)):
             raise ModelError("boxcar must be true or false, settings and training objects")
 
@@ -158,13 +161,18 @@ def bundled_models() -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
 
 
-def model_id(name: str, network: nn.Module) -> str:
-    """The name of a model: that of its run, and eight digits of its weights' hash, so that maps tell models apart."""
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of weights: of their names and bytes, by name."""
     digest = hashlib.sha256()
-    for key, tensor in sorted(network.state_dict().items()):
+    for key, tensor in sorted(state.items()):
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return f"{name}-{digest.hexdigest()[:8]}"
+    return digest.hexdigest()
+
+
+def model_id(name: str, network: nn.Module) -> str:
+    """The name of a model: that of its run, and eight digits of its weights' hash, so that maps tell models apart."""
+    return f"{name}-{weights_digest(network.state_dict())[:8]}"
 
 
 def save_model(
@@ -181,6 +189,7 @@ def save_model(
         in_run: the folder lies in a run folder, which is frazil's: replace whatever is there.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    card = replace(card, weights_sha256=weights_digest(state))
     with replaced_file(folder) if in_run else whole_output(folder, overwrite=overwrite) as part:
         part.mkdir()
         write_tensors(state, part / WEIGHTS)
@@ -232,6 +241,8 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
             raise _bad_weights(folder, card, f"{name} holds numbers that are not finite")
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise _bad_weights(folder, card, f"{name} holds a variance below 0")
+    if card.weights_sha256 and weights_digest(state) != card.weights_sha256:
+        raise _bad_weights(folder, card, "their SHA-256 is not the one of the card")
     network = _network(card)
     network.load_state_dict(state)
     return Model(network.eval(), card)
