@@ -5,8 +5,6 @@ from hypothesis import strategies as st
 
 from frazil.errors import OptionError
 from frazil.simulate.backscatter import (
-    FROST_DB,
-    SIGNATURES,
     Climate,
     cmod5n,
     draw_climate,
@@ -14,6 +12,7 @@ from frazil.simulate.backscatter import (
     polarization_ratio,
     water_sigma0,
 )
+from frazil.simulate.signatures import FROST_DB, SIGNATURES
 from frazil.simulate.world import World
 
 

@@ -4,9 +4,9 @@ import xarray as xr
 
 from frazil.conventions import check_scene
 from frazil.errors import OptionError
-from frazil.simulate.backscatter import SIGNATURES
 from frazil.simulate.instrument import NoiseError
 from frazil.simulate.scene import simulate_scene
+from frazil.simulate.signatures import SIGNATURES
 from frazil.simulate.world import WorldConfig
 
 CROP = {"lines": (1000, 1600), "pixels": (2800, 3500)}

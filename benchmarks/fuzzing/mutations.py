@@ -180,7 +180,7 @@ def number(root: Path, rng: np.random.Generator) -> str:
     else:
         new = repr(float(at.group()) * float(10 ** rng.uniform(-3, 3)) * (1 if rng.random() < 0.8 else -1)).encode()
         if b"." not in at.group():
-            new = str(round(float(new))).encode()
+            new = str(round(float(new))).encode() if abs(float(new)) < 1e300 else b"9" * 300
     _edit(path, data[: at.start()] + new + data[at.end() :])
     return f"{path.name}: {at.group()[:40].decode()} → {new[:40].decode()}"
 

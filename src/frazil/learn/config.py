@@ -59,6 +59,7 @@ class SimulatedData(Settings):
         land_every: every so-many-th training scene has a fictitious coast (0: none).
         crop: side of the training crops, pixels.
         coarsen: share of the training crops that `frazil.learn.augment.coarsen` robs of their fine texture.
+        signatures: ``"literature"`` or ``"measured"``, see `frazil.simulate.WorldConfig`.
     """
 
     kind: Literal["simulated"] = "simulated"
@@ -71,6 +72,7 @@ class SimulatedData(Settings):
     land_every: int = 4
     crop: int = 256
     coarsen: float = 0.35
+    signatures: Literal["literature", "measured"] = "literature"
 
     def __post_init__(self) -> None:
         _check_channels(self.channels, self.class_scheme)

@@ -88,7 +88,7 @@ def simulate_labelled(
     scenes = []
     for i, seed in enumerate(seeds):
         land = 0.2 if land_every and i % land_every == land_every - 1 else 0.0
-        world = WorldConfig(seed=seed, land_fraction=land)
+        world = WorldConfig(seed=seed, land_fraction=land, signatures=config.signatures)
         scene = simulate_scene("ew", seed=seed, spacing_m=config.spacing_m, world=world)
         truth = to_scheme(scene["ice_class"].values, config.class_scheme)
         scenes.append(labelled_scene(scene, truth, config.channels))

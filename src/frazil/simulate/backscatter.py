@@ -1,20 +1,10 @@
 """How bright a surface is: sigma nought by class, polarisation, incidence angle, wind and season.
 
-Ice follows `SIGNATURES`: in decibels the mean falls linearly with incidence angle, with a slope of its own for every
-class; floes and provinces deviate from it, and texture is log-normal. Water follows its wind: CMOD5.N for VV, a
-polarisation ratio for HH, and a wind-speed law for cross-polarisation.
+Ice follows `frazil.simulate.signatures`: in decibels the mean falls linearly with incidence angle, with a slope of its
+own for every class; floes and provinces deviate from it, and texture is log-normal. Water follows its wind: CMOD5.N for
+VV, a polarisation ratio for HH, and a wind-speed law for cross-polarisation.
 
 References:
-    Mäkynen & Karvonen (2017), doi:10.1109/TGRS.2017.2721981: slopes of first-year ice, Sentinel-1, Kara Sea.
-        Deformed ice -0.24 dB/° (HH) and -0.16 dB/° (HV), level ice -0.25 dB/° (HH); no reliable value for level
-        ice in HV, where it is too close to the noise floor.
-    Incidence Angle Dependencies for C-Band Backscatter From Sea Ice During Both the Winter and Melt Season (2023),
-        doi:10.1109/TGRS.2023.3315056: first-year -0.235, second-year -0.208, multi-year ice -0.167 dB/° (HH, winter).
-    Aldenhoff et al. (2020), doi:10.1109/JSTARS.2020.2977506: slopes of both polarisations, first sub-swath unusable.
-    Lohse, Doulgeris & Dierking (2020), doi:10.1017/aog.2020.45: slope as a property of the class.
-    Zakhvatkina et al. (2017), doi:10.5194/tc-11-33-2017: ice and water in dual-polarised scenes, confusion by wind.
-    Onstott (1992), in Microwave Remote Sensing of Sea Ice, AGU Monogr. 68, ch. 5; Isleifson et al. (2010),
-        doi:10.1109/TGRS.2010.2051808: new and young ice, frost flowers.
     Hersbach (2010), doi:10.1175/2009JTECHO698.1: CMOD5.N. Thompson, Elfouhaily & Chapron (1998), IGARSS, and Vachon &
         Dobson (2000), Can. J. Remote Sens. 26(4): ratio of VV to HH.
     Vachon & Wolfe (2011), doi:10.1109/LGRS.2010.2085417: cross-polarised backscatter against wind speed.
@@ -33,68 +23,10 @@ from frazil.errors import OptionError
 from frazil.jit import njit
 from frazil.scene.ocean import cmod5n
 from frazil.simulate.noise import noise_tile
+from frazil.simulate.signatures import FROST_DB, POLARIZATIONS, REFERENCE_DEG, SIGNATURES, Signature, draw_table
 from frazil.simulate.world import World
 
-REFERENCE_DEG = 30.0  # incidence angle of the means in `SIGNATURES`
 _CROSS = ("HV", "VH")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Signature:
-    """The backscatter of one class in one polarisation, dry and cold.
-
-    Attributes:
-        mean_db: mean sigma nought at 30° incidence, dB.
-        slope_db: change per degree of incidence, dB/°.
-        texture_db: standard deviation of texture finer than 1 km, dB.
-        texture_m: its correlation length, metres.
-        variation_db: standard deviation between floes and provinces of one scene, dB.
-        scene_db: standard deviation of the class mean between scenes, dB.
-        wet_db: mean at 30° under wet snow, dB.
-    """
-
-    mean_db: float
-    slope_db: float
-    texture_db: float
-    texture_m: float
-    variation_db: float
-    scene_db: float
-    wet_db: float
-
-
-def _s(*values: float) -> Signature:
-    names = ("mean_db", "slope_db", "texture_db", "texture_m", "variation_db", "scene_db", "wet_db")
-    return Signature(**dict(zip(names, values, strict=True)))
-
-
-#: (class, polarisation) -> signature. HH and VV differ little over rough ice; smooth ice is brighter in VV.
-SIGNATURES: dict[tuple[str, str], Signature] = {
-    # Water: mean and slope come from the wind; the rest is swell, slicks and model error.
-    ("open_water", "HH"): _s(np.nan, np.nan, 0.35, 250, 0.35, 0.8, np.nan),
-    ("open_water", "HV"): _s(np.nan, np.nan, 0.25, 250, 0.25, 0.8, np.nan),
-    ("open_water", "VV"): _s(np.nan, np.nan, 0.35, 250, 0.35, 0.7, np.nan),
-    # Brash and pancake: raised rims, bright in HH and moderate in HV.
-    ("brash_pancake", "HH"): _s(-11.5, -0.27, 1.0, 300, 0.9, 1.7, -13.0),
-    ("brash_pancake", "HV"): _s(-23.5, -0.17, 0.8, 300, 0.9, 1.5, -24.5),
-    ("brash_pancake", "VV"): _s(-11.0, -0.27, 1.0, 300, 0.9, 1.6, -12.5),
-    # Young ice: the mean of dark nilas and bright grey ice with frost flowers, see FROST_DB.
-    ("young_ice", "HH"): _s(-16.0, -0.28, 0.8, 400, 0.8, 1.6, -17.0),
-    ("young_ice", "HV"): _s(-28.0, -0.18, 0.6, 400, 0.7, 1.3, -28.5),
-    ("young_ice", "VV"): _s(-15.0, -0.28, 0.8, 400, 0.8, 1.6, -16.0),
-    ("level_first_year_ice", "HH"): _s(-16.0, -0.25, 0.8, 600, 1.1, 1.4, -16.0),
-    ("level_first_year_ice", "HV"): _s(-28.0, -0.14, 0.7, 600, 0.9, 1.3, -26.5),
-    ("level_first_year_ice", "VV"): _s(-15.5, -0.25, 0.8, 600, 1.1, 1.4, -15.5),
-    # Old or deformed: ridges and air bubbles scatter in all polarisations; water films quench the bubbles.
-    ("deformed_ice", "HH"): _s(-11.0, -0.21, 1.4, 350, 1.2, 1.3, -14.5),
-    ("deformed_ice", "HV"): _s(-20.0, -0.16, 1.4, 350, 1.3, 1.4, -24.0),
-    ("deformed_ice", "VV"): _s(-11.0, -0.21, 1.4, 350, 1.2, 1.3, -14.5),
-    ("land", "HH"): _s(-9.0, -0.14, 2.2, 500, 2.0, 1.5, -10.5),
-    ("land", "HV"): _s(-16.5, -0.12, 2.0, 500, 2.0, 1.5, -18.5),
-    ("land", "VV"): _s(-9.0, -0.14, 2.2, 500, 2.0, 1.5, -10.5),
-}
-SIGNATURES |= {(name, "VH"): value for (name, pol), value in SIGNATURES.items() if pol == "HV"}
-#: Young ice: dB between dark nilas (frost 0) and grey ice full of frost flowers (frost 1), by polarisation.
-FROST_DB = {"HH": 8.5, "VV": 8.5, "HV": 5.5, "VH": 5.5}
 
 
 def polarization_ratio(incidence_angle: np.ndarray) -> np.ndarray:
@@ -128,12 +60,16 @@ class Climate:
     Attributes:
         offset_db: added to the mean of the signature.
         slope_db: added to its slope, dB/°.
+        table: the signatures that they are added to.
+        frost_db: dB between dark nilas and bright grey ice, by polarisation.
         look_deg: direction between wind and look, degrees.
         wet: surface melt, 0 to 1: how far means move from dry to wet.
     """
 
     offset_db: dict[tuple[str, str], float] = field(default_factory=dict)
     slope_db: dict[tuple[str, str], float] = field(default_factory=dict)
+    table: dict[tuple[str, str], Signature] = field(default_factory=lambda: SIGNATURES, repr=False)
+    frost_db: dict[str, float] = field(default_factory=lambda: FROST_DB, repr=False)
     look_deg: float = 45.0
     wet: float = 0.0
 
@@ -142,7 +78,14 @@ class Climate:
             raise OptionError(f"wet={self.wet} is outside 0 … 1.")
 
 
-def draw_climate(rng: np.random.Generator, *, look_deg: float, wet: float, spread: float = 1.0) -> Climate:
+def draw_climate(
+    rng: np.random.Generator,
+    *,
+    look_deg: float,
+    wet: float,
+    spread: float = 1.0,
+    region_rng: np.random.Generator | None = None,
+) -> Climate:
     """A scene's own offsets. Polarisations of a class go together (correlation 0.7), so do all ice classes (0.3).
 
     Args:
@@ -150,13 +93,16 @@ def draw_climate(rng: np.random.Generator, *, look_deg: float, wet: float, sprea
         look_deg: wind direction, see `Climate`.
         wet: surface melt, 0 to 1.
         spread: factor on every spread; 0 gives the table itself.
+        region_rng: draws the table from the regions of `frazil.simulate.signatures`; None takes the one of the
+            literature.
     """
+    table, frost_db = (SIGNATURES, FROST_DB) if region_rng is None else draw_table(region_rng)
     together = rng.standard_normal()
     offset: dict[tuple[str, str], float] = {}
     slope: dict[tuple[str, str], float] = {}
     for name in (*FIVE_CLASSES.names, "land"):
         own, bend = rng.standard_normal(2)
-        for pol in ("HH", "HV", "VV", "VH"):
+        for pol in POLARIZATIONS:
             z = rng.standard_normal() if pol in ("HH", "HV") else 0.0
             # VV follows HH, VH is HV under its reciprocal name.
             if pol == "VV":
@@ -171,9 +117,11 @@ def draw_climate(rng: np.random.Generator, *, look_deg: float, wet: float, sprea
                 z = np.sqrt(0.7) * own + np.sqrt(0.3) * z
             else:
                 z = np.sqrt(0.3) * together + np.sqrt(0.4) * own + np.sqrt(0.3) * z
-            offset[name, pol] = float(spread * SIGNATURES[name, pol].scene_db * z)
+            offset[name, pol] = float(spread * table[name, pol].scene_db * z)
             slope[name, pol] = float(spread * 0.03 * bend)
-    return Climate(offset_db=offset, slope_db=slope, look_deg=look_deg, wet=wet)
+    return Climate(
+        offset_db=offset, slope_db=slope, table=table, frost_db=frost_db, look_deg=look_deg, wet=wet
+    )  # fmt: skip
 
 
 def expected_sigma0(
@@ -219,7 +167,7 @@ def expected_sigma0(
         part = slice(first, first + 512)
         _sigma0_lines(
             first, world.ice_class[part], world.wind_ms[part], world.anomaly[part], world.frost[part], angle[part],
-            table, water.astype(np.float32), shared, own, float(FROST_DB[polarization]), out[part],
+            table, water.astype(np.float32), shared, own, float(climate.frost_db[polarization]), out[part],
         )  # fmt: skip
 
     with ThreadPoolExecutor(2) as pool:
@@ -236,7 +184,7 @@ def _class_table(polarization: str, climate: Climate, spacing_m: float) -> np.nd
     """(class, 5) of mean, slope, texture, share of fine texture, variation; class 5 is land. dB; float32."""
     rows = []
     for name in (*FIVE_CLASSES.names, "land"):
-        s = SIGNATURES[name, polarization]
+        s = climate.table[name, polarization]
         mean = 0.0 if name == "open_water" else (1 - climate.wet) * s.mean_db + climate.wet * s.wet_db
         slope = 0.0 if name == "open_water" else s.slope_db
         fine = float(np.clip(1.2 - s.texture_m / 600.0, 0.2, 0.9)) if spacing_m < s.texture_m else 0.9

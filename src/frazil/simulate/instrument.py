@@ -147,19 +147,30 @@ class NoiseError:
         scale: factor by (polarisation, sub-swath), 1 where not named.
         offset: added NESZ by (polarisation, sub-swath), linear power, 0 where not named.
         burst: standard deviation of a factor that changes from burst to burst.
+        gain: factor on the backscatter by (polarisation, sub-swath), 1 where not named: seams on bright surfaces.
     """
 
     scale: dict[tuple[str, str], float] = field(default_factory=dict)
     offset: dict[tuple[str, str], float] = field(default_factory=dict)
     burst: float = 0.0
+    gain: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if any(not 0 < value < 10 for value in self.scale.values()) or not 0 <= self.burst < 1:
             raise OptionError(f"Noise scales must lie in 0 … 10 and burst in 0 … 1; got {self.scale}, {self.burst}.")
 
 
-def draw_noise_error(rng: np.random.Generator, annotation: Annotation) -> NoiseError:
-    """Errors such as Park et al. (2018) fit: some per cent by sub-swath in HV, and an offset near -40 dB."""
+def draw_noise_error(
+    rng: np.random.Generator, annotation: Annotation, *, measured: np.random.Generator | None = None
+) -> NoiseError:
+    """Errors such as Park et al. (2018) fit: some per cent by sub-swath in HV, and an offset near -40 dB.
+
+    Args:
+        rng: source of the deviates.
+        annotation: names the sub-swaths.
+        measured: draws what real scenes have beyond that: up to 1 dB of noise by sub-swath, and seams of 0.5 to 0.9 dB
+            on bright ice.
+    """
     swaths = list(dict.fromkeys(b.swath for b in annotation.swath_bounds)) or [annotation.header.swath]
     severity = rng.uniform(0.4, 1.6)
     scale, offset = {}, {}
@@ -167,7 +178,12 @@ def draw_noise_error(rng: np.random.Generator, annotation: Annotation) -> NoiseE
         for swath in swaths:
             scale[pol, swath] = float(np.exp(severity * spread * rng.standard_normal()))
             offset[pol, swath] = float(1e-4 * severity * rng.standard_normal())
-    return NoiseError(scale=scale, offset=offset, burst=float(0.02 * severity))
+    gain = {}
+    if measured is not None:
+        for key in scale:
+            scale[key] *= float(10 ** (0.04 * measured.standard_normal()))  # dB: 0.4
+            gain[key] = float(10 ** (0.03 * measured.standard_normal()))
+    return NoiseError(scale=scale, offset=offset, burst=float(0.02 * severity), gain=gain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,11 +194,13 @@ class TrueNoise:
         swath: index of the sub-swath of each pixel, -1 outside; int8 (line, pixel).
         scale: factor (sub-swath, line), float32.
         offset: NESZ offset (sub-swath,), float32.
+        gain: factor on the backscatter (sub-swath,), float32.
     """
 
     swath: np.ndarray
     scale: np.ndarray
     offset: np.ndarray
+    gain: np.ndarray
 
 
 def true_noise(
@@ -199,6 +217,7 @@ def true_noise(
     time = annotation.time_of(lines) / _BURST_S
     scale = np.ones((len(names), lines.size), np.float32)
     offset = np.zeros(len(names), np.float32)
+    gain = np.array([error.gain.get((polarization, name), 1.0) for name in names], np.float32)
     n_bursts = int(annotation.n_lines * annotation.azimuth_time_interval_s / _BURST_S) + 2
     for k, name in enumerate(names):
         rng = np.random.default_rng([seed, 77, k, ord(polarization[0]), ord(polarization[1])])
@@ -207,7 +226,7 @@ def true_noise(
         at = np.clip(np.floor(time + shift), 0, n_bursts - 1).astype(int)
         scale[k] = error.scale.get((polarization, name), 1.0) * factor[at]
         offset[k] = error.offset.get((polarization, name), 0.0)
-    return TrueNoise(swath=index, scale=scale, offset=offset)
+    return TrueNoise(swath=index, scale=scale, offset=offset, gain=gain)
 
 
 @lru_cache(maxsize=4)

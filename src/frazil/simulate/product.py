@@ -222,6 +222,7 @@ def _strip_dn(
         noise.swath,
         noise.scale,
         noise.offset,
+        noise.gain,
         speckle,
         out,
     )
@@ -231,7 +232,7 @@ def _strip_dn(
 @njit(nogil=True)
 def _digital_numbers(
     field: np.ndarray, block: int, first: int, nesz: np.ndarray, gain: np.ndarray, low: np.ndarray, weight: np.ndarray,
-    swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, speckle: np.ndarray, out: np.ndarray,
+    swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, seam: np.ndarray, speckle: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     rows, columns = field.shape
     centre = 0.5 * (block - 1)
@@ -252,7 +253,7 @@ def _digital_numbers(
             fx = np.float32(x - c)
             upper = field[r, c] + fx * (field[r, c + 1] - field[r, c])
             lower = field[r + 1, c] + fx * (field[r + 1, c + 1] - field[r + 1, c])
-            value = upper + fy * (lower - upper)
+            value = (upper + fy * (lower - upper)) * seam[k]
             nominal = nesz[i, j]
             if nominal == nominal:  # the product states a noise here
                 value += max(nominal * scale[k, i] + offset[k], np.float32(0.0))

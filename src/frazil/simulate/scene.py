@@ -94,7 +94,9 @@ class Simulation:
             key: {"/".join(k): v for k, v in value.items()} if isinstance(value, dict) else value
             for part in (asdict(self.climate), asdict(self.noise_error))
             for key, value in part.items()
+            if key not in ("table", "frost_db")
         }
+        signatures = {"/".join(k): [s.mean_db, s.slope_db] for k, s in self.climate.table.items()}
         offset = {"/".join(k): v for k, v in self.climate.offset_db.items()}
         flat |= {"offset_db": offset, "noise_offset": {"/".join(k): v for k, v in self.noise_error.offset.items()}}
         return {
@@ -102,6 +104,8 @@ class Simulation:
             "template": self.product.name,
             "days": self.days,
             **flat,
+            "signatures": signatures,
+            "frost_db": self.climate.frost_db,
             "world": self.world.parameters,
         }
 
@@ -147,8 +151,11 @@ def prepare(
     mask = coast_of(a, centre_lines, centre_pixels) if isinstance(land, str) else land
     truth = make_world(config, shape, a.range_spacing_m * block, land=mask)
     rng = np.random.default_rng([seed, 2])
-    climate = draw_climate(rng, look_deg=truth.parameters["wind_look_deg"], wet=truth.wet, spread=spread)
-    drawn = draw_noise_error(rng, a)
+    measured = config.signatures == "measured"
+    region, swaths = (np.random.default_rng([seed, k]) if measured else None for k in (5, 6))
+    look = truth.parameters["wind_look_deg"]
+    climate = draw_climate(rng, look_deg=look, wet=truth.wet, spread=spread, region_rng=region)
+    drawn = draw_noise_error(rng, a, measured=swaths)
     year = int(rng.integers(2015, 2025))
     day = int(rng.integers(*_DAYS[truth.parameters["season"]]))
     date = np.datetime64(f"{year}-01-01") + day
@@ -256,8 +263,8 @@ def simulate_scene(
             part = slice(first, min(first + 256, shape[0]))
             speckle = stream.take(part.stop - part.start)
             _observe(
-                sigma0[k, part], nesz[k, part], noise.swath[part], noise.scale[:, part].copy(), noise.offset, speckle,
-                denoise == "esa",
+                sigma0[k, part], nesz[k, part], noise.swath[part], noise.scale[:, part].copy(), noise.offset,
+                noise.gain, speckle, denoise == "esa",
             )  # fmt: skip
         return noise
 
@@ -303,8 +310,8 @@ def _blend(field: np.ndarray, share: float, out: np.ndarray) -> None:
 
 @njit(nogil=True, fastmath=False)
 def _observe(
-    sigma0: np.ndarray, nesz: np.ndarray, swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, speckle: np.ndarray,
-    denoise: bool,
+    sigma0: np.ndarray, nesz: np.ndarray, swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, gain: np.ndarray,
+    speckle: np.ndarray, denoise: bool,
 ) -> None:  # fmt: skip
     """Turn expected into observed sigma nought, in place; NaN outside the sub-swaths."""
     for i in range(sigma0.shape[0]):
@@ -317,7 +324,7 @@ def _observe(
             if nominal != nominal:  # the product states no noise
                 nominal = np.float32(0.0)
             noise = max(nominal * scale[k, i] + offset[k], np.float32(0.0))
-            value = (sigma0[i, j] + noise) * speckle[i, j]
+            value = (sigma0[i, j] * gain[k] + noise) * speckle[i, j]
             sigma0[i, j] = value - nominal if denoise else value
 
 

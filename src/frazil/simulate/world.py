@@ -60,6 +60,9 @@ SEASONS = {
         leads_open=1.0, wet=(0.5, 1.0),
     ),
 }  # fmt: skip
+SIGNATURE_SETS = ("literature", "measured")
+#: Of the 513 scenes of the AI4Arctic set (Buus-Hinkler et al. 2022, doi:10.11583/DTU.c.6244065).
+_MEASURED_ODDS = {"freeze_up": 0.17, "winter": 0.26, "spring": 0.16, "melt": 0.41}
 _SEASON_ODDS = {"freeze_up": 0.28, "winter": 0.38, "spring": 0.2, "melt": 0.14}
 
 
@@ -75,6 +78,8 @@ class WorldConfig:
         floe_exponent: of the cumulative floe size distribution.
         polynya: whether there is one.
         land_fraction: part covered by a fictitious coast, 0 to 0.8; ignored where a land mask is given.
+        signatures: ``"literature"``: one table of backscatter and the forms that went with it; ``"measured"``: regions,
+            seasons, forms and noise as real scenes have them (`frazil.simulate.signatures`).
     """
 
     seed: int
@@ -84,11 +89,14 @@ class WorldConfig:
     floe_exponent: float | None = None
     polynya: bool | None = None
     land_fraction: float = 0.0
+    signatures: str = "literature"
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         if self.season is not None and self.season not in SEASONS:
             raise OptionError(f"season={self.season!r} is unknown. Choose one of {sorted(SEASONS)}.")
+        if self.signatures not in SIGNATURE_SETS:
+            raise OptionError(f"signatures={self.signatures!r} is unknown. Choose one of {list(SIGNATURE_SETS)}.")
         limits = {
             "ice_fraction": (0, 1),
             "wind_speed_ms": (0, 30),
@@ -159,7 +167,8 @@ def make_world(
     numbers = np.array([
         p["miz_m"] * large.scale, p["closed"], p["young"], p["young_edge"], p["deformed"], p["brash"],
         p["band_m"] * large.scale, p["band_reach_m"] * large.scale, p["fast_ice_m"] * large.scale,
-        max(large.scale * 350.0, spacing_m), p["rim"], p["frost"], p["melt_ponds"],
+        max(large.scale * 350.0, spacing_m), p["rim"], p["frost"], p["melt_ponds"], p["fetch"],
+        p["pancake_belt_m"] * large.scale, p["rubble"],
     ])  # fmt: skip
 
     def strip(first: int) -> None:
@@ -178,6 +187,10 @@ def make_world(
 def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str, Any]:
     """Every scene-wide number. All are drawn, whatever is given, so that one setting changes nothing else."""
     season = str(rng.choice(list(_SEASON_ODDS), p=list(_SEASON_ODDS.values())))
+    measured = config.signatures == "measured"
+    more = np.random.default_rng([config.seed, 4])  # what the literature's worlds do not have: their draws stay
+    if measured:
+        season = str(more.choice(list(_MEASURED_ODDS), p=list(_MEASURED_ODDS.values())))
     season = config.season or season
     s = SEASONS[season]
     kind, share = rng.random(), rng.random(4)
@@ -215,11 +228,23 @@ def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str,
         p[name] = float(rng.uniform(low, high))
     p["young_edge"] = min(1.0, p["young"] + (0.35 if season == "freeze_up" else 0.1 if season == "winter" else 0.0))
     p["melt_ponds"] = p["wet"] if season == "melt" else 0.0
+    p |= _real_forms(more) if measured else {"fetch": 0.55, "pancake_belt_m": 0.0, "rubble": 0.0}
     p["floe_exponent"] = p["floe_exponent"] if config.floe_exponent is None else float(config.floe_exponent)
     polynya = bool(rng.random() < (0.3 if season != "melt" else 0.0))
     p["polynya"] = polynya if config.polynya is None else config.polynya
     p["land_fraction"] = config.land_fraction
     return p
+
+
+def _real_forms(rng: np.random.Generator) -> dict[str, Any]:
+    """Forms of real scenes: calm and rough water between floes, wide belts of pancake, rubble and bright rims."""
+    belt, rubble = rng.random(), rng.random()
+    return {
+        "fetch": float(rng.uniform(0.2, 1.0)),  # of the wind, in leads and between floes
+        "pancake_belt_m": float(10e3 * 15 ** rng.random()) if belt < 0.4 else 0.0,
+        "rubble": float(rng.uniform(0.3, 1.0)) if rubble < 0.4 else 0.0,  # of the ice between floes
+        "rim": float(rng.uniform(0.2, 3.0)),
+    }
 
 
 def _floes(
@@ -303,6 +328,7 @@ def _compose(
     """Decide every pixel of lines first to last from the large forms, floes, cracks and fine noise."""
     miz, closed, young, young_edge, deformed, brash = numbers[:6]
     band, band_reach, fast_width, shake, rim, frost_mean, ponds = numbers[6:13]
+    fetch, belt, rubble = numbers[13:16]
     rows, columns = floes.shape
     m = rough.shape[0] - 1
     n_fields = fields.shape[0]
@@ -359,7 +385,7 @@ def _compose(
                     part = young + (young_edge - young) * np.exp(-max(z, 0.0))
                     if _above(0.97 * f[2] + 0.15 * r2 + 0.06 * n2, part):
                         cls = YOUNG
-                    elif _above(0.85 * f[3] + 0.4 * r2 + 0.15 * n1, deformed):
+                    elif _above(0.85 * f[3] + 0.4 * r2 + 0.15 * n1, max(deformed, rubble)):
                         cls = DEFORMED
                         dev -= 0.5
                     else:
@@ -374,6 +400,8 @@ def _compose(
                         cls = BRASH
             if ridges[wi, wj] > 0 and cls in (LEVEL, DEFORMED):
                 dev += 1.5  # narrower than a pixel: brighter, but no class of its own
+            if belt > 0 and 0 < edge < belt * (1 + 0.4 * f[3] + 0.1 * r1) and cls != WATER and cls != DEFORMED:
+                cls = BRASH  # pancakes and young floes, grey and even, from the edge inwards
             # Leads cut through everything inside the pack.
             ki = min(max(i + int(np.rint(0.8 * r1 + 0.4 * n1)), 0), rows - 1)
             kj = min(max(j + int(np.rint(0.8 * r2 + 0.4 * n2)), 0), columns - 1)
@@ -397,7 +425,7 @@ def _compose(
                 flower = flower * (1 - f[6])
             if cls == WATER and z > 0 and not polynya:
                 # Little fetch: the wind raises few ripples between floes and in leads.
-                breeze *= 0.55 if lead else max(0.55, 1 - 0.25 * z)
+                breeze *= fetch if lead else max(fetch, 1 - 0.25 * z)
             ice_class[i, j] = cls
             wind[i, j] = breeze
             anomaly[i, j] = dev

@@ -1,0 +1,73 @@
+"""Signatures of measured regions: what is drawn lies where real scenes lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from frazil.errors import OptionError
+from frazil.simulate import NoiseError, WorldConfig, simulate_scene
+from frazil.simulate.backscatter import draw_climate
+from frazil.simulate.instrument import draw_noise_error, template_product
+from frazil.simulate.signatures import REGIONS, SIGNATURES, draw_table
+
+CROP = {"spacing_m": 480.0, "lines": (2000, 4400), "pixels": (2000, 8000)}
+
+
+def test_tables_lie_between_the_regions_and_reach_them() -> None:
+    tables = [draw_table(np.random.default_rng(i)) for i in range(300)]
+    for name, kind in (("level_first_year_ice", "level"), ("deformed_ice", "deformed")):
+        for k, pol in ((0, "HH"), (2, "HV")):
+            ends = [getattr(r, kind)[k] for r in REGIONS.values()]
+            means = [table[name, pol].mean_db for table, _ in tables]
+            assert min(ends) - 1e-9 <= min(means) < min(ends) + 0.5
+            assert max(ends) - 0.5 < max(means) <= max(ends) + 1e-9
+    frost = [f["HH"] for _, f in tables]
+    assert 5 < min(frost) < max(frost) < 14
+    dark = [t["young_ice", "HH"].mean_db - f["HH"] / 2 for t, f in tables]
+    assert min(dark) < -24  # nilas as dark as calm water: no such look was in the literature's table
+    assert min(SIGNATURES["young_ice", "HH"].mean_db - 8.5 / 2, min(dark)) == min(dark)
+
+
+def test_level_ice_of_real_regions_is_darker_in_hv_than_the_literature() -> None:
+    drawn = [draw_table(np.random.default_rng(i))[0]["level_first_year_ice", "HV"].mean_db for i in range(200)]
+    assert np.median(drawn) < SIGNATURES["level_first_year_ice", "HV"].mean_db - 1.5
+
+
+def test_vv_and_vh_follow() -> None:
+    table, _ = draw_table(np.random.default_rng(3))
+    for name in ("young_ice", "level_first_year_ice", "deformed_ice", "brash_pancake"):
+        assert table[name, "VH"] == table[name, "HV"]
+        lift = SIGNATURES[name, "VV"].mean_db - SIGNATURES[name, "HH"].mean_db
+        assert table[name, "VV"].mean_db - table[name, "HH"].mean_db == pytest.approx(lift)
+
+
+def test_the_literature_is_untouched_by_what_was_measured() -> None:
+    """Published studies were made with it: same draws, same table, no seams."""
+    old = draw_climate(np.random.default_rng(1), look_deg=0, wet=0)
+    assert old.table is SIGNATURES
+    annotation = template_product("ew").bands[0].annotation
+    assert draw_noise_error(np.random.default_rng(1), annotation).gain == {}
+    plain, named = (
+        simulate_scene("ew", seed=5, **CROP, world=w) for w in (None, WorldConfig(seed=5, signatures="literature"))
+    )
+    np.testing.assert_array_equal(plain["sigma0"], named["sigma0"])
+    measured = simulate_scene("ew", seed=5, **CROP, world=WorldConfig(seed=5, signatures="measured"))
+    assert not np.array_equal(plain["sigma0"], measured["sigma0"])
+    with pytest.raises(OptionError, match="signatures='guessed' is unknown"):
+        WorldConfig(seed=1, signatures="guessed")
+
+
+def test_seams_brighten_a_sub_swath_and_leave_its_noise() -> None:
+    """By the factor on bright surfaces, in expectation."""
+    world = WorldConfig(seed=2, ice_fraction=1.0, season="winter")
+    base, seam = (
+        simulate_scene("ew", seed=2, **CROP, world=world, noise_error=NoiseError(gain=g), spread=0)
+        for g in ({}, {("HH", "EW3"): 1.2})
+    )
+    ratio = seam["sigma0"][0].values / base["sigma0"][0].values
+    bright = base["sigma0"][0].values > 10 * base["nesz"][0].values
+    found = np.unique(np.round(ratio[bright & np.isfinite(ratio)], 2))
+    assert found.max() <= 1.21
+    assert (np.abs(ratio[bright] - 1.2) < 0.03).any()
+    assert (ratio[bright] == 1).any()
