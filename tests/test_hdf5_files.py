@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from frazil.errors import LabelError
@@ -28,4 +31,33 @@ def test_heaps_that_do_not_hold_what_they_claim(tmp_path: Path, damage: str) -> 
         data[first + 8 : first + 16] = size.to_bytes(8, "little")
     path.write_bytes(data)
     with pytest.raises(LabelError, match="does not hold what it claims"):
+        netcdf_engine(path)
+
+
+@pytest.mark.parametrize("how", [{}, {"chunks": (4,)}, {"chunks": (4,), "compression": "gzip", "shuffle": True}])
+def test_a_word_that_claims_gigabytes_is_refused_before_memory_is_taken(tmp_path: Path, how: dict) -> None:
+    """HDF5 took 3 GB for a file of 90 kB, and then found that there was no such word."""
+    path = tmp_path / "a.nc"
+    with h5py.File(path, "w") as file:
+        words = np.array(["ice", "water", "land", "fast"], object)
+        file.create_dataset("codes", data=words, dtype=h5py.string_dtype(), **how)
+    assert netcdf_engine(path) == "h5netcdf"
+    with h5py.File(path, "r+") as file:
+        words = file["codes"]
+        if not how:
+            place = words.id.get_offset()
+        elif "compression" in how:
+            skipped, raw = words.id.read_direct_chunk((0,))
+            assert skipped == 1  # of such values HDF5 leaves shuffle out
+            table = np.frombuffer(zlib.decompress(raw), np.uint8).reshape(-1, 16).copy()
+            table[1, :4] = 255
+            words.id.write_direct_chunk((0,), zlib.compress(table.tobytes()), filter_mask=skipped)
+            place = None
+        else:
+            place = words.id.get_chunk_info(0).byte_offset
+    if place is not None:
+        data = bytearray(path.read_bytes())
+        data[place + 16 : place + 20] = b"\xff" * 4
+        path.write_bytes(data)
+    with pytest.raises(LabelError, match="a value of '/codes' claims 4294967295 letters"):
         netcdf_engine(path)

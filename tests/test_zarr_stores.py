@@ -98,6 +98,7 @@ def test_only_the_codecs_that_are_written_are_read(codecs, store) -> None:
     ("values", "words"),
     [
         ({"data_type": "string"}, "type 'string'"),
+        ({"codecs": [{"name": "bytes", "configuration": 0}]}, "metadata of image is incomplete"),
         ({"data_type": {"name": "variable_length_bytes"}}, "expected numbers"),
         ({"storage_transformers": [{"name": "x"}]}, "does not write"),
         ({"chunk_grid": {"name": "rectilinear", "configuration": {"chunk_shape": [1]}}}, "does not write"),

@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from frazil.errors import LabelError
 from frazil.gdal_files import refuse_address
@@ -32,6 +36,7 @@ DAMAGED = (
 )
 """What h5py, h5netcdf and xarray raise for damaged files."""
 _PLAIN, _RATIO = 2**29, 2000  # bytes of a dataset that need no reason; no more than this for a byte on disk
+_REFERENCE = 16  # bytes of a value of variable length: its length (4), address of its heap (8), number in it (4)
 _HEAP = b"GCOL\x01\0\0\0"
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -85,9 +90,60 @@ def _check_hdf5(path: Path) -> None:
                         raise LabelError(
                             f"{path}: {name!r} claims {found.shape} values, more than a file of its size can hold."
                         )
+                    if h5py.check_vlen_dtype(found.dtype) or h5py.check_string_dtype(found.dtype):
+                        _check_lengths(found, path)
                     chunk = found.chunks
                     if chunk and found.dtype.itemsize * _product(chunk) > most:
                         raise LabelError(f"{path}: a chunk of {name!r} claims {chunk} values. Is the file whole?")
+
+
+def _check_lengths(dataset: Any, path: Path) -> None:
+    """Refuse values of variable length that claim more than the file holds: HDF5 takes the memory, then looks.
+
+    Raises:
+        LabelError: as it says.
+    """
+    address = dataset.file.id.get_create_plist().get_sizes()[0]
+    if dataset.dtype.kind != "O" or not dataset.size or address != 8:
+        return
+    most = path.stat().st_size
+    for data in _stored(dataset, path):
+        lengths = np.frombuffer(data[: len(data) // _REFERENCE * _REFERENCE], "<u4").reshape(-1, _REFERENCE // 4)[:, 0]
+        if lengths.size and int(lengths.max()) > most:
+            raise LabelError(f"{path} is damaged: a value of {dataset.name!r} claims {lengths.max()} letters.")
+
+
+def _stored(dataset: Any, path: Path) -> Iterator[bytes]:
+    """The bytes of a dataset as they lie in the file; of chunks that were compressed, what deflate and shuffle hid."""
+    offset = dataset.id.get_offset()
+    if dataset.chunks is None:
+        if offset is not None:
+            with path.open("rb") as file:
+                file.seek(offset)
+                yield file.read(dataset.id.get_storage_size())
+        return
+    size, plan = _product(dataset.chunks) * _REFERENCE, dataset.id.get_create_plist()
+    for i in range(dataset.id.get_num_chunks()):
+        skipped, data = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(i).chunk_offset)
+        for k in reversed(range(plan.get_nfilters())):
+            kind, _, settings, _ = plan.get_filter(k)
+            if skipped >> k & 1:
+                continue
+            data = _unfiltered(data, kind, settings, size, f"{path} is damaged: {dataset.name!r}")
+        yield data
+
+
+def _unfiltered(data: bytes, kind: int, settings: tuple[int, ...], size: int, name: str) -> bytes:
+    """What a filter of HDF5 was given; nothing for one that is not known here."""
+    if kind == 1:  # deflate
+        try:
+            return zlib.decompressobj().decompress(data, size + 4)
+        except zlib.error as error:
+            raise LabelError(f"{name} cannot be unpacked ({error}).") from error
+    if kind == 2 and settings and settings[0] > 1:  # shuffle: first bytes of all elements, then second ones …
+        whole = len(data) // settings[0] * settings[0]
+        return np.frombuffer(data[:whole], np.uint8).reshape(settings[0], -1).T.tobytes() + data[whole:]
+    return data[:-4] if kind == 3 else b"" if kind != 2 else data  # 3: a checksum at the end
 
 
 def _check_heaps(path: Path) -> None:

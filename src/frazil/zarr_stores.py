@@ -155,13 +155,13 @@ def _array(root: Path, name: str, text: bool) -> _Array:
             and keys.get("configuration", {}).get("separator", "/") == "/"
             and not about.get("storage_transformers")
         )
+        sealed = any(codec.get("configuration", {}).get("checksum") is True for codec in about["codecs"])
     except (KeyError, TypeError, AttributeError) as error:
         raise _StrangeError(f"the metadata of {name} is incomplete ({error})") from None
     if not plain or len(shape) != len(chunk) or 0 in chunk:
         raise _StrangeError(f"{name} is stored in a way that frazil does not write")
     if codecs not in (["bytes"], ["bytes", "zstd"]):
         raise _StrangeError(f"{name} is coded by {codecs}; only bytes and zstd are read")
-    sealed = any(codec.get("configuration", {}).get("checksum") is True for codec in about["codecs"])
     return _Array(name, shape, chunk, item, "zstd" in codecs, sealed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,10 +29,13 @@ from frazil.learn.config import (
     SimulatedData,
     SupervisedConfig,
 )
+from frazil.learn.models import view_of
+from frazil.learn.models.wide_unet import Views
 from frazil.learn.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.scenes import (
     CropSampler,
     HeldOutScenes,
+    Images,
     LabelledScene,
     describe_scenes,
     label_scenes,
@@ -54,7 +58,7 @@ class Sampler(Protocol):
         """Samples of an epoch."""
         ...
 
-    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, step: int, size: int) -> tuple[Images, np.ndarray]:
         """Images float32 (batch, channel, height, width), and labels uint8 (batch,) or (batch, height, width)."""
         ...
 
@@ -135,9 +139,10 @@ def load_data(config: RunConfig, progress: Progress | None = None, read: Reader 
 
         report(0.0, "reading CIFAR-10")
         return load_cifar10(data, config.seed)
+    view = view_of(config.model.architecture, config.model.settings)
     if isinstance(data, SimulatedData):
-        return _simulated(data, config.seed, report)
-    return _scenes(data, config.seed, report)
+        return _simulated(data, config.seed, view, report)
+    return _scenes(data, config.seed, view, report)
 
 
 def split_sides(config: PatchData) -> tuple[dict[str, Patches], Split]:
@@ -230,43 +235,43 @@ def evenly(patches: Patches, limit: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(kept))
 
 
-def _simulated(config: SimulatedData, seed: int, report: Progress) -> LearningData:
+def _simulated(config: SimulatedData, seed: int, view: int, report: Progress) -> LearningData:
     sides = {"train": config.train_seeds, "validation": config.validation_seeds, "test": config.test_seeds}
     scenes: dict[str, list[LabelledScene]] = {}
     for name, seeds in sides.items():
         land = config.land_every if name == "train" else 0
         what = f"simulating {name} scenes"
         scenes[name] = simulate_labelled(
-            seeds, config, land_every=land, progress=functools.partial(_report, report, what)
+            seeds, config, view=view, land_every=land, progress=functools.partial(_report, report, what)
         )
-    return _of_scenes(scenes, config, seed, config.spacing_m, "esa", boxcar=False)
+    return _of_scenes(scenes, config, seed, config.spacing_m, "esa", boxcar=False, view=view)
 
 
 def _report(report: Progress, what: str, fraction: float) -> None:
     report(fraction, what)
 
 
-def _scenes(config: SceneData, seed: int, report: Progress) -> LearningData:
+def _scenes(config: SceneData, seed: int, view: int, report: Progress) -> LearningData:
     sides = {"train": config.train, "validation": config.validation, "test": config.test}
     scenes = {
-        name: label_scenes(products, config, functools.partial(_report, report, f"reading {name} scenes"))
+        name: label_scenes(products, config, functools.partial(_report, report, f"reading {name} scenes"), view=view)
         for name, products in sides.items()
     }
     if not config.train:
         raise LabelError("No product to learn from was named. Pass --set data.train=PRODUCT,… and data.labels=…")
     spacing = open_product(config.train[0]).bands[0].annotation.range_spacing_m * config.looks
-    return _of_scenes(scenes, config, seed, spacing, config.denoise, boxcar=config.boxcar)
+    return _of_scenes(scenes, config, seed, spacing, config.denoise, boxcar=config.boxcar, view=view)
 
 
 def _of_scenes(
     scenes: dict[str, list[LabelledScene]], config: SimulatedData | SceneData, seed: int, spacing_m: float,
-    denoise: str, *, boxcar: bool,
+    denoise: str, *, boxcar: bool, view: int,
 ) -> LearningData:  # fmt: skip
     scheme = CLASS_SCHEMES[config.class_scheme]
     train = scenes["train"]
     if not train:
         raise LabelError("There is no training scene. Name some in data.train or data.train_seeds.")
-    sampler = CropSampler(train, config.channels, crop=config.crop, coarse=config.coarsen, seed=seed)
+    sampler = CropSampler(train, config.channels, crop=config.crop, coarse=config.coarsen, seed=seed, view=view)
     if (sampler.class_frequency(len(scheme.classes)) > 0).sum() < 2:
         raise LabelError("The training scenes show fewer than two classes. Add scenes or labels.")
     low, high = zip(*(s.incidence_range for s in train), strict=True)
@@ -288,7 +293,7 @@ def _of_scenes(
 
 
 class Batches:
-    """Batches on a device; the next one is made while the network works on this one.
+    """Batches on a device; the next ones are made while the network works on this one.
 
     Args:
         sampler: of batches.
@@ -298,15 +303,24 @@ class Batches:
 
     def __init__(self, sampler: Sampler, size: int, device: torch.device) -> None:
         self.sampler, self.size, self.device = sampler, size, device
-        self._pool = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future[tuple[np.ndarray, np.ndarray]]] | None = None
+        self._ahead = max(min((os.cpu_count() or 2) // 2, 8), 1)
+        self._pool = ThreadPoolExecutor(self._ahead)
+        self._next: dict[int, Future[tuple[Images, np.ndarray]]] = {}
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images float32 and labels int64 of a step."""
-        if self._next is not None and self._next[0] == step:
-            image, label = self._next[1].result()
+    def __call__(self, step: int) -> tuple[Any, Tensor]:
+        """Images float32, with wide views where the network has one, and labels int64 of a step."""
+        made = self._next.pop(step, None)
+        image, label = self.sampler.batch(step, self.size) if made is None else made.result()
+        wanted = range(step + 1, step + 1 + self._ahead)
+        self._next = {
+            k: self._next.get(k) or self._pool.submit(self.sampler.batch, k, self.size) for k in wanted
+        }  # fmt: skip
+        images: Any
+        if isinstance(image, tuple):
+            images = Views(self._placed(image[0]), self._placed(image[1]), torch.from_numpy(image[2]))
         else:
-            image, label = self.sampler.batch(step, self.size)
-        self._next = step + 1, self._pool.submit(self.sampler.batch, step + 1, self.size)
-        images = torch.from_numpy(image).to(self.device, memory_format=torch.channels_last)
+            images = self._placed(image)
         return images, torch.from_numpy(label.astype(np.int64)).to(self.device)
+
+    def _placed(self, image: np.ndarray) -> Tensor:
+        return torch.from_numpy(image).to(self.device, memory_format=torch.channels_last)

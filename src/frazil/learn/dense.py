@@ -44,6 +44,8 @@ class PatchEngine(ABC):
         patch: side of the patches, pixels.
     """
 
+    view = 1
+
     def __init__(self, network: PatchClassifier, stride: int, device: str | None, precision: str) -> None:
         if precision not in PRECISIONS:
             raise OptionError(f"precision {precision!r} is not one of {sorted(PRECISIONS)}.")
@@ -57,8 +59,11 @@ class PatchEngine(ABC):
         self.before = self.patch // 2 - stride // 2  # from a square's first pixel back to its patch's first pixel
         self.margin = self._margin(0, self.patch - 1)
 
+    def look(self, wide: np.ndarray) -> None:  # noqa: B027 - patches are all that these networks see
+        """See `Engine`."""
+
     @abstractmethod
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray, _corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
         """See `Engine`."""
 
     def _margin(self, before: int, after: int) -> int:
@@ -111,7 +116,7 @@ class PatchwiseEngine(PatchEngine):
         self.trunk, self.head = (_placed(m, self.device, self.dtype) for m in (folded_trunk(network), head))
 
     @torch.inference_mode()
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray, _corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
         """See `Engine`."""
         x = self._padded(image)[0]
         patches = x.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride).permute(1, 2, 0, 3, 4)
@@ -165,7 +170,7 @@ class DenseEngine(PatchEngine):
         self.network = _placed(nn.Sequential(trunk, *head), self.device, self.dtype)
 
     @torch.inference_mode()
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray, _corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
         """See `Engine`."""
         x = self._padded(image).contiguous(memory_format=torch.channels_last)
         return self._pixels(self.network(x)[0], image)
@@ -241,11 +246,18 @@ class EnsembleEngine:
 
     def __init__(self, engines: list[Engine]) -> None:
         self.engines = engines
-        self.stride, self.margin, self.cell = engines[0].stride, engines[0].margin, engines[0].cell
+        first = engines[0]
+        self.stride, self.margin, self.cell, self.view = first.stride, first.margin, first.cell, first.view
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def look(self, wide: np.ndarray) -> None:
         """See `Engine`."""
-        logits: np.ndarray = mean_logits([torch.from_numpy(engine(image))[None] for engine in self.engines])[0].numpy()
+        for engine in self.engines:
+            engine.look(wide)
+
+    def __call__(self, image: np.ndarray, corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
+        """See `Engine`."""
+        each = [torch.from_numpy(engine(image, corner))[None] for engine in self.engines]
+        logits: np.ndarray = mean_logits(each)[0].numpy()
         return logits
 
 

@@ -41,9 +41,10 @@ class ImagetteSampler:
         return len(self.image)
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.image))
-        return self._order[1]
+        order = self._order  # once: batches are made by several threads
+        if order[0] != epoch:
+            self._order = order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.image))
+        return order[1]
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Images float32 (batch, 1, height, width) and their labels."""

@@ -267,9 +267,10 @@ class PatchSampler:
         )
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.patches))
-        return self._order[1]
+        order = self._order  # once: batches are made by several threads
+        if order[0] != epoch:
+            self._order = order = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.patches))
+        return order[1]
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Images float32 (batch, channel, height, width) and labels uint8 (batch,) of a step."""

@@ -35,6 +35,7 @@ from frazil.learn.dense import make_engine
 from frazil.learn.engine import Engine
 from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.percent import whole_percents
+from frazil.learn.wide import wide_view
 from frazil.memory import require_memory
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
@@ -275,6 +276,10 @@ def dense(
     tiles = TileGrid(shape=shape, core=core, margin=engine.margin, multiple=engine.stride)
     done = 0
     rows = list(tiles.rows())
+    if engine.view > 1:
+        lines = range(0, shape[0], 64 * engine.view)
+        strips = (_read_rows(scene, slice(i, min(i + lines.step, shape[0])), card)[1] for i in lines)
+        engine.look(wide_view(strips, list(scene["polarization"].values), card.channels, engine.view))
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(_read_rows, scene, rows[0][0][1].slices[0], card)
         for number, row in enumerate(rows):
@@ -286,7 +291,7 @@ def dense(
             for kept, reach in row:
                 part = inputs[:, :, reach.slices[1]]
                 pad = [(0, 0), *((0, -n % engine.stride) for n in part.shape[1:])]
-                logits = engine(np.pad(part, pad))
+                logits = engine(np.pad(part, pad), (reach.slices[0].start, reach.slices[1].start))
                 inner = kept.inside(reach)
                 line, pixel = inner[0], kept.slices[1]
                 window = {k: v[..., line, pixel] for k, v in variables.items()}

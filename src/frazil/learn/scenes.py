@@ -6,8 +6,10 @@ have seen.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,7 @@ from frazil.learn.augment import coarsen
 from frazil.learn.config import SceneData, SimulatedData
 from frazil.learn.dense import make_engine
 from frazil.learn.engine import Engine
+from frazil.learn.wide import wide_view
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, network_input
 from frazil.scene.scene import open_scene
@@ -32,6 +35,8 @@ from frazil.scene.tiles import TileGrid, even_core
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.world import WorldConfig
 
+#: Of a batch: an array, or three with the wide views and corners of `frazil.learn.models.wide_unet.Views`.
+Images = Any
 IGNORE = 255  #: label of pixels that the loss leaves out: land, nodata, and what nobody labelled
 
 
@@ -45,6 +50,7 @@ class LabelledScene:
         label: uint8 (line, pixel) class codes; `IGNORE` for land, nodata and pixels without a label.
         noise: float16 (channel, line, pixel) NESZ in linear power; 0 where there is none.
         incidence_range: degrees, of its pixels.
+        wide: float16 (channel, row, column), see `frazil.learn.wide`; None for networks without a wide view.
     """
 
     name: str
@@ -52,15 +58,19 @@ class LabelledScene:
     label: np.ndarray
     noise: np.ndarray
     incidence_range: tuple[float, float] = (0.0, 90.0)
+    wide: np.ndarray | None = None
 
 
-def labelled_scene(scene: xr.Dataset, truth: np.ndarray, channel_names: tuple[str, ...]) -> LabelledScene:
+def labelled_scene(
+    scene: xr.Dataset, truth: np.ndarray, channel_names: tuple[str, ...], view: int = 1
+) -> LabelledScene:
     """A scene as the network will see it.
 
     Args:
         scene: see `frazil.conventions.check_scene`.
         truth: uint8 (line, pixel) class codes; 254 and 255 are left out.
         channel_names: of `CHANNELS`.
+        view: of the network, see `frazil.learn.models.view_of`.
     """
     names = scene["polarization"].values.tolist()
     channels = tuple(CHANNELS[name] for name in channel_names)
@@ -74,26 +84,33 @@ def labelled_scene(scene: xr.Dataset, truth: np.ndarray, channel_names: tuple[st
     label = np.where((truth < CLASS_LAND) & arrays["valid"], truth, IGNORE).astype(np.uint8)
     angle = arrays["incidence_angle"]
     seen = (float(np.nanmin(angle)), float(np.nanmax(angle)))
-    return LabelledScene(scene.attrs["product"], image, label, noise, seen)
+    wide = None if view == 1 else wide_view([arrays], names, channels, view).astype(np.float16)
+    return LabelledScene(scene.attrs["product"], image, label, noise, seen, wide)
 
 
 def simulate_labelled(
     seeds: tuple[int, ...],
     config: SimulatedData,
     *,
+    view: int = 1,
     land_every: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> list[LabelledScene]:
-    """One simulated EW scene per seed."""
-    scenes = []
-    for i, seed in enumerate(seeds):
+    """One simulated EW scene per seed; as many at a time as two cores each allow."""
+
+    def make(i: int) -> LabelledScene:
         land = 0.2 if land_every and i % land_every == land_every - 1 else 0.0
-        world = WorldConfig(seed=seed, land_fraction=land, signatures=config.signatures)
-        scene = simulate_scene("ew", seed=seed, spacing_m=config.spacing_m, world=world)
+        world = WorldConfig(seed=seeds[i], land_fraction=land, signatures=config.signatures)
+        scene = simulate_scene("ew", seed=seeds[i], spacing_m=config.spacing_m, world=world)
         truth = to_scheme(scene["ice_class"].values, config.class_scheme)
-        scenes.append(labelled_scene(scene, truth, config.channels))
-        if progress:
-            progress((i + 1) / len(seeds))
+        return labelled_scene(scene, truth, config.channels, view)
+
+    scenes = []
+    with ThreadPoolExecutor(max((os.cpu_count() or 2) // 2, 1)) as pool:
+        for scene in pool.map(make, range(len(seeds))):
+            scenes.append(scene)
+            if progress:
+                progress(len(scenes) / len(seeds))
     return scenes
 
 
@@ -111,7 +128,7 @@ def to_scheme(five: np.ndarray, scheme: str) -> np.ndarray:
 
 
 def label_scenes(
-    products: tuple[str, ...], config: SceneData, progress: Callable[[float], None] | None = None
+    products: tuple[str, ...], config: SceneData, progress: Callable[[float], None] | None = None, *, view: int = 1
 ) -> list[LabelledScene]:
     """Products with the labels that lie on them.
 
@@ -135,7 +152,7 @@ def label_scenes(
         truth = np.where(region >= 0, labels.class_of[np.maximum(region, 0)], IGNORE).astype(np.uint8)
         if config.mask_land:
             truth[add_land(scene)["land_mask"].values] = IGNORE
-        made = labelled_scene(scene, truth, config.channels)
+        made = labelled_scene(scene, truth, config.channels, view)
         if (made.label == IGNORE).all():
             raise LabelError(
                 f"{path} labels no pixel of {made.name} outside land. Check that they belong together, or pass "
@@ -158,14 +175,16 @@ class CropSampler:
         crop: side, pixels.
         coarse: share of the crops that are coarsened.
         seed: of the run.
+        view: of the network; crops begin at its multiples.
 
     Raises:
         LabelError: a scene smaller than the crop.
     """
 
     def __init__(
-        self, scenes: list[LabelledScene], channels: tuple[str, ...], *, crop: int, coarse: float, seed: int
-    ) -> None:
+        self, scenes: list[LabelledScene], channels: tuple[str, ...], *, crop: int, coarse: float, seed: int,
+        view: int = 1,
+    ) -> None:  # fmt: skip
         self.scenes, self.channels, self.crop, self.coarse, self.seed = scenes, channels, crop, coarse, seed
         small = [s for s in scenes if min(s.label.shape) < crop]
         if small:
@@ -173,6 +192,7 @@ class CropSampler:
             raise LabelError(
                 f"{small[0].name} has {height} × {width} pixels, fewer than the crops of {crop}. Set data.crop smaller."
             )
+        self.view = view
         self._sparse = [
             np.flatnonzero(s.label.ravel() != IGNORE) if (s.label != IGNORE).mean() < 0.5 else None for s in scenes
         ]
@@ -182,10 +202,13 @@ class CropSampler:
         """Crops that cover the scenes once."""
         return max(sum(s.label.size for s in self.scenes) // self.crop**2, 1)
 
-    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images float32 (batch, channel, height, width) and labels uint8 (batch, height, width) of a step."""
+    def batch(self, step: int, size: int) -> tuple[Images, np.ndarray]:
+        """Images float32 (batch, channel, height, width) and labels uint8 (batch, height, width) of a step.
+
+        For networks with a wide view the images are three arrays, as in `frazil.learn.models.wide_unet.Views`.
+        """
         rng = np.random.default_rng([self.seed, step])
-        images, labels = [], []
+        images, labels, wides, corners = [], [], [], []
         for _ in range(size):
             number = int(rng.integers(len(self.scenes)))
             scene = self.scenes[number]
@@ -194,11 +217,24 @@ class CropSampler:
             if rng.random() < self.coarse:
                 noise = scene.noise[(slice(None), *window)].astype(np.float32)
                 image = coarsen(image, noise, self.channels, rng)
+            corner, wide = [window[0].start, window[1].start], scene.wide
             if rng.random() < 0.5:
                 image, label = image[:, ::-1], label[::-1]
+                if wide is not None:
+                    wide = wide[:, ::-1]
+                    corner[0] = wide.shape[1] * self.view - window[0].stop
             images.append(image)
             labels.append(label)
-        return np.stack(images), np.stack(labels)
+            wides.append(wide)
+            corners.append(corner)
+        if self.view == 1:
+            return np.stack(images), np.stack(labels)
+        most = [max(w.shape[axis] for w in wides if w is not None) for axis in (1, 2)]
+        whole = np.zeros((size, len(self.channels), *most), np.float32)
+        for to, wide in zip(whole, wides, strict=True):
+            assert wide is not None
+            to[:, : wide.shape[1], : wide.shape[2]] = wide
+        return (np.stack(images), whole, np.array(corners, np.int64)), np.stack(labels)
 
     def _window(
         self, shape: tuple[int, ...], places: np.ndarray | None, rng: np.random.Generator
@@ -208,6 +244,7 @@ class CropSampler:
             middle = np.unravel_index(places[int(rng.integers(places.size))], shape)
             shift = rng.integers(self.crop, size=2)
             corner = [int(np.clip(m - s, 0, n - self.crop)) for m, s, n in zip(middle, shift, shape, strict=True)]
+        corner = [c // self.view * self.view for c in corner]
         return slice(corner[0], corner[0] + self.crop), slice(corner[1], corner[1] + self.crop)
 
     def scene_images(self) -> Iterator[np.ndarray]:
@@ -257,9 +294,13 @@ def scene_logits(engine: Engine, scene: LabelledScene, tile: int = 2048) -> np.n
     shape = scene.label.shape
     core = even_core(shape, tile, engine.stride)
     out: np.ndarray | None = None
+    if engine.view > 1:
+        assert scene.wide is not None
+        engine.look(scene.wide.astype(np.float32))
     for kept, reach in TileGrid(shape=shape, core=core, margin=engine.margin, multiple=engine.stride):
         part = scene.image[(slice(None), *reach.slices)].astype(np.float32)
-        logits = engine(np.pad(part, [(0, 0), *((0, -n % engine.stride) for n in part.shape[1:])]))
+        padded = np.pad(part, [(0, 0), *((0, -n % engine.stride) for n in part.shape[1:])])
+        logits = engine(padded, (reach.slices[0].start, reach.slices[1].start))
         if out is None:
             out = np.empty((len(logits), *shape), np.float16)
         out[(slice(None), *kept.slices)] = logits[(slice(None), *kept.inside(reach))]

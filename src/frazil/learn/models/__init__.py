@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import nn
 
 from frazil.errors import ModelError
@@ -19,11 +20,13 @@ from frazil.learn.models.mobilenet import MobileNetV2, MobileNetV2Config
 from frazil.learn.models.resnet import ResNet20, ResNet32, ResNet50, ResNetConfig
 from frazil.learn.models.unet import UNet, UNetConfig
 from frazil.learn.models.vgg import VGG16, ModifiedVGG16, VGG16Config
+from frazil.learn.models.wide_unet import WideUNet, WideUNetConfig
 from frazil.learn.models.wideresnet import WideResNet, WideResNetConfig
 
 #: name -> (network, its settings)
 ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
     "unet": (UNet, UNetConfig),
+    "wide_unet": (WideUNet, WideUNetConfig),
     "adhoc": (AdHocCNN, AdHocConfig),
     "vgg16": (VGG16, VGG16Config),
     "modified_vgg16": (ModifiedVGG16, VGG16Config),
@@ -61,3 +64,9 @@ def create_model(name: str, *, n_channels: int, n_classes: int, settings: dict[s
     if unknown:
         raise ModelError(f"Settings {sorted(unknown)} are unknown to {name!r}, which has {sorted(asdict(config()))}.")
     return network(n_channels, n_classes, config(**chosen))
+
+
+def view_of(name: str, settings: dict[str, Any] | None = None) -> int:
+    """Pixels along a side of a cell of an architecture's wide view; 1 of one that has none."""
+    with torch.device("meta"):
+        return int(getattr(create_model(name, n_channels=1, n_classes=2, settings=settings), "view", 1))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from frazil.errors import OptionError
 from frazil.learn.models.patch import check_dropout
-from frazil.learn.models.unet import _double
+from frazil.learn.models.unet import double_convolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,12 @@ class MetoceanUNet(nn.Module):
         super().__init__()
         widths, last = config.widths, config.output
         self.patch = config.patch
-        self.encoder = nn.ModuleList([_double(n_channels * self.patch**2, widths[0])])
-        self.encoder.extend(_double(a, b) for a, b in itertools.pairwise(widths))
+        self.encoder = nn.ModuleList([double_convolution(n_channels * self.patch**2, widths[0])])
+        self.encoder.extend(double_convolution(a, b) for a, b in itertools.pairwise(widths))
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout2d(config.dropout)
         self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths[last:]))
-        self.decoder = nn.ModuleList(_double(a, a) for a in widths[last:-1])
+        self.decoder = nn.ModuleList(double_convolution(a, a) for a in widths[last:-1])
         self.head = nn.Conv2d(widths[last], n_classes, 1)
         self.cell, self.stride = self.patch * 2**last, self.patch * 2 ** (len(widths) - 1)
         reach = sum(2 * 2**k for k in range(len(widths))) + sum(3 * 2**k for k in range(last, len(widths) - 1))

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -50,12 +51,12 @@ class UNet(nn.Module):
         super().__init__()
         widths = config.widths
         self.patch = config.patch
-        self.encoder = nn.ModuleList([_double(n_channels * self.patch**2, widths[0])])
-        self.encoder.extend(_double(a, b) for a, b in itertools.pairwise(widths))
+        self.encoder = nn.ModuleList([double_convolution(n_channels * self.patch**2, widths[0])])
+        self.encoder.extend(double_convolution(a, b) for a, b in itertools.pairwise(widths))
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout2d(config.dropout)
         self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
-        self.decoder = nn.ModuleList(_double(a, a) for a in widths[:-1])
+        self.decoder = nn.ModuleList(double_convolution(a, a) for a in widths[:-1])
         self.head = nn.Conv2d(widths[0], n_classes * self.patch**2, 1)
         self.stride = self.patch * 2 ** (len(widths) - 1)
         # Two 3 × 3 convolutions a stage on the way down and up, plus up to one coarse pixel of misalignment a stage.
@@ -63,12 +64,14 @@ class UNet(nn.Module):
         reach = (reach + 1) * self.patch
         self.margin = -(-(reach + self.stride) // self.stride) * self.stride
 
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+    def forward(self, x: Tensor, also: Mapping[int, Tensor] | None = None) -> Tensor:
+        """See the class. What is in `also` is added to what a stage of the encoder, by number, gives."""
         x = nn.functional.pixel_unshuffle(x, self.patch)
         skips = []
         for i, stage in enumerate(self.encoder):
             x = stage(self.pool(x) if i else x)
+            if also is not None and i in also:
+                x = x + also[i]
             skips.append(x)
         x = self.dropout(skips.pop())
         for i in reversed(range(len(skips))):
@@ -78,7 +81,8 @@ class UNet(nn.Module):
         return out
 
 
-def _double(n_in: int, n_out: int) -> nn.Sequential:
+def double_convolution(n_in: int, n_out: int) -> nn.Sequential:
+    """Two convolutions of 3 × 3, each with batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
         nn.BatchNorm2d(n_out),
