@@ -111,7 +111,8 @@ def measure(models: dict[str, Model], look: QuickLook, spacing_m: float, noise: 
         rows.append(
             {
                 "model": name, "scene": look.name, "kind": look.kind, "spacing_m": spacing_m, "noise": noise,
-                "tally": tally, "water_clipped": look.clipped(WATER), "outside_training": made.attrs.get("outside_training", ""), **tally.scores(),
+                "tally": tally, "water_clipped": look.clipped(WATER),
+                "outside_training": made.attrs.get("outside_training", ""), **tally.scores(),
             }
         )  # fmt: skip
         print(_line(rows[-1]), file=sys.stderr, flush=True)
