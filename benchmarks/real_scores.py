@@ -56,7 +56,7 @@ other three nothing is known. Nothing here is Arctic, melting, or young ice by n
 - The pictures hold γ0 of −22 … −8 dB in HH and −32 … −18 dB in HV; what lies beyond is clipped. In the two edge scenes
   {clipped} of the known water are clipped in HH: it looks brighter here than it was.
 
-{shows}## By kind of scene
+## By kind of scene
 
 {table}
 
@@ -67,6 +67,8 @@ other three nothing is known. Nothing here is Arctic, melting, or young ice by n
 ## Scenes of which nothing is known, noise × 1
 
 {unknown}
+
+{shows}## How it was made
 
 {date}, commit {commit}. Command: `{command}`
 
@@ -194,12 +196,13 @@ def page(rows: list[Row], pools: list[Row], command: str, old: str) -> str:
     once = sorted((r for r in rows if r["noise"] == 1.0), key=lambda r: (r["model"], -r["spacing_m"], r["kind"]))
     scenes = [
         [*first(r), r["scene"], TITLES[r["kind"]], f"{r['spacing_m']:g} m",
-         f"{r['known_ice']:,} / {r['known_water']:,}", *_cells(r), r["outside_training"]]
+         f"{r['known_ice']:,} / {r['known_water']:,}", *_cells(r), r["outside_training"] or "no"]
         for r in once if r["kind"] != "unknown"
     ]  # fmt: skip
     unknown = [
         [*first(r), r["scene"], f"{r['spacing_m']:g} m",
-         *(_percent(r[f"mapped_{what}"]) for what in ("water", "ice", "undecided")), r["outside_training"]]
+         *(_percent(r[f"mapped_{what}"]) for what in ("water", "ice", "undecided")),
+         r["outside_training"] or "no"]
         for r in once if r["kind"] == "unknown"
     ]  # fmt: skip
     shown = SHOWN.search(old)

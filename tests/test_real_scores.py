@@ -192,7 +192,7 @@ def test_pages_keep_what_was_written_by_hand() -> None:
     ]  # fmt: skip
     pools = pooled(rows)
     assert [(p["kind"], p["scenes"]) for p in pools] == [("pack", 2), ("edge", 1)]
-    old = "# T\n\n## What it shows\n\nBy hand.\n\n## By kind of scene\n\nold figures\n"
+    old = "# T\n\n## By kind of scene\n\nold figures\n\n## What it shows\n\nBy hand.\n\n## How it was made\n\nSo.\n"
     text = page(rows, pools, "command", old)
     assert text.count("By hand.") == 1
     assert "old figures" not in text
