@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test map lint docs bench fuzz torture model clean
+.PHONY: help env test map lint docs bench real-scores fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 # PyTorch comes first and by itself: any other way may pull gigabytes of GPU packages on a machine without a GPU.
 # On a machine with one, set TORCH to the build you want, or to nothing to keep what is installed.
@@ -46,6 +46,9 @@ docs: $(VENV)/.installed ## write the command-line reference anew
 
 bench: $(VENV)/.installed ## time frazil against other readers, side by side
 	$(BIN)/python benchmarks/run.py
+
+real-scores: $(VENV)/.installed ## score the bundled model on real ice, where the real data are at hand
+	$(BIN)/python benchmarks/real_scores.py -o $(OUT)/real-ice
 
 FUZZ_MINUTES ?= 30
 fuzz: $(VENV)/.tested ## attack every reader with damaged inputs; goes on where it was broken off

@@ -1,0 +1,1 @@
+"""The standing measure on real ice: see benchmarks/real_scores.py."""
