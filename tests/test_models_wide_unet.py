@@ -78,15 +78,18 @@ def test_training_and_prediction_see_the_same(scene) -> None:
     labelled = labelled_scene(scene, scene["ice_class"].values, NAMES, 8)
     sampler = CropSampler([labelled], NAMES, crop=64, coarse=0.0, seed=3, view=8)
     for step in range(4):
-        (image, wide, corner), _ = sampler.batch(step, 2)
+        (image, wide, corner), _ = sampler.batch(step, 8)
+        assert wide.shape[0] == 2
         with torch.inference_mode():
             logits = model(Views(torch.from_numpy(image), torch.from_numpy(wide), torch.from_numpy(corner))).numpy()
         engine = TorchEngine(model)
-        for k in range(2):
-            engine.look(wide[k])
+        for k in range(8):
+            view = wide[k % 2]
+            engine.look(view)
             got = engine(image[k], tuple(corner[k].tolist()))
             np.testing.assert_allclose(got, logits[k], atol=1e-3)
-            under = wide[k][:, corner[k][0] // 8 : corner[k][0] // 8 + 8, corner[k][1] // 8 : corner[k][1] // 8 + 8]
+            row, column = corner[k] // 8
+            under = view[:, row : row + 8, column : column + 8]
             cells = image[k].reshape(3, 8, 8, 8, 8).mean((2, 4))  # dB of means and means of dB are near each other
             assert np.abs(under - cells)[2].max() < 0.01  # the angle: the crop lies where its corner says
             assert np.corrcoef(under[0].ravel(), cells[0].ravel())[0, 1] > 0.9

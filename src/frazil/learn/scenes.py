@@ -37,6 +37,7 @@ from frazil.simulate.world import WorldConfig
 
 #: Of a batch: an array, or three with the wide views and corners of `frazil.learn.models.wide_unet.Views`.
 Images = Any
+_CROPS_OF_A_SCENE = 4  # in a batch, for networks with a wide view
 IGNORE = 255  #: label of pixels that the loss leaves out: land, nodata, and what nobody labelled
 
 
@@ -205,36 +206,52 @@ class CropSampler:
     def batch(self, step: int, size: int) -> tuple[Images, np.ndarray]:
         """Images float32 (batch, channel, height, width) and labels uint8 (batch, height, width) of a step.
 
-        For networks with a wide view the images are three arrays, as in `frazil.learn.models.wide_unet.Views`.
+        For networks with a wide view the images are three arrays, as in `frazil.learn.models.wide_unet.Views`, and
+        several crops are cut from a scene: looking at it costs more than looking at a crop.
         """
         rng = np.random.default_rng([self.seed, step])
-        images, labels, wides, corners = [], [], [], []
+        if self.view > 1:
+            return self._wide_batch(rng, size)
+        images, labels = [], []
         for _ in range(size):
             number = int(rng.integers(len(self.scenes)))
-            scene = self.scenes[number]
-            window = self._window(scene.label.shape, self._sparse[number], rng)
-            image, label = scene.image[(slice(None), *window)].astype(np.float32), scene.label[window]
-            if rng.random() < self.coarse:
-                noise = scene.noise[(slice(None), *window)].astype(np.float32)
-                image = coarsen(image, noise, self.channels, rng)
-            corner, wide = [window[0].start, window[1].start], scene.wide
+            image, label, _ = self._crop(number, rng)
             if rng.random() < 0.5:
                 image, label = image[:, ::-1], label[::-1]
-                if wide is not None:
-                    wide = wide[:, ::-1]
-                    corner[0] = wide.shape[1] * self.view - window[0].stop
             images.append(image)
             labels.append(label)
-            wides.append(wide)
-            corners.append(corner)
-        if self.view == 1:
-            return np.stack(images), np.stack(labels)
-        most = [max(w.shape[axis] for w in wides if w is not None) for axis in (1, 2)]
-        whole = np.zeros((size, len(self.channels), *most), np.float32)
-        for to, wide in zip(whole, wides, strict=True):
-            assert wide is not None
-            to[:, : wide.shape[1], : wide.shape[2]] = wide
-        return (np.stack(images), whole, np.array(corners, np.int64)), np.stack(labels)
+        return np.stack(images), np.stack(labels)
+
+    def _crop(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
+        scene = self.scenes[number]
+        window = self._window(scene.label.shape, self._sparse[number], rng)
+        image, label = scene.image[(slice(None), *window)].astype(np.float32), scene.label[window]
+        if rng.random() < self.coarse:
+            noise = scene.noise[(slice(None), *window)].astype(np.float32)
+            image = coarsen(image, noise, self.channels, rng)
+        return image, label, window
+
+    def _wide_batch(self, rng: np.random.Generator, size: int) -> tuple[Images, np.ndarray]:
+        n = max(size // _CROPS_OF_A_SCENE, 1)
+        numbers, mirrored = rng.integers(len(self.scenes), size=n), rng.random(n) < 0.5
+        views = [self.scenes[number].wide for number in numbers]
+        wide = np.zeros((n, len(self.channels), *(max(v.shape[k] for v in views if v is not None) for k in (1, 2))),
+                        np.float32)  # fmt: skip
+        for to, view, turn in zip(wide, views, mirrored, strict=True):
+            assert view is not None
+            to[:, : view.shape[1], : view.shape[2]] = view[:, ::-1] if turn else view
+        images, labels, corners = [], [], []
+        for k in range(size):
+            view = views[k % n]
+            assert view is not None
+            image, label, (lines, pixels) = self._crop(int(numbers[k % n]), rng)
+            first = lines.start
+            if mirrored[k % n]:
+                image, label, first = image[:, ::-1], label[::-1], view.shape[1] * self.view - lines.stop
+            images.append(image)
+            labels.append(label)
+            corners.append((first, pixels.start))
+        return (np.stack(images), wide, np.array(corners, np.int64)), np.stack(labels)
 
     def _window(
         self, shape: tuple[int, ...], places: np.ndarray | None, rng: np.random.Generator

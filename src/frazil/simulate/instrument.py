@@ -180,8 +180,9 @@ def draw_noise_error(
             offset[pol, swath] = float(1e-4 * severity * rng.standard_normal())
     gain = {}
     if measured is not None:
+        common = 0.05 * measured.standard_normal()  # 0.5 dB
         for key in scale:
-            scale[key] *= float(10 ** (0.04 * measured.standard_normal()))  # dB: 0.4
+            scale[key] *= float(10 ** (common + 0.04 * measured.standard_normal()))
             gain[key] = float(10 ** (0.03 * measured.standard_normal()))
     return NoiseError(scale=scale, offset=offset, burst=float(0.02 * severity), gain=gain)
 

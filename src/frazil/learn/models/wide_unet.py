@@ -24,7 +24,8 @@ class Views(NamedTuple):
 
     Attributes:
         image: (batch, channel, height, width).
-        wide: (batch, channel, rows, columns): the scenes that the images were cut from, in cells.
+        wide: (scene, channel, rows, columns): the scenes that the images were cut from, in cells; image k is from
+            scene k modulo their number.
         corner: int64 (batch, 2): line and pixel of an image's corner in its scene, multiples of the cell.
     """
 
