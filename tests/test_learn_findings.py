@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -170,6 +171,15 @@ def test_nothing_is_computed_where_no_mistake_was_asked_for(run: Path, monkeypat
 def test_damaged_files_are_named(copy: Path, file: str, text: str, words: str) -> None:
     (copy / file).write_text(text)
     with pytest.raises(OptionError, match=words):
+        gather_findings(copy)
+
+
+@pytest.mark.parametrize("key", ["data", "optim", "model"])
+def test_settings_that_are_no_settings(copy: Path, key: str) -> None:
+    run = json.loads((copy / "run.json").read_text())
+    run["config"][key] = "x"
+    (copy / "run.json").write_text(json.dumps(run))
+    with contextlib.suppress(OptionError):
         gather_findings(copy)
 
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,13 @@ def test_strange_metadata(values, words, store) -> None:
     path, opener = store
     change(path / "image" / "zarr.json", **values)
     refused(opener, path, words)
+
+
+def test_a_fill_value_without_bounds_is_one_line(store) -> None:
+    path, opener = store
+    change(path / ("label" if opener is open_patches else "category") / "zarr.json", fill_value=1e308)
+    with suppress(LabelError):
+        opener(path)
 
 
 def test_foreign_arrays_links_and_pipes(store, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def json_value(root: Path, rng: np.random.Generator) -> str:
         return ""
     try:
         values = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):  # another mutation came first
         return ""
     places: list[tuple[dict | list, str | int]] = []
 

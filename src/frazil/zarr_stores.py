@@ -16,6 +16,7 @@ import itertools
 import math
 import os
 import stat
+import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ from typing import Any, BinaryIO
 from frazil.errors import LabelError
 from frazil.untrusted import open_regular, read_json
 
+#: What Zarr, its codecs and xarray raise for damaged stores.
+DAMAGED_STORE = (
+    OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, MemoryError, ArithmeticError,
+    struct.error,
+)  # fmt: skip
 _METADATA = 64_000_000  # bytes; the names of all scenes stand there
 _SIZES = {
     "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,

@@ -19,7 +19,6 @@ References:
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from frazil.conventions import METOCEAN, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
 from frazil.files import whole_output
 from frazil.seeds import check_seed
-from frazil.zarr_stores import check_store, sealed_codec
+from frazil.zarr_stores import DAMAGED_STORE, check_store, sealed_codec
 from frazil.zarr_writing import writable_store
 
 if TYPE_CHECKING:
@@ -359,7 +358,7 @@ def open_imagettes(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         with xr.open_zarr(path, consolidated=False, chunks=None) as ds:
             loaded = ds.load()
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, MemoryError, struct.error) as error:
+    except DAMAGED_STORE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise LabelError(f"{path} cannot be read as a set of imagettes: {reason}. Make it anew.") from error
     _check_codes(loaded, check_imagettes(loaded), path)

@@ -15,7 +15,6 @@ Every reader and cutter of `frazil.labels` gives this Dataset, on the dims ``pat
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassSche
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.labels.possible import refuse_impossible
-from frazil.zarr_stores import check_store, sealed_codec
+from frazil.zarr_stores import DAMAGED_STORE, check_store, sealed_codec
 from frazil.zarr_writing import writable_store
 
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
             **{name: ("patch", values) for name, values in words.items()},
             season=("patch", season_of(times)), time=("patch", times), **coords,
         )  # fmt: skip
-    except (KeyError, ValueError, OSError, IndexError, TypeError, RuntimeError, MemoryError, struct.error) as error:
+    except DAMAGED_STORE as error:
         reason = (str(error).splitlines() or [""])[0]
         raise LabelError(
             f"{store} is not a patch set or is damaged ({type(error).__name__}: {reason}). "

@@ -79,7 +79,7 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
     mistakes, why = (None, "It was asked for none.") if worst == 0 else _mistakes(place, run, sides, worst, device)
     return RunFindings(
         **common,
-        unit=_UNITS.get(str(config.get("data", {}).get("kind")), "pixels"),
+        unit=_UNITS.get(str(_dict(config, "data").get("kind")), "pixels"),
         sides=sides if finished else {},
         mistakes=mistakes if finished else None,
         no_mistakes=why if finished else "The run has not ended; there is no model yet.",
