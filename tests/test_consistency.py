@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -252,6 +253,27 @@ def test_vectors_of_another_time_or_width(small_safe: Path, tmp_path: Path, kind
                    f"annotation/calibration/{kind}-*-hv-*", rb"\d(</pixel>)", rb"99\1")  # fmt: skip
     with pytest.raises(ProductError, match=rf"{kind}-.*-hv-.*its vectors end at pixel"):
         open_all(wide)
+
+
+def test_one_kind_of_metadata_in_the_place_of_another(small_safe: Path, tmp_path: Path) -> None:
+    """An annotation as a noise file has the right header, and no vector: the noise was left in."""
+    for i, kind in enumerate(("calibration", "noise")):
+        folder = Path(shutil.copytree(small_safe, tmp_path / str(i) / small_safe.name))
+        (folder / "manifest.safe").unlink()
+        hv = next(folder.glob("annotation/*-hv-*.xml"))
+        shutil.copy(hv, next(folder.glob(f"annotation/calibration/{kind}-*-hv-*")))
+        with pytest.raises(ProductError, match=f"<product>, expected <{kind}>"):
+            open_all(folder)
+
+
+def test_a_manifest_that_is_no_file(small_safe: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
+    (folder / "manifest.safe").unlink()
+    for make in (Path.mkdir, os.mkfifo):
+        make(folder / "manifest.safe")
+        with pytest.raises(ProductError, match=r"manifest.safe of .* is no regular file"):
+            describe(open_product(folder))
+        (folder / "manifest.safe").rmdir() if make is Path.mkdir else (folder / "manifest.safe").unlink()
 
 
 @pytest.mark.parametrize("text", [b"<WCS_GDAL><ServiceURL>x</ServiceURL></WCS_GDAL>", b"", b"PK\x05\x06"])

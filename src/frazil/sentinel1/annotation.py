@@ -204,8 +204,7 @@ def parse_manifest(data: bytes) -> Manifest:
 
 
 def _manifest(root: ET.Element) -> Manifest:
-    if root.tag.rsplit("}", 1)[-1] != "XFDU":
-        raise ValueError(f"it is a {root.tag[:40]!r}, no XFDU manifest")
+    _refuse_other(root, "XFDU")
     version, start = None, None
     orbits: dict[str, int] = {}
     files: dict[str, tuple[int, str]] = {}
@@ -356,7 +355,14 @@ def _ties(root: ET.Element) -> TiePoints:
     )
 
 
+def _refuse_other(root: ET.Element, kind: str) -> None:
+    """Raise ValueError for a file of another kind, whose header is right and which holds no vector."""
+    if root.tag.rsplit("}", 1)[-1] != kind:
+        raise ValueError(f"it is a <{root.tag[:40]}>, expected <{kind}>")
+
+
 def _calibration(root: ET.Element) -> Calibration:
+    _refuse_other(root, "calibration")
     vectors = root.findall("calibrationVectorList/calibrationVector")
     if not vectors:
         raise ValueError("it holds no calibration vector")
@@ -379,6 +385,7 @@ def _calibration(root: ET.Element) -> Calibration:
 
 
 def _noise(root: ET.Element) -> Noise:
+    _refuse_other(root, "noise")
     legacy = root.find("noiseVectorList") is not None
     list_tag, lut_tag = ("noiseVector", "noiseLut") if legacy else ("noiseRangeVector", "noiseRangeLut")
     vectors, damaged = [], 0

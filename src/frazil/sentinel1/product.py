@@ -159,6 +159,8 @@ class Product:
     def manifest(self) -> Manifest:
         """What ``manifest.safe`` says; nothing where there is none."""
         if "manifest.safe" not in self.files:
+            if not self.archived and os.path.lexists(self.path / "manifest.safe"):
+                raise ProductError(f"manifest.safe of {self.name} is no regular file. Download the product again.")
             return Manifest(files={})
         return parse_manifest(self.source.read("manifest.safe"))
 
