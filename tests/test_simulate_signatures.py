@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from frazil.errors import OptionError
+from frazil.learn.config import SimulatedData
+from frazil.learn.scenes import simulate_labelled
 from frazil.simulate import NoiseError, WorldConfig, simulate_scene
-from frazil.simulate.backscatter import draw_climate
+from frazil.simulate.backscatter import draw_climate, water_sigma0
 from frazil.simulate.instrument import draw_noise_error, template_product
 from frazil.simulate.signatures import REGIONS, SIGNATURES, draw_table
 
@@ -71,3 +73,21 @@ def test_seams_brighten_a_sub_swath_and_leave_its_noise() -> None:
     assert found.max() <= 1.21
     assert (np.abs(ratio[bright] - 1.2) < 0.03).any()
     assert (ratio[bright] == 1).any()
+
+
+def test_calm_water_may_be_darker_than_the_law_in_hv_and_never_in_hh() -> None:
+    wind = np.array([2.0, 6.0, 7.0, 12.0])
+    for polarization, falls in (("HV", [5.0, 1.0, 0.0, 0.0]), ("HH", [0.0] * 4)):
+        law, calm = (water_sigma0(wind, np.full(4, 35.0), polarization, calm_db=c) for c in (0.0, 1.0))
+        np.testing.assert_allclose(10 * np.log10(law / calm), falls, atol=1e-6)
+    drawn = [draw_climate(np.random.default_rng(1), look_deg=0, wet=0, region_rng=np.random.default_rng(i)).calm_db
+             for i in range(50)]  # fmt: skip
+    assert 0 <= min(drawn) < 0.2
+    assert 1.0 < max(drawn) <= 1.2
+
+
+def test_training_scenes_have_further_spacings_in_turn_and_others_do_not() -> None:
+    config = SimulatedData(spacing_m=960.0, also_spacing_m=(1920.0,))
+    mixed, plain = (simulate_labelled((1, 2, 3, 4), config, mixed=m) for m in (True, False))
+    assert [round(s.label.shape[1] / mixed[3].label.shape[1]) for s in mixed] == [2, 2, 2, 1]
+    assert len({s.label.shape for s in plain}) == 1

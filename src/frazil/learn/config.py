@@ -59,6 +59,8 @@ class SimulatedData(Settings):
         land_every: every so-many-th training scene has a fictitious coast (0: none).
         crop: side of the training crops, pixels.
         coarsen: share of the training crops that `frazil.learn.augment.coarsen` robs of their fine texture.
+        also_spacing_m: spacings that training scenes have in turn after three of `spacing_m`, so that the network knows
+            coarser pixels too.
         signatures: ``"literature"`` or ``"measured"``, see `frazil.simulate.WorldConfig`.
     """
 
@@ -72,6 +74,7 @@ class SimulatedData(Settings):
     land_every: int = 4
     crop: int = 256
     coarsen: float = 0.35
+    also_spacing_m: tuple[float, ...] = ()
     signatures: Literal["literature", "measured"] = "literature"
 
     def __post_init__(self) -> None:

@@ -242,7 +242,12 @@ def _simulated(config: SimulatedData, seed: int, view: int, report: Progress) ->
         land = config.land_every if name == "train" else 0
         what = f"simulating {name} scenes"
         scenes[name] = simulate_labelled(
-            seeds, config, view=view, land_every=land, progress=functools.partial(_report, report, what)
+            seeds,
+            config,
+            view=view,
+            land_every=land,
+            mixed=name == "train",
+            progress=functools.partial(_report, report, what),
         )
     return _of_scenes(scenes, config, seed, config.spacing_m, "esa", boxcar=False, view=view)
 

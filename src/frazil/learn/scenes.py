@@ -95,14 +95,25 @@ def simulate_labelled(
     *,
     view: int = 1,
     land_every: int = 0,
+    mixed: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> list[LabelledScene]:
-    """One simulated EW scene per seed; as many at a time as two cores each allow."""
+    """One simulated EW scene per seed; as many at a time as two cores each allow.
+
+    Args:
+        seeds: of the scenes.
+        config: how they are made.
+        view: of the network, see `frazil.learn.models.view_of`.
+        land_every: every so-many-th scene has a coast.
+        mixed: whether scenes have the further spacings of the settings in turn, as for training.
+        progress: called with the fraction done.
+    """
+    spacings = (config.spacing_m,) * 3 + config.also_spacing_m if mixed else (config.spacing_m,)
 
     def make(i: int) -> LabelledScene:
         land = 0.2 if land_every and i % land_every == land_every - 1 else 0.0
         world = WorldConfig(seed=seeds[i], land_fraction=land, signatures=config.signatures)
-        scene = simulate_scene("ew", seed=seeds[i], spacing_m=config.spacing_m, world=world)
+        scene = simulate_scene("ew", seed=seeds[i], spacing_m=spacings[i % len(spacings)], world=world)
         truth = to_scheme(scene["ice_class"].values, config.class_scheme)
         return labelled_scene(scene, truth, config.channels, view)
 

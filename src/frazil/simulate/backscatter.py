@@ -36,18 +36,19 @@ def polarization_ratio(incidence_angle: np.ndarray) -> np.ndarray:
 
 
 def water_sigma0(
-    wind_ms: np.ndarray, incidence_angle: np.ndarray, polarization: str, *, look_deg: float = 45.0
+    wind_ms: np.ndarray, incidence_angle: np.ndarray, polarization: str, *, look_deg: float = 45.0, calm_db: float = 0.0
 ) -> np.ndarray:
     """Backscatter of open water, linear power (arguments broadcast as in `cmod5n`).
 
     Cross-polarised: 0.592 U - 35.652 dB (Vachon & Wolfe 2011), who find no dependence on incidence; the weak slope of
-    -0.05 dB/° about 30° that Sentinel-1 EW shows is added. Below 3 m/s the law is left for a steeper fall.
+    -0.05 dB/° about 30° that Sentinel-1 EW shows is added. Below 3 m/s the law is left for a steeper fall. The data
+    behind it end at their radar's noise, -36.5 dB: `calm_db` (dB for each m/s below 7) lets calm water be darker.
     """
     if polarization in _CROSS:
         wind = np.asarray(wind_ms, float)
         db = (
             0.592 * wind - 35.652 - 1.5 * np.maximum(3 - wind, 0) - 0.05 * (np.asarray(incidence_angle) - REFERENCE_DEG)
-        )
+        ) - calm_db * np.maximum(7 - wind, 0)
         return np.asarray(10 ** (db / 10))
     vv = cmod5n(np.maximum(wind_ms, 0.3), look_deg, incidence_angle)
     return vv if polarization == "VV" else vv / polarization_ratio(incidence_angle)
@@ -64,6 +65,7 @@ class Climate:
         frost_db: dB between dark nilas and bright grey ice, by polarisation.
         look_deg: direction between wind and look, degrees.
         wet: surface melt, 0 to 1: how far means move from dry to wet.
+        calm_db: how much darker calm water is in cross-polarisation, see `water_sigma0`.
     """
 
     offset_db: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Climate:
     frost_db: dict[str, float] = field(default_factory=lambda: FROST_DB, repr=False)
     look_deg: float = 45.0
     wet: float = 0.0
+    calm_db: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.wet <= 1:
@@ -97,6 +100,7 @@ def draw_climate(
             literature.
     """
     table, frost_db = (SIGNATURES, FROST_DB) if region_rng is None else draw_table(region_rng)
+    calm_db = 0.0 if region_rng is None else float(region_rng.uniform(0.0, 1.2))
     together = rng.standard_normal()
     offset: dict[tuple[str, str], float] = {}
     slope: dict[tuple[str, str], float] = {}
@@ -120,7 +124,8 @@ def draw_climate(
             offset[name, pol] = float(spread * table[name, pol].scene_db * z)
             slope[name, pol] = float(spread * 0.03 * bend)
     return Climate(
-        offset_db=offset, slope_db=slope, table=table, frost_db=frost_db, look_deg=look_deg, wet=wet
+        offset_db=offset, slope_db=slope, table=table, frost_db=frost_db, look_deg=look_deg, wet=wet,
+        calm_db=calm_db,
     )  # fmt: skip
 
 
@@ -160,7 +165,9 @@ def expected_sigma0(
     table = _class_table(polarization, climate, spacing_m)
     speeds = np.arange(0.25, 30.5, 0.25)
     angles = np.arange(15.0, 50.5, 0.5)
-    water = 10 * np.log10(water_sigma0(speeds[:, None], angles[None, :], polarization, look_deg=climate.look_deg))
+    water = 10 * np.log10(
+        water_sigma0(speeds[:, None], angles[None, :], polarization, look_deg=climate.look_deg, calm_db=climate.calm_db)
+    )
     out = np.empty(shape, np.float32)
 
     def strip(first: int) -> None:

@@ -241,7 +241,7 @@ def _real_forms(rng: np.random.Generator) -> dict[str, Any]:
     belt, rubble = rng.random(), rng.random()
     return {
         "fetch": float(rng.uniform(0.2, 1.0)),  # of the wind, in leads and between floes
-        "pancake_belt_m": float(10e3 * 15 ** rng.random()) if belt < 0.4 else 0.0,
+        "pancake_belt_m": float(8e3 * 12 ** rng.random()) if belt < 0.2 else 0.0,
         "rubble": float(rng.uniform(0.3, 1.0)) if rubble < 0.4 else 0.0,  # of the ice between floes
         "rim": float(rng.uniform(0.2, 3.0)),
     }
