@@ -429,3 +429,14 @@ def test_an_imagette_whose_image_is_missing_is_named(tmp_path: Path) -> None:
     short = cut_imagettes(made, max_land=1.0)
     assert short.sizes["imagette"] == 1
     assert re.search(r"-002: .* has no measurement/s1a-wv1-.*-002\.tiff", short.attrs["left_out_broken"][0])
+
+
+def test_a_mask_whose_image_is_missing_is_told(tmp_path: Path) -> None:
+    """The set was short by one, without a word."""
+    for i, name in enumerate("abc"):
+        picture(tmp_path / "images" / f"{name}.png", (40, 40), seed=i)
+        picture(tmp_path / "masks" / f"{name}.png", (40, 40), seed=i + 9)
+    assert read_masks(tmp_path).sizes["imagette"] == 3
+    (tmp_path / "images" / "b.png").unlink()
+    with pytest.raises(LabelError, match=r"masks.b is a mask without an image"):
+        read_masks(tmp_path)

@@ -159,12 +159,15 @@ def _by_folder(root: Path, part: str, images: str, masks: str) -> Iterator[tuple
     if not places:
         raise LabelNotFoundError(f"{root} holds no folder {images!r}{f' under {part!r}' if part else ''}.")
     for place in places:
-        drawn = {Path(n).stem: (n, c) for n, c in walk(place.parent / masks)}
+        drawn, used = {Path(n).stem: (n, c) for n, c in walk(place.parent / masks)}, set[str]()
         for name, content in walk(place):
             stem = Path(name).stem
             if stem not in drawn:
                 raise LabelError(f"{place / name} has no mask of that name in {place.parent / masks}.")
             yield stem, place.parent.name, content, *drawn[stem]
+            used.add(stem)
+        if alone := sorted(drawn.keys() - used):
+            raise LabelError(f"{place.parent / masks / alone[0]} is a mask without an image of that name in {place}.")
 
 
 def _by_suffix(root: Path, image: str, mask: str) -> Iterator[tuple[str, str, bytes, str, bytes]]:
