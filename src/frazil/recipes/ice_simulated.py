@@ -10,8 +10,8 @@ from dataclasses import replace
 from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, SimulatedData
 
 STATEMENT = (
-    "Trained and scored on simulated scenes only; it has seen no real labels. Its accuracy on real ice is not known. "
-    "Use its maps to try out frazil, not to navigate."
+    "Trained and scored on simulated scenes only; it has seen no real labels. Of real closed pack, in three Antarctic "
+    "scenes, it called a third to a half open water. Use its maps to try out frazil, not to navigate."
 )
 
 
