@@ -46,6 +46,17 @@ def test_bundled_model_loads_and_is_honest() -> None:
     assert model.card.polarizations == ("HH", "HV")
 
 
+def test_every_bundled_model_says_where_it_comes_from() -> None:
+    assert set(bundled_models()) == {"ice-simulated", "ice-measured"}
+    for name in bundled_models():
+        card = load_model(name).card
+        assert "has seen no real labels" in card.statement
+        assert "not to navigate" in card.statement
+        assert "held-out simulated scenes" in card.scores["data"]
+        assert card.training["commit"]
+    assert "An experiment" in load_model("ice-measured").card.statement
+
+
 def edit(folder: Path, **changes) -> None:
     card = json.loads((folder / CARD).read_text())
     card.update(changes)
