@@ -413,8 +413,28 @@ def test_an_index_that_belongs_to_another_shapefile_is_told(tmp_path: Path, suff
     data = bytearray(file.read_bytes())
     data[at] ^= 4
     file.write_bytes(data)
-    with pytest.raises(LabelError, match=r"does not hold record 1 where a\.shx says"):
-        read_polygons(tmp_path / "a.shp")
+    zipped = tmp_path / "zipped.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for part in tmp_path.glob("a.*"):
+            archive.write(part, f"chart/{part.name}")
+    for path in (tmp_path / "a.shp", zipped):
+        with pytest.raises(LabelError, match=r"does not hold record 1 where its index"):
+            read_polygons(path)
+
+
+@pytest.mark.parametrize("suffix", [".shp", ".dbf"])
+def test_a_shapefile_that_is_cut_off_is_refused_in_an_archive_too(tmp_path: Path, suffix: str) -> None:
+    shapes = [shapely.box(i, 0, i + 1, 1) for i in range(5)]
+    gpd.GeoDataFrame({"CT": ["92"] * 5}, geometry=shapes, crs=4326).to_file(tmp_path / "a.shp", engine="pyogrio")
+    file = (tmp_path / "a.shp").with_suffix(suffix)
+    file.write_bytes(file.read_bytes()[:-40])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for part in tmp_path.glob("a.*"):
+            if part.suffix != ".zip":
+                archive.write(part, part.name)
+    for path in (tmp_path / "a.shp", tmp_path / "a.zip"):
+        with pytest.raises(LabelError, match="is cut off"):
+            read_polygons(path)
 
 
 def test_a_flatgeobuf_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ import contextlib
 import io
 import json
 import lzma
-import mmap
 import os
 import re
 import sqlite3
@@ -32,16 +31,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from frazil.errors import LabelError, LabelNotFoundError, is_utf8
+from frazil.shapefiles import check_parts, check_shapefile
 from frazil.untrusted import open_regular, parse_json, read_bytes
-
-if TYPE_CHECKING:
-    pass
 
 RASTERS = ("GTiff", "HFA", "PNG")
 _QUIET = {
@@ -161,8 +156,7 @@ def _checked_vector(path: Path) -> str | bytes:
         return whole
     if head[:4] == b"\0\0\x27\x0a" and path.suffix.lower() == ".shp":
         _refuse_odd(path.with_suffix(suffix) for lower in _BESIDE[1] for suffix in (lower, lower.upper()))
-        _refuse_cut(path)
-        _check_index(path)
+        check_shapefile(path)
         return whole
     if head[:4] == b"fgb\x03":
         return whole
@@ -176,46 +170,6 @@ def _refuse_odd(beside: Iterable[Path]) -> None:
     for path in beside:
         if path.exists() and not path.is_file():
             raise LabelError(f"{path} is no regular file. Get the file that belongs there, or remove it.")
-
-
-def _refuse_cut(path: Path) -> None:
-    """Raise for a shapefile that is shorter than its head says: GDAL reads what is there."""
-    for suffix in (".shp", ".dbf"):
-        file = next((f for f in (path.with_suffix(s) for s in (suffix, suffix.upper())) if f.exists()), None)
-        if file is None:
-            continue
-        head, size = _head(file)[:32], file.stat().st_size
-        if suffix == ".shp":
-            told = 2 * int.from_bytes(head[24:28], "big")
-        else:
-            told = int.from_bytes(head[8:10], "little")
-            told += int.from_bytes(head[4:8], "little") * int.from_bytes(head[10:12], "little")
-        if size < told:
-            raise LabelError(f"{file} has {size} bytes, but its head tells of {told}: it is cut off. Get it again.")
-
-
-def _check_index(path: Path) -> None:
-    """Raise unless the records of a shapefile lie where its index says: GDAL passes over those that do not."""
-    index = next((f for f in (path.with_suffix(s) for s in (".shx", ".SHX")) if f.exists()), None)
-    if index is None:
-        return  # GDAL says so
-    told = np.frombuffer(read_bytes(index, _UNPACKED)[100:], ">u4")
-    told = told[: told.size // 2 * 2].reshape(-1, 2).astype(np.int64)  # place and length of each record, in words
-    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        fits = (told[:, 0] >= 50) & (told[:, 1] >= 2) & (2 * told.sum(axis=1) + 8 <= len(data))
-        where = 2 * told[fits, 0]
-        bytes_at = np.frombuffer(data, np.uint8)
-        there = bytes_at[where[:, None] + np.arange(4, 12)].copy()
-        kind = int.from_bytes(data[32:36], "little")
-        del bytes_at
-    length, shape = there[:, :4].view(">u4")[:, 0], there[:, 4:].view("<u4")[:, 0]
-    wrong = ~fits
-    wrong[fits] = (length != told[fits, 1]) | ((shape != 0) & (shape != kind))
-    if wrong.any():
-        raise LabelError(
-            f"{path} does not hold record {int(np.argmax(wrong)) + 1} where {index.name} says: one is damaged or "
-            "of another file. Get both again."
-        )
 
 
 def _text(content: bytes, name: str) -> bytes:
@@ -344,6 +298,8 @@ def _unpacked(path: Path) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for base in sorted(bases):
             stem = base[:-4]
+            parts = {name[-4:].lower(): data for name, data in shapes.items() if name[:-4] == stem}
+            check_parts(f"{base} of {path}", parts[".shp"], parts.get(".shx"), parts.get(".dbf"))
             for name, data in shapes.items():
                 if name[:-4] == stem:
                     part = PurePosixPath(name)
