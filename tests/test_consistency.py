@@ -282,3 +282,16 @@ def test_a_manifest_that_is_none(small_safe: Path, tmp_path: Path, text: bytes) 
     (folder / "manifest.safe").write_bytes(text)
     with pytest.raises(ProductError, match=r"manifest\.safe"):
         open_all(folder)
+
+
+def test_info_tells_of_a_truncated_image(small_safe: Path, tmp_path: Path) -> None:
+    """It reads no pixels, and so stays usable; the size is known from the manifest."""
+    folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
+    tiff = next((folder / "measurement").glob("*-hv-*"))
+    size = tiff.stat().st_size
+    tiff.write_bytes(tiff.read_bytes()[: size // 2])
+    hh, hv = (image["measurement"] for image in describe(open_product(folder))["images"])
+    assert hh.endswith("MB")
+    assert hv == f"{size // 2} bytes, but {size} in manifest.safe: truncated, damaged or exchanged"
+    tiff.write_bytes(b"")
+    assert describe(open_product(folder))["images"][1]["measurement"] == "empty (0 bytes)"

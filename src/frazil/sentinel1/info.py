@@ -117,6 +117,9 @@ def _measurement_state(band: Band) -> str:
     if name is None:
         return "missing"
     size = band.product.files[name]
+    told = band.product.manifest.files.get(name, (size, ""))[0]
+    if size and told not in (-1, size):
+        return f"{size} bytes, but {told} in manifest.safe: truncated, damaged or exchanged"
     return "empty (0 bytes)" if size == 0 else f"{size / 1e6:.1f} MB"
 
 
