@@ -42,3 +42,14 @@ def test_unobserved_pixels_stay_unobserved() -> None:
     image[:, :10] = 0
     out = coarsen(image, np.zeros_like(image), NAMES, np.random.default_rng(1))
     assert (out[:, :10] == 0).all()
+
+
+def test_total_power_gets_the_speckle_of_its_backscatter() -> None:
+    """σ0 + noise and σ0 are two views of one measurement, after the change as before it."""
+    rng = np.random.default_rng(4)
+    hv, nesz = 0.004 * rng.gamma(20, 1 / 20, (64, 64)), 0.001
+    image = np.stack([scaled(hv, "hv"), scaled(hv + nesz, "total_hv")]).astype(np.float32)
+    noise = np.stack([np.full_like(hv, nesz), np.zeros_like(hv)])
+    out = coarsen(image, noise, ("hv", "total_hv"), rng)
+    assert not np.allclose(out, image, atol=1e-3)
+    np.testing.assert_allclose(power_of(out[1], "total_hv"), power_of(out[0], "hv") + nesz, rtol=1e-3)

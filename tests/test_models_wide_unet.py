@@ -107,6 +107,20 @@ def test_what_is_far_away_decides() -> None:
     assert 50 < reach < 160
 
 
+@pytest.mark.parametrize(("stage", "view"), [(0, 2), (1, 4), (3, 16)])
+def test_the_wide_view_enters_at_a_stage_of_choice(stage: int, view: int) -> None:
+    settings = {"wide_widths": (8, 8), "wide_stage": stage}
+    assert view_of("wide_unet", settings) == view
+    model = create_model("wide_unet", n_channels=3, n_classes=2, settings=settings).eval()
+    wide = torch.zeros(1, 3, 8, 8)
+    views = Views(torch.zeros(1, 3, 32, 32), wide, torch.tensor([[view, 2 * view]]))
+    with torch.inference_mode():
+        before = model(views)
+        wide[0, :, 1, 2] = 1  # the cell under the image's first corner
+        moved = (model(views) - before).abs().sum(1)[0]
+    assert moved[0, 0] > 0
+
+
 def test_a_run_its_folder_and_a_map(tmp_path, scene) -> None:
     run = tiny()
     run = replace(run, model=replace(run.model, architecture="wide_unet", settings=SETTINGS))
@@ -123,7 +137,7 @@ def test_a_run_its_folder_and_a_map(tmp_path, scene) -> None:
 
 def test_impossible_shapes() -> None:
     assert view_of("unet") == 1
-    with pytest.raises(OptionError, match="must name more than 2 stages"):
+    with pytest.raises(OptionError, match="one of the 2 stages"):
         WideUNetConfig(widths=(4, 8))
     with pytest.raises(OptionError, match="wide_widths"):
         WideUNetConfig(wide_widths=(4,))

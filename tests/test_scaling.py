@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from frazil.errors import OptionError
-from frazil.scene.scaling import CHANNELS, FLOOR_DB, Channel, to_db
+from frazil.scene.scaling import CHANNELS, FLOOR_DB, Channel, network_input, to_db
 
 
 def test_decibels_floor_negatives_and_keep_nan() -> None:
@@ -38,3 +38,16 @@ def test_channels_know_their_polarisation() -> None:
     assert CHANNELS["incidence_angle"].polarization is None
     with pytest.raises(OptionError, match="below high"):
         Channel(name="hh", low=0.0, high=0.0)
+
+
+def test_total_power_is_backscatter_and_noise_and_has_no_dark_end() -> None:
+    sigma0, nesz = np.array([[[-1e-4, 1e-4, 5e-4]]], np.float32), np.array([[[1.5e-3, 1.5e-3, np.nan]]], np.float32)
+    arrays = {"sigma0": sigma0, "nesz": nesz, "incidence_angle": np.full((1, 3), 30.0), "valid": np.ones((1, 3), bool)}
+    total, alone = network_input(arrays, ["HV"], (CHANNELS["total_hv"], CHANNELS["hv"]))
+    expected = 10 * np.log10([1.4e-3, 1.6e-3, 5e-4])  # where no noise is stated, none is added
+    np.testing.assert_allclose(total[0], (expected + 35) / 30, atol=1e-5)
+    assert (alone[0, :2] == 0).all()
+    assert CHANNELS["total_hv"].polarization == "HV"
+    assert [CHANNELS[n].source for n in ("total_hv", "nesz_hv", "hv", "roughness_vv", "incidence_angle")] == [
+        "total", "nesz", "sigma0", "sigma0", "incidence_angle",
+    ]  # fmt: skip

@@ -12,6 +12,7 @@ from frazil.simulate import NoiseError, WorldConfig, simulate_scene
 from frazil.simulate.backscatter import draw_climate, water_sigma0
 from frazil.simulate.instrument import draw_noise_error, template_product
 from frazil.simulate.signatures import REGIONS, SIGNATURES, draw_table
+from frazil.simulate.thinning import as_quicklook
 
 CROP = {"spacing_m": 480.0, "lines": (2000, 4400), "pixels": (2000, 8000)}
 
@@ -91,3 +92,28 @@ def test_training_scenes_have_further_spacings_in_turn_and_others_do_not() -> No
     mixed, plain = (simulate_labelled((1, 2, 3, 4), config, mixed=m) for m in (True, False))
     assert [round(s.label.shape[1] / mixed[3].label.shape[1]) for s in mixed] == [2, 2, 2, 1]
     assert len({s.label.shape for s in plain}) == 1
+
+
+def test_quick_looks_leave_pixels_out_and_clip() -> None:
+    """Against the same pixels of the scene: γ0 between the ends as it was, to half a step of 8 bits."""
+    scene = simulate_scene("ew", seed=3, **CROP)
+    look = as_quicklook(scene, 4, np.random.default_rng(0))
+    assert look.attrs["spacing_m"] == 4 * 480.0
+    same = scene.isel(line=slice(2, None, 4), pixel=slice(2, None, 4))
+    np.testing.assert_array_equal(look["ice_class"], same["ice_class"])
+    for k in range(2):
+        before, after = ((s["sigma0"][k] + s["nesz"][k]).values for s in (same, look))
+        gamma = np.cos(np.radians(same["incidence_angle"].values))
+        b, a = (10 * np.log10(v[np.isfinite(v)] / gamma[np.isfinite(v)]) for v in (before, after))
+        inside = (a > a.min() + 0.05) & (a < a.max() - 0.05)
+        assert inside.mean() > 0.3
+        assert np.abs(a - b)[inside].max() < 22 / 255 / 2 + 1e-3
+        assert a[b < a.min()] == pytest.approx(a.min(), abs=1e-3)
+    with pytest.raises(OptionError, match="pass 2 or more"):
+        as_quicklook(scene, 1, np.random.default_rng(0))
+
+
+def test_training_scenes_are_quick_looks_in_turn() -> None:
+    config = SimulatedData(spacing_m=960.0, also_quicklook=(2,))
+    mixed = simulate_labelled((1, 2, 3, 4), config, mixed=True)
+    assert [round(s.label.shape[1] / mixed[3].label.shape[1]) for s in mixed] == [2, 2, 2, 1]

@@ -29,7 +29,7 @@ from frazil.labels.cutting import Cutter, why_none
 from frazil.labels.patch_set import gather
 from frazil.labels.sources import Labels, open_labels, product_key
 from frazil.scene.land import add_land
-from frazil.scene.scaling import CHANNELS, to_db
+from frazil.scene.scaling import CHANNELS, linear_power, to_db
 from frazil.scene.scene import open_scene
 from frazil.sentinel1.geolocation import Geolocation
 
@@ -269,6 +269,7 @@ def _plane(scene: xr.Dataset, name: str) -> np.ndarray:
     polarization = CHANNELS[name].polarization
     if polarization is None:
         return np.asarray(scene[name].values, np.float32)
-    plane = scene["polarization"].values.tolist().index(polarization)
-    variable = scene["nesz" if name.startswith("nesz_") else "sigma0"]
-    return to_db(variable.isel(polarization=plane).values)
+    channel = CHANNELS[name]
+    wanted = ("sigma0", "nesz") if channel.source == "total" else (channel.source,)
+    arrays = {v: scene[v].sel(polarization=[polarization]).values for v in wanted}
+    return to_db(linear_power(channel, arrays, [polarization]))

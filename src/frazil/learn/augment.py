@@ -31,22 +31,25 @@ def coarsen(
 
     Args:
         image: float32 (channel, line, pixel) in [0, 1], as `frazil.scene.scaling` scales it.
-        noise: NESZ in linear power, same dims; zero for channels that are no backscatter.
+        noise: that was subtracted, linear power, same dims; zero for channels that are no σ0.
         channels: names, in order.
         rng: random numbers.
         looks: equivalent number of looks of the new speckle.
     """
     out = image.copy()
     width = float(np.exp(rng.uniform(0.0, np.log(8.0))))
+    speckle: dict[str | None, np.ndarray] = {}
     for i, name in enumerate(channels):
         channel = CHANNELS[name]
-        if channel.polarization is None or name.startswith("nesz_"):
+        if not _is_backscatter(channel):
             continue
         power = 10 ** ((channel.low + image[i] * (channel.high - channel.low)) / 10)
         total = ndimage.gaussian_filter(power, width, mode="nearest") + noise[i]
-        speckle = rng.standard_gamma(looks, total.shape).astype(np.float32) / np.float32(looks)
+        if channel.polarization not in speckle:  # σ0 and total power of a polarisation are of one measurement
+            drawn = rng.standard_gamma(looks, total.shape)
+            speckle[channel.polarization] = drawn.astype(np.float32) / np.float32(looks)
         observed = image[i] > 0
-        out[i] = np.where(observed, channel.scale(to_db(total * speckle - noise[i])), image[i])
+        out[i] = np.where(observed, channel.scale(to_db(total * speckle[channel.polarization] - noise[i])), image[i])
     return out
 
 
@@ -134,7 +137,7 @@ def _noise_floor(images: np.ndarray, channels: tuple[str, ...], rng: np.random.G
     out = images.copy()
     for i, name in enumerate(channels):
         channel = CHANNELS[name]
-        if _is_backscatter(channel):
+        if channel.source == "sigma0":
             part = images[chosen, i]
             power = 10 ** ((channel.low + part * (channel.high - channel.low)) / 10)
             changed = channel.scale(to_db(power + scale * np.float32(_NESZ[name])))
@@ -143,7 +146,7 @@ def _noise_floor(images: np.ndarray, channels: tuple[str, ...], rng: np.random.G
 
 
 def _is_backscatter(channel: Channel) -> bool:
-    return channel.polarization is not None and not channel.name.startswith("nesz_")
+    return channel.source in ("sigma0", "total")
 
 
 _CHANGES: dict[str, Callable[[np.ndarray, tuple[str, ...], np.random.Generator], np.ndarray]] = {

@@ -61,6 +61,8 @@ class SimulatedData(Settings):
         coarsen: share of the training crops that `frazil.learn.augment.coarsen` robs of their fine texture.
         also_spacing_m: spacings that training scenes have in turn after three of `spacing_m`, so that the network knows
             coarser pixels too.
+        also_quicklook: after those in turn: every so-many-th pixel of scenes of `spacing_m`, as 8-bit quick-looks hold
+            it, see `frazil.simulate.thinning.as_quicklook`.
         signatures: ``"literature"`` or ``"measured"``, see `frazil.simulate.WorldConfig`.
     """
 
@@ -75,6 +77,7 @@ class SimulatedData(Settings):
     crop: int = 256
     coarsen: float = 0.35
     also_spacing_m: tuple[float, ...] = ()
+    also_quicklook: tuple[int, ...] = ()
     signatures: Literal["literature", "measured"] = "literature"
 
     def __post_init__(self) -> None:

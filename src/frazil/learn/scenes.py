@@ -33,6 +33,7 @@ from frazil.scene.scaling import CHANNELS, network_input
 from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.simulate.scene import simulate_scene
+from frazil.simulate.thinning import as_quicklook
 from frazil.simulate.world import WorldConfig
 
 #: Of a batch: an array, or three with the wide views and corners of `frazil.learn.models.wide_unet.Views`.
@@ -49,7 +50,7 @@ class LabelledScene:
         name: product name.
         image: float16 (channel, line, pixel) in [0, 1]; 0 where not observed.
         label: uint8 (line, pixel) class codes; `IGNORE` for land, nodata and pixels without a label.
-        noise: float16 (channel, line, pixel) NESZ in linear power; 0 where there is none.
+        noise: float16 (channel, line, pixel) NESZ in linear power that was subtracted; 0 where none was.
         incidence_range: degrees, of its pixels.
         wide: float16 (channel, row, column), see `frazil.learn.wide`; None for networks without a wide view.
     """
@@ -80,7 +81,7 @@ def labelled_scene(
     image = network_input(arrays, names, channels).astype(np.float16)
     noise = np.zeros_like(image)
     for i, channel in enumerate(channels):
-        if channel.polarization is not None:
+        if channel.source == "sigma0":
             noise[i] = np.nan_to_num(arrays["nesz"][names.index(channel.polarization)])
     label = np.where((truth < CLASS_LAND) & arrays["valid"], truth, IGNORE).astype(np.uint8)
     angle = arrays["incidence_angle"]
@@ -105,15 +106,21 @@ def simulate_labelled(
         config: how they are made.
         view: of the network, see `frazil.learn.models.view_of`.
         land_every: every so-many-th scene has a coast.
-        mixed: whether scenes have the further spacings of the settings in turn, as for training.
+        mixed: whether further scenes have the other spacings and forms of the settings in turn, as for training.
         progress: called with the fraction done.
     """
-    spacings = (config.spacing_m,) * 3 + config.also_spacing_m if mixed else (config.spacing_m,)
+    kinds = [(config.spacing_m, 1)] * 3
+    if mixed:
+        kinds += [(spacing, 1) for spacing in config.also_spacing_m]
+        kinds += [(config.spacing_m, every) for every in config.also_quicklook]
 
     def make(i: int) -> LabelledScene:
         land = 0.2 if land_every and i % land_every == land_every - 1 else 0.0
         world = WorldConfig(seed=seeds[i], land_fraction=land, signatures=config.signatures)
-        scene = simulate_scene("ew", seed=seeds[i], spacing_m=spacings[i % len(spacings)], world=world)
+        spacing, every = kinds[i % len(kinds)]
+        scene = simulate_scene("ew", seed=seeds[i], spacing_m=spacing, world=world)
+        if every > 1:
+            scene = as_quicklook(scene, every, np.random.default_rng([seeds[i], 7]))
         truth = to_scheme(scene["ice_class"].values, config.class_scheme)
         return labelled_scene(scene, truth, config.channels, view)
 

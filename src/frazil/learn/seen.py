@@ -152,7 +152,7 @@ def medians(image: np.ndarray, channels: Sequence[Channel]) -> dict[str, float]:
 
 
 def _is_sigma0(channel: Channel) -> bool:
-    return channel.polarization is not None and not channel.name.startswith("nesz_")
+    return channel.source == "sigma0"
 
 
 def _observed(image: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -50,8 +51,9 @@ class Channel:
     """One input of a network: where it comes from and how it is scaled to [0, 1].
 
     Attributes:
-        name: ``"hh"``, ``"hv"``, ``"vv"``, ``"vh"`` (σ0 in dB), ``"nesz_hh"`` … (NESZ in dB), ``"roughness_vv"`` (σ0 in
-            dB over that of the reference sea, see `frazil.scene.ocean`), ``"incidence_angle"``.
+        name: ``"hh"``, ``"hv"``, ``"vv"``, ``"vh"`` (σ0 in dB), ``"nesz_hh"`` … (NESZ in dB), ``"total_hh"`` … (σ0 +
+            NESZ in dB: what was received; σ0 of dark surfaces is below the scale, or negative), ``"roughness_vv"``
+            (σ0 in dB over that of the reference sea, see `frazil.scene.ocean`), ``"incidence_angle"``.
         low, high: in dB or degrees; clipped and scaled so that low is 0 and high is 1.
     """
 
@@ -62,8 +64,8 @@ class Channel:
     def __post_init__(self) -> None:
         if self.name not in ("incidence_angle", *_COLOURS) and self.polarization is None:
             raise OptionError(
-                f"Channel {self.name!r} is unknown. There are hh, hv, vv and vh, each also as nesz_… and roughness_…, "
-                "and incidence_angle."
+                f"Channel {self.name!r} is unknown. There are hh, hv, vv and vh, each also as nesz_…, total_… and "
+                "roughness_…, and incidence_angle."
             )
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise OptionError(f"Channel {self.name!r}: low {self.low} must be below high {self.high}, both finite.")
@@ -71,8 +73,14 @@ class Channel:
     @property
     def polarization(self) -> str | None:
         """The polarisation that the channel needs, or None."""
-        found = re.fullmatch(r"(nesz_|roughness_)?(hh|hv|vv|vh)", self.name)
+        found = re.fullmatch(r"(nesz_|total_|roughness_)?(hh|hv|vv|vh)", self.name)
         return found.group(2).upper() if found else None
+
+    @property
+    def source(self) -> str:
+        """``"sigma0"``, ``"nesz"``, ``"total"``, or the name where it comes from no polarisation."""
+        kind = self.name.partition("_")[0]
+        return self.name if self.polarization is None else kind if kind in ("nesz", "total") else "sigma0"
 
     @property
     def units(self) -> str:
@@ -99,6 +107,10 @@ CHANNELS = {
         Channel(name="nesz_vv", low=-40.0, high=-15.0),
         Channel(name="nesz_hv", low=-40.0, high=-15.0),
         Channel(name="nesz_vh", low=-40.0, high=-15.0),
+        Channel(name="total_hh", low=-30.0, high=0.0),
+        Channel(name="total_vv", low=-30.0, high=0.0),
+        Channel(name="total_hv", low=-35.0, high=-5.0),
+        Channel(name="total_vh", low=-35.0, high=-5.0),
         Channel(name="incidence_angle", low=19.0, high=46.0),
         Channel(name="roughness_vv", low=-18.0, high=6.0),
     )
@@ -124,9 +136,16 @@ def network_input(arrays: dict[str, np.ndarray], polarizations: list[str], chann
         elif channel.polarization is None:
             raise OptionError(f"Channel {channel.name!r} is not one of a scene.")
         else:
-            source = "nesz" if channel.name.startswith("nesz_") else "sigma0"
-            values = to_db(arrays[source][polarizations.index(channel.polarization)])
+            values = to_db(linear_power(channel, arrays, polarizations))
             if channel.name.startswith("roughness_"):
                 values = values - reference_db(arrays["incidence_angle"])
         planes.append(np.where(arrays["valid"], np.nan_to_num(channel.scale(values)), np.float32(0)))
     return np.stack(planes).astype(np.float32)
+
+
+def linear_power(channel: Channel, arrays: Mapping[str, np.ndarray], polarizations: list[str]) -> np.ndarray:
+    """What a channel of a polarisation is the decibels of; arguments as in `network_input`."""
+    plane = polarizations.index(str(channel.polarization))
+    if channel.source != "total":
+        return arrays[channel.source][plane]
+    return np.asarray(arrays["sigma0"][plane] + np.nan_to_num(arrays["nesz"][plane]))  # no noise stated: none

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from frazil.errors import OptionError
 from frazil.learn.models.unet import UNet, UNetConfig, double_convolution
 
-_STAGE = 2  # of the fine network, that the features enter
-
 
 class Views(NamedTuple):
     """A batch for a network with a wide view.
@@ -39,18 +37,22 @@ class WideUNetConfig(UNetConfig):
     """The shape of the network.
 
     Attributes:
-        widths, patch, dropout: see `UNetConfig`; at least four stages.
+        widths, patch, dropout: see `UNetConfig`.
         wide_widths: channels of each stage of the wide view, finest first.
+        wide_stage: of the fine network, that the wide view's features enter: its cells have so many halvings of
+            `patch` pixels. Each stage more makes the wide view four times cheaper, which is most of a training's time.
     """
 
     widths: tuple[int, ...] = (24, 48, 96, 128)
     wide_widths: tuple[int, ...] = (24, 48, 64, 96, 96)
+    wide_stage: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.widths) <= _STAGE or len(self.wide_widths) < 2 or min(self.wide_widths) < 1:
+        if not 0 <= self.wide_stage < len(self.widths) or len(self.wide_widths) < 2 or min(self.wide_widths) < 1:
             raise OptionError(
-                f"widths {self.widths} must name more than {_STAGE} stages, wide_widths {self.wide_widths} two or more."
+                f"wide_stage {self.wide_stage} must be one of the {len(self.widths)} stages of widths {self.widths}, "
+                f"and wide_widths {self.wide_widths} must name two stages or more."
             )
 
 
@@ -64,12 +66,13 @@ class WideUNet(UNet):
     def __init__(self, n_channels: int, n_classes: int, config: WideUNetConfig) -> None:
         super().__init__(n_channels, n_classes, config)
         widths = config.wide_widths
-        self.view = self.patch * 2**_STAGE
+        self.wide_stage = config.wide_stage
+        self.view = self.patch * 2**self.wide_stage
         self.wide_encoder = nn.ModuleList([double_convolution(n_channels, widths[0])])
         self.wide_encoder.extend(double_convolution(a, b) for a, b in itertools.pairwise(widths))
         self.wide_reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.wide_decoder = nn.ModuleList(double_convolution(a, a) for a in widths[:-1])
-        self.merge = nn.Conv2d(widths[0], config.widths[_STAGE], 1)
+        self.merge = nn.Conv2d(widths[0], config.widths[self.wide_stage], 1)
 
     def look(self, wide: Tensor) -> Tensor:
         """Features (batch, feature, row, column) of whole scenes (batch, channel, row, column), one a cell."""
@@ -93,7 +96,7 @@ class WideUNet(UNet):
 
     def with_features(self, image: Tensor, features: Tensor) -> Tensor:
         """Logits of images, given the features of the wide view under them."""
-        return super().forward(image, {_STAGE: features})
+        return super().forward(image, {self.wide_stage: features})
 
 
 def crop(features: Tensor, views: Views, view: int) -> Tensor:
