@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pyproj import Geod
 
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, QUALITY_FLAGS
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, QUALITY_FLAGS, UNDECIDED
 from frazil.errors import ContractError, LabelError, OptionError, ProductNotFoundError
 from frazil.maps.areas import PixelAreas
 from frazil.maps.compare import CATEGORIES, Comparison, compare
-from frazil.maps.displacement import EdgeLines, displacement, edge_lines
+from frazil.maps.displacement import EdgeLines, displacement, placed_lines
+from frazil.maps.edges import edge_between, ice_edge, ice_polygons
+from frazil.maps.summary import summarise
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 from tests import reference_files as make
@@ -136,7 +138,8 @@ def test_what_always_holds(ours, seed):
 def test_displacement_against_brute_force(ours, theirs):
     """Every vertex against every other, with geodesics; means weighed by the length each vertex stands for."""
     grid = MapGrid.of(make_map(codes=ours, spacing_m=3000, centre=(179.9, 70)))
-    edges = [edge_lines(codes, np.ones(codes.shape, bool), grid, 0) for codes in (ours, theirs)]
+    use = np.ones(ours.shape, bool)
+    edges = [placed_lines(edge_between(codes, use, grid, 0), grid) for codes in (ours, theirs)]
     found = displacement(*edges)
     if found is None:
         assert min(len(edge.xy) for edge in edges) == 0
@@ -168,7 +171,7 @@ def test_edges_end_at_coast_and_border_and_specks_have_none():
     made = against(ours, half_plane(50))
     assert made.scores["iiee_km2"] == pytest.approx(0.04, abs=1e-3)  # areas count it
     assert made.scores["displacement"]["symmetric"]["p95_km"] == 0  # edges do not
-    assert made.scores["edge_map_km"] == pytest.approx(49 * 0.2, rel=0.01)
+    assert made.scores["edge_map_km"] == pytest.approx(45 * 0.2, rel=0.01)  # four rows are flagged border
     fine = against(ours, half_plane(50), min_area_km2=0).scores
     assert fine["displacement"]["map_to_reference"]["p95_km"] > 1
     assert fine["displacement"]["reference_to_map"]["p95_km"] == 0
@@ -181,17 +184,17 @@ def test_categories_and_what_is_left_out():
     assert made.categories[:2].tolist() == [[0, 3, 2, 1], [255, 255, CLASS_LAND, CLASS_NODATA]]
     assert [c.name for c in CATEGORIES.classes] == ["agree_water", "agree_ice", "over", "under"]
     assert made.scores["left_out_km2"] == pytest.approx(
-        {"reference_silent": 1, "reference_land": 1, "excluded_flags": 0}, abs=2e-3
+        {"reference_silent": 1, "reference_land": 1, "excluded_flags": 0, "map_undecided": 0}, abs=2e-3
     )
     assert made.scores["compared_percent_of_mapped_sea"] == pytest.approx(100 * 12 / 14, abs=0.01)
 
 
 def test_flags_leave_pixels_out():
     ice_map = make_map(seed=5, noise=2)
-    unsure = (ice_map["quality_flags"].values & QUALITY_FLAGS["low_confidence"][0]) > 0
+    unsure = (ice_map["quality_flags"].values & QUALITY_FLAGS["coast"][0]) > 0
     sea = ice_map["ice_class"].values < 5
     assert (unsure & sea).any()
-    made = compare(ice_map, make_map(seed=6), exclude_flags=["low_confidence", "border"])
+    made = compare(ice_map, make_map(seed=6), exclude_flags=["coast", "border"])
     assert (made.categories[unsure & sea] == CLASS_NODATA).all()
     assert made.scores["left_out_km2"]["excluded_flags"] > 0
     with pytest.raises(OptionError, match="'cloud'"):
@@ -260,3 +263,33 @@ def test_what_is_no_map_or_no_option(tmp_path):
     }.items():
         with pytest.raises(OptionError, match=name):
             compare(ice_map, ice_map, **{name: value})
+
+
+def test_undecided_is_not_compared_unless_a_probability_is_asked_for():
+    ours = half_plane(50)
+    ours[30:60, 40:60] = UNDECIDED
+    made = against(ours, half_plane(45), spacing_m=200)
+    assert (made.categories[30:60, 40:60] == CLASS_NODATA).all()
+    assert made.scores["left_out_km2"]["map_undecided"] == pytest.approx(600 * 0.04, rel=1e-3)
+    assert made.scores["iiee_km2"] == pytest.approx(30 * 5 * 0.04, rel=1e-3)
+    told = against(ours, half_plane(45), spacing_m=200, ice_probability_percent=50)
+    assert told.scores["left_out_km2"]["map_undecided"] == 0
+    assert told.scores["compared_km2"] == pytest.approx(60 * 100 * 0.04, rel=1e-3)
+
+
+def test_a_map_has_one_extent_and_one_edge():
+    """Class map, summary, vectors and comparison, on a map with noise, undecided places, land and a border."""
+    ice_map = make_map(shape=(300, 280), noise=0.6)
+    codes = ice_map["ice_class"].values
+    area = PixelAreas(MapGrid.of(ice_map)).by_code(codes)
+    summary = summarise(ice_map)
+    scores = compare(ice_map, ice_map).scores
+    polygons = ice_polygons(ice_map, min_area_km2=0, simplify_m=0)
+    ice = polygons[polygons["code"].between(1, 4)]["area_km2"].sum()
+    for extent in (summary["ice_extent_km2"], scores["ice_map_km2"], scores["ice_reference_km2"], ice):
+        assert extent == pytest.approx(area[1:5].sum(), abs=0.01)
+    edge = ice_edge(ice_map)["length_km"].sum()
+    assert edge > 10
+    for length in (summary["ice_edge_km"], scores["edge_map_km"], scores["edge_reference_km"]):
+        assert length == pytest.approx(edge, abs=0.02)
+    assert scores["displacement"]["symmetric"]["p95_km"] == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pyproj import Geod, Transformer
 
-from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, FIVE_CLASSES
+from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, UNDECIDED
 from frazil.errors import ContractError, OptionError
 from frazil.maps.areas import PixelAreas
 from frazil.maps.edges import ice_edge, ice_polygons
@@ -104,7 +104,7 @@ def test_sieved_and_simplified_polygons(noise):
     assert shapely.coverage_is_valid(polygons.geometry.values)  # neighbours share their corners: no slivers
     assert shapely.is_valid(polygons.geometry.values).all()
     assert polygons.area.sum() == pytest.approx(polygons.union_all().area, rel=1e-9)
-    sea = sum(PixelAreas(grid).by_code(ice_map["ice_class"].values)[:5])
+    sea = sum(PixelAreas(grid).by_code(ice_map["ice_class"].values)[:CLASS_LAND])
     assert 0.97 * sea < polygons["area_km2"].sum() <= sea * (1 + 1e-6)  # the rest: specks enclosed by land
     assert polygons.area.sum() / 1e6 * sea / (len_sea(ice_map) * 0.0144) == pytest.approx(
         polygons["area_km2"].sum(), rel=5e-3
@@ -112,7 +112,7 @@ def test_sieved_and_simplified_polygons(noise):
 
 
 def len_sea(ice_map) -> int:
-    return int((ice_map["ice_class"].values < 5).sum())
+    return int((ice_map["ice_class"].values < CLASS_LAND).sum())
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -162,8 +162,7 @@ def test_a_straight_edge():
     edge = ice_edge(ice_map, smooth_m=0)
     assert len(edge) == 1
     x = shapely.get_coordinates(edge.geometry[0])[:, 0]
-    # 49.5 percent lies between 80 and 20, half a pixel after the last column of ice
-    np.testing.assert_allclose(x, grid.x[39] + 120 * (80 - 49.5) / 60, atol=1e-3)
+    np.testing.assert_allclose(x, grid.x[39] + 60, atol=1e-3)  # half a pixel after the last column of ice
     longitude, latitude = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True).transform(
         [x[0]] * 2, [grid.y[0], grid.y[-1]]
     )
@@ -230,3 +229,45 @@ def test_wrong_arguments():
         ice_edge(ice_map.rename(y="line", x="pixel").drop_vars("spatial_ref"))
     with pytest.raises(ContractError, match="not a map"):
         ice_polygons(ice_map.drop_vars("confidence"))
+
+
+def test_the_edge_keeps_to_the_pixels_of_the_classes():
+    """On a map with pixel noise lines cross between two pixels if, and only if, one is called ice and one water."""
+    ice_map = make_map(shape=(90, 110), noise=0.4, land=0, border=False, confidence_percent=0)
+    ice = ice_map["ice_class"].values > 0
+    grid = MapGrid.of(ice_map)
+    xy = shapely.get_coordinates(ice_edge(ice_map, min_area_km2=0).geometry.values)
+    column, row = (xy[:, 0] - grid.x[0]) / grid.spacing_m, (grid.y[0] - xy[:, 1]) / grid.spacing_m
+    down = np.abs(column - np.rint(column)) < 1e-3
+    crossed = np.zeros((2, *ice.shape), bool)  # between a pixel and the next one down, and the next one to the right
+    crossed[0, np.floor(row[down]).astype(int), np.rint(column[down]).astype(int)] = True
+    crossed[1, np.rint(row[~down]).astype(int), np.floor(column[~down]).astype(int)] = True
+    np.testing.assert_array_equal(crossed[0, :-1], ice[1:] != ice[:-1])
+    np.testing.assert_array_equal(crossed[1, :, :-1], ice[:, 1:] != ice[:, :-1])
+
+
+def test_the_edge_ends_where_the_map_is_widely_undecided():
+    codes = np.zeros((100, 100), np.uint8)
+    codes[:, 50:] = 3
+    codes[40:60, 40:60] = UNDECIDED  # 2.4 km wide
+    codes[80:, 49:51] = UNDECIDED  # a seam
+    ice_map = make_map(codes=codes)
+    rows = (MapGrid.of(ice_map).y[0] - shapely.get_coordinates(ice_edge(ice_map).geometry.values)[:, 1]) / 120
+    assert rows.min() == pytest.approx(0, abs=1e-6)
+    assert rows.max() == pytest.approx(99, abs=1e-6)
+    assert not ((rows > 41) & (rows < 58)).any()
+    assert ((rows > 80) & (rows < 99)).any()
+    assert len(ice_edge(ice_map)) == 2
+    around = ice_edge(ice_map, threshold_percent=80)
+    assert len(around) == 1
+
+
+def test_undecided_areas_are_polygons():
+    codes = np.zeros((60, 60), np.uint8)
+    codes[20:40, 20:40] = UNDECIDED
+    polygons = ice_polygons(make_map(codes=codes), simplify_m=0)
+    assert list(polygons["code"]) == [0, UNDECIDED]
+    assert list(polygons["name"]) == ["open_water", "undecided"]
+    assert list(polygons["sigrid3"]) == ["02", ""]
+    assert polygons.area[1] == pytest.approx(400 * 120**2)
+    assert polygons["mean_confidence"][1] == 50

@@ -155,7 +155,7 @@ def test_geotiffs(ice_map, folder, file, variable, nodata, dtype):
             assert dataset.descriptions == FIVE_CLASSES.names
             assert set(dataset.units) == {"percent"}
         if variable == "quality_flags":
-            assert tags["bit_32"].startswith("near_noise_floor: ")
+            assert tags["bit_512"].startswith("undecided: ")
 
 
 def test_overviews_do_not_invent(ice_map, folder):
@@ -192,7 +192,10 @@ def test_colours_and_category_names(ice_map, folder, tmp_path):
     style = ET.parse(folder / "class.qml").getroot()
     entries = {e.get("value"): (e.get("label"), e.get("color")) for e in style.iter("paletteEntry")}
     assert entries["3"] == ("Level first-year ice", "#ffff00")
-    assert len(entries) == 6
+    assert entries["253"] == ("Undecided", "#424c5c")
+    assert palette[253][:3] == (66, 76, 92)
+    assert names[253] == "Undecided"
+    assert len(entries) == 7
 
 
 def test_netcdf_by_other_readers(ice_map, folder):
@@ -207,7 +210,7 @@ def test_netcdf_by_other_readers(ice_map, folder):
             assert variable.filters()["zlib"]
         assert file["ice_class"]._FillValue == 255
         assert file["ice_class"].flag_values.dtype == np.uint8
-        assert file["ice_class"].flag_meanings.split() == [*FIVE_CLASSES.names, "land"]
+        assert file["ice_class"].flag_meanings.split() == [*FIVE_CLASSES.names, "undecided", "land"]
         assert list(file["quality_flags"].flag_masks) == [mask for mask, _ in QUALITY_FLAGS.values()]
         assert file["spatial_ref"].grid_mapping_name == "polar_stereographic"
         assert file["x"].standard_name == "projection_x_coordinate"

@@ -29,9 +29,15 @@ def test_areas_by_geodesics():
     for entry in summary["classes"]:
         assert entry["area_km2"] == pytest.approx(expected[entry["code"]], rel=1e-4)
     assert summary["land_km2"] == pytest.approx(expected[CLASS_LAND], rel=1e-4)
-    assert summary["mapped_sea_km2"] == pytest.approx(expected[:5].sum(), rel=1e-4)
+    sea = expected[:5].sum() + expected[253]
+    assert expected[253] > 0
+    assert summary["mapped_sea_km2"] == pytest.approx(sea, rel=1e-4)
+    assert summary["undecided_km2"] == pytest.approx(expected[253], rel=1e-4)
+    assert summary["undecided_percent_of_mapped_sea"] == pytest.approx(100 * expected[253] / sea, abs=0.01)
+    most = expected[1:5].sum() + expected[253]
+    assert summary["ice_extent_range_km2"] == pytest.approx([expected[1:5].sum(), most], rel=1e-4)
     assert summary["ice_extent_km2"] == pytest.approx(expected[1:5].sum(), rel=1e-4)
-    share = 100 * expected[1:5].sum() / expected[:5].sum()
+    share = 100 * expected[1:5].sum() / sea
     assert summary["ice_extent_percent_of_mapped_sea"] == pytest.approx(share, abs=0.01)
 
 
@@ -40,7 +46,7 @@ def test_confidence_and_flags_by_hand():
     codes, confidence = ice_map["ice_class"].values, ice_map["confidence"].values.astype(float)
     flags = ice_map["quality_flags"].values
     summary = summarise(ice_map)
-    assert summary["mean_confidence_percent"] == pytest.approx(confidence[codes < 5].mean(), abs=1e-3)
+    assert summary["mean_confidence_percent"] == pytest.approx(confidence[codes < CLASS_LAND].mean(), abs=1e-3)
     for entry in summary["classes"]:
         of_class = confidence[codes == entry["code"]]
         assert entry["mean_confidence_percent"] == pytest.approx(of_class.mean(), abs=1e-3)

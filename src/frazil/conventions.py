@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CLASS_NODATA = 255  #: ``ice_class`` where nothing was observed
-UNDECIDED = 253  #: ``dominant`` of a map of phenomena where no score reaches the threshold
+UNDECIDED = 253  #: ``ice_class`` where neither ice nor water is probable enough; ``dominant`` where no phenomenon is
 CLASS_LAND = 254  #: ``ice_class`` on land
 PERCENT_NODATA = 255  #: ``probability`` and ``confidence`` where there is no class
 
@@ -122,6 +122,8 @@ AI4ARCTIC = ClassScheme(
 )
 CLASS_SCHEMES = {scheme.name: scheme for scheme in (BINARY, FIVE_CLASSES, AI4ARCTIC)}
 LAND_COLOUR = (150, 150, 145)
+#: What `UNDECIDED` is called, and how it is drawn.
+UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR = "undecided", "Undecided", (66, 76, 92)
 
 
 def _phenomenon(code: int, name: str, title: str, colour: tuple[int, int, int]) -> IceClass:
@@ -151,17 +153,17 @@ OCEAN_SCHEMES = {scheme.name: scheme for scheme in (METOCEAN, SLICKS)}
 #: Short names of the ten phenomena, as the papers write them.
 METOCEAN_LETTERS = ("AF", "BS", "IB", "LWA", "MCC", "OF", "POW", "RC", "SI", "WS")
 
-#: Bits of ``quality_flags``: name -> (mask, meaning).
+#: Bits of ``quality_flags``: name -> (mask, meaning). 32 (``near_noise_floor``) and 128 (``low_confidence``) are of
+#: maps made before there was a third answer: where they stood, maps were no worse than elsewhere.
 QUALITY_FLAGS: dict[str, tuple[int, str]] = {
     "nodata": (1, "no observation"),
     "land": (2, "land"),
     "coast": (4, "sea close to land: mixed signal"),
     "border": (8, "scene border: the network saw beyond the data"),
     "noise_missing": (16, "thermal noise unknown: not removed"),
-    "near_noise_floor": (32, "cross-polarised (or only) backscatter below the noise floor"),
     "incidence_out_of_range": (64, "incidence angle outside the model's training range"),
-    "low_confidence": (128, "confidence below the threshold"),
     "outside_training": (256, "the scene as a whole is unlike what the model has learnt from"),
+    "undecided": (512, "neither ice nor open water is as probable as was asked for"),
 }
 
 #: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.
@@ -201,22 +203,23 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "polygon": {"long_name": "row of the polygon in its file, zero-based; -1 outside every polygon"},
     "ice_probability": {"units": "percent", "long_name": "probability of sea ice of any class"},
     "ice_class": {"long_name": "sea-ice class", "standard_name": "sea_ice_classification"},
-    "confidence": {"units": "percent", "long_name": "calibrated probability of the class shown"},
+    "confidence": {"units": "percent", "long_name": "probability of the likelier of sea ice and open water"},
     "quality_flags": {"long_name": "where not to trust the map", "standard_name": "quality_flag"},
     "x": {"units": "m", "long_name": "projection x", "standard_name": "projection_x_coordinate"},
     "y": {"units": "m", "long_name": "projection y", "standard_name": "projection_y_coordinate"},
 }
 
 
-def class_attrs(scheme: ClassScheme) -> dict[str, Any]:
-    """CF attributes of ``ice_class`` in a scheme: flag_values and flag_meanings, land included."""
+def class_attrs(scheme: ClassScheme, *, undecided: bool = False) -> dict[str, Any]:
+    """CF attributes of ``ice_class``: flag_values and flag_meanings, land included; ``undecided`` in maps."""
     import numpy as np
 
-    codes = [*(c.code for c in scheme.classes), CLASS_LAND]
+    more = {UNDECIDED: UNDECIDED_NAME} if undecided else {}
+    names = {**dict(enumerate(scheme.names)), **more, CLASS_LAND: "land"}
     return {
         "long_name": VARIABLES["ice_class"]["long_name"],
-        "flag_values": np.array(codes, dtype=np.uint8),
-        "flag_meanings": " ".join([*scheme.names, "land"]),
+        "flag_values": np.array(list(names), dtype=np.uint8),
+        "flag_meanings": " ".join(names.values()),
     }
 
 
@@ -289,7 +292,8 @@ def check_map(ice_map: xr.Dataset) -> ClassScheme:
 
     - ``probability(category, y, x)``: uint8 percent; 255 where there is no class (land, nodata);
     - ``ice_probability(y, x)`` and ``confidence(y, x)``: uint8 percent, likewise;
-    - ``ice_class(y, x)``: uint8 code of the scheme, 254 land, 255 nodata;
+    - ``ice_class(y, x)``: uint8 code of the scheme as `frazil.answer.answers` gives it, 253 undecided, 254 land,
+      255 nodata;
     - ``quality_flags(y, x)``: uint16 bits of `QUALITY_FLAGS`;
     - coordinate ``category``: the class names, in code order;
     - attrs ``class_scheme``, ``product``, ``model``, ``start_time``, ``stop_time``.

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frazil.answer import CONFIDENCE_PERCENT, answers
 from frazil.conventions import (
     CLASS_LAND,
     CLASS_NODATA,
     FIVE_CLASSES,
     PERCENT_NODATA,
     QUALITY_FLAGS,
+    UNDECIDED,
     VARIABLES,
     ClassScheme,
     check_map,
     class_attrs,
     flag_attrs,
 )
+from frazil.percent import whole_percents
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ def make_map(
     border: bool = True,
     noise: float = 0.5,
     codes: np.ndarray | None = None,
+    confidence_percent: float = CONFIDENCE_PERCENT,
     **attrs: str,
 ) -> xr.Dataset:
     """A map of made-up ice: smooth fields of classes, land, a tilted scene border, confidences and flags.
@@ -55,7 +59,9 @@ def make_map(
         border: leave nodata corners around a tilted rectangle, as a scene does; else every pixel is observed.
         noise: strength of the pixel noise on the class fields; 0 gives smooth outlines, 2 gives many specks.
         codes: the ``ice_class`` to show, ``(y, x)``, land (254) and nodata (255) included; then ``shape``, ``land``,
-            ``border`` and ``noise`` do not count, and each class has a probability of 80 percent.
+            ``border`` and ``noise`` do not count, and each class has a probability of 80 percent. Where they say 253
+            ice and water are equally probable.
+        confidence_percent: below it the map is undecided, as in `frazil.predict`.
         **attrs: attributes of the map, in place of the made-up ones (``note=...``).
 
     Returns:
@@ -78,14 +84,14 @@ def make_map(
         observed = _tilted_rectangle(shape) if border else np.ones(shape, bool)
     else:
         others = 20 / (len(scheme.classes) - 1)
-        percent = np.stack([np.where(codes == c.code, 80, others) for c in scheme.classes])
+        percent = np.stack([np.where(codes == c.code, 80.0, others) for c in scheme.classes])
+        percent[:, codes == UNDECIDED] = 50 / (len(scheme.classes) - 1)
+        percent[0, codes == UNDECIDED] = 50
         is_land, observed = codes == CLASS_LAND, codes != CLASS_NODATA
     no_class = is_land | ~observed
 
-    ice_class = percent.argmax(axis=0).astype(np.uint8)
-    confidence = np.rint(percent.max(axis=0)).astype(np.uint8)
-    ice = np.rint(100 - percent[0]).astype(np.uint8)
-    probability = np.rint(percent).astype(np.uint8)
+    probability = whole_percents(np.rint(2 * percent).astype(np.uint8))
+    ice_class, confidence, ice = answers(probability, confidence_percent)
     ice_class[is_land] = CLASS_LAND
     ice_class[~observed] = CLASS_NODATA
     for band in (confidence, ice, *probability):
@@ -96,15 +102,14 @@ def make_map(
     sea = ~no_class
     flags[sea & _near(is_land, 4)] |= mask["coast"]
     flags[sea & _near(~observed, 4)] |= mask["border"]
-    flags[sea & (confidence < 50)] |= mask["low_confidence"]
-    flags[sea & (_smooth_field(shape, rng) > 1.6)] |= mask["near_noise_floor"]
+    flags[ice_class == UNDECIDED] |= mask["undecided"]
 
     grid_dims = ("y", "x")
     ice_map = xr.Dataset(
         {
             "probability": (("category", *grid_dims), probability, dict(VARIABLES["probability"])),
             "ice_probability": (grid_dims, ice, dict(VARIABLES["ice_probability"])),
-            "ice_class": (grid_dims, ice_class, class_attrs(scheme)),
+            "ice_class": (grid_dims, ice_class, class_attrs(scheme, undecided=True)),
             "confidence": (grid_dims, confidence, dict(VARIABLES["confidence"])),
             "quality_flags": (grid_dims, flags, flag_attrs()),
         },

@@ -139,8 +139,9 @@ def scene(
     "--coast", "coast_m", type=float, default=2000.0, show_default=True, help="Flag sea this close to land, m."
 )
 @click.option(
-    "--min-confidence", "confidence_percent", type=float, default=60.0, show_default=True, help="Flag below this, %."
-)
+    "--min-confidence", "confidence_percent", type=float, default=80.0, show_default=True,
+    help="Undecided where neither ice nor water is so probable, %.",
+)  # fmt: skip
 @ocean_options
 @_shared("check", "crs", "overwrite", "json")
 def map_command(

@@ -35,9 +35,7 @@ KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration"
     "--ice-probability", "ice_probability_percent", type=float,
     help="Probability from which a map is ice, %.  [default: every class but open water is]",
 )  # fmt: skip
-@click.option(
-    "--exclude-flags", default="", metavar="FLAGS", help="Leave out pixels with these flags: low_confidence,…"
-)
+@click.option("--exclude-flags", default="", metavar="FLAGS", help="Leave out pixels with these flags: coast,border,…")
 @click.option(
     "--resampling", type=click.Choice(["bilinear", "nearest"]), default="bilinear", show_default=True,
     help="How concentration comes onto the grid of the map.",

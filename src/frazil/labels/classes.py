@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES, ClassScheme
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, CLASS_SCHEMES, UNDECIDED_NAME, ClassScheme
 from frazil.labels.chart import Unknown
 from frazil.labels.sigrid3 import ChartSettings, code_text
 
@@ -105,7 +105,7 @@ def class_code(value: Any, scheme: ClassScheme, classes: Mapping[str, str]) -> i
     if isinstance(value, float) and value.is_integer():
         text = str(int(value))
     text = classes.get(text, text)
-    if text == "":
+    if text.lower() in ("", UNDECIDED_NAME):
         return CLASS_NODATA
     if text.lower() == "land":
         return CLASS_LAND

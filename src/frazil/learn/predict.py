@@ -18,12 +18,14 @@ import xarray as xr
 from scipy import ndimage
 
 from frazil import __version__
+from frazil.answer import CONFIDENCE_PERCENT, answers
 from frazil.conventions import (
     BINARY,
     CLASS_LAND,
     CLASS_NODATA,
     PERCENT_NODATA,
     QUALITY_FLAGS,
+    UNDECIDED,
     VARIABLES,
     check_scene,
     class_attrs,
@@ -34,9 +36,9 @@ from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
 from frazil.learn.dense import make_engine
 from frazil.learn.engine import Engine
 from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
-from frazil.learn.percent import whole_percents
 from frazil.learn.wide import wide_view
 from frazil.memory import require_memory
+from frazil.percent import whole_percents
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
@@ -61,17 +63,15 @@ class FlagSettings:
     Attributes:
         coast_m: sea closer to land than this is flagged ``coast``.
         border_m: pixels closer than this to the edge of the data are flagged ``border``.
-        snr_db: signal-to-noise ratio of the cross-polarised (or only) channel below which ``near_noise_floor`` is set.
-        confidence_percent: below it ``low_confidence`` is set.
+        confidence_percent: where neither ice nor open water is so probable, the map says that it is undecided.
     """
 
     coast_m: float = 2000.0
     border_m: float = 1000.0
-    snr_db: float = 0.0
-    confidence_percent: float = 60.0
+    confidence_percent: float = CONFIDENCE_PERCENT
 
     def __post_init__(self) -> None:
-        possible = (0 <= self.coast_m < np.inf, 0 <= self.border_m < np.inf, -np.inf < self.snr_db < np.inf)
+        possible = (0 <= self.coast_m < np.inf, 0 <= self.border_m < np.inf)
         if not all(possible) or not 0 <= self.confidence_percent <= 100:
             raise OptionError(f"Impossible flag thresholds: {self}.")
 
@@ -227,7 +227,7 @@ def classify(
     shape = tuple(len(range(cell // 2, scene.sizes[d], cell)) for d in ("line", "pixel"))
     probability = np.full((len(card.scheme.classes), *shape), _HALF_PERCENT_NODATA, np.uint8)
     flags = np.zeros(shape, np.uint16)
-    weak, sample = _weak_channel(scene), Sample.of(scene)
+    sample = Sample.of(scene)
     middle = slice(cell // 2, None, cell)
     for within, logits, window in dense(scene, engine, card, tile=tile, progress=progress, sample=sample):
         logits = logits[:, middle, middle]
@@ -245,9 +245,6 @@ def classify(
         low, high = card.incidence_range
         angle = window["incidence_angle"]
         part |= np.where(observed & ((angle < low) | (angle > high)), _BIT["incidence_out_of_range"], np.uint16(0))
-        power, noise = window["sigma0"][weak], window["nesz"][weak]
-        snr = np.float32(10 ** (settings.snr_db / 10))
-        part |= np.where(observed & (power < snr * noise), _BIT["near_noise_floor"], np.uint16(0))
         flags[core] = part
     reach = max(round(settings.border_m / float(scene.attrs["spacing_m"]) / cell), 0)
     if reach:
@@ -320,12 +317,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return p
 
 
-def _weak_channel(scene: xr.Dataset) -> int:
-    """Index of the polarisation that meets the noise floor first: the cross-polarised one, or the only one."""
-    names = scene["polarization"].values.tolist()
-    return next((i for i, p in enumerate(names) if p in ("HV", "VH")), 0)
-
-
 def _place(scene: xr.Dataset, grid: MapGrid | None) -> tuple[np.ndarray, np.ndarray, Warp | None]:
     if grid is None:
         with_land = add_land(scene)
@@ -344,29 +335,22 @@ def _finish(
     """The variables of the map from half-percent probabilities on its grid."""
     nodata = (probability[0] == _HALF_PERCENT_NODATA) | ((flags & _BIT["nodata"]) > 0)
     blank = nodata | land
-    best = np.zeros(nodata.shape, np.uint8)  # argmax, without its 64-bit indices
-    top = probability[0].copy()
-    for code in range(1, len(probability)):
-        better = probability[code] > top
-        best[better] = code
-        np.maximum(top, probability[code], out=top)
     percent = whole_percents(np.where(nodata, np.uint8(0), probability))
-    confidence = percent.max(axis=0)  # that of `best`: the order of the classes stays
-    ice = np.clip(100 - percent[0].astype(np.int16), 0, 100).astype(np.uint8)
+    code, confidence, ice = answers(percent, settings.confidence_percent)
     percent[:, blank] = PERCENT_NODATA
     confidence[blank] = PERCENT_NODATA
     ice[blank] = PERCENT_NODATA
-    best[land] = CLASS_LAND
-    best[nodata] = CLASS_NODATA
+    code[land] = CLASS_LAND
+    code[nodata] = CLASS_NODATA
     flags = np.where(nodata, _BIT["nodata"], flags)
     flags[land & ~nodata] = _BIT["land"]
     sea = ~blank
     flags[sea & (distance < settings.coast_m)] |= _BIT["coast"]
-    flags[sea & (confidence < settings.confidence_percent)] |= _BIT["low_confidence"]
+    flags[code == UNDECIDED] |= _BIT["undecided"]
     return {
         "probability": (("category", *dims), percent, VARIABLES["probability"]),
         "ice_probability": (dims, ice, VARIABLES["ice_probability"]),
-        "ice_class": (dims, best, {}),
+        "ice_class": (dims, code, {}),
         "confidence": (dims, confidence, VARIABLES["confidence"]),
         "quality_flags": (dims, flags.astype(np.uint16), flag_attrs()),
     }
@@ -392,14 +376,13 @@ def _dataset(
         "model_incidence_range": list(card.incidence_range),
         "coast_m": settings.coast_m,
         "border_m": settings.border_m,
-        "snr_db": settings.snr_db,
         "confidence_percent": settings.confidence_percent,
         "frazil_version": __version__,
         "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} frazil {__version__} predict",
     }
     coords = coords | {"category": ("category", list(card.scheme.names))}
     ds = xr.Dataset(maps, coords, attrs)
-    ds["ice_class"].attrs = class_attrs(card.scheme)
+    ds["ice_class"].attrs = class_attrs(card.scheme, undecided=True)
     if grid is not None:
         for name in ds.data_vars:
             ds[name].attrs["grid_mapping"] = "spatial_ref"
@@ -407,19 +390,19 @@ def _dataset(
 
 
 def to_binary(ice_map: xr.Dataset) -> xr.Dataset:
-    """A map in the binary scheme (water, sea ice) from a map in any other: the ice classes' probabilities added."""
-    water = 100 - ice_map["ice_probability"].astype(np.int16)
-    blank = ice_map["ice_probability"] == PERCENT_NODATA
-    both = xr.concat([water, 100 - water], dim="category").where(~blank, PERCENT_NODATA).astype(np.uint8)
+    """A map in the binary scheme (water, sea ice) from a map in any other: the ice classes' probabilities added.
+
+    Where ice and water are, and where neither is decided, stays as it is.
+    """
+    ice = ice_map["ice_probability"]
+    blank = ice == PERCENT_NODATA
+    both = xr.concat([100 - ice.astype(np.int16), ice], dim="category").where(~blank, PERCENT_NODATA).astype(np.uint8)
     out = ice_map.drop_dims("category")
     out["probability"] = both.assign_coords(category=list(BINARY.names)).assign_attrs(ice_map["probability"].attrs)
-    is_ice = (ice_map["ice_probability"] >= 50).astype(np.uint8)
-    special = ice_map["ice_class"] >= CLASS_LAND
-    out["ice_class"] = xr.where(special, ice_map["ice_class"], is_ice).astype(np.uint8)
-    out["ice_class"].attrs = class_attrs(BINARY)
-    best = both.max("category").where(~blank, PERCENT_NODATA).astype(np.uint8)
-    out["confidence"] = best.assign_attrs(ice_map["confidence"].attrs)
-    for name in ("probability", "ice_class", "confidence"):
+    code = ice_map["ice_class"]
+    out["ice_class"] = xr.where(code < ice_map.sizes["category"], np.minimum(code, 1), code).astype(np.uint8)
+    out["ice_class"].attrs = class_attrs(BINARY, undecided=True)
+    for name in ("probability", "ice_class"):
         if "grid_mapping" in ice_map["ice_class"].attrs:
             out[name].attrs["grid_mapping"] = ice_map["ice_class"].attrs["grid_mapping"]
     return out.assign_attrs(ice_map.attrs, class_scheme="binary")

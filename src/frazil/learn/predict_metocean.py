@@ -209,7 +209,7 @@ def score_scene(
                     k: v[..., inner[0].start : inner[0].start + n[0] * cell, kept.pixel : kept.pixel + n[1] * cell]
                     for k, v in variables.items()
                 }
-                flags[here], unseen = _flags(window, cell, model.card.incidence_range, options.flags)
+                flags[here], unseen = _flags(window, cell, model.card.incidence_range)
                 score[(slice(None), *here)] = np.where(unseen, PERCENT_NODATA, percent[:, : n[0], : n[1]])
             done += 1
             if progress:
@@ -222,9 +222,7 @@ def score_scene(
     return score, flags
 
 
-def _flags(
-    window: dict[str, np.ndarray], cell: int, seen_deg: tuple[float, float], settings: FlagSettings
-) -> tuple[np.ndarray, np.ndarray]:
+def _flags(window: dict[str, np.ndarray], cell: int, seen_deg: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Flags of cells, and which are less than half observed."""
 
     def share(values: np.ndarray) -> np.ndarray:
@@ -235,12 +233,9 @@ def _flags(
     unseen = share(valid) < 0.5
     angle = share(window["incidence_angle"].astype(np.float64))
     outside = (angle < seen_deg[0]) | (angle > seen_deg[1])
-    power = share(np.nan_to_num(window["sigma0"][0]))
-    noise = share(np.nan_to_num(window["nesz"][0]))
-    weak = (noise > 0) & (power < 10 ** (settings.snr_db / 10) * noise)
     out = np.where(unseen, _BIT["nodata"], np.uint16(0))
     for name, where in (
-        ("incidence_out_of_range", outside), ("near_noise_floor", weak),
+        ("incidence_out_of_range", outside),
         ("noise_missing", share(window["noise_missing"] | ~np.isfinite(window["nesz"][0])) > 0.5),
     ):  # fmt: skip
         out |= np.where(where & ~unseen, _BIT[name], np.uint16(0))

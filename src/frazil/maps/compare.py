@@ -20,20 +20,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from frazil.answer import ICE_PERCENT
 from frazil.conventions import (
     CLASS_LAND,
     CLASS_NODATA,
+    PERCENT_NODATA,
     QUALITY_FLAGS,
+    UNDECIDED,
     ClassScheme,
     IceClass,
     check_map,
 )
 from frazil.errors import LabelError, OptionError
 from frazil.maps.areas import PixelAreas
-from frazil.maps.displacement import EdgeLines, displacement, edge_lines
-from frazil.maps.edges import EDGE_MIN_AREA_KM2
+from frazil.maps.displacement import EdgeLines, displacement, placed_lines
+from frazil.maps.edges import EDGE_MIN_AREA_KM2, edge_between, edge_percent
 from frazil.maps.netcdf import open_map
-from frazil.maps.rasters import Resampling
+from frazil.maps.rasters import RasterReference, Resampling
 from frazil.maps.references import (
     ICE_CODE,
     WATER_CODE,
@@ -103,9 +106,9 @@ def compare(
 
     The reference is brought onto the grid of the map: polygons by pixel centres, classes by the nearest cell,
     concentration by bilinear interpolation before the threshold (`frazil.maps.rasters` says why). Compared are the
-    pixels that are sea in both and observed in both. Edges run between compared pixels only, so that neither the coast
-    nor the border of the area counts as an edge; an edge that leaves the area on one side may be far from all of the
-    other inside it.
+    pixels that are sea in both and observed in both, and where the map says ice or water. Edges (those of
+    `frazil.ice_edge`, and of the reference) run where both tell of one, so that neither the coast nor the border of
+    the area counts as an edge; an edge that leaves the area on one side may be far from all of the other inside it.
 
     Args:
         ice_map: a map, its folder or its NetCDF file.
@@ -113,7 +116,8 @@ def compare(
         kind: what the reference is, one of `frazil.maps.references.KINDS`; None to find out.
         threshold_percent: concentration from which the reference is ice.
         chart_edge: take the ice edge of a chart as drawn, from 1/10, and not the threshold.
-        ice_probability_percent: probability from which a map is ice; None: every class but open water is.
+        ice_probability_percent: probability from which a map is ice, and water below; None: what it says, and where
+            it is undecided it is not compared.
         exclude_flags: leave out pixels with any of these quality flags.
         resampling: of concentration: ``"bilinear"``, or ``"nearest"`` to count whole cells.
         min_area_km2: patches of ice or water smaller than this have no edge; areas count them.
@@ -158,18 +162,16 @@ def compare(
 
     ours, theirs = ice_codes(ice_map, ice_probability_percent), opened.on(ice_map)
     excluded = _excluded(ice_map, exclude_flags)
-    sea = ours <= ICE_CODE
-    compared = sea & (theirs <= ICE_CODE) & ~excluded
-    left_out = _left_out(PixelAreas(grid), sea, theirs, excluded)
+    sea = ours < CLASS_LAND
+    compared = (ours <= ICE_CODE) & (theirs <= ICE_CODE) & ~excluded
+    left_out = _left_out(PixelAreas(grid), ours, theirs, excluded)
     if not compared.any():
         raise LabelError(_nothing_in_common(ice_map, opened, left_out))
     categories = np.full(grid.shape, CLASS_NODATA, np.uint8)
     categories[ours == CLASS_LAND] = CLASS_LAND
     pairs = np.array([[WATER_CODE, UNDER], [OVER, ICE_CODE]], np.uint8)  # [map, reference]
     categories[compared] = pairs[ours[compared], theirs[compared]]
-    edges = [
-        edge_lines(np.where(compared, codes, np.uint8(0)), compared, grid, min_area_km2) for codes in (ours, theirs)
-    ]
+    edges = _edges(ice_map, opened, theirs, ~excluded & sea, ice_probability_percent or ICE_PERCENT, min_area_km2)
     scores = _scores(PixelAreas(grid).by_code(categories), edges)
     scores["left_out_km2"] = {name: round(area, 3) for name, area in left_out.items() if name != "sea"}
     scores["compared_percent_of_mapped_sea"] = round(100 * scores["compared_km2"] / left_out["sea"], 3)
@@ -193,6 +195,21 @@ def compare(
     )
 
 
+def _edges(
+    ice_map: xr.Dataset, reference: Reference, theirs: np.ndarray, use: np.ndarray, percent: float, min_area_km2: float
+) -> list[EdgeLines]:
+    """The edges of a map and a reference, on the sea in use where both tell of one."""
+    grid = MapGrid.of(ice_map)
+    if isinstance(reference, RasterReference) and reference.edge is not None:
+        other = replace(reference, raster=reference.edge).on(ice_map)
+    else:
+        other = np.where(theirs <= ICE_CODE, theirs * np.uint8(100), np.uint8(PERCENT_NODATA))
+    mine = edge_percent(ice_map, percent)
+    use = use & (mine != PERCENT_NODATA) & (other != PERCENT_NODATA)
+    ice = [(use & (p >= percent)).astype(np.uint8) for p in (mine, other)]
+    return [placed_lines(edge_between(i, use, grid, min_area_km2), grid) for i in ice]
+
+
 def _scores(area: np.ndarray, edges: Sequence[EdgeLines]) -> dict[str, Any]:
     """Figures from the ground area of each category, km², and the edges of map and reference."""
     water, ice, over, under = (float(v) for v in area[:4])
@@ -213,19 +230,23 @@ def _scores(area: np.ndarray, edges: Sequence[EdgeLines]) -> dict[str, Any]:
     }
 
 
-def _left_out(areas: PixelAreas, sea: np.ndarray, theirs: np.ndarray, excluded: np.ndarray) -> dict[str, float]:
+def _left_out(areas: PixelAreas, ours: np.ndarray, theirs: np.ndarray, excluded: np.ndarray) -> dict[str, float]:
     """Sea of the map, and what of it is not compared, by reason, km²."""
-    why = np.full(sea.shape, 4, np.uint8)
+    why = np.full(ours.shape, 5, np.uint8)
+    sea = ours < CLASS_LAND
     why[sea] = 0
     why[sea & (theirs > ICE_CODE)] = 1
     why[sea & (theirs == CLASS_LAND)] = 2
-    why[sea & (theirs <= ICE_CODE) & excluded] = 3
+    told = sea & (theirs <= ICE_CODE)
+    why[told & (ours == UNDECIDED)] = 4
+    why[told & excluded] = 3
     area = areas.by_code(why)
     return {
-        "sea": float(area[:4].sum()),
+        "sea": float(area[:5].sum()),
         "reference_silent": float(area[1]),
         "reference_land": float(area[2]),
         "excluded_flags": float(area[3]),
+        "map_undecided": float(area[4]),
     }
 
 
@@ -239,6 +260,7 @@ def _nothing_in_common(ice_map: xr.Dataset, reference: Reference, area: dict[str
             ("reference_silent", "{} km² where the reference lies elsewhere or tells nothing"),
             ("reference_land", "{} km² where it has land"),
             ("excluded_flags", "{} km² excluded by flags"),
+            ("map_undecided", "{} km² where the map is undecided"),
         )
         if area[name]
         for text in [text.format(f"{area[name]:.0f}")]
@@ -263,7 +285,7 @@ def _excluded(ice_map: xr.Dataset, names: Sequence[str]) -> np.ndarray:
 
 
 def _ice_in_map(percent: float | None) -> str:
-    return "every class but open water" if percent is None else f"a probability of ice of {percent:g} % or more"
+    return "every class of ice" if percent is None else f"a probability of ice of {percent:g} % or more"
 
 
 def _times(ours: TimeSpan | None, theirs: TimeSpan | None) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 from pyproj import Geod, Transformer
 
-from frazil.maps.edges import lines_between, pixels_covering, without_specks
 from frazil.scene.grid import MapGrid
 
 
@@ -53,17 +52,8 @@ class EdgeLines:
         return np.asarray(np.add.reduceat(self.weight_km, self.first[:-1]))
 
 
-def edge_lines(ice: np.ndarray, sea: np.ndarray, grid: MapGrid, min_area_km2: float) -> EdgeLines:
-    """The edge between ice and water.
-
-    Args:
-        ice: uint8 ``(y, x)``, 1 ice, 0 water.
-        sea: True where ``ice`` counts; lines end there and never follow the border of it.
-        grid: where the pixels lie.
-        min_area_km2: patches of ice or water smaller than this have no edge.
-    """
-    size = pixels_covering(min_area_km2, grid) if min_area_km2 > 0 else 0
-    lines = lines_between(without_specks(ice, sea, (size,)), sea)
+def placed_lines(lines: list[np.ndarray], grid: MapGrid) -> EdgeLines:
+    """Lines in columns and rows of pixel centres, ``(n, 2)`` each, on the ground."""
     first = np.cumsum([0, *(len(line) for line in lines)])
     index = np.concatenate(lines) if lines else np.zeros((0, 2))
     xy = np.column_stack([grid.x[0] + index[:, 0] * grid.spacing_m, grid.y[0] - index[:, 1] * grid.spacing_m])

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import PERCENT_NODATA, QUALITY_FLAGS, check_map
+from frazil.answer import ICE_PERCENT, widely_undecided
+from frazil.conventions import (
+    CLASS_LAND,
+    PERCENT_NODATA,
+    QUALITY_FLAGS,
+    UNDECIDED,
+    UNDECIDED_NAME,
+    UNDECIDED_TITLE,
+    check_map,
+)
 from frazil.errors import OptionError
 from frazil.maps.areas import PixelAreas, geodesic_lengths_km
 from frazil.maps.outlines import Outlines, bands
@@ -23,7 +32,6 @@ if TYPE_CHECKING:
 
 EDGE_MIN_AREA_KM2 = 10.0  #: smaller patches of ice or water have no edge of their own
 POLYGON_MIN_AREA_KM2 = 1.0  #: smaller patches of a class join their largest neighbour
-SMOOTH_M = 360.0  #: width of the mean over the probability before contouring
 
 _UNSURE = QUALITY_FLAGS["border"][0] | QUALITY_FLAGS["noise_missing"][0]
 
@@ -31,22 +39,26 @@ _UNSURE = QUALITY_FLAGS["border"][0] | QUALITY_FLAGS["noise_missing"][0]
 def ice_edge(
     ice_map: xr.Dataset,
     *,
-    threshold_percent: float = 50,
+    threshold_percent: float = ICE_PERCENT,
     min_area_km2: float = EDGE_MIN_AREA_KM2,
-    smooth_m: float = SMOOTH_M,
+    smooth_m: float = 0.0,
 ) -> gpd.GeoDataFrame:
     """Lines of the ice edge: where the probability of ice crosses a threshold, longest first.
 
-    The probability is averaged over a small square; patches of ice in water and of water in ice below the least area
-    are taken for their surroundings; the rest is contoured between pixel centres. Only squares of four observed sea
-    pixels are contoured, so that a line ends at land, nodata and the scene border and never follows them. Pixels
-    flagged ``border`` or ``noise_missing`` are left out: a strip of false ice along the swath's rim is no ice edge.
+    Patches of ice in water and of water in ice below the least area are taken for their surroundings; between the rest
+    the lines run half-way from pixel centre to pixel centre: at 50 percent no pixel that the map calls ice lies on the
+    water's side of a line, and none that it calls water on the ice's. Only squares of four observed sea pixels are
+    contoured, so that a line ends at land, nodata and the scene border and never follows them. At 50 percent it ends,
+    too, where the map is undecided over a kilometre and more (`frazil.answer.widely_undecided`). Pixels flagged
+    ``border`` or ``noise_missing`` are left out: a strip of false ice along the swath's rim is no ice edge.
+    `frazil.compare` measures the same lines.
 
     Args:
         ice_map: a map, see `frazil.conventions.check_map`.
         threshold_percent: the probability that counts as ice, above 0 and at most 100.
         min_area_km2: patches smaller than this have no edge of their own; 0 keeps every pixel.
-        smooth_m: width of the averaging square, metres on the map; below two pixels there is no averaging.
+        smooth_m: width of a square over which the probability is averaged first, metres on the map: a calmer and
+            shorter line that keeps to the pixels no more. Below two pixels there is no averaging.
 
     Returns:
         One row a line, in the CRS of the map, with ``length_km`` (geodesic), ``mean_confidence`` (percent, of the
@@ -62,16 +74,13 @@ def ice_edge(
         raise OptionError(f"threshold_percent is {threshold_percent}; it must lie above 0 and at most at 100.")
     _refuse_negative(min_area_km2=min_area_km2, smooth_m=smooth_m)
     grid = MapGrid.of(ice_map)
-    percent = ice_map["ice_probability"].values
-    sea = (percent != PERCENT_NODATA) & ((ice_map["quality_flags"].values & _UNSURE) == 0)
-    level = threshold_percent - 0.5  # between two whole percents: no pixel lies on the level, and 50 % counts as ice
-    field = _Field(percent, sea, int(smooth_m // grid.spacing_m))
-    ice = np.empty(percent.shape, np.uint8)
-    for rows in bands(percent.shape[0]):
-        np.greater(field.rows(rows.start, rows.stop), level, out=ice[rows])
-    kept = without_specks(ice, sea, (pixels_covering(min_area_km2, grid),))
-    lines = _contour(field, ice, kept, level)
-
+    percent = edge_percent(ice_map, threshold_percent)
+    sea = percent != PERCENT_NODATA
+    if smooth_m < 2 * grid.spacing_m:
+        ice = (sea & (percent >= threshold_percent)).astype(np.uint8)
+        lines = edge_between(ice, sea, grid, min_area_km2)
+    else:
+        lines = _smoothed_edge(percent, sea, grid, threshold_percent, min_area_km2, smooth_m)
     first = np.cumsum([0, *(len(line) for line in lines)])
     index = np.concatenate(lines) if lines else np.zeros((0, 2))  # column, row of pixel centres
     column, row = np.rint(index).astype(int).T
@@ -91,13 +100,56 @@ def ice_edge(
     )
 
 
+def edge_percent(ice_map: xr.Dataset, threshold_percent: float = ICE_PERCENT) -> np.ndarray:
+    """Probability of ice where a map tells of an edge, uint8 (y, x); `PERCENT_NODATA` elsewhere. See `ice_edge`.
+
+    Only the edge between what is more probably ice and what is more probably water ends at undecided areas: a line at
+    another threshold runs around them.
+    """
+    percent = ice_map["ice_probability"].values
+    silent = (ice_map["quality_flags"].values & _UNSURE) > 0
+    if threshold_percent == ICE_PERCENT:
+        silent |= widely_undecided(ice_map["ice_class"].values, MapGrid.of(ice_map).spacing_m)
+    return np.where(silent, np.uint8(PERCENT_NODATA), percent)
+
+
+def edge_between(ice: np.ndarray, use: np.ndarray, grid: MapGrid, min_area_km2: float) -> list[np.ndarray]:
+    """Lines between ice and water, as column and row of pixel centres, ``(n, 2)`` each.
+
+    They run half-way between the centres, inside squares of four sea pixels only: they end at land and nodata.
+
+    Args:
+        ice: uint8 (y, x), 1 ice, 0 water.
+        use: True where ``ice`` counts.
+        grid: where the pixels lie.
+        min_area_km2: patches of ice or water smaller than this have no edge.
+    """
+    kept = _without_small(ice, use, grid, min_area_km2)
+    return _contour(_Field(kept * np.uint8(100), use, 0), kept, kept, 50.0)
+
+
+def _smoothed_edge(
+    percent: np.ndarray, use: np.ndarray, grid: MapGrid, threshold_percent: float, min_area_km2: float, smooth_m: float
+) -> list[np.ndarray]:
+    level = threshold_percent - 0.5  # between two whole percents: no pixel lies on the level, and 50 % counts as ice
+    field = _Field(percent, use, int(smooth_m // grid.spacing_m))
+    ice = np.empty(percent.shape, np.uint8)
+    for rows in bands(percent.shape[0]):
+        np.greater(field.rows(rows.start, rows.stop), level, out=ice[rows])
+    return _contour(field, ice, _without_small(ice, use, grid, min_area_km2), level)
+
+
+def _without_small(ice: np.ndarray, use: np.ndarray, grid: MapGrid, min_area_km2: float) -> np.ndarray:
+    return without_specks(ice, use, (pixels_covering(min_area_km2, grid) if min_area_km2 > 0 else 0,))
+
+
 def ice_polygons(
     ice_map: xr.Dataset,
     *,
     min_area_km2: float = POLYGON_MIN_AREA_KM2,
     simplify_m: float | None = None,
 ) -> gpd.GeoDataFrame:
-    """Polygons of the classes, water included, largest first; they do not overlap and leave no gaps at sea.
+    """Polygons of the classes, water and undecided included, largest first; no overlaps, and no gaps at sea.
 
     Patches below the least area join their largest neighbour; those without one (enclosed by land) are left out.
     ``area_km2`` is the sum of the ground areas of the pixels inside (areal scale of the projection), exact before the
@@ -125,7 +177,7 @@ def ice_polygons(
     simplify_m = 1.5 * grid.spacing_m if simplify_m is None else simplify_m
     _refuse_negative(min_area_km2=min_area_km2, simplify_m=simplify_m)
     codes = ice_map["ice_class"].values
-    sea = codes < len(scheme.classes)
+    sea = codes < CLASS_LAND
     codes = without_specks(codes, sea, _growing(pixels_covering(min_area_km2, grid)))
     outlines = Outlines.of(codes, sea)
 
@@ -147,32 +199,24 @@ def ice_polygons(
     bad = ~shapely.is_valid(shapes)
     shapes[bad] = shapely.make_valid(shapes[bad], method="structure", keep_collapsed=False)
     code = outlines.codes[keep]
+    words = {c.code: (c.name, c.title, ",".join(c.sigrid3)) for c in scheme.classes} | {
+        UNDECIDED: (UNDECIDED_NAME, UNDECIDED_TITLE, "")
+    }
+    name, title, sigrid3 = (np.array([words[int(c)][k] for c in code], dtype=object) for k in range(3))
     return _frame(
         shapes,
         grid,
         ice_map,
         {
             "code": code.astype(np.int16),
-            "name": np.array(scheme.names, dtype=object)[code],
-            "title": np.array(scheme.titles, dtype=object)[code],
-            "sigrid3": np.array([",".join(c.sigrid3) for c in scheme.classes], dtype=object)[code],
+            "name": name,
+            "title": title,
+            "sigrid3": sigrid3,
             "area_km2": np.round(area[keep], 6),
             "mean_confidence": np.round(mean[keep], 1),
         },
         sort_by="area_km2",
     )
-
-
-def lines_between(ice: np.ndarray, sea: np.ndarray) -> list[np.ndarray]:
-    """Lines between ice and water, as column and row of pixel centres, ``(n, 2)`` each.
-
-    They run half-way between the centres, inside squares of four sea pixels only: they end at land and nodata.
-
-    Args:
-        ice: uint8, 1 ice, 0 water.
-        sea: True where ``ice`` counts.
-    """
-    return _contour(_Field(ice * np.uint8(100), sea, 0), ice, ice, 50.0)
 
 
 def pixels_covering(area_km2: float, grid: MapGrid) -> int:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from frazil.conventions import CLASS_NODATA, QUALITY_FLAGS, check_map
+from frazil.conventions import CLASS_NODATA, QUALITY_FLAGS, check_map, class_attrs
 from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.netcdf import open_map
@@ -144,6 +144,8 @@ def _write_rasters(ice_map: xr.Dataset, folder: Path, clock: _Clock) -> None:
         if ice_map.attrs.get(name)
     }
 
+    meanings = class_attrs(scheme, undecided=True)
+
     def write(
         file: str, variable: str, descriptions: tuple[str, ...], *, more_tags: dict[str, str] | None = None, **how: Any
     ) -> Path:
@@ -167,7 +169,10 @@ def _write_rasters(ice_map: xr.Dataset, folder: Path, clock: _Clock) -> None:
         nodata=CLASS_NODATA,
         overviews="MODE",
         colours=geotiff.class_colours(scheme),
-    )
+        more_tags={
+            "flag_values": " ".join(map(str, meanings["flag_values"])), "flag_meanings": meanings["flag_meanings"],
+        },
+    )  # fmt: skip
     geotiff.write_category_names(tiff, scheme)
     geotiff.write_qgis_style(tiff, scheme)
     write("probability.tif", "probability", scheme.names, **geotiff.PERCENT)

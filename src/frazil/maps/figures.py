@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frazil.conventions import check_map
+from frazil.conventions import UNDECIDED, UNDECIDED_COLOUR, check_map
 from frazil.errors import ContractError, OptionError
 from frazil.files import whole_output
 from frazil.maps.areas import PixelAreas
@@ -33,10 +33,10 @@ def draw_map(
 ) -> Path:
     """Draw a map as a PNG.
 
-    The large panel shows the classes in the colours of the scheme, the probability of ice, or the confidence; land is
-    grey, no data hatched. The small panel shows where not to trust the map (for ``style="confidence"``: the classes).
-    The legend gives the ground area of each class; the scale bar is true at the centre of the map. ``attrs["note"]``
-    is printed in a band under the title.
+    The large panel shows the classes in the colours of the scheme, the probability of ice, or the confidence; undecided
+    sea is dark, land grey, no data hatched. The small panel shows where not to trust the map (for
+    ``style="confidence"``: the classes). The legend gives the ground area of each class and its share of the sea; the
+    scale bar is true at the centre of the map. ``attrs["note"]`` is printed in a band under the title.
 
     Args:
         ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
@@ -63,7 +63,8 @@ def draw_map(
         raise ContractError(f"background has shape {np.shape(background)}, the map {grid.shape}; pass one on its grid.")
     area = PixelAreas(grid).by_code(ice_map["ice_class"].values)
     drawing = Drawing(
-        ice_map=ice_map, codes=ice_map["ice_class"].values, colours={c.code: c.colour for c in scheme.classes},
+        ice_map=ice_map, codes=ice_map["ice_class"].values,
+        colours={c.code: c.colour for c in scheme.classes} | {UNDECIDED: UNDECIDED_COLOUR},
         scheme=scheme, grid=grid, area=area, edge=edge,
     )  # fmt: skip
     other: Style = "classes" if style == "confidence" else "confidence"

@@ -24,6 +24,9 @@ from frazil.conventions import (
     LAND_COLOUR,
     PERCENT_NODATA,
     QUALITY_FLAGS,
+    UNDECIDED,
+    UNDECIDED_COLOUR,
+    UNDECIDED_TITLE,
     ClassScheme,
 )
 
@@ -109,6 +112,7 @@ def class_colours(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:
     """Colour of every code of ``ice_class``: the classes, land grey, nodata transparent."""
     return {
         **{c.code: (*c.colour, 255) for c in scheme.classes},
+        UNDECIDED: (*UNDECIDED_COLOUR, 255),
         CLASS_LAND: (*LAND_COLOUR, 255),
         CLASS_NODATA: (0, 0, 0, 0),
     }
@@ -116,7 +120,8 @@ def class_colours(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:
 
 def write_category_names(tiff: Path, scheme: ClassScheme) -> Path:
     """Names of the codes of ``ice_class`` where GDAL looks for them: ``<tiff>.aux.xml``."""
-    names = {c.code: c.title for c in scheme.classes} | {CLASS_LAND: "Land", CLASS_NODATA: "No data"}
+    special = {UNDECIDED: UNDECIDED_TITLE, CLASS_LAND: "Land", CLASS_NODATA: "No data"}
+    names = {c.code: c.title for c in scheme.classes} | special
     lines = [f"      <Category>{escape(names.get(code, ''))}</Category>" for code in range(256)]
     path = tiff.with_name(tiff.name + ".aux.xml")
     path.write_text(
@@ -130,7 +135,8 @@ def write_category_names(tiff: Path, scheme: ClassScheme) -> Path:
 
 def write_qgis_style(tiff: Path, scheme: ClassScheme) -> Path:
     """The style QGIS applies when it opens the class raster: ``<stem>.qml`` with one legend entry per class."""
-    entries = [(c.code, c.title, c.colour) for c in scheme.classes] + [(CLASS_LAND, "Land", LAND_COLOUR)]
+    entries = [(c.code, c.title, c.colour) for c in scheme.classes]
+    entries += [(UNDECIDED, UNDECIDED_TITLE, UNDECIDED_COLOUR), (CLASS_LAND, "Land", LAND_COLOUR)]
     palette = "\n".join(
         f'        <paletteEntry value="{code}" color="#{red:02x}{green:02x}{blue:02x}" alpha="255" '
         f"label={quoteattr(title)}/>"

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, LAND_COLOUR, OCEAN_SCHEMES, PERCENT_NODATA, UNDECIDED, ClassScheme
+from frazil.conventions import (
+    CLASS_LAND,
+    LAND_COLOUR,
+    OCEAN_SCHEMES,
+    PERCENT_NODATA,
+    UNDECIDED,
+    UNDECIDED_COLOUR,
+    UNDECIDED_TITLE,
+    ClassScheme,
+)
 from frazil.files import whole_output
 from frazil.maps.areas import PixelAreas
 from frazil.maps.page import Page, draw_page
@@ -68,7 +77,7 @@ def draw_imagettes(
             axis.set_xticks([])
             axis.set_yticks([])
         patches = [_patch(c.colour, c.title) for c in scheme.classes]
-        patches.append(_patch((0, 0, 0), "undecided"))
+        patches.append(_patch(UNDECIDED_COLOUR, UNDECIDED_TITLE))
         figure.legend(handles=patches, loc="lower center", ncols=min(6, len(patches)), frameon=False, fontsize=8)
         figure.subplots_adjust(
             left=0.05, right=0.99, top=0.98, bottom=0.62 / (1.35 * rows + 0.8), wspace=0.04, hspace=0.04
@@ -122,7 +131,7 @@ def draw_metocean(ds: xr.Dataset, path: str | os.PathLike[str], *, dpi: float = 
     score = ds["score"].values
     best = np.where(score == PERCENT_NODATA, 0, score).max(axis=0).astype(np.uint8)
     doubts = ds[["quality_flags"]].assign(confidence=(("y", "x"), best))
-    colours = {c.code: c.colour for c in scheme.classes} | {UNDECIDED: (0, 0, 0)}
+    colours = {c.code: c.colour for c in scheme.classes} | {UNDECIDED: UNDECIDED_COLOUR}
     drawing = Drawing(ice_map=doubts, codes=codes, colours=colours, scheme=scheme, grid=grid, area=areas.by_code(codes))
     found = areas.by_bit(ds["phenomena"].values, len(scheme.classes))
     page = Page(
@@ -146,7 +155,7 @@ def _draw_key(axes: Axes, drawing: Drawing, found: np.ndarray) -> None:
     for x, text in zip(columns, ("km²", "% of sea", "found, %"), strict=True):
         axes.text(x, y, text, fontsize=7, color=FAINT, ha="right", va="center")
     rows = [(c.title, c.colour, area[c.code], found[c.code]) for c in classes]
-    for title, colour, where, anywhere in [*rows, ("Undecided", (0, 0, 0), area[UNDECIDED], None)]:
+    for title, colour, where, anywhere in [*rows, (UNDECIDED_TITLE, UNDECIDED_COLOUR, area[UNDECIDED], None)]:
         y -= _ROW
         swatch(axes, y, colour)
         axes.text(0.38, y, title, fontsize=9, color=INK, va="center")

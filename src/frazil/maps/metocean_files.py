@@ -16,6 +16,7 @@ from frazil.conventions import (
     OCEAN_SCHEMES,
     QUALITY_FLAGS,
     UNDECIDED,
+    UNDECIDED_COLOUR,
     ClassScheme,
 )
 from frazil.errors import ContractError, OptionError
@@ -40,7 +41,7 @@ FILES = {
 def ocean_colours(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:
     """Red, green, blue, alpha of every value of ``dominant``: undecided is black, as in the source."""
     colours = {c.code: (*c.colour, 255) for c in scheme.classes}
-    return colours | {UNDECIDED: (0, 0, 0, 255), CLASS_LAND: (*LAND_COLOUR, 255), CLASS_NODATA: (0, 0, 0, 0)}
+    return colours | {UNDECIDED: (*UNDECIDED_COLOUR, 255), CLASS_LAND: (*LAND_COLOUR, 255), CLASS_NODATA: (0, 0, 0, 0)}
 
 
 def export_metocean(ds: xr.Dataset, directory: str | os.PathLike[str], *, overwrite: bool = False) -> dict[str, Path]:

@@ -13,6 +13,9 @@ from frazil.conventions import (
     LAND_COLOUR,
     PERCENT_NODATA,
     QUALITY_FLAGS,
+    UNDECIDED,
+    UNDECIDED_COLOUR,
+    UNDECIDED_TITLE,
     ClassScheme,
 )
 from frazil.maps.areas import areal_scale
@@ -38,8 +41,7 @@ DOUBTS: dict[str, tuple[str, tuple[int, int, int]]] = {
     "coast": ("Close to land", (92, 74, 60)),
     "noise_missing": ("Noise not removed", (201, 162, 39)),
     "incidence_out_of_range": ("Incidence angle out of range", (176, 79, 179)),
-    "near_noise_floor": ("Near the noise floor", (242, 142, 28)),
-    "low_confidence": ("Low confidence", (215, 38, 61)),
+    "undecided": ("Undecided", UNDECIDED_COLOUR),
 }
 _RAMPS: dict[str, tuple[tuple[int, int, int], ...]] = {  # of percent: 0, then evenly up to 100
     "ice": ((16, 74, 140), (94, 158, 214), (190, 219, 240), (255, 255, 255)),
@@ -56,7 +58,7 @@ class Drawing:
         ice_map: the map; panels of its percentages and doubts read ``ice_probability``, ``confidence`` and
             ``quality_flags``.
         codes: uint8 (y, x), the classes.
-        colours: red, green and blue of every code but land and no data.
+        colours: red, green and blue of every code but land and no data; `UNDECIDED` is among them.
         scheme: the classes.
         grid: of the map.
         area: ground area by code, km².
@@ -189,7 +191,7 @@ def draw_north(axes: Axes, grid: MapGrid, width_inches: float) -> None:
 
 def key_height(scheme: ClassScheme, style: Style) -> float:
     """Inches that the legend takes."""
-    return 0.25 * (len(scheme.classes) + (4 if style == "ice" else 3)) + 0.1
+    return 0.25 * (len(scheme.classes) + (5 if style == "ice" else 4)) + 0.1
 
 
 def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
@@ -198,7 +200,7 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
     width, height = key_axes(axes)
     scheme, area = drawing.scheme, drawing.area
     n = len(scheme.classes)
-    sea = float(area[:n].sum())
+    sea = float(area[:CLASS_LAND].sum())
     y = height - 0.1
     axes.text(0, y, "Classes", fontsize=10.5, fontweight="bold", color=INK, va="center")
     axes.text(width - 0.62, y, "km²", fontsize=8, color=FAINT, ha="right", va="center")
@@ -211,6 +213,10 @@ def draw_key(axes: Axes, drawing: Drawing, style: Style) -> None:
         if style != "ice":
             swatch(axes, y, c.colour)
         _key_row(axes, width, y, c.title, area[c.code], sea, indent=0.0 if style == "ice" else 0.38)
+    y -= row
+    if style != "ice":
+        swatch(axes, y, UNDECIDED_COLOUR)
+    _key_row(axes, width, y, UNDECIDED_TITLE, area[UNDECIDED], sea, indent=0.0 if style == "ice" else 0.38)
     y -= row
     axes.plot([0, width], [y + row / 2 - 0.005] * 2, color="#b9c2c9", linewidth=0.7)
     _key_row(axes, width, y, "Sea ice, all classes", area[1:n].sum(), sea, bold=True)

@@ -59,6 +59,7 @@ class RasterReference:
         raster: the values.
         threshold_percent: concentration from which a cell is ice.
         resampling: of concentration.
+        edge: of a map: its probability of ice where it tells of an edge, uint8, 255 elsewhere.
     """
 
     name: str
@@ -68,6 +69,7 @@ class RasterReference:
     raster: Raster
     threshold_percent: float = 15.0
     resampling: Resampling = "bilinear"
+    edge: Raster | None = None
 
     def on(self, like: xr.Dataset) -> np.ndarray:
         """Codes on the grid of a map: 0 water, 1 ice, 254 land, 255 not told."""

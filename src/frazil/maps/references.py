@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
-from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, check_map
+from frazil.answer import ICE_PERCENT
+from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, UNDECIDED, check_map
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.gdal_files import refuse_address
 from frazil.hdf5_files import DAMAGED
@@ -23,6 +24,7 @@ from frazil.labels.chart import chart_classes, formvern_of, is_chart, normalize_
 from frazil.labels.classes import LabelOptions
 from frazil.labels.polygons import place, read_polygons
 from frazil.labels.sources import PolygonLabels, product_key
+from frazil.maps.edges import edge_percent
 from frazil.maps.geotiff_reference import read_geotiff
 from frazil.maps.netcdf import MAP_FILE, open_map
 from frazil.maps.netcdf_reference import open_any, read_netcdf
@@ -100,7 +102,7 @@ class Reference(Protocol):
     def says(self) -> str: ...  # noqa: D102
 
     def on(self, like: xr.Dataset) -> np.ndarray:
-        """Codes uint8 on the grid of a map: 0 water, 1 ice, 254 land, 255 not told."""
+        """Codes uint8 on the grid of a map: 0 water, 1 ice, 253 undecided (other maps), 254 land, 255 not told."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,20 +134,18 @@ class PolygonReference:
 
 
 def ice_codes(ice_map: xr.Dataset, ice_probability_percent: float | None = None) -> np.ndarray:
-    """Water and ice of a map: uint8, 0 water, 1 ice, 254 land, 255 nodata.
+    """Water and ice of a map: uint8, 0 water, 1 ice, 253 undecided, 254 land, 255 nodata.
 
     Args:
         ice_map: a map.
-        ice_probability_percent: probability from which a pixel is ice; None: every class but the first is ice.
+        ice_probability_percent: probability from which a pixel is ice, all others are water; None: what the map says.
     """
     n = len(check_map(ice_map).classes)
     classes = ice_map["ice_class"].values
     if ice_probability_percent is None:
-        ice = classes > 0
-    else:
-        percent = ice_map["ice_probability"].values
-        ice = (percent >= ice_probability_percent) & (percent != PERCENT_NODATA)
-    return np.where(classes < n, ice.astype(np.uint8), np.maximum(classes, CLASS_LAND))
+        return np.where(classes < n, np.minimum(classes, 1), np.maximum(classes, UNDECIDED)).astype(np.uint8)
+    ice = ice_map["ice_probability"].values >= ice_probability_percent
+    return np.where(classes < CLASS_LAND, ice.astype(np.uint8), classes)
 
 
 def map_time(ice_map: xr.Dataset) -> TimeSpan | None:
@@ -216,7 +216,8 @@ def _of_map(ice_map: xr.Dataset, name: str, options: ReferenceOptions) -> Refere
     raster = Raster(crs=grid.pyproj_crs, transform=grid.transform, values=codes)
     percent = options.ice_probability_percent
     says = "its classes of ice" if percent is None else f"a probability of ice of {percent:g} % or more"
-    return RasterReference(name=name, kind="map", time=map_time(ice_map), says=says, raster=raster)
+    level = replace(raster, values=edge_percent(ice_map, percent or ICE_PERCENT))
+    return RasterReference(name=name, kind="map", time=map_time(ice_map), says=says, raster=raster, edge=level)
 
 
 def _from_netcdf(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, LAND_COLOUR, ClassScheme
+from frazil.conventions import (
+    CLASS_LAND,
+    CLASS_NODATA,
+    LAND_COLOUR,
+    UNDECIDED,
+    UNDECIDED_COLOUR,
+    UNDECIDED_TITLE,
+    ClassScheme,
+)
 from frazil.findings import Bins, Mistake, RunFindings
 from frazil.maps.compare import OVER, UNDER, Comparison
 from frazil.maps.panels import FAINT, INK, commonest, draw_graticule, draw_scale
@@ -145,7 +153,11 @@ def draw_map_and_truth(
     truth = _truth(comparison, truth_codes)
     ours = ice_map["ice_class"].values
     colours = {c.code: (c.title, c.colour) for c in scheme.classes}
-    colours |= {CLASS_LAND: ("Land", LAND_COLOUR), _CODE_ICE_OF_NO_KIND: ("Ice, kind not told", ICE_OF_NO_KIND)}
+    colours |= {
+        UNDECIDED: (UNDECIDED_TITLE, UNDECIDED_COLOUR),
+        CLASS_LAND: ("Land", LAND_COLOUR),
+        _CODE_ICE_OF_NO_KIND: ("Ice, kind not told", ICE_OF_NO_KIND),
+    }
     rows, columns = grid.shape
     wide = 4.6
     tall = min(wide * rows / columns, 7.0)

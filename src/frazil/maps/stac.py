@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, LAND_COLOUR, QUALITY_FLAGS, ClassScheme, check_map
+from frazil.conventions import (
+    CLASS_LAND,
+    CLASS_NODATA,
+    LAND_COLOUR,
+    QUALITY_FLAGS,
+    UNDECIDED,
+    UNDECIDED_COLOUR,
+    UNDECIDED_NAME,
+    UNDECIDED_TITLE,
+    ClassScheme,
+    check_map,
+)
 from frazil.errors import ContractError
 from frazil.geojson import to_lonlat
 from frazil.scene.grid import MapGrid
@@ -165,7 +176,10 @@ def _describe_product(item: pystac.Item, product: str) -> None:
 def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
     """Asset name -> title, media type, roles and fields."""
     percent = {"data_type": "uint8", "nodata": 255, "unit": "percent"}
-    codes = [*((c.code, c.name, c.title, c.colour) for c in scheme.classes), (CLASS_LAND, "land", "Land", LAND_COLOUR)]
+    codes = [
+        *((c.code, c.name, c.title, c.colour) for c in scheme.classes),
+        (UNDECIDED, UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR), (CLASS_LAND, "land", "Land", LAND_COLOUR),
+    ]  # fmt: skip
     classes = [
         {"value": code, "name": name, "title": title, "color_hint": "{:02X}{:02X}{:02X}".format(*colour)}
         for code, name, title, colour in codes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, PERCENT_NODATA, QUALITY_FLAGS, check_map
+from frazil.conventions import CLASS_LAND, PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_map
 from frazil.maps.areas import PixelAreas
 from frazil.maps.edges import ice_edge
 from frazil.scene.grid import MapGrid
@@ -30,8 +30,9 @@ def summarise(
     """Areas, extent, edge length, confidence and flags of a map, ready for JSON.
 
     Shares of flags are percent of the *sea pixels*: those of the grid that are flagged neither ``nodata`` nor ``land``.
-    The ice extent is the ground area of all classes but the first (open water), and its share refers to the mapped sea:
-    the pixels that have a class. Means over no pixels are None.
+    The ice extent is the ground area of all classes of ice; with the undecided area it would be the upper end of
+    ``ice_extent_range_km2``. Shares refer to the mapped sea: all that was observed of it, undecided or not. Means over
+    no pixels are None.
 
     Args:
         ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
@@ -49,7 +50,7 @@ def summarise(
     count, confidence = _confidence_by_code(codes, ice_map["confidence"].values)
     sea_pixels, flagged = flag_counts(ice_map["quality_flags"].values)
     n = len(scheme.classes)
-    sea, ice = float(area[:n].sum()), float(area[1:n].sum())
+    sea, ice, undecided = float(area[:CLASS_LAND].sum()), float(area[1:n].sum()), float(area[UNDECIDED])
     attrs = ice_map.attrs
     return {
         "product": str(attrs["product"]),
@@ -62,10 +63,13 @@ def summarise(
         "class_scheme": scheme.name,
         "ice_extent_km2": round(ice, 3),
         "ice_extent_percent_of_mapped_sea": _percent(ice, sea),
+        "ice_extent_range_km2": [round(ice, 3), round(ice + undecided, 3)],
+        "undecided_km2": round(undecided, 3),
+        "undecided_percent_of_mapped_sea": _percent(undecided, sea),
         "mapped_sea_km2": round(sea, 3),
         "land_km2": round(float(area[CLASS_LAND]), 3),
         "ice_edge_km": round(float(edge["length_km"].sum()), 3),
-        "mean_confidence_percent": _ratio(confidence[:n].sum(), count[:n].sum()),
+        "mean_confidence_percent": _ratio(confidence[:CLASS_LAND].sum(), count[:CLASS_LAND].sum()),
         "classes": [
             {
                 "code": c.code,
