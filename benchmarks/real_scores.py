@@ -30,8 +30,9 @@ from benchmarks.real_ice.scenes import SPACING_M, WATER, QuickLook, lacking, pic
 from benchmarks.real_ice.scores import SAYS_NEITHER, SAYS_NOTHING, Tally, decide
 
 from frazil import predict
+from frazil.answer import CONFIDENCE_PERCENT
 from frazil.errors import FrazilError, ModelError
-from frazil.learn.checkpoint import DEFAULT_MODEL, Model, git_commit, load_model
+from frazil.learn.checkpoint import DEFAULT_MODEL, Model, git_commit, load_model, save_model
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = """# The bundled model on real ice
@@ -48,9 +49,10 @@ other three nothing is known. Nothing here is Arctic, melting, or young ice by n
   has the pixels and the grain that the model knows, but no form finer than 650 m.
 - *noise*: the pictures hold thermal noise. What is taken off, in HH and in HV, is the NESZ by incidence angle of the
   bundled product, times this. Nobody knows the right factor within 0.8 dB (0.83 to 1.2).
-- *Called water*: share of the pack, of pixels that got an answer. *Found*: share of all certain pixels. *Undecided*:
-  pixels of known truth that got no answer. *Confidence* is the map's, of the class shown. *ECE*: expected
-  calibration error of P(ice), 15 bins. *Flagged*: share of wrong (right) pixels that carry any quality flag.
+- *Undecided*: pixels of known truth that got no answer, for neither ice nor water was 80 % probable. *Called water* (or
+  ice): share of the pack (or water), of pixels that got an answer. *Found*: share of all certain pixels.
+- *Likelier wrong*: share of all certain pixels whose likelier answer is wrong, decided or not. *Confidence there*: mean
+  probability of that answer. *ECE*: expected calibration error of P(ice), 15 bins.
 - Pixels and scenes are added up, then divided. Neighbouring pixels are alike: the scenes are what counts, and there are
   three and two.
 - The pictures hold γ0 of −22 … −8 dB in HH and −32 … −18 dB in HV; what lies beyond is clipped. In the two edge scenes
@@ -59,6 +61,18 @@ other three nothing is known. Nothing here is Arctic, melting, or young ice by n
 ## By kind of scene
 
 {table}
+
+## More or less undecided, noise × 1
+
+What is undecided, and what is wrong of the rest, if another confidence is asked for (`--min-confidence`).
+
+{trade}
+
+## Flags, noise × 1
+
+How often the likelier answer is wrong inside a flag, and outside it.
+
+{flags}
 
 ## Scene by scene, noise × 1
 
@@ -77,10 +91,10 @@ other three nothing is known. Nothing here is Arctic, melting, or young ice by n
 SHOWN = re.compile(r"^## What it shows\n.*?(?=^## )", flags=re.MULTILINE | re.DOTALL)
 TITLES = {"pack": "closed pack", "edge": "ice edge, beyond 34°", "unknown": "unknown"}
 COLUMNS = (
-    ("pack called water", "ice_called_water_of_decided"), ("undecided", "undecided"), ("pack found", "ice_found"),
-    ("water found", "water_found"), ("confidence where wrong", "confidence_wrong"),
-    ("where right", "confidence_right"), ("ECE", "ece"), ("wrong flagged", "wrong_flagged"),
-    ("right flagged", "right_flagged"),
+    ("undecided", "undecided"), ("pack called water", "ice_called_water_of_decided"),
+    ("water called ice", "water_called_ice_of_decided"), ("pack found", "ice_found"), ("water found", "water_found"),
+    ("likelier wrong", "likelier_wrong"), ("confidence there", "likelier_confidence_wrong"),
+    ("where right", "likelier_confidence_right"), ("ECE", "likelier_ece"),
 )  # fmt: skip
 Row = dict[str, Any]
 
@@ -135,16 +149,28 @@ def pooled(rows: list[Row]) -> list[Row]:
     return out
 
 
+def tell_card(folder: Path, rows: list[Row]) -> None:
+    """Write what a model did on real scenes (at 120 m, noise × 1) into its card, where `frazil map` finds it."""
+    model = load_model(folder)
+    told: dict[str, Any] = {"data": "Sentinel-1 EW quick-looks of Antarctic pack and ice edge, October 2024, at 120 m"}
+    for row in pooled([r for r in rows if (r["spacing_m"], r["noise"]) == (120.0, 1.0)]):
+        decided = next(t for t in row["trade"] if t["confidence_percent"] == CONFIDENCE_PERCENT)
+        told[row["kind"]] = {"scenes": row["scenes"], "ece": row["likelier_ece"], "decided": decided}
+    if len(told) == 1:
+        raise ModelError(f"Nothing to tell {folder}: the figures at 120 m and noise × 1 are not among those asked for.")
+    save_model(model.network, replace(model.card, scores=model.card.scores | {"real": told}), folder, overwrite=True)
+
+
 def draw(made: xr.Dataset, look: QuickLook, path: Path) -> None:
     """HH, HV and the answer side by side at the picture's own scale: classes in their colours, undecided grey."""
-    from frazil.conventions import CLASS_SCHEMES
+    from frazil.conventions import CLASS_SCHEMES, UNDECIDED_COLOUR
 
     colours = np.full((256, 3), 90, np.uint8)
     for c in CLASS_SCHEMES[made.attrs["class_scheme"]].classes:
         colours[c.code] = c.colour
     answer = decide(made)
     rgb = colours[made["ice_class"].values]
-    rgb[answer == SAYS_NEITHER] = 150
+    rgb[answer == SAYS_NEITHER] = UNDECIDED_COLOUR
     rgb[answer == SAYS_NOTHING] = 0
     size = look.valid.shape
     rgb = np.asarray(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.NEAREST))
@@ -162,7 +188,7 @@ def _cells(row: Row) -> list[str]:
     cells = []
     for _, key in COLUMNS:
         value = row[key]
-        plain = key == "ece" or key.startswith("confidence")
+        plain = key.endswith("ece") or "confidence" in key
         cells.append("" if value is None else f"{value:.2f}" if plain else _percent(value))
     return cells
 
@@ -205,6 +231,16 @@ def page(rows: list[Row], pools: list[Row], command: str, old: str) -> str:
          r["outside_training"] or "no"]
         for r in once if r["kind"] == "unknown"
     ]  # fmt: skip
+    trade = [
+        [*first(r), TITLES[r["kind"]], f"{r['spacing_m']:g} m", f"{t['confidence_percent']} %",
+         *(_percent(t[k]) if t[k] is not None else "" for k in ("undecided", "ice_called_water", "water_called_ice"))]
+        for r in pools if r["noise"] == 1.0 for t in r["trade"]
+    ]  # fmt: skip
+    flags = [
+        [*first(r), TITLES[r["kind"]], f"{r['spacing_m']:g} m", f"`{name}`" if name != "any" else "any",
+         *(_percent(f[k]) for k in ("share", "wrong_inside", "wrong_outside"))]
+        for r in pools if r["noise"] == 1.0 for name, f in r["flags"].items()
+    ]  # fmt: skip
     shown = SHOWN.search(old)
     clipped = {r["scene"]: _percent(r["water_clipped"]) for r in rows if r["kind"] == "edge"}
     return TEXT.format(
@@ -212,6 +248,8 @@ def page(rows: list[Row], pools: list[Row], command: str, old: str) -> str:
         shows=shown.group(0) if shown else "",
         clipped=" and ".join(clipped.values()) or "some",
         table=_table([*head, "scenes", "pixels", "noise ×", "pack / water, pixels", *titles], table),
+        trade=_table([*head, "scenes", "pixels", "asked", "undecided", "pack called water", "water called ice"], trade),
+        flags=_table([*head, "scenes", "pixels", "flag", "share", "wrong inside", "wrong outside"], flags),
         scenes=_table([*head, "scene", "", "pixels", "pack / water, pixels", *titles, "outside training"], scenes),
         unknown=_table([*head, "scene", "pixels", "water", "ice", "undecided", "outside training"], unknown),
         date=f"{datetime.now(UTC):%d %B %Y}", commit=git_commit(), command=command, version=__version__,
@@ -227,6 +265,9 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/real-ice"))
     parser.add_argument("--page", type=Path, help='write the page here, too; its "What it shows" stays')
     usual = Path(os.environ.get("FRAZIL_TEST_DATA", ROOT.parent / "shared" / "data"))
+    parser.add_argument(
+        "--card", type=Path, metavar="FOLDER", help="write the figures at 120 m, noise × 1, into the card of this model"
+    )
     parser.add_argument("--data", type=Path, default=usual, help="the folder that holds real-ice/")
     parser.add_argument("--spacing", type=int, nargs="+", choices=(650, 120), default=[650, 120], help="metres")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.8, 1.0, 1.2], help="factors on the NESZ")
@@ -254,6 +295,8 @@ def main() -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     pools = pooled(rows)
+    if given.card:
+        tell_card(given.card, rows)
     plain = [{k: v for k, v in row.items() if k != "tally"} for row in rows]
     scores = {"commit": git_commit(), "pooled": pools, "scenes": plain}
     (given.output / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")

@@ -144,3 +144,16 @@ def test_weights_are_those_of_the_card(folder: Path) -> None:
         load_model(folder)
     edit(folder, weights_sha256="")
     assert load_model(folder).card.weights_sha256 == ""
+
+
+def test_figures_in_words_and_none_that_are_not_numbers() -> None:
+    decided = {"wrong": 0.034, "undecided": 0.1}
+    told = random_model(scores={"ice_water": {"decided": decided}, "real": {"pack": {"decided": decided}, "edge": 7}})
+    assert told.card.figures == (
+        "On held-out data: ice or water wrong in 3 % of what is decided, 10 % undecided. "
+        "On real scenes: pack wrong in 3 % of what is decided, 10 % undecided."
+    )
+    strange = ({}, {"ice_water": 3}, {"ice_water": {"decided": {"wrong": "0", "undecided": 0}}}, {"real": []},
+               {"ice_water": {"decided": {"wrong": float("nan"), "undecided": 0}}})  # fmt: skip
+    for scores in strange:
+        assert random_model(scores=scores).card.figures == ""

@@ -25,7 +25,7 @@ from benchmarks.real_ice.scenes import (
     scene_of,
     truth_of,
 )
-from benchmarks.real_ice.scores import BINS, Tally, decide
+from benchmarks.real_ice.scores import Tally, decide
 from benchmarks.real_scores import at_spacing, page, pooled
 
 from frazil import predict
@@ -38,6 +38,7 @@ from frazil.simulate.scene import incidence_angle
 from frazil.testing import make_map
 
 ROOT = Path(__file__).parents[1]
+BINS = 15
 
 
 def made_up(n: int = 3000) -> dict[str, np.ndarray]:
@@ -45,9 +46,8 @@ def made_up(n: int = 3000) -> dict[str, np.ndarray]:
     return {
         "truth": rng.choice(np.array([WATER, ICE, UNKNOWN], np.int8), n),
         "answer": rng.integers(0, 4, n).astype(np.uint8),
-        "p_ice": rng.integers(0, 101, n) / 100,
-        "confidence": rng.integers(20, 101, n) / 100,
-        "flags": (rng.integers(0, 512, n) * (rng.random(n) < 0.5)).astype(np.uint16),
+        "percent": rng.integers(0, 101, n).astype(np.uint8),
+        "flags": (rng.integers(0, 1024, n) * (rng.random(n) < 0.5)).astype(np.uint16),
     }
 
 
@@ -55,15 +55,17 @@ def test_scores_are_those_of_plain_loops() -> None:
     a = made_up()
     known = [i for i in range(a["truth"].size) if a["truth"][i] != UNKNOWN and a["answer"][i] != 3]
     decided = [i for i in known if a["answer"][i] != 2]
-    wrong = [i for i in decided if a["answer"][i] != a["truth"][i]]
-    right = [i for i in decided if a["answer"][i] == a["truth"][i]]
+    percent = a["percent"].astype(int)
+    wrong = [i for i in known if (percent[i] >= 50) != (a["truth"][i] == ICE)]
+    right = [i for i in known if i not in set(wrong)]
+    sure = np.maximum(percent, 100 - percent) / 100
     pack, sea = ([i for i in known if a["truth"][i] == c] for c in (ICE, WATER))
     off = 0.0
     for k in range(BINS):
-        there = [i for i in known if k <= a["p_ice"][i] * BINS < k + 1 or (k == BINS - 1 and a["p_ice"][i] == 1)]
+        there = [i for i in known if k <= percent[i] * BINS / 100 < k + 1 or (k == BINS - 1 and percent[i] == 100)]
         if there:
             share = np.mean([a["truth"][i] == ICE for i in there])
-            off += len(there) * abs(np.mean([a["p_ice"][i] for i in there]) - share)
+            off += len(there) * abs(np.mean([percent[i] / 100 for i in there]) - share)
     expected = {
         "known_ice": len(pack),
         "known_water": len(sea),
@@ -71,17 +73,26 @@ def test_scores_are_those_of_plain_loops() -> None:
         "ice_called_water_of_decided": sum(a["answer"][i] == 0 for i in pack) / sum(a["answer"][i] != 2 for i in pack),
         "ice_found": sum(a["answer"][i] == 1 for i in pack) / len(pack),
         "water_found": sum(a["answer"][i] == 0 for i in sea) / len(sea),
-        "confidence_wrong": np.mean([a["confidence"][i] for i in wrong]),
-        "confidence_right": np.mean([a["confidence"][i] for i in right]),
-        "wrong_flagged": np.mean([a["flags"][i] > 0 for i in wrong]),
-        "right_flagged": np.mean([a["flags"][i] > 0 for i in right]),
-        "ece": off / len(known),
+        "water_called_ice_of_decided": sum(a["answer"][i] == 1 for i in sea) / sum(a["answer"][i] != 2 for i in sea),
+        "likelier_wrong": len(wrong) / len(known),
+        "likelier_confidence_wrong": np.mean([sure[i] for i in wrong]),
+        "likelier_confidence_right": np.mean([sure[i] for i in right]),
+        "likelier_ece": off / len(known),
     }
     scores = Tally.of(**a).scores()
     for name, value in expected.items():
         assert scores[name] == pytest.approx(value), name
-    coast = QUALITY_FLAGS["coast"][0]
-    assert scores["wrong_by_flag"]["coast"] == pytest.approx(np.mean([a["flags"][i] & coast > 0 for i in wrong]))
+    for name, mask in (("coast", QUALITY_FLAGS["coast"][0]), ("any", 0xFFFF)):
+        inside = [i for i in known if a["flags"][i] & mask]
+        found = scores["flags"][name]
+        assert found["share"] == pytest.approx(len(inside) / len(known))
+        assert found["wrong_inside"] == pytest.approx(np.mean([i in set(wrong) for i in inside]))
+        outside = set(known) - set(inside)
+        assert found["wrong_outside"] == pytest.approx(np.mean([i in set(wrong) for i in outside]))
+    for trade in scores["trade"]:
+        told = [i for i in known if sure[i] * 100 >= trade["confidence_percent"] - 1e-9]
+        assert trade["undecided"] == pytest.approx(1 - len(told) / len(known))
+        assert trade["wrong"] == pytest.approx(np.mean([i in set(wrong) for i in told]))
     mapped = [scores[f"mapped_{what}"] for what in ("water", "ice", "undecided")]
     assert sum(mapped) == pytest.approx(1)
     assert scores["pixels"] == np.count_nonzero(a["answer"] != 3)
@@ -91,13 +102,12 @@ def test_tallies_of_parts_add_up_to_that_of_the_whole() -> None:
     a = made_up()
     parts = [Tally.of(**{k: v[part] for k, v in a.items()}) for part in (slice(0, 900), slice(900, None))]
     whole = Tally.of(**a).scores()
-    for name, value in sum(parts, Tally()).scores().items():
-        assert value == pytest.approx(whole[name]), name
+    assert sum(parts, Tally()).scores() == whole
 
 
 def test_what_was_not_there_has_no_share() -> None:
     scores = Tally().scores()
-    assert scores["ece"] is None
+    assert scores["likelier_ece"] is None
     assert scores["water_found"] is None
     assert scores["pixels"] == 0
 
@@ -225,6 +235,6 @@ def test_a_real_scene_of_pack(one_thread: None) -> None:
     scores = Tally.of_map(made, scene).scores()
     assert scores["known_ice"] == scores["pixels"] == np.count_nonzero(pack.valid)
     assert sum(scores[f"mapped_{what}"] for what in ("water", "ice", "undecided")) == pytest.approx(1)
-    known = ("ice_found", "confidence_right", "confidence_wrong", "ece")
+    known = ("ice_found", "likelier_confidence_right", "likelier_confidence_wrong", "likelier_ece")
     assert all(0 < scores[name] < 1 for name in known)
     assert scores["water_found"] is None

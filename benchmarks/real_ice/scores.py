@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +9,19 @@ import numpy as np
 import xarray as xr
 from benchmarks.real_ice.scenes import ICE, WATER
 
-from frazil.conventions import CLASS_LAND, PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED
+from frazil.answer import ICE_PERCENT
+from frazil.conventions import CLASS_LAND, QUALITY_FLAGS, UNDECIDED
+from frazil.metrics import IceWater
 
 SAYS_WATER, SAYS_ICE, SAYS_NEITHER, SAYS_NOTHING = 0, 1, 2, 3
-BINS = 15
+ASKED = (50, 60, 70, 80, 90, 95)  # confidences, percent
+FLAGS = {name: mask for name, (mask, _) in QUALITY_FLAGS.items() if name not in ("nodata", "land")} | {"any": 0xFFFF}
 
 
 def decide(ice_map: xr.Dataset) -> np.ndarray:
     """What a map answers, uint8 of its grid: `SAYS_WATER`, `SAYS_ICE`, `SAYS_NEITHER`; `SAYS_NOTHING` where no sea is.
 
-    The one place that knows how a map says that it cannot tell: class `UNDECIDED`. Maps of today's models never do.
+    The one place that knows how a map says that it cannot tell: class `UNDECIDED`.
     """
     shown = ice_map["ice_class"].values
     answer = np.where(shown == 0, SAYS_WATER, SAYS_ICE).astype(np.uint8)
@@ -33,68 +35,48 @@ class Tally:
     """Counts over pixels of known truth, and over all that were mapped. Add them up over scenes, then divide.
 
     Attributes:
-        answers: (truth, answer): rows `WATER`, `ICE`; columns water, ice, neither.
+        counts: (truth, answer, percent): rows `WATER`, `ICE`; water, ice, neither; probability of ice 0…100.
         mapped: (answer,) of all pixels, whatever is known of them.
-        confidence: sums over decided pixels that are (wrong, right).
-        flagged: how many (wrong, right) pixels carry a quality flag.
-        flags: name -> wrong pixels that carry it.
-        bins: (pixels, sum of P(ice), ice), each by bin of P(ice).
+        flags: name -> how many (wrong, right) pixels carry it, by the likelier answer; ``"any"``: one or more.
     """
 
-    answers: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((2, 3, 101), np.int64))
     mapped: np.ndarray = field(default_factory=lambda: np.zeros(3, np.int64))
-    confidence: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    flagged: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
-    flags: Counter[str] = field(default_factory=Counter)
-    bins: np.ndarray = field(default_factory=lambda: np.zeros((3, BINS)))
+    flags: dict[str, np.ndarray] = field(default_factory=lambda: {n: np.zeros(2, np.int64) for n in FLAGS})
 
     @classmethod
-    def of(
-        cls, truth: np.ndarray, answer: np.ndarray, p_ice: np.ndarray, confidence: np.ndarray, flags: np.ndarray
-    ) -> Tally:
+    def of(cls, truth: np.ndarray, answer: np.ndarray, percent: np.ndarray, flags: np.ndarray) -> Tally:
         """From arrays of one grid.
 
         Args:
             truth: `WATER`, `ICE` or anything else where it is not known.
             answer: see `decide`.
-            p_ice, confidence: 0…1.
+            percent: probability of ice, 0…100.
             flags: bits of `QUALITY_FLAGS`.
         """
         made = cls(mapped=np.bincount(answer[answer < SAYS_NOTHING], minlength=3))
         known = ((truth == WATER) | (truth == ICE)) & (answer < SAYS_NOTHING)
-        truth, answer, p_ice, confidence, flags = (a[known] for a in (truth, answer, p_ice, confidence, flags))
-        np.add.at(made.answers, (truth, answer), 1)
-        decided = answer < SAYS_NEITHER
-        for k, those in enumerate((decided & (answer != truth), decided & (answer == truth))):
-            made.confidence[k] = confidence[those].sum()
-            made.flagged[k] = np.count_nonzero(flags[those])
-        wrong = flags[decided & (answer != truth)]
-        made.flags.update({n: int(np.count_nonzero(wrong & mask)) for n, (mask, _) in QUALITY_FLAGS.items()})
-        at = np.minimum((p_ice * BINS).astype(int), BINS - 1)
-        for row, weight in zip(made.bins, (np.ones_like(p_ice), p_ice, truth == ICE), strict=True):
-            row += np.bincount(at, weight, minlength=BINS)
+        truth, answer, percent, flags = (a[known] for a in (truth, answer, percent, flags))
+        np.add.at(made.counts, (truth, answer, percent), 1)
+        right = (percent >= ICE_PERCENT) == (truth == ICE)
+        for name, mask in FLAGS.items():
+            made.flags[name] = np.bincount(right[(flags & mask) > 0], minlength=2)
         return made
 
     @classmethod
     def of_map(cls, ice_map: xr.Dataset, scene: xr.Dataset) -> Tally:
         """Of a map on the scene's radar grid, or on every so many of its pixels, against the scene's ``truth``."""
         truth = scene["truth"].sel(line=ice_map["line"], pixel=ice_map["pixel"]).values
-        percents = (ice_map[name].values for name in ("ice_probability", "confidence"))
-        p_ice, confidence = (np.where(p == PERCENT_NODATA, 0.0, p / 100.0) for p in percents)
-        return cls.of(truth, decide(ice_map), p_ice, confidence, ice_map["quality_flags"].values)
+        return cls.of(truth, decide(ice_map), ice_map["ice_probability"].values, ice_map["quality_flags"].values)
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.answers + other.answers, self.mapped + other.mapped, self.confidence + other.confidence,
-            self.flagged + other.flagged, Counter({n: self.flags[n] + other.flags[n] for n in QUALITY_FLAGS}),
-            self.bins + other.bins,
-        )  # fmt: skip
+        flags = {name: self.flags[name] + other.flags[name] for name in FLAGS}
+        return Tally(self.counts + other.counts, self.mapped + other.mapped, flags)
 
     def scores(self) -> dict[str, Any]:
         """Shares, 0…1; None where nothing was there to be counted."""
-        water, ice = self.answers
-        decided = self.answers[:, :SAYS_NEITHER]
-        wrong, right = int(decided[WATER, ICE] + decided[ICE, WATER]), int(np.trace(decided))
+        answers, told = self.counts.sum(axis=2), IceWater(self.counts.sum(axis=1))
+        (water, ice), decided = answers, answers[:, :SAYS_NEITHER]
         return {
             "pixels": int(self.mapped.sum()),
             "known_water": int(water.sum()),
@@ -102,23 +84,26 @@ class Tally:
             "mapped_water": _share(self.mapped[SAYS_WATER], self.mapped.sum()),
             "mapped_ice": _share(self.mapped[SAYS_ICE], self.mapped.sum()),
             "mapped_undecided": _share(self.mapped[SAYS_NEITHER], self.mapped.sum()),
-            "undecided": _share(self.answers[:, SAYS_NEITHER].sum(), self.answers.sum()),
+            "undecided": _share(self.counts[:, SAYS_NEITHER].sum(), self.counts.sum()),
             "ice_called_water_of_decided": _share(ice[SAYS_WATER], decided[ICE].sum()),
+            "water_called_ice_of_decided": _share(water[SAYS_ICE], decided[WATER].sum()),
             "ice_found": _share(ice[SAYS_ICE], ice.sum()),
             "water_found": _share(water[SAYS_WATER], water.sum()),
-            "confidence_wrong": _share(self.confidence[0], wrong),
-            "confidence_right": _share(self.confidence[1], right),
-            "ece": ece(self.bins),
-            "wrong_flagged": _share(self.flagged[0], wrong),
-            "right_flagged": _share(self.flagged[1], right),
-            "wrong_by_flag": {name: _share(n, wrong) for name, n in self.flags.items() if n},
+            **{f"likelier_{name}": value for name, value in told.likelier().items()},
+            "flags": {name: self._errors_by(name) for name in FLAGS if self.flags[name].sum()},
+            "trade": [told.decided(asked) for asked in ASKED],
         }
 
-
-def ece(bins: np.ndarray) -> float | None:
-    """Expected calibration error: mean distance of P(ice) from the share of ice, by bin; `bins` as in `Tally`."""
-    n, p, ice = bins
-    return _share(np.abs(p - ice).sum(), n.sum())
+    def _errors_by(self, name: str) -> dict[str, float | None]:
+        """How often the likelier answer is wrong inside a flag, and outside."""
+        by_percent = self.counts.sum(axis=1)
+        wrong = by_percent[ICE, :ICE_PERCENT].sum() + by_percent[WATER, ICE_PERCENT:].sum()
+        inside, n = self.flags[name], self.counts.sum()
+        return {
+            "share": _share(inside.sum(), n),
+            "wrong_inside": _share(inside[0], inside.sum()),
+            "wrong_outside": _share(wrong - inside[0], n - inside.sum()),
+        }
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from frazil.answer import ICE_PERCENT
 from frazil.errors import OptionError
 
 
@@ -96,3 +97,62 @@ class Reliability:
     def nll(self) -> float:
         """Mean negative log-likelihood."""
         return float(self.log_loss / max(self.total.sum(), 1))
+
+
+@dataclass(eq=False)
+class IceWater:
+    """Counts of how well ice is told from open water, to be added up over scenes.
+
+    Attributes:
+        counts: int64 (truth, percent): 0 open water, 1 ice of any class; stated probability of ice, whole percent.
+    """
+
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((2, 101), np.int64))
+
+    def add(self, is_ice: np.ndarray, percent: np.ndarray) -> None:
+        """Add samples: whether they are ice (bool), and the probability of ice that was stated for them, 0…100."""
+        np.add.at(self.counts, (is_ice.astype(int), percent.astype(int)), 1)
+
+    def __add__(self, other: IceWater) -> IceWater:
+        return IceWater(self.counts + other.counts)
+
+    def likelier(self) -> dict[str, float | None]:
+        """How often the likelier of ice and water is wrong, how sure it is then, and the calibration of P(ice).
+
+        The expected calibration error ``ece`` is the mean distance of P(ice) from the share of ice, in 15 bins. None
+        where there was nothing to count.
+        """
+        sure = np.maximum(_LEVELS, 100 - _LEVELS) / 100
+        ice = _LEVELS >= ICE_PERCENT
+        wrong = np.where(ice, self.counts[0], self.counts[1])
+        right = np.where(ice, self.counts[1], self.counts[0])
+        n = self.counts.sum(axis=0)
+        at = np.minimum(_LEVELS * _ICE_BINS // 100, _ICE_BINS - 1)
+        off = np.bincount(at, n * _LEVELS / 100 - self.counts[1], _ICE_BINS)
+        return {
+            "wrong": _share(wrong.sum(), n.sum()),
+            "confidence_wrong": _share((wrong * sure).sum(), wrong.sum()),
+            "confidence_right": _share((right * sure).sum(), right.sum()),
+            "ece": _share(np.abs(off).sum(), n.sum()),
+        }
+
+    def decided(self, confidence_percent: float) -> dict[str, float | None]:
+        """What is undecided if so much confidence is asked for, and what is wrong of the rest; see `frazil.answer`."""
+        ice = np.maximum(confidence_percent, ICE_PERCENT) <= _LEVELS
+        water = (confidence_percent <= 100 - _LEVELS) & (_LEVELS < ICE_PERCENT)
+        told = self.counts[:, ice | water].sum(axis=1)
+        as_ice, as_water = self.counts[0, ice].sum(), self.counts[1, water].sum()
+        return {
+            "confidence_percent": confidence_percent,
+            "undecided": _share(self.counts.sum() - told.sum(), self.counts.sum()),
+            "wrong": _share(as_ice + as_water, told.sum()),
+            "ice_called_water": _share(as_water, told[1]),
+            "water_called_ice": _share(as_ice, told[0]),
+        }
+
+
+_LEVELS, _ICE_BINS = np.arange(101), 15
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None

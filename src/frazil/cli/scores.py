@@ -16,8 +16,14 @@ def print_scores(scores: dict[str, Any]) -> None:
     if "f1_by_category" in scores:
         _print_metocean(scores)
         return
-    ice = f", ice against water {100 * scores['binary']['accuracy']:.2f} %" if "binary" in scores else ""
-    say(f"accuracy  {100 * scores['accuracy']:.2f} %{ice}")
+    say(f"accuracy  {100 * scores['accuracy']:.2f} %, of all classes")
+    if told := scores.get("ice_water"):
+        decided = told["decided"]
+        say(
+            f"ice/water {_percent(1 - told['wrong'])} right; {_percent(decided['undecided'])} undecided below "
+            f"{decided['confidence_percent']:g} %, {_percent(1 - decided['wrong'])} right of the rest; "
+            f"ECE {told['ece']}"
+        )
     say(f"macro-F1  {scores['macro_f1']}, balanced accuracy {scores['balanced_accuracy']}, ECE {scores['ece']}")
     for name, precision, recall, f1 in zip(
         scores["classes"], scores["precision"], scores["recall"], scores["f1"], strict=True

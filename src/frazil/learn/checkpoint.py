@@ -103,6 +103,22 @@ class ModelCard:
         """The polarisations that the channels need, in the order of first use."""
         return tuple(dict.fromkeys(c.polarization for c in self.channels if c.polarization))
 
+    @property
+    def figures(self) -> str:
+        """How well it tells ice from open water, on what it was scored on and on real scenes, in words; "" if untold.
+
+        Cards made before maps had a third answer do not tell; cards are files, so what is no number is left out.
+        """
+        told = []
+        for what, key, names in (
+            ("On held-out data", "ice_water", ("ice or water",)), ("On real scenes", "real", ("pack", "edge")),
+        ):  # fmt: skip
+            found = self.scores.get(key)
+            rows = [found] if key == "ice_water" else [found.get(n) for n in names] if isinstance(found, dict) else []
+            parts = [text for n, row in zip(names, rows, strict=False) if (text := _figure(n, row))]
+            told += [f"{what}: {'; '.join(parts)}."] if parts else []
+        return " ".join(told)
+
     def to_json(self) -> dict[str, Any]:
         """As written to ``card.json``."""
         return {
@@ -291,3 +307,14 @@ def library_versions() -> dict[str, str]:
     from frazil import __version__
 
     return {"frazil": __version__, "torch": torch.__version__, "numpy": np.__version__}
+
+
+def _figure(name: str, row: Any) -> str:
+    """One of `ModelCard.figures`."""
+    decided = row.get("decided") if isinstance(row, dict) else None
+    if not isinstance(decided, dict):
+        return ""
+    wrong, undecided = (decided.get(k) for k in ("wrong", "undecided"))
+    if not all(isinstance(v, int | float) and 0 <= v <= 1 for v in (wrong, undecided)):
+        return ""
+    return f"{name} wrong in {wrong:.0%} of what is decided, {undecided:.0%} undecided".replace("%", " %")

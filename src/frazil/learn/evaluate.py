@@ -6,18 +6,20 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from torch import nn
 
+from frazil.answer import CONFIDENCE_PERCENT
 from frazil.conventions import WATER
 from frazil.learn.data import HeldOut
 from frazil.learn.predict import softmax
-from frazil.metrics import Reliability, confusion_counts, scores
+from frazil.metrics import IceWater, Reliability, confusion_counts, scores
 
+_ASKED = (50, 60, 70, 80, 90, 95)  #: confidences, percent, of which scores tell what is undecided and what wrong
 _CALIBRATE_ON = 100_000  #: samples of a scene that decide about the temperature
 _RELIABILITY_ON = 2_000_000  #: samples of a scene that go into the reliability diagram
 
@@ -52,18 +54,20 @@ def calibrate(network: nn.Module, held_out: HeldOut, device: str | None = None) 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Counts over scenes, and per scene; reliability with the temperature, and without it."""
+    """Counts over scenes, and per scene; reliability with the temperature and without; ice against water by scene."""
 
     counts: np.ndarray
     reliability: Reliability
     uncalibrated: Reliability
     per_scene: dict[str, np.ndarray]
+    ice_water: dict[str, IceWater] = field(default_factory=dict)
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Scores of the classes, of ice against water where these are the classes, calibration, accuracy per scene."""
         binary = {}
         if names[0] == WATER.name:
             binary["binary"] = {k: _rounded(v) for k, v in scores(binary_counts(self.counts)).items()}
+            binary["ice_water"] = self._ice_water()
         return {
             "classes": list(names),
             **{k: _rounded(v) for k, v in scores(self.counts).items()},
@@ -76,6 +80,17 @@ class Evaluation:
             "confusion_per_scene": {k: c.tolist() for k, c in self.per_scene.items()},
             "reliability": {k: getattr(self.reliability, k).tolist() for k in ("total", "confidence", "correct")},
         }
+
+    def _ice_water(self) -> dict[str, Any]:
+        """What maps answer: the likelier of ice and water, and undecided where that is not probable enough."""
+
+        def told(one: IceWater) -> dict[str, Any]:
+            found = one.likelier() | {"decided": one.decided(CONFIDENCE_PERCENT)}
+            return {k: _rounded(v) for k, v in found.items()}
+
+        whole = sum(self.ice_water.values(), IceWater())
+        trade = [_rounded(whole.decided(asked)) for asked in _ASKED]
+        return told(whole) | {"trade": trade, "per_scene": {k: told(v) for k, v in self.ice_water.items()}}
 
 
 def evaluate(
@@ -94,16 +109,20 @@ def evaluate(
     reliability = Reliability()
     uncalibrated = reliability if temperature == 1.0 else Reliability()
     per_scene = {}
+    ice_water = {}
     for name, logits, label in held_out.outputs(network, device):
         counts = confusion_counts(label, logits.argmax(axis=0).astype(np.uint8), n_classes)
         total += counts
         per_scene[name] = counts
         every = max(label.size // _RELIABILITY_ON, 1)
         z = logits[:, ::every].astype(np.float32)
-        reliability.add(label[::every], softmax(z / np.float32(temperature)))
+        probability = softmax(z / np.float32(temperature))
+        reliability.add(label[::every], probability)
+        ice_water[name] = IceWater()
+        ice_water[name].add(label[::every] > 0, np.rint(100 * (1 - probability[0])))
         if uncalibrated is not reliability:
             uncalibrated.add(label[::every], softmax(z))
-    return Evaluation(total, reliability, uncalibrated, per_scene)
+    return Evaluation(total, reliability, uncalibrated, per_scene, ice_water)
 
 
 def binary_counts(counts: np.ndarray) -> np.ndarray:
@@ -114,4 +133,6 @@ def binary_counts(counts: np.ndarray) -> np.ndarray:
 def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(v) for v in value]
-    return None if value != value else round(float(value), 4)
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return None if value is None or value != value else round(float(value), 4)

@@ -52,6 +52,11 @@ _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch class
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
 
+_UNTOLD = (
+    "The model's card does not tell how well it knows ice from open water (it was made before maps could be undecided, "
+    "or scored on neither): do not rely on how much is undecided."
+)
+
 #: Called with the fraction done, 0…1, and what is being done.
 Progress = Callable[[float, str], None]
 
@@ -366,7 +371,7 @@ def _dataset(
 ) -> xr.Dataset:
     kept = ("product", "mission", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source", "denoise")
     attrs = {k: scene.attrs[k] for k in kept if k in scene.attrs} | {
-        "note": " ".join(filter(None, [scene.attrs.get("note", ""), card.statement])),
+        "note": " ".join(filter(None, [scene.attrs.get("note", ""), card.statement, card.figures or _UNTOLD])),
         "Conventions": "CF-1.11",
         "title": "Sea-ice map from Sentinel-1",
         "class_scheme": card.class_scheme,
