@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -17,6 +17,7 @@ WEIGHTS = arrays(np.uint8, st.tuples(st.integers(2, 6), st.just(3), st.just(4)),
 
 
 @given(WEIGHTS, st.integers(0, 100))
+@settings(deadline=None)
 def test_answers_restated(weights: np.ndarray, asked: int) -> None:
     weights[0] += np.uint8((weights.sum(axis=0) == 0).any())
     percent = whole_percents(weights)
