@@ -13,6 +13,7 @@ from frazil.errors import ContractError, OptionError
 from frazil.memory import available_bytes, require_memory
 from frazil.scene.grid import MapGrid, grid_for, plan_warp
 from frazil.sentinel1.geolocation import Geolocation
+from frazil.simulate.scene import simulate_scene
 from tests.test_geolocation import PLACES, around
 
 
@@ -202,3 +203,18 @@ def test_memory_that_is_free(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert available_bytes() == 600_000
     (tmp_path / "memory.max").write_text("max\n")
     assert available_bytes() == 2_048_000
+
+
+def test_planes_at_once_are_planes_one_by_one() -> None:
+    scene = simulate_scene(seed=2, spacing_m=960.0)
+    warp = plan_warp(scene, grid_for(scene, spacing_m=1000.0))
+    rng = np.random.default_rng(0)
+    planes = rng.integers(0, 201, (4, scene.sizes["line"], scene.sizes["pixel"])).astype(np.uint8)
+    planes[:, rng.random(planes.shape[1:]) < 0.2] = 255
+    found = warp.bilinear_planes(planes, 255)
+    for plane, values in zip(planes, found, strict=True):
+        expected = warp.bilinear(plane, missing=255)
+        np.testing.assert_array_equal(values == 255, np.isnan(expected))
+        seen = values != 255
+        assert np.abs(values[seen] - expected[seen]).max() <= 0.5 + 1e-4
+    assert 0.2 < (found[0] != 255).mean() < 0.9

@@ -6,10 +6,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from pyproj import Transformer
 from scipy.spatial import cKDTree
 
 from frazil.scene.grid import MapGrid
-from frazil.scene.land import coast_distance, land_mask, land_on
+from frazil.scene.land import _lonlat, coast_distance, land_mask, land_on
 from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Product
 
@@ -79,3 +80,25 @@ def test_coast_meets_the_bright_ice_caps_of_the_real_quick_look(ew_metadata: Pro
     assert land[:, west][glacier[:, west]].mean() > 0.98
     shifted = np.roll(land, 25, axis=0)
     assert shifted[:, west][glacier[:, west]].mean() < 0.93  # the test can tell 20 km
+
+
+@pytest.mark.parametrize(
+    ("crs", "left", "top", "spacing_m"),
+    [
+        ("EPSG:3413", -15e3, 12e3, 120.0),  # over the pole
+        ("EPSG:3413", 5e5, -8e5, 240.0), ("EPSG:3031", 1.7e6, 1.7e6, 120.0),
+        ("EPSG:32601", 2.5e5, 7.9e6, 100.0),  # over the antimeridian
+        ("EPSG:3413", -3e6, 3e6, 5000.0),
+    ],
+)  # fmt: skip
+def test_positions_between_nodes_are_those_of_proj(crs: str, left: float, top: float, spacing_m: float) -> None:
+    grid = MapGrid(crs=crs, left=left, top=top, spacing_m=spacing_m, shape=(301, 247))
+    found = np.radians(_lonlat(grid, grid.x, grid.y))
+    to_lonlat = Transformer.from_crs(grid.pyproj_crs, "EPSG:4326", always_xy=True)
+    true = np.radians(to_lonlat.transform(*np.meshgrid(grid.x, grid.y)))
+
+    def directions(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
+        return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)])
+
+    apart = 6.371e6 * np.linalg.norm(directions(*found) - directions(*true), axis=0)
+    assert apart.max() < 0.1  # metres

@@ -16,8 +16,9 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard
 from frazil.learn.engine import TorchEngine
 from frazil.learn.models import create_model
-from frazil.learn.predict import FlagSettings, classify, dense, predict, softmax, to_binary
+from frazil.learn.predict import FlagSettings, classify, dense, half_percents, predict, softmax, to_binary
 from frazil.scene.grid import MapGrid
+from frazil.scene.lazy import lazy_variable
 from frazil.scene.scaling import CHANNELS
 
 BIT = {name: mask for name, (mask, _) in QUALITY_FLAGS.items()}
@@ -263,3 +264,30 @@ def test_percents_sum_to_a_hundred_and_keep_the_order() -> None:
     assert (np.abs(got[:, 3:] - exact) < 1).all()
     assert (got[:, 3:].max(0) == np.take_along_axis(got, half.argmax(0)[None], 0)[0, 3:]).all()
     assert got[:, 3, 1].tolist() == [34, 33, 33, 0, 0]
+
+
+def test_half_percents_are_those_of_softmax_in_float64() -> None:
+    rng = np.random.default_rng(5)
+    logits = (8 * rng.standard_normal((5, 300, 407))).astype(np.float32)
+    out = np.empty(logits.shape, np.uint8)
+    half_percents(logits, 1.7, out)
+    z = logits.astype(np.float64) / 1.7
+    p = np.exp(z - z.max(axis=0))
+    assert np.abs(out - 200 * p / p.sum(axis=0)).max() < 0.5 + 1e-3
+
+
+def test_a_scene_is_read_once_by_networks_that_look_at_all_of_it(scene: xr.Dataset) -> None:
+    read: list[int] = []
+    stored = scene["sigma0"].values
+
+    def compute(planes: range, line: slice, pixel: slice, out: np.ndarray) -> None:
+        read.append((line.stop - line.start) * (pixel.stop - pixel.start) * len(planes))
+        out[:] = stored[planes.start : planes.stop, line, pixel]
+
+    lazy = lazy_variable(scene["sigma0"].dims, compute, stored.shape, np.float32, scene["sigma0"].attrs)
+    wide = create_model("wide_unet", n_channels=3, n_classes=5, settings={"widths": (6, 8, 12, 16)}).eval()
+    made = Model(wide, random_model().card)
+    found = predict(scene.assign(sigma0=lazy), made, crs=None, tile=128)
+    assert sum(read) == stored.size
+    again = predict(scene, made, crs=None, tile=128)
+    np.testing.assert_array_equal(found["probability"], again["probability"])

@@ -7,6 +7,7 @@ not depend on them, and no more than one row of tiles is held at a time.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch class
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
 
+_STRIP = 512  # lines that are read at a time
+_CACHED = 2**18  # float32 numbers that stay in the cache of a core between two passes
 _UNTOLD = (
     "The model's card does not tell how well it knows ice from open water (it was made before maps could be undecided, "
     "or scored on neither): do not rely on how much is undecided."
@@ -159,11 +162,7 @@ def predict(
         tie_names = [str(name) for name in on.variables if str(name).startswith("tie_")]
         coords: dict[str, Any] = {name: on[name] for name in ("line", "pixel", *tie_names)}
     else:
-        probability = np.empty((len(radar.probability), *warp.grid.shape), np.uint8)
-        for plane, values in zip(probability, radar.probability, strict=True):
-            onto = warp.bilinear(values, missing=_HALF_PERCENT_NODATA)
-            np.rint(onto, out=onto)
-            plane[:] = np.where(np.isnan(onto), _HALF_PERCENT_NODATA, onto)
+        probability = warp.bilinear_planes(radar.probability, missing=_HALF_PERCENT_NODATA)
         flagged = warp.nearest(radar.flags, fill=_BIT["nodata"])
         maps = _finish(probability, flagged, land, distance, settings, ("y", "x"))
         coords = warp.grid.coords()
@@ -240,10 +239,9 @@ def classify(
         core = tuple(slice(s.start // cell, s.start // cell + n) for s, n in zip(within, logits.shape[1:], strict=True))
         observed = window["valid"]
         check_logits(logits, card)
-        p = softmax(logits / np.float32(card.temperature))
-        half = np.rint(200.0 * p).astype(np.uint8)
-        half[:, ~observed] = _HALF_PERCENT_NODATA
-        probability[(slice(None), *core)] = half
+        half = probability[(slice(None), *core)]
+        half_percents(logits, card.temperature, half)
+        half |= np.where(observed, np.uint8(0), np.uint8(_HALF_PERCENT_NODATA))
         part = np.where(observed, np.uint16(0), _BIT["nodata"])
         unknown = window["noise_missing"] | ~np.isfinite(window["nesz"]).all(axis=0)
         part |= np.where(unknown & observed, _BIT["noise_missing"], np.uint16(0))
@@ -279,8 +277,9 @@ def dense(
     done = 0
     rows = list(tiles.rows())
     if engine.view > 1:
+        scene = _in_memory(scene)  # the network looks at all of it before the first tile: read once, not twice
         lines = range(0, shape[0], 64 * engine.view)
-        strips = (_read_rows(scene, slice(i, min(i + lines.step, shape[0])), card)[1] for i in lines)
+        strips = (_arrays(scene, slice(i, min(i + lines.step, shape[0]))) for i in lines)
         engine.look(wide_view(strips, list(scene["polarization"].values), card.channels, engine.view))
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(_read_rows, scene, rows[0][0][1].slices[0], card)
@@ -305,6 +304,26 @@ def dense(
 
 def _read_rows(scene: xr.Dataset, lines: slice, card: ModelCard) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Network input (channel, line, pixel) and the variables that flags need, of full-width lines."""
+    arrays = _arrays(scene, lines)
+    return network_input(arrays, list(scene["polarization"].values), card.channels), arrays
+
+
+def _in_memory(scene: xr.Dataset) -> xr.Dataset:
+    """The scene with the variables that maps are made from in memory, read in strips, each pixel once."""
+    names = [n for n in ("sigma0", "nesz", "incidence_angle", "noise_missing") if n in scene and is_lazy(scene[n])]
+    if not names:
+        return scene
+    out = {n: np.empty(scene[n].shape, scene[n].dtype) for n in names}
+    for first in range(0, scene.sizes["line"], _STRIP):
+        part = slice(first, first + _STRIP)
+        strip = scene[names].isel(line=part)
+        for n in names:
+            out[n][..., part, :] = strip[n].values
+    return scene.assign({n: (scene[n].dims, values, scene[n].attrs) for n, values in out.items()})
+
+
+def _arrays(scene: xr.Dataset, lines: slice) -> dict[str, np.ndarray]:
+    """The variables of `_read_rows`."""
     part = scene[["sigma0", "nesz", "incidence_angle"]].isel(line=lines)
     arrays = {str(name): part[name].values for name in part.data_vars}
     missing = scene["noise_missing"].isel(line=lines).values if "noise_missing" in scene else False
@@ -312,7 +331,7 @@ def _read_rows(scene: xr.Dataset, lines: slice, card: ModelCard) -> tuple[np.nda
     arrays["valid"] = np.isfinite(arrays["sigma0"]).all(axis=0) & np.isfinite(arrays["incidence_angle"])
     if "valid" in scene and not is_lazy(scene["valid"]):  # as it was opened it says no more than sigma0 does
         arrays["valid"] &= scene["valid"].isel(line=lines).values.astype(bool)
-    return network_input(arrays, list(scene["polarization"].values), card.channels), arrays
+    return arrays
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -320,6 +339,24 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     p = np.exp(logits - logits.max(axis=0))
     p /= p.sum(axis=0)
     return p
+
+
+def half_percents(logits: np.ndarray, temperature: float, out: np.ndarray) -> None:
+    """Probabilities (class, line, pixel) of logits in half percents, 0…200, into uint8; in parts that fit the cache."""
+    rows = max(_CACHED // max(logits.shape[0] * logits.shape[2], 1), 1)
+    scale = np.float32(1 / temperature)
+
+    def work(first: int) -> None:
+        part = slice(first, first + rows)
+        z = logits[:, part] * scale
+        z -= z.max(axis=0)
+        np.exp(z, out=z)
+        z *= 200 / z.sum(axis=0)
+        np.rint(z, out=z)
+        out[:, part] = z
+
+    with ThreadPoolExecutor(2) as pool:
+        deque(pool.map(work, range(0, logits.shape[1], rows)), maxlen=0)
 
 
 def _place(scene: xr.Dataset, grid: MapGrid | None) -> tuple[np.ndarray, np.ndarray, Warp | None]:
@@ -342,9 +379,9 @@ def _finish(
     blank = nodata | land
     percent = whole_percents(np.where(nodata, np.uint8(0), probability))
     code, confidence, ice = answers(percent, settings.confidence_percent)
-    percent[:, blank] = PERCENT_NODATA
-    confidence[blank] = PERCENT_NODATA
-    ice[blank] = PERCENT_NODATA
+    no_percent = np.where(blank, np.uint8(PERCENT_NODATA), np.uint8(0))
+    for plane in (*percent, confidence, ice):
+        np.bitwise_or(plane, no_percent, out=plane)  # all bits set: 255
     code[land] = CLASS_LAND
     code[nodata] = CLASS_NODATA
     flags = np.where(nodata, _BIT["nodata"], flags)

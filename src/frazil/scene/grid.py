@@ -200,6 +200,15 @@ class Warp:
         _sample_bilinear(np.ascontiguousarray(values), self.row, self.column, self.step, float(missing), out)
         return out
 
+    def bilinear_planes(self, planes: np.ndarray, missing: int) -> np.ndarray:
+        """Radar arrays uint8 (plane, line, pixel) on the map grid as `bilinear` gives them, rounded; uint8.
+
+        What is missing (the value given) must be so in all planes alike: one pass finds where to take it from.
+        """
+        out = np.empty((len(planes), *self.grid.shape), np.uint8)
+        _sample_planes(np.ascontiguousarray(planes), self.row, self.column, self.step, np.uint8(missing), out)
+        return out
+
 
 def plan_warp(scene: xr.Dataset, grid: MapGrid) -> Warp:
     """The warp of a scene onto a map grid.
@@ -306,3 +315,30 @@ def _sample_bilinear(values, row, column, step, missing, out):  # type: ignore[n
                             weight += w
             if weight > 0.0:
                 out[i, j] = total / weight
+
+
+@njit(parallel=True)
+def _sample_planes(values, row, column, step, missing, out):  # type: ignore[no-untyped-def]
+    n, m = values.shape[1:]
+    for i in prange(out.shape[1]):
+        for j in range(out.shape[2]):
+            r, c = _position(row, column, step, i, j)
+            inside = r > -0.5 and c > -0.5 and r < n - 0.5 and c < m - 0.5
+            if not inside or values[0, int(np.floor(r + 0.5)), int(np.floor(c + 0.5))] == missing:
+                for k in range(out.shape[0]):
+                    out[k, i, j] = missing
+                continue
+            r = min(max(r, 0.0), n - 1.0)
+            c = min(max(c, 0.0), m - 1.0)
+            a, b = int(r), int(c)
+            a1, b1 = min(a + 1, n - 1), min(b + 1, m - 1)
+            w00 = (1.0 - (r - a)) * (1.0 - (c - b)) * (values[0, a, b] != missing)
+            w01 = (1.0 - (r - a)) * (c - b) * (values[0, a, b1] != missing)
+            w10 = (r - a) * (1.0 - (c - b)) * (values[0, a1, b] != missing)
+            w11 = (r - a) * (c - b) * (values[0, a1, b1] != missing)
+            total = w00 + w01 + w10 + w11
+            for k in range(out.shape[0]):
+                value = (
+                    w00 * values[k, a, b] + w01 * values[k, a, b1] + w10 * values[k, a1, b] + w11 * values[k, a1, b1]
+                )
+                out[k, i, j] = np.uint8(np.rint(value / total))

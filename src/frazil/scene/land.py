@@ -23,6 +23,7 @@ from frazil.scene.grid import MapGrid
 from frazil.sentinel1.geolocation import Geolocation
 
 _SPACING_M = 240.0  # half a cell of the bitmap
+_NODES_M = 4000.0
 _MARGIN_M = 10_000.0  # land this far outside the grid still counts for the distance to the coast
 
 
@@ -61,13 +62,36 @@ def land_on(grid: MapGrid) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = (-(-n // step) + 2 * margin for n in grid.shape)
     x = grid.left + (np.arange(columns) - margin + 0.5) * coarse_m
     y = grid.top - (np.arange(rows) - margin + 0.5) * coarse_m
-    to_lonlat = Transformer.from_crs(grid.pyproj_crs, CRS.from_epsg(4326), always_xy=True)
-    xx, yy = np.meshgrid(x, y)
-    land = land_mask(*to_lonlat.transform(xx, yy))
+    land = land_mask(*_lonlat(grid, x, y))
     distance = coast_distance(land, coarse_m)
     window = slice(margin, rows - margin), slice(margin, columns - margin)
     full = slice(0, grid.shape[0]), slice(0, grid.shape[1])
     return _finer(land[window], step)[full], _finer(distance[window], step)[full]
+
+
+def _lonlat(grid: MapGrid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude, degrees (y, x), of a lattice of coordinates of a grid's CRS.
+
+    PROJ is asked every 4 km along either axis, and directions from the Earth's centre are linear between: that errs by
+    less than a decimetre, at poles and the antimeridian as elsewhere. Where the projection ends it is asked everywhere.
+    """
+    to_lonlat = Transformer.from_crs(grid.pyproj_crs, CRS.from_epsg(4326), always_xy=True)
+    step = int(np.clip(_NODES_M / abs(x[1] - x[0]), 1, 64)) if x.size > 1 else 1
+    nodes = [np.unique(np.append(np.arange(0, v.size, step), v.size - 1)) for v in (x, y)]
+    longitude, latitude = (np.radians(v) for v in to_lonlat.transform(*np.meshgrid(x[nodes[0]], y[nodes[1]])))
+    if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()):
+        everywhere = to_lonlat.transform(*np.meshgrid(x, y))
+        return everywhere[0], everywhere[1]
+    at = [np.interp(np.arange(v.size), n, np.arange(n.size)) for v, n in zip((x, y), nodes, strict=True)]
+    directions = []
+    for part in (np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)):
+        for position in at:  # along x, then along y
+            low = np.minimum(position.astype(int), max(part.shape[1] - 2, 0))
+            high = np.minimum(low + 1, part.shape[1] - 1)
+            part = ((1 - (position - low)) * part[:, low] + (position - low) * part[:, high]).T
+        directions.append(part)
+    east, north, up = directions
+    return np.degrees(np.arctan2(north, east)), np.degrees(np.arctan2(up, np.hypot(east, north)))
 
 
 def coast_distance(land: np.ndarray, spacing_m: float | tuple[float, float]) -> np.ndarray:
