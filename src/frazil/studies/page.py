@@ -53,7 +53,9 @@ QUESTIONS = {
 SHOWN = "What it shows"
 SIMULATED = (
     "These are **simulated** scenes. They show how methods compare where the truth is known; they do not show how well "
-    "anything does on real ice, and a published figure beside ours is there for orientation, not for a contest."
+    "anything does on real ice, and a published figure beside ours is there for orientation, not for a contest. "
+    'The ice has the signatures of the literature (`signatures="literature"`), from which real pack departs '
+    "(`docs/results/simulator-real.md`)."
 )
 
 

@@ -34,6 +34,8 @@ control**: they exchange nothing. *A network* is the mean of both workers' netwo
 
 - Small runs on a busy machine with two cores: few images, few steps. They show the order of things at this scale, and
   neither the paper's accuracies nor its hundred epochs.
+- The simulated ice has the signatures of the literature, from which real pack departs
+  (`docs/results/simulator-real.md`).
 - Workers are simulated in one process; that this equals real processes in lockstep is tested.
 - ± is the 95 % interval (Student) over seeds; differences are paired by seed. Where an interval holds zero, nothing was
   shown.
