@@ -26,30 +26,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from numbers import Real
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyproj import Transformer
 from scipy import ndimage
 
 from frazil import __version__
 from frazil.answer import CONFIDENCE_PERCENT, answers
 from frazil.conventions import PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_map, flag_attrs
-from frazil.errors import LabelError, OptionError
+from frazil.errors import OptionError
 from frazil.maps.areas import PixelAreas
 from frazil.maps.netcdf import open_map
+from frazil.maps.prior_files import MAX_AGE_DAYS, as_reference, check_age, check_numbers, nothing_told
 from frazil.maps.rasters import Raster, RasterReference
-from frazil.maps.references import (
-    PolygonReference,
-    Reference,
-    ReferenceOptions,
-    map_time,
-    open_reference,
-    shown_name,
-)
-from frazil.maps.times import TimeSpan
+from frazil.maps.references import Reference, map_time, shown_name
 from frazil.percent import whole_percents
 from frazil.scene.grid import MapGrid
 
@@ -59,7 +50,6 @@ if TYPE_CHECKING:
 
     from frazil.labels.classes import LabelOptions
 
-MAX_AGE_DAYS = 7.0  #: older priors are refused if nobody asks for them
 _OLD_H = 36.0  # beyond it a map says how old its prior is; and the age of a prior that does not tell its time
 _DRIFT_KM_A_DAY = 15.0  # 10 to 20 km are usual (Leppäranta 2011)
 _FARTHEST_DRIFT_KM = 100.0
@@ -145,20 +135,20 @@ def fuse_prior(
         ice_map = open_map(ice_map)
     check_map(ice_map)
     grid = MapGrid.of(ice_map)
-    _check_numbers(weight, max_age_days)
+    check_numbers(weight, max_age_days)
     if ice_map.attrs.get("prior"):
         raise OptionError(
             f"The map of {ice_map.attrs['product']} rests on a prior already, {ice_map.attrs['prior']}; evidence is "
             "not added twice. Pass the map that was made without one."
         )
-    reference = prior if hasattr(prior, "concentration_on") else _open(prior, ice_map, kind, labels, variable)
+    reference = as_reference(prior, ice_map, kind, labels, variable)
     age_h = check_age(reference, ice_map, max_age_days)
     blur_m, uncertainty = _veils(reference, age_h)
     concentration = _smoothed(reference, ice_map, blur_m)
     sea = ice_map["ice_probability"].values != PERCENT_NODATA
     told = sea & np.isfinite(concentration)
     if sea.any() and not told.any():
-        raise _nothing_told(reference, ice_map)
+        raise nothing_told(reference, ice_map)
     if weight == 0:
         return ice_map.copy()
     values, changed = _fused(ice_map, concentration, told, uncertainty, float(weight))
@@ -178,12 +168,11 @@ def fuse_prior(
         **{f"prior_{_ANSWERS[i]}_to_{_ANSWERS[j]}_km2": round(float(area[3 * i + j]), 3) for i, j in pairs},
     }
     moved = sum(float(area[3 * i + j]) for i, j in pairs)
-    said = [
+    sentence = (
         f"The map rests also on prior knowledge from {name} ({reference.kind}, {attrs['prior_time']}, weight "
-        f"{weight:g}), which changed the answer on {moved:.{0 if moved >= 100 else 2}f} km².",
-        *_warnings(reference, ice_map, age_h),
-        str(ice_map.attrs.get("note") or ""),
-    ]
+        f"{weight:g}), which changed the answer on {moved:.{0 if moved >= 100 else 2}f} km²."
+    )
+    said = [sentence, *_warnings(reference, ice_map, age_h), str(ice_map.attrs.get("note") or "")]
     history = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} frazil {__version__} fuse_prior {name}"
     return out.assign_attrs(
         **attrs,
@@ -192,83 +181,9 @@ def fuse_prior(
     )
 
 
-def open_prior(
-    source: str | os.PathLike[str] | xr.Dataset | gpd.GeoDataFrame,
-    place: xr.Dataset,
-    *,
-    weight: float = 1.0,
-    kind: str | None = None,
-    labels: LabelOptions | None = None,
-    variable: str | None = None,
-    max_age_days: float | None = MAX_AGE_DAYS,
-) -> Reference:
-    """A prior, opened and found good for a scene before the network runs; for `fuse_prior`.
-
-    Args:
-        source: see `fuse_prior`.
-        place: a coarse projected grid that holds the scene, with the attributes ``product``, ``start_time`` and
-            ``stop_time`` of it.
-        weight, kind, labels, variable, max_age_days: see `fuse_prior`.
-
-    Raises:
-        LabelNotFoundError, LabelError, OptionError: see `fuse_prior`.
-    """
-    _check_numbers(weight, max_age_days)
-    reference = _open(source, place, kind, labels, variable)
-    check_age(reference, place, max_age_days)
-    if not np.isfinite(reference.concentration_on(place)).any():
-        raise _nothing_told(reference, place)
-    return reference
-
-
-def check_age(reference: Reference, like: xr.Dataset, max_age_days: float | None = MAX_AGE_DAYS) -> float | None:
-    """Hours between a prior and a scene, None where one of the times is not known.
-
-    Of a prior that is a mean over a span it is the mean distance to the moments of the span.
-
-    Raises:
-        LabelError: more days than ``max_age_days``.
-    """
-    scene, span = map_time(like), reference.time
-    if scene is None or span is None:
-        return None
-    age_h = _mean_distance_h(scene.middle, span)
-    if max_age_days is not None and age_h > 24 * max_age_days:
-        raise LabelError(
-            f"{shown_name(reference)} ({span}) lies {age_h / 24:.1f} days from the scene ({scene}); a prior may lie "
-            f"{max_age_days:g} days from it. Pass a nearer one, or max_age_days=None (--prior-any-age)."
-        )
-    return age_h
-
-
-def _open(
-    source: Any, like: xr.Dataset, kind: str | None, labels: LabelOptions | None, variable: str | None
-) -> Reference:
-    from frazil.labels.classes import LabelOptions
-
-    when = map_time(like)
-    near = None if when is None else when.middle
-    options = ReferenceOptions(labels=labels or LabelOptions(), variable=variable, near=near)
-    return open_reference(source, kind=kind, options=options)
-
-
-def _check_numbers(weight: float, max_age_days: float | None) -> None:
-    if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight <= 4:
-        raise OptionError(f"The weight of a prior is {weight!r}; pass a number from 0 (it does not count) to 4.")
-    if max_age_days is not None and not (isinstance(max_age_days, Real) and max_age_days > 0):
-        raise OptionError(f"max_age_days is {max_age_days!r}; pass a number above 0, or None for any age.")
-
-
-def _mean_distance_h(moment: datetime, span: TimeSpan) -> float:
-    before, after = ((moment - span.start) / timedelta(hours=1), (span.stop - moment) / timedelta(hours=1))
-    if before <= 0 or after <= 0:
-        return abs(before - after) / 2
-    return (before**2 + after**2) / (2 * (before + after))
-
-
 def _veils(reference: Reference, age_h: float | None) -> tuple[float, float]:
     """The standard deviation that a prior is smoothed by, metres, and its uncertainty, by kind and age."""
-    trust = _TRUST[reference.kind]
+    trust = _TRUST.get(reference.kind, _TRUST["concentration"])
     age = _OLD_H if age_h is None else age_h
     own = _cell_m(reference) / 2 if trust.blur_m is None else trust.blur_m
     # ice drifts in a direction that is not known: per axis the distance over √2
@@ -306,9 +221,7 @@ def _smoothed(reference: Reference, ice_map: xr.Dataset, blur_m: float) -> np.nd
     around = int(np.ceil(3 * blur_m / block_m))
     rows, columns = (-(-n // (samples * step)) + 2 * around for n in grid.shape)
     left, top = grid.left - around * block_m, grid.top + around * block_m
-    fine = replace(
-        grid, left=left, top=top, spacing_m=step * grid.spacing_m, shape=(rows * samples, columns * samples)
-    )
+    fine = replace(grid, left=left, top=top, spacing_m=step * grid.spacing_m, shape=(rows * samples, columns * samples))
     sampled = reference.concentration_on(xr.Dataset(coords=fine.coords(), attrs=ice_map.attrs))
     blocks = sampled.reshape(rows, samples, columns, samples)
     parts = [np.isfinite(blocks).sum(axis=(1, 3)), np.nansum(blocks, axis=(1, 3), dtype=np.float64)]
@@ -385,56 +298,3 @@ def _warnings(reference: Reference, ice_map: xr.Dataset, age_h: float | None) ->
     if reference.kind == "map" and reference.time == map_time(ice_map):
         return ["The prior is a map of the same scene: the same evidence has counted twice."]
     return []
-
-
-def _nothing_told(reference: Reference, like: xr.Dataset) -> LabelError:
-    """Why a prior tells nothing of a place: it holds nothing, lies on the other hemisphere, or elsewhere."""
-    name, product = shown_name(reference), like.attrs["product"]
-    if not _holds_any(reference):
-        return LabelError(
-            f"{name} holds no concentration anywhere, only flags, land or missing cells; a prior must tell how much "
-            "ice there is. Pass another file."
-        )
-    grid = MapGrid.of(like)
-    left, bottom, right, top = grid.bounds
-    to_lonlat = Transformer.from_crs(grid.pyproj_crs, "OGC:CRS84", always_xy=True)
-    north = to_lonlat.transform((left + right) / 2, (bottom + top) / 2)[1] >= 0
-    latitude = _latitudes(reference)
-    if latitude.size and (latitude.max() < 0 if north else latitude.min() > 0):
-        sides = ("southern", "northern") if north else ("northern", "southern")
-        return LabelError(
-            f"{name} lies on the {sides[0]} hemisphere, {product} on the {sides[1]}. Pass a prior of its place."
-        )
-    return LabelError(
-        f"{name} tells nothing of the sea of {product}: it lies elsewhere, or has land or missing cells there. Pass a "
-        "prior of its place."
-    )
-
-
-def _holds_any(reference: Reference) -> bool:
-    if isinstance(reference, PolygonReference):
-        return bool(np.isfinite(reference.concentration).any())
-    if isinstance(reference, RasterReference):
-        values = reference.raster.values if reference.percent is None else reference.percent.values
-        if values.dtype != np.uint8:
-            return bool(np.isfinite(values).any())
-        return bool((values <= (1 if reference.percent is None else 100)).any())
-    return True
-
-
-def _latitudes(reference: Reference) -> np.ndarray:
-    """Latitudes of points spread over the extent of a reference, degrees; none where it does not tell it."""
-    if isinstance(reference, RasterReference):
-        raster, crs = reference.raster, reference.raster.crs
-        rows, columns = raster.values.shape
-        row, column = np.meshgrid(np.linspace(0, rows, 9), np.linspace(0, columns, 9))
-        t = raster.transform
-        x, y = t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f
-    elif isinstance(reference, PolygonReference):
-        crs = reference.frame.crs
-        left, bottom, right, top = reference.frame.total_bounds
-        x, y = np.meshgrid(np.linspace(left, right, 9), np.linspace(bottom, top, 9))
-    else:
-        return np.zeros(0)
-    latitude = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True).transform(x, y)[1]
-    return np.asarray(latitude)[np.isfinite(latitude)]
