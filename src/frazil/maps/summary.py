@@ -153,10 +153,10 @@ def _prior(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> float | str | None:
-    """An attribute as JSON takes it: a finite number, or text."""
+    """An attribute as JSON takes it: a finite number, or text; None for a number that is not finite."""
     if isinstance(value, (int, float, np.number)):
         return round(float(value), 3) if np.isfinite(value) else None
-    return _text(value)
+    return str(value)
 
 
 def _ratio(part: float, whole: float) -> float | None:
