@@ -57,9 +57,8 @@ fuzz: $(VENV)/.tested ## attack every reader with damaged inputs; goes on where 
 torture: $(VENV)/.tested ## attack every writer with kills, rivals and full disks
 	$(BIN)/python benchmarks/torture.py --minutes $(FUZZ_MINUTES)
 
-model: $(VENV)/.installed ## train the bundled model anew (about half an hour on two cores)
-	$(BIN)/frazil train ice_simulated:baseline --output $(OUT)/ice-simulated
-	cp -r $(OUT)/ice-simulated/model/. src/frazil/data/models/ice-simulated/
+model: $(VENV)/.installed ## train the bundled model's successor (two and a half hours on two cores)
+	$(BIN)/frazil train ice_simulated:measured --output $(OUT)/ice-measured
 
 clean: ## remove what make map wrote
 	rm -rf $(OUT)

@@ -158,7 +158,7 @@ def tell_card(folder: Path, rows: list[Row]) -> None:
         told[row["kind"]] = {"scenes": row["scenes"], "ece": row["likelier_ece"], "decided": decided}
     if len(told) == 1:
         raise ModelError(f"Nothing to tell {folder}: the figures at 120 m and noise × 1 are not among those asked for.")
-    save_model(model.network, replace(model.card, scores=model.card.scores | {"real": told}), folder, overwrite=True)
+    save_model(model.network, replace(model.card, scores=model.card.scores | {"real": told}), folder, in_run=True)
 
 
 def draw(made: xr.Dataset, look: QuickLook, path: Path) -> None:
@@ -303,6 +303,7 @@ def main() -> int:
     target = given.page or given.output / "real-ice.md"
     old = target.read_text(encoding="utf-8") if target.is_file() else ""
     told = "".join(f" --model {name}" for name in given.model or [])
+    told += f" --card {given.card}" if given.card else ""
     command = f"python benchmarks/real_scores.py{told}" + (f" --page {given.page}" if given.page else "")
     for option, values, usual_values in (
         ("spacing", given.spacing, [650, 120]), ("noise", given.noise, [0.8, 1.0, 1.2]),

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from frazil.conventions import QUALITY_FLAGS
 from frazil.errors import ModelError
-from frazil.learn.checkpoint import Model, bundled_models, load_model, save_model
+from frazil.learn.checkpoint import DEFAULT_MODEL, Model, bundled_models, load_model, save_model
 from frazil.learn.predict import predict
 from frazil.learn.seen import Seen, medians
 from frazil.scene.scaling import CHANNELS
@@ -268,5 +268,5 @@ def test_what_was_seen_goes_there_and_back() -> None:
 def test_a_copy_of_the_bundled_model_is_the_bundled_model(tmp_path: Path) -> None:
     from importlib.resources import files
 
-    shutil.copytree(str(files("frazil") / "data" / "models" / "ice-simulated"), tmp_path / "copy")
+    shutil.copytree(str(files("frazil") / "data" / "models" / DEFAULT_MODEL), tmp_path / "copy")
     assert load_model(tmp_path / "copy").card == load_model().card

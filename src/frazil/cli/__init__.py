@@ -124,7 +124,7 @@ def scene(
 
 @cli.command("map")
 @click.argument("product", type=click.Path())
-@click.option("--model", default="ice-simulated", show_default=True, help="Model folder, or name of a bundled model.")
+@click.option("--model", default="ice-measured", show_default=True, help="Model folder, or name of a bundled model.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder to write.")
 @click.option("--spacing", type=float, help="Pixel size of the map in metres.  [default: that of the model]")
 @click.option(

@@ -19,10 +19,10 @@ def print_scores(scores: dict[str, Any]) -> None:
     say(f"accuracy  {100 * scores['accuracy']:.2f} %, of all classes")
     if told := scores.get("ice_water"):
         decided = told["decided"]
+        right, rest = (None if v is None else 1 - v for v in (told["wrong"], decided["wrong"]))
         say(
-            f"ice/water {_percent(1 - told['wrong'])} right; {_percent(decided['undecided'])} undecided below "
-            f"{decided['confidence_percent']:g} %, {_percent(1 - decided['wrong'])} right of the rest; "
-            f"ECE {told['ece']}"
+            f"ice/water {_percent(right)} right; {_percent(decided['undecided'])} undecided below "
+            f"{decided['confidence_percent']:g} %, {_percent(rest)} right of the rest; ECE {told['ece']}"
         )
     say(f"macro-F1  {scores['macro_f1']}, balanced accuracy {scores['balanced_accuracy']}, ECE {scores['ece']}")
     for name, precision, recall, f1 in zip(

@@ -30,7 +30,7 @@ from frazil.untrusted import open_regular, read_json
 
 _SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
 WEIGHTS, CARD = "model.safetensors", "card.json"
-DEFAULT_MODEL = "ice-simulated"
+DEFAULT_MODEL = "ice-measured"
 _FORMAT = 1
 _CARD_BYTES = 16 * 2**20
 _MOST_LETTERS = 10_000
@@ -111,10 +111,11 @@ class ModelCard:
         """
         told = []
         for what, key, names in (
-            ("On held-out data", "ice_water", ("ice or water",)), ("On real scenes", "real", ("pack", "edge")),
+            ("On held-out scenes", "ice_water", ("",)), ("On real ones", "real", ("closed pack ", "ice edge ")),
         ):  # fmt: skip
             found = self.scores.get(key)
-            rows = [found] if key == "ice_water" else [found.get(n) for n in names] if isinstance(found, dict) else []
+            found = found if isinstance(found, dict) else {}
+            rows = [found] if key == "ice_water" else [found.get(n) for n in ("pack", "edge")]
             parts = [text for n, row in zip(names, rows, strict=False) if (text := _figure(n, row))]
             told += [f"{what}: {'; '.join(parts)}."] if parts else []
         return " ".join(told)
@@ -314,7 +315,7 @@ def _figure(name: str, row: Any) -> str:
     decided = row.get("decided") if isinstance(row, dict) else None
     if not isinstance(decided, dict):
         return ""
-    wrong, undecided = (decided.get(k) for k in ("wrong", "undecided"))
-    if not all(isinstance(v, int | float) and 0 <= v <= 1 for v in (wrong, undecided)):
-        return ""
-    return f"{name} wrong in {wrong:.0%} of what is decided, {undecided:.0%} undecided".replace("%", " %")
+    errors = {"ice called water": "ice_called_water", "water called ice": "water_called_ice", "undecided": "undecided"}
+    told = {word: decided.get(key) for word, key in errors.items()}
+    parts = [f"{v:.0%} {word}" for word, v in told.items() if isinstance(v, int | float) and 0 <= v <= 1]
+    return f"{name}{', '.join(parts)}".replace("%", " %") if "undecided" in (parts[-1:] or [""])[0] else ""
