@@ -12,7 +12,7 @@ import numpy as np
 
 from frazil.errors import MissingDependencyError, OptionError
 from frazil.extras import FAST, LEARN, installed
-from frazil.learn.checkpoint import Model
+from frazil.learn.checkpoint import Model, require_torch
 from frazil.learn.map_shapes import MAP_SHAPES
 
 ENGINES = ("auto", "torch", "openvino")
@@ -71,6 +71,7 @@ def engine_for(
 
     Raises:
         OptionError: an unknown engine or precision, or settings that the engine does not take.
+        ModelError: the engine does not know the network.
         MissingDependencyError: the package of the engine is not installed; with ``"auto"``, that of none.
     """
     for what, given, known in (("engine", engine, ENGINES), ("precision", precision, PRECISION_NAMES)):
@@ -79,6 +80,7 @@ def engine_for(
     if engine == "auto":
         engine = _usual(model, device, precision)
     if engine == "torch":
+        require_torch("The engine torch")
         from frazil.learn.dense import make_engine
 
         return make_engine(model.network, function=function, stride=stride, device=device, precision=precision)

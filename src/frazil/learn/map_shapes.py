@@ -81,6 +81,8 @@ class WideUNetConfig(UNetConfig):
                 f"wide_stage {self.wide_stage} must be one of the {len(self.widths)} stages of widths {self.widths}, "
                 f"and wide_widths {self.wide_widths} must name two stages or more."
             )
+        if self.view < 2:
+            raise OptionError("A wide view in cells of 1 pixel is none: take a patch of 2 or a wide_stage of 1.")
 
     @property
     def view(self) -> int:
