@@ -106,6 +106,7 @@ def test_classes_of_simulated_pixels_are_those_of_pytorch(scene: xr.Dataset, nam
             half, coarse = classes_and_logits(ragged, engines["bfloat16"], model.card, tile)
             assert (half == expected).mean() >= 0.998
             assert np.abs(coarse - logits).max() > 1e-3  # or it was not bfloat16
+            assert (coarse.view(np.uint32) & 0xFFFF).any()  # but for the logits
 
 
 @pytest.mark.parametrize("make", [random_model, wide_model])

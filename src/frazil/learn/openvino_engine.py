@@ -29,6 +29,9 @@ _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 # A slope of 0 below 0, but for numbers that are not finite: OpenVINO's ReLU makes NaN 0, and weights that overflow
 # would give a map like any other. Added to numbers of ordinary size, float32 does not see it.
 _SLOPE = np.array([1e-30], np.float32)
+# A step after the last convolution that changes nothing: what follows convolutions stays float32 where they are
+# bfloat16, and OpenVINO joins this step to the convolution, whose logits are then not rounded to three digits.
+_NO_SLOPE = np.array([np.nextafter(np.float32(1), np.float32(0))])
 _QUIET = "openvino.tools.ovc"  # the converter of models
 
 
@@ -37,7 +40,7 @@ class OpenVINOEngine:
 
     Args:
         model: of an architecture of `frazil.learn.map_shapes`.
-        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``; the wide view is float32 in both.
 
     Raises:
         OptionError: bfloat16 on a processor without it.
@@ -54,7 +57,8 @@ class OpenVINOEngine:
         self._features: np.ndarray | None = None
         graph = _Graph(weights)
         self._run = _compiled(graph.fine(shape, len(model.card.channels)), precision)
-        self._look = _compiled(graph.wide(shape, len(model.card.channels)), precision) if self._stages else None
+        # The wide view in float32 always: it is cheap, and every pixel of a cell would share its error.
+        self._look = _compiled(graph.wide(shape, len(model.card.channels)), "float32") if self._stages else None
 
     def look(self, wide: np.ndarray) -> None:
         """See `Engine`."""
@@ -176,6 +180,7 @@ class _Graph:
         # "depth_first" is the order of channels of PyTorch's pixel_unshuffle and pixel_shuffle.
         x = ops.space_to_depth(image, "depth_first", shape.patch) if shape.patch > 1 else image
         x = self._convolution(self._down_and_up(x, "", len(shape.widths), also), "head")
+        x = ops.prelu(x, _NO_SLOPE)
         if shape.patch > 1:
             x = ops.depth_to_space(x, "depth_first", shape.patch)
         return _openvino().Model([x], given, "fine")
