@@ -13,9 +13,9 @@ import frazil
 
 SOURCE = Path(frazil.__file__).parent
 PUBLIC = [
-    "__version__", "compare", "cut_patches", "export", "ice_edge", "ice_polygons", "judge", "open_map", "open_patches",
-    "open_product", "open_scene", "predict", "propagate_labels", "rasterize_chart", "read_chart", "report",
-    "save_comparison", "save_patches", "simulate_product", "simulate_scene", "split_patches", "train",
+    "__version__", "compare", "cut_patches", "export", "fuse_prior", "ice_edge", "ice_polygons", "judge", "open_map",
+    "open_patches", "open_product", "open_scene", "predict", "propagate_labels", "rasterize_chart", "read_chart",
+    "report", "save_comparison", "save_patches", "simulate_product", "simulate_scene", "split_patches", "train",
 ]  # fmt: skip
 HEAVY = ("torch", "matplotlib", "xarray", "rasterio", "numpy", "numba", "scipy", "geopandas")
 

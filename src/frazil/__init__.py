@@ -12,6 +12,7 @@ _HOME = {
     "compare": "frazil.maps.compare",
     "cut_patches": "frazil.labels.patches",
     "export": "frazil.maps.export",
+    "fuse_prior": "frazil.maps.prior",
     "ice_edge": "frazil.maps.edges",
     "ice_polygons": "frazil.maps.edges",
     "judge": "frazil.learn.judge",

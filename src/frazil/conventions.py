@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +165,7 @@ QUALITY_FLAGS: dict[str, tuple[int, str]] = {
     "incidence_out_of_range": (64, "incidence angle outside the model's training range"),
     "outside_training": (256, "the scene as a whole is unlike what the model has learnt from"),
     "undecided": (512, "neither ice nor open water is as probable as was asked for"),
+    "prior_changed": (1024, "without the prior the answer would be another one of water, ice and undecided"),
 }
 
 #: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.
@@ -232,6 +234,15 @@ def flag_attrs() -> dict[str, Any]:
         "flag_masks": np.array([mask for mask, _ in QUALITY_FLAGS.values()], dtype=np.uint16),
         "flag_meanings": " ".join(QUALITY_FLAGS),
     }
+
+
+def prior_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Of the attributes of a map those that `frazil.fuse_prior` gave it, as they stand there; of other maps none.
+
+    ``prior`` (name of the file), ``prior_kind``, ``prior_time``, ``prior_age_h``, ``prior_weight``,
+    ``prior_smoothing_km``, ``prior_uncertainty``, and the areas whose answer changed: ``prior_water_to_ice_km2`` …
+    """
+    return {str(name): value for name, value in attrs.items() if name == "prior" or str(name).startswith("prior_")}
 
 
 def check_scene(scene: xr.Dataset) -> None:

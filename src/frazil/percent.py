@@ -7,21 +7,26 @@ import numpy as np
 _ROWS = 128  # at a time: they stay in the cache
 
 
-def whole_percents(weights: np.ndarray) -> np.ndarray:
+def whole_percents(weights: np.ndarray, share: np.ndarray | None = None) -> np.ndarray:
     """Percents uint8 (class, y, x) of non-negative weights uint8 (class, y, x), by largest remainder.
 
     At every pixel they sum to 100, none is off by 1 or more, and the order of the classes stays. Rounded each by
     itself they would sum to anything from 98 to 102 with four classes. Pixels whose weights are all 0 get 0.
+
+    Args:
+        weights: of each class.
+        share: uint8 (y, x), 0 to 100: what the percents sum to in place of 100, where these classes are not all.
     """
     out = np.empty_like(weights)
     for start in range(0, weights.shape[1], _ROWS):
         rows = slice(start, start + _ROWS)
         part = weights[:, rows].astype(np.uint16)
         total = part.sum(axis=0, dtype=np.uint16)
-        scaled = part * np.uint16(100)  # 255 × 100 fits
+        whole = np.uint16(100) if share is None else share[rows].astype(np.uint16)
+        scaled = part * whole  # 255 × 100 fits
         base = scaled // np.maximum(total, 1)
         rest = scaled - base * total
-        missing = np.where(total > 0, 100, 0).astype(np.uint16) - base.sum(axis=0, dtype=np.uint16)
+        missing = np.where(total > 0, whole, 0).astype(np.uint16) - base.sum(axis=0, dtype=np.uint16)
         for code in range(len(part)):
             ahead = np.zeros(total.shape, np.uint16)
             for other in range(len(part)):

@@ -120,6 +120,7 @@ def make_map(
             "model": "made-up",
             "start_time": "2018-01-16T07:54:30.000000Z",
             "stop_time": "2018-01-16T07:55:30.000000Z",
+            "confidence_percent": confidence_percent,
             **attrs,
         },
     )

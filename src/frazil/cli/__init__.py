@@ -25,6 +25,7 @@ from frazil.cli.maps import compare
 from frazil.cli.metocean import imagettes, ocean_options, segment
 from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.peers import peers
+from frazil.cli.prior import DETAILS, check_prior, prior_options
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
@@ -146,12 +147,13 @@ def scene(
     "--min-confidence", "confidence_percent", type=float, default=80.0, show_default=True,
     help="Undecided where neither ice nor water is so probable, %.",
 )  # fmt: skip
+@prior_options
 @ocean_options
 @_shared("check", "crs", "overwrite", "json")
 def map_command(
     product: str, check: Check, model: str, output: str, spacing: float | None, precision: str, coast_m: float,
     confidence_percent: float, crs: str | None, overwrite: bool, as_json: bool, tiling: str, drop: tuple[str, ...],
-    ice_model: str | None, **options: Any,
+    ice_model: str | None, prior: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Map the sea ice of PRODUCT, or with a model of phenomena those of sea and air, into one folder.
 
@@ -164,12 +166,17 @@ def map_command(
     from frazil.learn.checkpoint import load_model
     from frazil.learn.predict import FlagSettings, predict
     from frazil.maps.export import export
+    from frazil.maps.prior import fuse_prior
     from frazil.sentinel1.product import open_product
 
+    details = {name: options.pop(name) for name in DETAILS}
+    if prior is None:
+        refuse_given(DETAILS, "without --prior")
     refuse_existing(output, overwrite=overwrite)
     loaded = load_model(model)
     of_ocean = loaded.card.class_scheme in OCEAN_SCHEMES
     if of_ocean:
+        refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
         refuse_given(("function", "stride", "engine", "confidence_percent"), "with a model of phenomena")
     else:
         refuse_given(("tiling", "drop", "ice_model"), "with a model of sea ice")
@@ -182,6 +189,7 @@ def map_command(
             drop=drop, ice_model=ice_model, overwrite=overwrite, as_json=as_json,
         )  # fmt: skip
         return
+    known = None if prior is None else check_prior(prior, opened, details)
     started = time.perf_counter()
     with progress_bar("mapping") as progress:
         ice_map = predict(
@@ -189,10 +197,15 @@ def map_command(
             flags=FlagSettings(coast_m=coast_m, confidence_percent=confidence_percent),
             progress=lambda fraction, what: progress(0.7 * fraction, what), **options,
         )  # fmt: skip
-        predicted = time.perf_counter()
+        timings = {"predict_s": round(time.perf_counter() - started, 2)}
+        if known is not None:
+            started = time.perf_counter()
+            progress(0.7, "adding the prior")
+            ice_map = fuse_prior(ice_map, known[0], **known[1])
+            timings["prior_s"] = round(time.perf_counter() - started, 2)
         progress(0.7, "writing")
         files = export(
-            ice_map, output, overwrite=overwrite, timings={"predict_s": round(predicted - started, 2)},
+            ice_map, output, overwrite=overwrite, timings=timings,
             progress=lambda what: progress(0.8, what),
         )  # fmt: skip
     say_notes(ice_map.attrs, ice_map["ice_class"].values)

@@ -45,6 +45,7 @@ from frazil.maps.references import (
     ice_codes,
     map_time,
     open_reference,
+    shown_name,
 )
 from frazil.maps.times import TimeSpan
 from frazil.scene.grid import MapGrid
@@ -185,7 +186,7 @@ def compare(
         "edge_min_area_km2": min_area_km2,
         **times,
     }
-    notes = [*_time_notes(times, opened), *_edge_notes(edges, opened)]
+    notes = [*_time_notes(times, opened), *_edge_notes(edges, opened), *_prior_notes(ice_map, opened)]
     return Comparison(
         scores={**head, **scores, "notes": notes},
         categories=categories,
@@ -316,3 +317,9 @@ def _edge_notes(edges: Sequence[EdgeLines], reference: Reference) -> list[str]:
     if not without:
         return []
     return [f"{reference.name}: no ice edge in {' or '.join(without)} within the area compared; no displacement."]
+
+
+def _prior_notes(ice_map: xr.Dataset, reference: Reference) -> list[str]:
+    if ice_map.attrs.get("prior") != shown_name(reference):
+        return []
+    return [f"{reference.name} is the prior that the map rests on: that they agree is no evidence for either."]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from frazil.conventions import CLASS_NODATA, QUALITY_FLAGS, check_map, class_attrs
+from frazil.conventions import CLASS_NODATA, QUALITY_FLAGS, check_map, class_attrs, prior_attrs
 from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.netcdf import open_map
@@ -142,7 +142,7 @@ def _write_rasters(ice_map: xr.Dataset, folder: Path, clock: _Clock) -> None:
         name: str(ice_map.attrs[name])
         for name in ("product", "start_time", "stop_time", "model", "model_card", "note", "class_scheme")
         if ice_map.attrs.get(name)
-    }
+    } | {name: str(value) for name, value in prior_attrs(ice_map.attrs).items()}
 
     meanings = class_attrs(scheme, undecided=True)
 

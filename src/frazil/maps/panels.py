@@ -42,6 +42,7 @@ DOUBTS: dict[str, tuple[str, tuple[int, int, int]]] = {
     "noise_missing": ("Noise not removed", (201, 162, 39)),
     "incidence_out_of_range": ("Incidence angle out of range", (176, 79, 179)),
     "undecided": ("Undecided", UNDECIDED_COLOUR),
+    "prior_changed": ("Changed by the prior", (122, 196, 36)),
 }
 _RAMPS: dict[str, tuple[tuple[int, int, int], ...]] = {  # of percent: 0, then evenly up to 100
     "ice": ((16, 74, 140), (94, 158, 214), (190, 219, 240), (255, 255, 255)),

@@ -20,7 +20,7 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS, Transformer
 
-from frazil.conventions import CLASS_LAND, CLASS_NODATA
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA
 from frazil.maps.times import TimeSpan
 from frazil.scene.grid import MapGrid, Warp
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Resampling = Literal["bilinear", "nearest"]
 _LATTICE_M = 4000.0  # positions are exact this far apart and linear between: errs by centimetres
 _BLOCK_ROWS = 512
+_PERCENT_OF_CODE = np.full(256, np.nan, np.float32)
+_PERCENT_OF_CODE[:2] = 0, 100
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,6 +62,7 @@ class RasterReference:
         threshold_percent: concentration from which a cell is ice.
         resampling: of concentration.
         edge: of a map: its probability of ice where it tells of an edge, uint8, 255 elsewhere.
+        percent: of a map: its probability of ice, uint8, 255 on land and where nothing was observed.
     """
 
     name: str
@@ -70,6 +73,7 @@ class RasterReference:
     threshold_percent: float = 15.0
     resampling: Resampling = "bilinear"
     edge: Raster | None = None
+    percent: Raster | None = None
 
     def on(self, like: xr.Dataset) -> np.ndarray:
         """Codes on the grid of a map: 0 water, 1 ice, 254 land, 255 not told."""
@@ -86,6 +90,27 @@ class RasterReference:
             if land is not None:
                 codes[warp.nearest(land.astype(np.uint8), 0) == 1] = CLASS_LAND
             out[rows] = codes
+        return out
+
+    def concentration_on(self, like: xr.Dataset) -> np.ndarray:
+        """Concentration on the grid of a map, before any threshold: float32 percent, NaN where not told and on land.
+
+        Concentration comes as `resampling` says, 0 and 100 of classes and extents by the nearest cell; of a map its
+        probability of ice, bilinearly.
+        """
+        grid = MapGrid.of(like)
+        raster = self.percent or self.raster
+        out = np.empty(grid.shape, np.float32)
+        for rows, warp in _warps(grid, raster):
+            if self.percent is not None:
+                out[rows] = warp.bilinear(raster.values, missing=PERCENT_NODATA)
+            elif raster.values.dtype == np.uint8:
+                out[rows] = _PERCENT_OF_CODE[warp.nearest(raster.values, CLASS_NODATA)]
+            else:
+                percent = warp.nearest(raster.values, np.nan) if self.resampling == "nearest" else None
+                out[rows] = np.clip(warp.bilinear(raster.values) if percent is None else percent, 0, 100)
+                if raster.land is not None:
+                    out[rows][warp.nearest(raster.land.astype(np.uint8), 0) == 1] = np.nan
         return out
 
 

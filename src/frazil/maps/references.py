@@ -7,7 +7,7 @@ content, or is stated.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from frazil.answer import ICE_PERCENT
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, UNDECIDED, check_map
-from frazil.errors import LabelError, LabelNotFoundError, OptionError
+from frazil.errors import LabelError, LabelNotFoundError, OptionError, printable
 from frazil.gdal_files import refuse_address
 from frazil.hdf5_files import DAMAGED
 from frazil.labels.chart import chart_classes, formvern_of, is_chart, normalize_chart
@@ -104,10 +104,24 @@ class Reference(Protocol):
     def on(self, like: xr.Dataset) -> np.ndarray:
         """Codes uint8 on the grid of a map: 0 water, 1 ice, 253 undecided (other maps), 254 land, 255 not told."""
 
+    def concentration_on(self, like: xr.Dataset) -> np.ndarray:
+        """Concentration on the grid of a map, before any threshold: float32 percent, NaN where not told and on land.
+
+        Of polygons and classes 0 or 100, of another map its probability of ice.
+        """
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PolygonReference:
-    """Polygons, each water, ice, land or nothing; where they overlap and disagree they say nothing."""
+    """Polygons, each water, ice, land or nothing; where they overlap and disagree they say nothing.
+
+    Attributes:
+        name, kind, time, says: see `Reference`.
+        frame: the polygons.
+        code: of each polygon, uint8: 0 water, 1 ice, 254 land, 255 nothing.
+        concentration: of each polygon, percent, NaN where it tells none.
+        scene_column: names the product that a polygon was drawn on; others do not count.
+    """
 
     name: str
     kind: str
@@ -115,22 +129,38 @@ class PolygonReference:
     says: str
     frame: gpd.GeoDataFrame
     code: np.ndarray
+    concentration: np.ndarray
     scene_column: str | None = None
 
     def on(self, like: xr.Dataset) -> np.ndarray:
         """Codes on the grid of a map, see `Reference`; a pixel has those of the polygon that its centre lies in."""
-        code = self.code
+        out = np.full(MapGrid.of(like).shape, CLASS_NODATA, np.uint8)
+        for value, alone, disputed in self._placed(like, self.code):
+            out[alone], out[disputed] = value, CLASS_NODATA
+        return out
+
+    def concentration_on(self, like: xr.Dataset) -> np.ndarray:
+        """Concentration on the grid of a map, see `Reference`: that of the polygon that the centre of a pixel lies in.
+
+        Nothing where polygons overlap that differ, or that are land.
+        """
+        out = np.full(MapGrid.of(like).shape, np.nan, np.float32)
+        says = np.where(self.code == CLASS_LAND, -1.0, self.concentration)  # land claims its place, and tells nothing
+        for value, alone, disputed in self._placed(like, says):
+            out[alone], out[disputed] = np.nan if value < 0 else value, np.nan
+        return out
+
+    def _placed(self, like: xr.Dataset, says: np.ndarray) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        """By what polygons say: the value, pixels that they are the first to claim, and those claimed before."""
+        told = (self.code != CLASS_NODATA) & np.isfinite(says)
         if self.scene_column is not None:
             product = product_key(str(like.attrs["product"]))
-            code = np.where([product_key(str(v)) == product for v in self.frame[self.scene_column]], code, CLASS_NODATA)
-        out = np.full(MapGrid.of(like).shape, CLASS_NODATA, np.uint8)
-        claimed = np.zeros(out.shape, bool)
-        for value in (WATER_CODE, ICE_CODE, CLASS_LAND):
-            if (code == value).any():
-                inside = place(self.frame[code == value], like).burn()[0] >= 0
-                out[inside] = np.where(claimed[inside], CLASS_NODATA, value)
-                claimed |= inside
-        return out
+            told &= [product_key(str(v)) == product for v in self.frame[self.scene_column]]
+        claimed = np.zeros(MapGrid.of(like).shape, bool)
+        for value in np.unique(says[told]):
+            inside = place(self.frame[told & (says == value)], like).burn()[0] >= 0
+            yield value, inside & ~claimed, inside & claimed
+            claimed |= inside
 
 
 def ice_codes(ice_map: xr.Dataset, ice_probability_percent: float | None = None) -> np.ndarray:
@@ -151,6 +181,11 @@ def ice_codes(ice_map: xr.Dataset, ice_probability_percent: float | None = None)
 def map_time(ice_map: xr.Dataset) -> TimeSpan | None:
     """When the scene of a map was observed."""
     return span_of_texts(ice_map.attrs["start_time"], ice_map.attrs.get("stop_time"))
+
+
+def shown_name(reference: Reference) -> str:
+    """The name of a reference in one line, with nothing that a terminal or a NetCDF file would stumble over."""
+    return printable(" ".join(reference.name.split()))
 
 
 def open_reference(
@@ -216,8 +251,15 @@ def _of_map(ice_map: xr.Dataset, name: str, options: ReferenceOptions) -> Refere
     raster = Raster(crs=grid.pyproj_crs, transform=grid.transform, values=codes)
     percent = options.ice_probability_percent
     says = "its classes of ice" if percent is None else f"a probability of ice of {percent:g} % or more"
-    level = replace(raster, values=edge_percent(ice_map, percent or ICE_PERCENT))
-    return RasterReference(name=name, kind="map", time=map_time(ice_map), says=says, raster=raster, edge=level)
+    return RasterReference(
+        name=name,
+        kind="map",
+        time=map_time(ice_map),
+        says=says,
+        raster=raster,
+        edge=replace(raster, values=edge_percent(ice_map, percent or ICE_PERCENT)),
+        percent=replace(raster, values=ice_map["ice_probability"].values),
+    )
 
 
 def _from_netcdf(path: Path, kind: str | None, options: ReferenceOptions) -> Reference:
@@ -290,7 +332,9 @@ def _of_polygons(frame: gpd.GeoDataFrame, kind: str | None, options: ReferenceOp
         code[[row.ice_class == CLASS_LAND for row in rows]] = CLASS_LAND
         says = f"total concentration of {100 * threshold:g} % or more" + (", as drawn" if options.chart_edge else "")
         says += f" (SIGRID-3 {frame.attrs['dialect']})" if frame.attrs["dialect"] != "S-411" else " (S-411)"
-        return PolygonReference(name=name, kind="chart", time=time, says=says, frame=frame, code=code)
+        return PolygonReference(
+            name=name, kind="chart", time=time, says=says, frame=frame, code=code, concentration=100 * sic
+        )
     if options.labels.class_column is None:
         columns = [c for c in frame.columns if c != frame.geometry.name]
         raise LabelError(
@@ -305,11 +349,12 @@ def _of_polygons(frame: gpd.GeoDataFrame, kind: str | None, options: ReferenceOp
         says="polygons of ice",
         frame=frame,
         code=labels.code,
+        concentration=np.where(labels.code <= ICE_CODE, 100.0 * labels.code, np.nan),
         scene_column=options.labels.scene_column,
     )
 
 
 __all__ = [
     "ICE_CODE", "KINDS", "WATER_CODE", "Kind", "PolygonReference", "Reference", "ReferenceOptions", "ice_codes",
-    "map_time", "open_reference",
+    "map_time", "open_reference", "shown_name",
 ]  # fmt: skip

@@ -143,9 +143,10 @@ def _projection(grid: MapGrid) -> dict[str, Any]:
 def _processing(attrs: Mapping[str, Any]) -> dict[str, Any]:
     from frazil import __version__
 
+    prior = f", with prior knowledge from {attrs['prior']}" if attrs.get("prior") else ""
     return {
         "processing:software": {"frazil": __version__},
-        "processing:lineage": f"Classified by model {attrs['model']}",
+        "processing:lineage": f"Classified by model {attrs['model']}{prior}",
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_map
+from frazil.conventions import CLASS_LAND, PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_map, prior_attrs
 from frazil.maps.areas import PixelAreas
 from frazil.maps.edges import ice_edge
 from frazil.scene.grid import MapGrid
@@ -61,6 +61,7 @@ def summarise(
         "note": _text(attrs.get("note")),
         "outside_training": _text(attrs.get("outside_training")),
         "class_scheme": scheme.name,
+        **_prior(attrs),
         "ice_extent_km2": round(ice, 3),
         "ice_extent_percent_of_mapped_sea": _percent(ice, sea),
         "ice_extent_range_km2": [round(ice, 3), round(ice + undecided, 3)],
@@ -140,6 +141,22 @@ def flag_counts(flags: np.ndarray) -> tuple[int, dict[str, int]]:
         for name, (mask, _) in QUALITY_FLAGS.items() if name not in ("nodata", "land")
     }  # fmt: skip
     return int(combinations.sum()), counts
+
+
+def _prior(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """What a map says of its prior, as one entry; none of a map that rests on none."""
+    told = {name.removeprefix("prior_"): _value(value) for name, value in prior_attrs(attrs).items()}
+    if not told:
+        return {}
+    changed = {name.removesuffix("_km2"): told.pop(name) for name in list(told) if name.endswith("_km2")}
+    return {"prior": {"name": told.pop("prior", None), **told, "changed_km2": changed}}
+
+
+def _value(value: Any) -> float | str | None:
+    """An attribute as JSON takes it: a finite number, or text; None for a number that is not finite."""
+    if isinstance(value, (int, float, np.number)):
+        return round(float(value), 3) if np.isfinite(value) else None
+    return str(value)
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -42,13 +42,14 @@ def water_sigma0(
 
     Cross-polarised: 0.592 U - 35.652 dB (Vachon & Wolfe 2011), who find no dependence on incidence; the weak slope of
     -0.05 dB/° about 30° that Sentinel-1 EW shows is added. Below 3 m/s the law is left for a steeper fall. The data
-    behind it end at their radar's noise, -36.5 dB: `calm_db` (dB for each m/s below 7) lets calm water be darker.
+    behind it end at their radar's noise, -36.5 dB: `calm_db` (dB for each m/s below 10) lets calm water be darker:
+    by 2 to 4 dB at 7 m/s where Sentinel-1 saw it off the Antarctic ice edge (`docs/results/simulator-real.md`).
     """
     if polarization in _CROSS:
         wind = np.asarray(wind_ms, float)
         db = (
             0.592 * wind - 35.652 - 1.5 * np.maximum(3 - wind, 0) - 0.05 * (np.asarray(incidence_angle) - REFERENCE_DEG)
-        ) - calm_db * np.maximum(7 - wind, 0)
+        ) - calm_db * np.maximum(10 - wind, 0)
         return np.asarray(10 ** (db / 10))
     vv = cmod5n(np.maximum(wind_ms, 0.3), look_deg, incidence_angle)
     return vv if polarization == "VV" else vv / polarization_ratio(incidence_angle)
@@ -100,7 +101,7 @@ def draw_climate(
             literature.
     """
     table, frost_db = (SIGNATURES, FROST_DB) if region_rng is None else draw_table(region_rng)
-    calm_db = 0.0 if region_rng is None else float(region_rng.uniform(0.0, 1.2))
+    calm_db = 0.0 if region_rng is None else float(region_rng.uniform(0.1, 1.2))
     together = rng.standard_normal()
     offset: dict[tuple[str, str], float] = {}
     slope: dict[tuple[str, str], float] = {}

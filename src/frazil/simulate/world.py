@@ -168,7 +168,7 @@ def make_world(
         p["miz_m"] * large.scale, p["closed"], p["young"], p["young_edge"], p["deformed"], p["brash"],
         p["band_m"] * large.scale, p["band_reach_m"] * large.scale, p["fast_ice_m"] * large.scale,
         max(large.scale * 350.0, spacing_m), p["rim"], p["frost"], p["melt_ponds"], p["fetch"],
-        p["pancake_belt_m"] * large.scale, p["rubble"],
+        p["pancake_belt_m"] * large.scale, p["rubble"], p["grey"],
     ])  # fmt: skip
 
     def strip(first: int) -> None:
@@ -228,7 +228,7 @@ def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str,
         p[name] = float(rng.uniform(low, high))
     p["young_edge"] = min(1.0, p["young"] + (0.35 if season == "freeze_up" else 0.1 if season == "winter" else 0.0))
     p["melt_ponds"] = p["wet"] if season == "melt" else 0.0
-    p |= _real_forms(more) if measured else {"fetch": 0.55, "pancake_belt_m": 0.0, "rubble": 0.0}
+    p |= _real_forms(more) if measured else {"fetch": 0.55, "pancake_belt_m": 0.0, "rubble": 0.0, "grey": 0.0}
     p["floe_exponent"] = p["floe_exponent"] if config.floe_exponent is None else float(config.floe_exponent)
     polynya = bool(rng.random() < (0.3 if season != "melt" else 0.0))
     p["polynya"] = polynya if config.polynya is None else config.polynya
@@ -244,6 +244,8 @@ def _real_forms(rng: np.random.Generator) -> dict[str, Any]:
         "pancake_belt_m": float(8e3 * 12 ** rng.random()) if belt < 0.2 else 0.0,
         "rubble": float(rng.uniform(0.3, 1.0)) if rubble < 0.4 else 0.0,  # of the ice between floes
         "rim": float(rng.uniform(0.2, 3.0)),
+        # Least frost of wide young ice: dark nilas is days old, and so mostly confined to leads and polynyas.
+        "grey": float(rng.uniform(0.3, 0.7)) if rng.random() < 0.8 else 0.0,
     }
 
 
@@ -328,7 +330,7 @@ def _compose(
     """Decide every pixel of lines first to last from the large forms, floes, cracks and fine noise."""
     miz, closed, young, young_edge, deformed, brash = numbers[:6]
     band, band_reach, fast_width, shake, rim, frost_mean, ponds = numbers[6:13]
-    fetch, belt, rubble = numbers[13:16]
+    fetch, belt, rubble, grey = numbers[13:17]
     rows, columns = floes.shape
     m = rough.shape[0] - 1
     n_fields = fields.shape[0]
@@ -426,6 +428,8 @@ def _compose(
             if cls == WATER and z > 0 and not polynya:
                 # Little fetch: the wind raises few ripples between floes and in leads.
                 breeze *= fetch if lead else max(fetch, 1 - 0.25 * z)
+            if not (lead or polynya):
+                flower = grey + (1 - grey) * flower
             ice_class[i, j] = cls
             wind[i, j] = breeze
             anomaly[i, j] = dev
