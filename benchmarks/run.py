@@ -4,7 +4,7 @@
 
 A full-size Extra Wide product (10708 × 10487, HH + HV, uncompressed) is simulated behind the bundled real metadata
 once. Every measurement is a process of its own, with files in the page cache, in rounds A B C A B C …; the median
-counts. xarray-sentinel is measured where it is installed.
+counts. xarray-sentinel and OpenVINO are measured where they are installed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 #: name -> (title, imports that are not timed, what is timed)
@@ -64,24 +65,23 @@ for pol in ("HH", "HV"):
     xs.calibrate_intensity(dn.measurement, lut.sigmaNought).values
 """,
     ),
-    "map": (
-        "frazil map, product to finished folder, imports included",
-        "",
-        """
+    **{
+        f"map{label}": (
+            f"frazil map{words}, product to finished folder, imports included",
+            "",
+            f"""
 from frazil.learn.predict import predict
 from frazil.maps.export import export
-export(predict(product), out)
+export(predict(product, {options}), out)
 """,
-    ),
-    "map bf16": (
-        "frazil map --precision bfloat16, imports included",
-        "",
-        """
-from frazil.learn.predict import predict
-from frazil.maps.export import export
-export(predict(product, precision="bfloat16"), out)
-""",
-    ),
+        )
+        for label, words, options in (
+            ("", " --engine torch", 'engine="torch"'),
+            (" bf16", " --engine torch --precision bfloat16", 'engine="torch", precision="bfloat16"'),
+            (" OpenVINO", " --engine openvino", 'engine="openvino"'),
+            (" OpenVINO bf16", " --engine openvino --precision bfloat16", 'engine="openvino", precision="bfloat16"'),
+        )
+    },
     "import": ("import frazil", "", "import frazil"),
     "help": (
         "frazil --help",
@@ -97,7 +97,7 @@ except SystemExit:
 """,
     ),
 }
-SLOW = ("xarray-sentinel", "map", "map bf16")
+SLOW = ("xarray-sentinel", *(task for task in TASKS if task.startswith("map")))
 PROBE = """
 import json, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -150,7 +150,11 @@ def main() -> None:
     parser.add_argument("--product", type=Path, help="measure this product instead of a simulated one")
     parser.add_argument("--tasks", default=",".join(TASKS), help="only these, comma-separated (with read, the measure)")
     arguments = parser.parse_args()
-    tasks = [t for t in TASKS if t in ("read", *arguments.tasks.split(","))]
+    lacking = {package for package in ("xarray_sentinel", "openvino") if find_spec(package) is None}
+    tasks = [
+        t for t in TASKS
+        if t in ("read", *arguments.tasks.split(",")) and not any(p in t.lower().replace("-", "_") for p in lacking)
+    ]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         product = arguments.product

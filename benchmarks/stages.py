@@ -24,8 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Stage -> what is timed, as module:attribute; names that a version does not have are left out.
 STAGES = {
     "calibrated pixels": ["frazil.scene.lazy:_Planes._window"],
-    "wide view": ["frazil.learn.predict:wide_view", "frazil.learn.engine:TorchEngine.look"],
-    "network": ["frazil.learn.engine:TorchEngine.__call__"],
+    "wide view": ["frazil.learn.predict:wide_view", "frazil.learn.engine:TorchEngine.look",
+                  "frazil.learn.openvino_engine:OpenVINOEngine.look"],
+    "network": ["frazil.learn.engine:TorchEngine.__call__", "frazil.learn.openvino_engine:OpenVINOEngine.__call__"],
     "channels": ["frazil.learn.predict:network_input"],
     "softmax": ["frazil.learn.predict:half_percents", "frazil.learn.predict:softmax"],
     "land": ["frazil.learn.predict:land_on"],

@@ -11,7 +11,19 @@ import pytest
 import torch
 
 from frazil.errors import ModelError, OutputExistsError
-from frazil.learn.checkpoint import CARD, WEIGHTS, ModelCard, bundled_models, load_model, model_id, save_model
+from frazil.learn.checkpoint import (
+    CARD,
+    WEIGHTS,
+    Model,
+    ModelCard,
+    bundled_models,
+    load_model,
+    model_id,
+    save_model,
+    weights_digest,
+)
+from frazil.learn.map_shapes import map_shape, outline
+from frazil.learn.models import create_model
 from tests.test_learn_predict import random_model
 
 
@@ -162,3 +174,32 @@ def test_figures_in_words_and_none_that_are_not_numbers() -> None:
                {"ice_water": {"decided": {"wrong": float("nan"), "undecided": 0}}})  # fmt: skip
     for scores in strange:
         assert random_model(scores=scores).card.figures == ""
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("unet", {}), ("unet", {"widths": (4, 5), "patch": 1}), ("unet", {"widths": [3, 4, 5, 6], "patch": 4}),
+    ("wide_unet", {}), ("wide_unet", {"widths": (3, 4, 5), "wide_widths": (6, 7), "wide_stage": 1}),
+])  # fmt: skip
+def test_the_shapes_of_maps_networks_are_told_without_building_them(name: str, settings) -> None:
+    network = create_model(name, n_channels=3, n_classes=5, settings=settings)
+    shape = map_shape(name, settings)
+    told = {k: (tuple(v.shape), str(v.dtype).removeprefix("torch.")) for k, v in network.state_dict().items()}
+    assert outline(shape, 3, 5) == told
+    assert (shape.stride, shape.margin) == (network.stride, network.margin)
+    assert shape.view == getattr(network, "view", 1)
+
+
+def test_a_network_is_built_when_it_is_asked_for(folder: Path) -> None:
+    model, saved = load_model(folder), random_model().network.state_dict()
+    assert not model.is_built
+    assert weights_digest(model.weights) == model.card.weights_sha256 == weights_digest(saved)
+    assert not model.is_built
+    network = model.network
+    assert model.is_built
+    assert network is model.network
+    assert not network.training
+    with torch.no_grad():
+        network.head.bias.zero_()
+    assert not model.weights["head.bias"].any()
+    with pytest.raises(ModelError, match="a network or weights"):
+        Model(None, model.card)

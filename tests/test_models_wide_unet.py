@@ -141,3 +141,5 @@ def test_impossible_shapes() -> None:
         WideUNetConfig(widths=(4, 8))
     with pytest.raises(OptionError, match="wide_widths"):
         WideUNetConfig(wide_widths=(4,))
+    with pytest.raises(OptionError, match="cells of 1 pixel"):
+        WideUNetConfig(patch=1, wide_stage=0)

@@ -38,7 +38,12 @@ __all__ = sorted([*_HOME, "__version__"])
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'frazil' has no attribute {name!r}; it has {__all__}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        from frazil.extras import missing
+
+        raise missing(error) or error from error
 
 
 def __dir__() -> list[str]:

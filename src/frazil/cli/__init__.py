@@ -132,6 +132,10 @@ def scene(
     help="Arithmetic of the network.",
 )  # fmt: skip
 @click.option(
+    "--engine", type=click.Choice(["auto", "torch", "openvino"]), default="auto", show_default=True,
+    help="What runs the network; auto: OpenVINO on the CPU where it is installed and knows the network.",
+)  # fmt: skip
+@click.option(
     "--function", type=click.Choice(["auto", "dense", "patchwise"]), default="auto", show_default=True,
     help="Of patch classifiers: the whole scene at once, or patch by patch; auto: at once where that is the same.",
 )  # fmt: skip
@@ -173,7 +177,7 @@ def map_command(
     of_ocean = loaded.card.class_scheme in OCEAN_SCHEMES
     if of_ocean:
         refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
-        refuse_given(("function", "stride", "confidence_percent"), "with a model of phenomena")
+        refuse_given(("function", "stride", "engine", "confidence_percent"), "with a model of phenomena")
     else:
         refuse_given(("tiling", "drop", "ice_model"), "with a model of sea ice")
     opened = open_product(product, check=check)

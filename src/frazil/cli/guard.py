@@ -22,7 +22,10 @@ _FOLDERS_TO_FILL = ("simulate", "study", "train")  # their output is a folder th
 
 
 def guarded(command: click.Command) -> click.Command:
-    """A command that first refuses outputs which are or hold something that it reads, also with ``--overwrite``."""
+    """A command that first refuses outputs which are or hold something that it reads, also with ``--overwrite``.
+
+    Where it turns out to need a package of an extra that is not installed, it says so.
+    """
     inner = command.callback
     assert inner is not None
 
@@ -33,7 +36,12 @@ def guarded(command: click.Command) -> click.Command:
         _refuse_places(command, values)
         if values.get("overwrite"):
             _refuse_inputs(command, values)
-        return inner(*args, **values)
+        try:
+            return inner(*args, **values)
+        except ModuleNotFoundError as error:
+            from frazil.extras import missing
+
+            raise missing(error) or error from error
 
     command.callback = call
     return command

@@ -1,6 +1,7 @@
 """A trained model as files: ``model.safetensors`` (weights) and ``card.json`` (everything else a map needs).
 
-Weights are read by safetensors, never by pickle: a model from a stranger cannot run code.
+Weights are read by safetensors, never by pickle: a model from a stranger cannot run code. Cards and weights are read
+without PyTorch, which is imported where somebody asks for the network.
 """
 
 from __future__ import annotations
@@ -12,26 +13,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
-from frazil.errors import FrazilError, ModelError, printable
+from frazil.errors import FrazilError, MissingDependencyError, ModelError, printable
+from frazil.extras import FAST, LEARN, installed
 from frazil.files import replaced_file, whole_output
 from frazil.labels.datasets.cifar10 import CIFAR10
-from frazil.learn.models import create_model
-from frazil.learn.models.ensemble import ENSEMBLE, create_ensemble
+from frazil.learn.map_shapes import MAP_SHAPES, Outline, map_shape, outline
 from frazil.learn.seen import Seen
-from frazil.learn.state import write_tensors
 from frazil.scene.scaling import Channel
 from frazil.untrusted import open_regular, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
 WEIGHTS, CARD = "model.safetensors", "card.json"
 DEFAULT_MODEL = "ice-measured"
 _FORMAT = 1
+_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "BOOL": "bool"}
+_T = TypeVar("_T")
 _CARD_BYTES = 16 * 2**20
 _MOST_LETTERS = 10_000
 #: What networks raise that are asked to be of an impossible size.
@@ -164,12 +168,71 @@ class ModelCard:
             raise ModelError(f"a field is missing or wrong: {error!r}") from error
 
 
-@dataclass(frozen=True, eq=False)
 class Model:
-    """A network in evaluation mode, and its card."""
+    """A network in evaluation mode, and its card.
 
-    network: nn.Module
-    card: ModelCard
+    What is read from files is weights alone, until somebody asks for the network.
+
+    Args:
+        network: of PyTorch; None where weights are given.
+        card: what it is.
+        weights: by name, as in the network's state, of a network of that card.
+    """
+
+    def __init__(
+        self, network: nn.Module | None, card: ModelCard, *, weights: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        if (network is None) == (weights is None):
+            raise ModelError("A model is a network or weights, and one of them.")
+        self._network, self._card, self._weights = network, card, weights
+
+    @property
+    def card(self) -> ModelCard:
+        """What the network is."""
+        return self._card
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, built on first use.
+
+        Raises:
+            MissingDependencyError: PyTorch is not installed.
+        """
+        if self._network is None:
+            assert self._weights is not None
+            require_torch("This network")
+            import torch
+
+            network = _network(self._card)
+            network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in self._weights.items()})
+            self._network, self._weights = network.eval(), None  # what is done to the network holds from now on
+        return self._network
+
+    @property
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """The network's parameters and buffers by name."""
+        if self._network is None:
+            assert self._weights is not None
+            return self._weights
+        return {k: v.detach().cpu().numpy() for k, v in self._network.state_dict().items()}
+
+    @property
+    def is_built(self) -> bool:
+        """Whether there is a network of PyTorch: it may be of another kind than the card says, and be changed."""
+        return self._network is not None
+
+
+def require_torch(what: str) -> None:
+    """Refuse what cannot be done without PyTorch.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    if not installed("torch"):
+        raise MissingDependencyError(
+            f"{what} needs PyTorch, which is not installed. Install it as you want it, then frazil with its extra: "
+            f"{LEARN}."
+        )
 
 
 def bundled_models() -> list[str]:
@@ -178,13 +241,22 @@ def bundled_models() -> list[str]:
     return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
 
 
-def weights_digest(state: Mapping[str, Tensor]) -> str:
+def weights_digest(state: Mapping[str, Tensor] | Mapping[str, np.ndarray]) -> str:
     """SHA-256 of weights: of their names and bytes, by name."""
     digest = hashlib.sha256()
     for key, tensor in sorted(state.items()):
         digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(_raw(tensor))
     return digest.hexdigest()
+
+
+def _raw(tensor: Any) -> bytes:
+    if isinstance(tensor, np.ndarray):
+        return tensor.tobytes()
+    import torch
+
+    raw: bytes = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return raw
 
 
 def model_id(name: str, network: nn.Module) -> str:
@@ -205,6 +277,8 @@ def save_model(
         overwrite: replace a model that frazil wrote.
         in_run: the folder lies in a run folder, which is frazil's: replace whatever is there.
     """
+    from frazil.learn.state import write_tensors
+
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     card = replace(card, weights_sha256=weights_digest(state))
     with replaced_file(folder) if in_run else whole_output(folder, overwrite=overwrite) as part:
@@ -218,10 +292,9 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
 
     Raises:
         ModelError: nothing there, a damaged card or weights, or weights of another architecture.
+        MissingDependencyError: safetensors is not installed; or PyTorch is not, and the model is of another
+            architecture than those of `frazil.learn.map_shapes`.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = Path(name)
     if not folder.is_dir() and str(name) in bundled_models():
         folder = Path(str(files("frazil") / "data" / "models" / str(name)))
@@ -230,52 +303,80 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
             f"No model at {name}: expected a folder with {WEIGHTS} and {CARD}, or one of the bundled models "
             f"{bundled_models()}."
         )
+    if not installed("safetensors"):
+        raise MissingDependencyError(
+            f"Models need safetensors, which is not installed: {FAST} to make maps, {LEARN} for all networks."
+        )
     try:
         data = read_json(folder / CARD, _CARD_BYTES)
         if not isinstance(data, dict):
             raise ModelError("it is not a JSON object")
         card = ModelCard.from_json(data)
-        with torch.device("meta"):  # shapes alone: a card of a stranger may ask for more than there is memory
-            outline = {k: (tuple(v.shape), v.dtype) for k, v in _network(card).state_dict().items()}
+        expected = _outline(card)
     except (*_CARD_ERRORS, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"The model card {folder / CARD} cannot be used: {reason}. Get the model again.") from error
+    state = _read_weights(folder, card, expected)
+    for key, values in state.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise _bad_weights(folder, card, f"{key} holds numbers that are not finite")
+        if key.endswith("running_var") and (values < 0).any():
+            raise _bad_weights(folder, card, f"{key} holds a variance below 0")
+    if card.weights_sha256 and weights_digest(state) != card.weights_sha256:
+        raise _bad_weights(folder, card, "their SHA-256 is not the one of the card")
+    return Model(None, card, weights=state)
+
+
+def _outline(card: ModelCard) -> Outline:
+    """The weights that a card describes, without making them: a stranger may ask for more than there is memory."""
+    if card.architecture in MAP_SHAPES:
+        shape = map_shape(card.architecture, card.settings)
+        return outline(shape, len(card.channels), len(card.scheme.classes))
+    require_torch(f"A network of architecture {card.architecture}")
+    import torch
+
+    with torch.device("meta"):
+        state = _network(card).state_dict()
+    return {k: (tuple(v.shape), str(v.dtype).removeprefix("torch.")) for k, v in state.items()}
+
+
+def _read_weights(folder: Path, card: ModelCard, expected: Outline) -> dict[str, np.ndarray]:
+    """Weights of the names, shapes and types expected; the file's header is held against them before its numbers."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with open_regular(folder / WEIGHTS):
             pass
-        state = plain_names(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-        raise _bad_weights(folder, card, str(error).splitlines()[0]) from error
-    if set(state) != set(outline):
-        differ = sorted(set(state) ^ set(outline))
-        raise _bad_weights(folder, card, f"{differ[0]} is not in both")
-    for name, tensor in state.items():
-        if (tuple(tensor.shape), tensor.dtype) != outline[name]:
-            raise _bad_weights(
-                folder, card, f"{name} is {tensor.dtype} {tuple(tensor.shape)}, expected {outline[name]}"
-            )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise _bad_weights(folder, card, f"{name} holds numbers that are not finite")
-        if name.endswith("running_var") and bool((tensor < 0).any()):
-            raise _bad_weights(folder, card, f"{name} holds a variance below 0")
-    if card.weights_sha256 and weights_digest(state) != card.weights_sha256:
-        raise _bad_weights(folder, card, "their SHA-256 is not the one of the card")
-    network = _network(card)
-    network.load_state_dict(state)
-    return Model(network.eval(), card)
+        with safe_open(folder / WEIGHTS, framework="np") as file:
+            names = plain_names({name: name for name in file.keys()})  # noqa: SIM118 - not a mapping
+            if set(names) != set(expected):
+                raise _bad_weights(folder, card, f"{min(set(names) ^ set(expected))} is not in both")
+            for name, stored in names.items():
+                part = file.get_slice(stored)
+                found = tuple(part.get_shape()), _TYPES.get(part.get_dtype(), part.get_dtype())
+                if found != expected[name]:
+                    raise _bad_weights(folder, card, f"{name} is {found}, expected {expected[name]}")
+            return {name: np.array(file.get_tensor(stored)) for name, stored in names.items()}
+    except ModelError:
+        raise
+    except (SafetensorError, RuntimeError, OSError, ValueError, TypeError, LookupError) as error:
+        raise _bad_weights(folder, card, (str(error).splitlines() or [type(error).__name__])[0]) from error
 
 
 def _network(card: ModelCard) -> nn.Module:
+    from frazil.learn.models import create_model
+    from frazil.learn.models.ensemble import ENSEMBLE, create_ensemble
+
     n_channels, n_classes = len(card.channels), len(card.scheme.classes)
     if card.architecture == ENSEMBLE:
         return create_ensemble(n_channels, n_classes, card.settings)
     return create_model(card.architecture, n_channels=n_channels, n_classes=n_classes, settings=card.settings)
 
 
-def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def plain_names(state: dict[str, _T]) -> dict[str, _T]:
     """Weights without the ``module.`` that PyTorch's wrappers for several devices put before every name."""
     wrapped = bool(state) and all(name.startswith("module.") for name in state)
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()} if wrapped else state
+    return {name.removeprefix("module."): value for name, value in state.items()} if wrapped else state
 
 
 def _bad_weights(folder: Path, card: ModelCard, why: str) -> ModelError:
@@ -303,7 +404,7 @@ def git_commit() -> str:
 
 def library_versions() -> dict[str, str]:
     """Versions that decide about numbers."""
-    import numpy as np
+    import torch
 
     from frazil import __version__
 

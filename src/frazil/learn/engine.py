@@ -1,9 +1,8 @@
-"""Running a network over images: one small interface, whatever computes behind it."""
+"""Running a network over images by PyTorch."""
 
 from __future__ import annotations
 
 import copy
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,40 +10,13 @@ from torch import Tensor, nn
 
 from frazil.errors import OptionError
 from frazil.learn.device import usable_device
+from frazil.learn.inference import PRECISION_NAMES, Engine
 from frazil.learn.models.unet import fold_batch_norm
 from frazil.learn.models.wide_unet import Views, crop
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+__all__ = ["PRECISIONS", "Engine", "TorchEngine"]
 
-
-class Engine(Protocol):
-    """Logits of images.
-
-    Attributes:
-        stride: heights and widths must be multiples of it.
-        margin: pixels around a result that decide about it; a multiple of the stride.
-        cell: results come in squares of so many pixels.
-        view: pixels along a side of a cell of the network's wide view; 1 where it has none. Otherwise `look` comes
-            first, once a scene.
-    """
-
-    stride: int
-    margin: int
-    cell: int
-    view: int
-
-    def look(self, wide: np.ndarray) -> None:
-        """Take the wide view of a scene, float32 (channel, row, column), for the images that follow."""
-        ...
-
-    def __call__(self, image: np.ndarray, corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
-        """Logits float32 (class, height, width) of one float32 image (channel, height, width).
-
-        Args:
-            image: cut from a scene.
-            corner: its first line and pixel there, multiples of the stride.
-        """
-        ...
+PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISION_NAMES}
 
 
 class TorchEngine:

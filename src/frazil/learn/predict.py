@@ -34,9 +34,8 @@ from frazil.conventions import (
 )
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
-from frazil.learn.dense import make_engine
-from frazil.learn.engine import Engine
 from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
+from frazil.learn.inference import Engine, engine_for
 from frazil.learn.wide import wide_view
 from frazil.memory import require_memory
 from frazil.percent import whole_percents
@@ -52,7 +51,6 @@ from frazil.sentinel1.radiometry import Denoise
 _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch classifiers are interpolated to it
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
-
 _STRIP = 512  # lines that are read at a time
 _CACHED = 2**18  # float32 numbers that stay in the cache of a core between two passes
 _UNTOLD = (
@@ -96,6 +94,7 @@ def predict(
     device: str | None = None,
     function: str = "auto",
     stride: int | None = None,
+    engine: str = "auto",
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The ice map of a scene, as `frazil.conventions.check_map` describes it.
@@ -113,9 +112,9 @@ def predict(
             patch classifiers.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
-        function: of a patch classifier: ``"dense"``, ``"patchwise"``, or what fits the network, see
-            `frazil.learn.dense.make_engine`.
+        function: of a patch classifier: ``"dense"``, ``"patchwise"``, or ``"auto"``: what fits the network.
         stride: of a patch classifier: pixels between results.
+        engine: ``"torch"``, ``"openvino"`` or ``"auto"``, see `frazil.learn.inference.engine_for`.
         progress: called as work proceeds.
 
     Returns:
@@ -134,10 +133,10 @@ def predict(
         scene = open_for(scene, card)
     check_scene(scene)
     check_fit(scene, card)
-    engine = make_engine(loaded.network, function=function, stride=stride, device=device, precision=precision)
+    runs = engine_for(loaded, engine=engine, function=function, stride=stride, device=device, precision=precision)
     settings = flags or FlagSettings()
-    on = _cells(scene, engine.cell)
-    usual = max(card.spacing_m, min(card.spacing_m * engine.cell, _COARSEST_M))
+    on = _cells(scene, runs.cell)
+    usual = max(card.spacing_m, min(card.spacing_m * runs.cell, _COARSEST_M))
     spacing = usual if spacing_m is None else spacing_m
     grid = None if crs is None else grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing)
     if grid is not None:
@@ -148,9 +147,9 @@ def predict(
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place: Future[Any] = pool.submit(_place, on, grid)
-        size = tile or (2048 if engine.cell == 1 else 1024)
+        size = tile or (2048 if runs.cell == 1 else 1024)
         radar = classify(
-            scene, engine, card, settings, tile=size, progress=lambda f: report(0.05 + 0.75 * f, "classifying")
+            scene, runs, card, settings, tile=size, progress=lambda f: report(0.05 + 0.75 * f, "classifying")
         )
         report(0.8, "mapping")
         strange = radar.sample.strange(scene, card)

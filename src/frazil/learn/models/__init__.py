@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
 from frazil.errors import ModelError
+from frazil.learn.map_shapes import configured
 from frazil.learn.models.adhoc import AdHocCNN, AdHocConfig
 from frazil.learn.models.cnn13 import CNN13, CNN13Config
 from frazil.learn.models.densenet import DenseNet121, DenseNet121Config
@@ -59,11 +59,7 @@ def create_model(name: str, *, n_channels: int, n_classes: int, settings: dict[s
     if name not in ARCHITECTURES:
         raise ModelError(f"Architecture {name!r} is unknown; this version of frazil has {sorted(ARCHITECTURES)}.")
     network, config = ARCHITECTURES[name]
-    chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in (settings or {}).items()}
-    unknown = set(chosen) - set(asdict(config()))
-    if unknown:
-        raise ModelError(f"Settings {sorted(unknown)} are unknown to {name!r}, which has {sorted(asdict(config()))}.")
-    return network(n_channels, n_classes, config(**chosen))
+    return network(n_channels, n_classes, configured(name, config, settings))
 
 
 def view_of(name: str, settings: dict[str, Any] | None = None) -> int:

@@ -9,35 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from frazil.errors import OptionError
+from frazil.learn.map_shapes import UNetConfig
 
-
-@dataclass(frozen=True, kw_only=True)
-class UNetConfig:
-    """The shape of the network.
-
-    Attributes:
-        widths: channels of each stage, finest first; each stage halves the resolution of the one before.
-        patch: side of the pixel groups that enter as channels and leave as pixels again: the finest stage works at a
-            patch-th of the resolution, which costs a quarter at 2.
-        dropout: on the coarsest stage, in training.
-    """
-
-    widths: tuple[int, ...] = (32, 64, 96)
-    patch: int = 2
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if len(self.widths) < 2 or min(self.widths) < 1:
-            raise OptionError(f"widths {self.widths} must name at least two stages of at least one channel.")
-        if self.patch < 1:
-            raise OptionError(f"patch {self.patch} must be 1 or more.")
-        if not 0 <= self.dropout < 1:
-            raise OptionError(f"dropout {self.dropout} must lie in [0, 1).")
+__all__ = ["UNet", "UNetConfig", "double_convolution", "fold_batch_norm"]
 
 
 class UNet(nn.Module):
@@ -58,11 +35,7 @@ class UNet(nn.Module):
         self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.decoder = nn.ModuleList(double_convolution(a, a) for a in widths[:-1])
         self.head = nn.Conv2d(widths[0], n_classes * self.patch**2, 1)
-        self.stride = self.patch * 2 ** (len(widths) - 1)
-        # Two 3 × 3 convolutions a stage on the way down and up, plus up to one coarse pixel of misalignment a stage.
-        reach = sum(2 * 2**k for k in range(len(widths))) + sum(3 * 2**k for k in range(len(widths) - 1))
-        reach = (reach + 1) * self.patch
-        self.margin = -(-(reach + self.stride) // self.stride) * self.stride
+        self.stride, self.margin = config.stride, config.margin
 
     def forward(self, x: Tensor, also: Mapping[int, Tensor] | None = None) -> Tensor:
         """See the class. What is in `also` is added to what a stage of the encoder, by number, gives."""

@@ -8,13 +8,14 @@ it once, and its features enter the fine one at the stage of that resolution.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from frazil.errors import OptionError
-from frazil.learn.models.unet import UNet, UNetConfig, double_convolution
+from frazil.learn.map_shapes import WideUNetConfig
+from frazil.learn.models.unet import UNet, double_convolution
+
+__all__ = ["Views", "WideUNet", "WideUNetConfig", "crop"]
 
 
 class Views(NamedTuple):
@@ -32,30 +33,6 @@ class Views(NamedTuple):
     corner: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class WideUNetConfig(UNetConfig):
-    """The shape of the network.
-
-    Attributes:
-        widths, patch, dropout: see `UNetConfig`.
-        wide_widths: channels of each stage of the wide view, finest first.
-        wide_stage: of the fine network, that the wide view's features enter: its cells have so many halvings of
-            `patch` pixels. Each stage more makes the wide view four times cheaper, which is most of a training's time.
-    """
-
-    widths: tuple[int, ...] = (24, 48, 96, 128)
-    wide_widths: tuple[int, ...] = (24, 48, 64, 96, 96)
-    wide_stage: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.wide_stage < len(self.widths) or len(self.wide_widths) < 2 or min(self.wide_widths) < 1:
-            raise OptionError(
-                f"wide_stage {self.wide_stage} must be one of the {len(self.widths)} stages of widths {self.widths}, "
-                f"and wide_widths {self.wide_widths} must name two stages or more."
-            )
-
-
 class WideUNet(UNet):
     """Logits (batch, class, height, width) of `Views`, see the module.
 
@@ -67,7 +44,7 @@ class WideUNet(UNet):
         super().__init__(n_channels, n_classes, config)
         widths = config.wide_widths
         self.wide_stage = config.wide_stage
-        self.view = self.patch * 2**self.wide_stage
+        self.view = config.view
         self.wide_encoder = nn.ModuleList([double_convolution(n_channels, widths[0])])
         self.wide_encoder.extend(double_convolution(a, b) for a, b in itertools.pairwise(widths))
         self.wide_reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
