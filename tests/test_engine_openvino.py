@@ -197,7 +197,7 @@ def test_what_it_does_not_do_is_said() -> None:
 
 
 def test_what_is_done_to_a_network_holds() -> None:
-    model = load_model()
+    model = load_model("ice-simulated")
     image = image_of((32, 32))
     before = OpenVINOEngine(model)(image)
     with torch.no_grad():

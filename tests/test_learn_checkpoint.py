@@ -170,8 +170,8 @@ def test_figures_in_words_and_none_that_are_not_numbers() -> None:
         "On held-out scenes: 3 % ice called water, 10 % undecided. "
         "On real ones: closed pack 3 % ice called water, 10 % undecided."
     )
-    strange = ({}, {"ice_water": 3}, {"ice_water": {"decided": {"wrong": "0", "undecided": 0}}}, {"real": []},
-               {"ice_water": {"decided": {"wrong": float("nan"), "undecided": 0}}})  # fmt: skip
+    decided = ({"wrong": 0.1}, {"undecided": "0"}, {"undecided": float("nan")}, {"undecided": 7}, None)
+    strange = ({}, {"ice_water": 3}, {"real": []}, *({"ice_water": {"decided": d}} for d in decided))
     for scores in strange:
         assert random_model(scores=scores).card.figures == ""
 
