@@ -142,11 +142,11 @@ def main() -> int:
             from frazil.simulate.product import simulate_product
 
             product = simulate_product(folder, seed=1)
-        for source in versions.values():  # compiled code and page cache, not counted
-            run(source, product, Path(folder) / "warm", given.model)
-        for _ in range(given.rounds):
+        for number in range(given.rounds + 1):
             for name, source in versions.items():
-                found.setdefault(name, []).append(run(source, product, Path(folder) / "out", given.model))
+                measured = run(source, product, Path(folder) / f"out-{name}-{number}", given.model)
+                if number:  # the first round is for compiled code and the page cache
+                    found.setdefault(name, []).append(measured)
     keys = list(dict.fromkeys(k for runs in found.values() for k in runs[-1]))
 
     def cell(name: str, key: str) -> str:
