@@ -10,7 +10,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.adapt import adapt
 from benchmarks.flags import measure, page, truth_of
 from benchmarks.real_ice.scenes import ICE, UNKNOWN, WATER
 from benchmarks.real_ice.scores import Tally
@@ -56,23 +55,3 @@ def test_the_page_tells_of_every_scene(rows: list[dict]) -> None:
     assert "| 30001 |" in text
     assert "| undecided |" in text
     assert "By hand." in text
-
-
-def test_a_scene_teaches_signatures_that_the_network_has_wrong() -> None:
-    """Two classes whose Gaussians are apart: cells that the network doubts go where their backscatter belongs."""
-    rng = np.random.default_rng(0)
-    n = 4000
-    angle = rng.uniform(20, 46, n)
-    ice = rng.random(n) < 0.5
-    level = np.where(ice, -14.0, -22.0)
-    x = np.stack([level - 0.25 * (angle - 33), level - 14 - 0.1 * (angle - 33)]) + rng.standard_normal((2, n))
-    p_ice = np.where(ice, 0.9, 0.1)
-    doubted = rng.random(n) < 0.3
-    p_ice[doubted] = 0.5
-    p = np.stack([1 - p_ice, p_ice])
-    found, could = adapt(p, x, angle, 1.0)
-    assert could
-    assert ((found[1] > 0.5) == ice)[doubted].mean() > 0.98
-    few, could = adapt(p[:, :50], x[:, :50], angle[:50], 1.0)
-    assert not could
-    np.testing.assert_array_equal(few, p[:, :50])

@@ -112,7 +112,7 @@ def test_options_of_ice_do_not_apply_to_phenomena(tmp_path: Path, monkeypatch: p
         channels=(CHANNELS["roughness_vv"],), spacing_m=100.0, denoise="esa", incidence_range=(20.0, 45.0),
     )  # fmt: skip
     save_model(network, card, tmp_path / "model")
-    for words in (["--function", "auto"], ["--stride", "4"], ["--min-confidence", "50"]):
+    for words in (["--function", "auto"], ["--stride", "4"], ["--min-confidence", "50"], ["--adapt"]):
         done = run("map", "X.SAFE", "-o", tmp_path / "m", "--model", tmp_path / "model", *words)
         assert done.exit_code == 2
         assert f"{words[0]} does not apply with a model of phenomena" in " ".join(done.output.split())

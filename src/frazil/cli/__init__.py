@@ -148,6 +148,7 @@ def scene(
     help="Undecided where neither ice nor water is so probable, %.",
 )  # fmt: skip
 @prior_options
+@click.option("--adapt", is_flag=True, help="Let the scene teach the model its signatures (of every-pixel models).")
 @ocean_options
 @_shared("check", "crs", "overwrite", "json")
 def map_command(
@@ -177,7 +178,7 @@ def map_command(
     of_ocean = loaded.card.class_scheme in OCEAN_SCHEMES
     if of_ocean:
         refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
-        refuse_given(("function", "stride", "engine", "confidence_percent"), "with a model of phenomena")
+        refuse_given(("function", "stride", "engine", "confidence_percent", "adapt"), "with a model of phenomena")
     else:
         refuse_given(("tiling", "drop", "ice_model"), "with a model of sea ice")
     opened = open_product(product, check=check)

@@ -33,6 +33,8 @@ from frazil.conventions import (
     flag_attrs,
 )
 from frazil.errors import ModelError, OptionError
+from frazil.learn.adapt import WEIGHT
+from frazil.learn.adapt import adapt as adapt_to_scene
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
 from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.inference import Engine, engine_for
@@ -89,6 +91,7 @@ def predict(
     crs: str | None = "auto",
     spacing_m: float | None = None,
     flags: FlagSettings | None = None,
+    adapt: float | bool = False,
     tile: int | None = None,
     precision: str = "float32",
     device: str | None = None,
@@ -108,6 +111,8 @@ def predict(
         spacing_m: pixel size of the map; by default that of the model, and for patch classifiers that of their
             results, but not above 120 m.
         flags: thresholds of the quality flags.
+        adapt: let the scene teach the model its signatures (`frazil.learn.adapt`): True, or the weight of what it
+            teaches against the network, above 0 and at most 1. For models that classify every pixel.
         tile: largest core size of the tiles, pixels; the result does not depend on it. By default 2048, and 1024 for
             patch classifiers.
         precision: ``"float32"`` or ``"bfloat16"``.
@@ -135,6 +140,9 @@ def predict(
     check_fit(scene, card)
     runs = engine_for(loaded, engine=engine, function=function, stride=stride, device=device, precision=precision)
     settings = flags or FlagSettings()
+    weight = _adapt_weight(adapt, runs.cell, card)
+    if weight:
+        scene = _in_memory(scene)  # its pixels are wanted twice
     on = _cells(scene, runs.cell)
     usual = max(card.spacing_m, min(card.spacing_m * runs.cell, _COARSEST_M))
     spacing = usual if spacing_m is None else spacing_m
@@ -156,6 +164,7 @@ def predict(
         if strange:
             radar.flags[(radar.flags & _BIT["nodata"]) == 0] |= _BIT["outside_training"]
         land, distance, warp = place.result()
+    said = _adapted(radar, scene, weight) if weight else {}
     if warp is None:
         maps = _finish(radar.probability, radar.flags, land, distance, settings, ("line", "pixel"))
         tie_names = [str(name) for name in on.variables if str(name).startswith("tie_")]
@@ -166,7 +175,32 @@ def predict(
         maps = _finish(probability, flagged, land, distance, settings, ("y", "x"))
         coords = warp.grid.coords()
     report(1.0, "mapping")
-    return outside_training(_dataset(maps, coords, scene, card, settings, grid), strange)
+    made = _dataset(maps, coords, scene, card, settings, grid).assign_attrs(said)
+    made.attrs["note"] = " ".join(filter(None, [str(said.get("adapted", "")), made.attrs["note"]]))
+    return outside_training(made, strange)
+
+
+def _adapt_weight(given: float | bool, cell: int, card: ModelCard) -> float:
+    """The weight of what a scene teaches; 0 for nothing."""
+    weight = (WEIGHT if given else 0.0) if isinstance(given, bool) else given
+    if not 0 <= weight <= 1:  # NaN neither
+        raise OptionError(f"adapt is {given}; it must be a weight from 0 to 1, or True for {WEIGHT:g}.")
+    if weight and cell > 1:
+        raise OptionError(
+            f"Model {card.id} classifies patches; only models that classify every pixel adapt. Leave adapt out."
+        )
+    return float(weight)
+
+
+def _adapted(radar: RadarMap, scene: xr.Dataset, weight: float) -> dict[str, Any]:
+    """Let the scene teach, in place; attributes of the map that say so."""
+    sea = (radar.probability[0] != _HALF_PERCENT_NODATA) & ~add_land(scene)["land_mask"].values
+    if adapt_to_scene(radar.probability, scene, sea, weight):
+        return {"adapt_weight": weight, "adapted": "Signatures of the classes were re-estimated in the scene itself."}
+    return {
+        "adapt_weight": 0.0,
+        "adapted": "The scene could not teach signatures: too few sure places, or too far off.",
+    }
 
 
 def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Dataset:
