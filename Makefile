@@ -44,8 +44,9 @@ lint: $(VENV)/.tested ## format and check the code
 docs: $(VENV)/.installed ## write the command-line reference anew
 	$(BIN)/python docs/write_reference.py
 
-bench: $(VENV)/.installed ## time frazil against other readers, side by side
+bench: $(VENV)/.installed ## time frazil against other readers, side by side, and a map stage by stage
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/stages.py --model ice-measured
 
 real-scores: $(VENV)/.installed ## score the bundled model on real ice, where the real data are at hand
 	$(BIN)/python benchmarks/real_scores.py -o $(OUT)/real-ice
