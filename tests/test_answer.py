@@ -48,6 +48,15 @@ def test_more_confidence_asked_for_only_takes_answers_away() -> None:
         before = code
 
 
+def test_classes_corrected_by_hand_count_and_not_the_probabilities_under_them() -> None:
+    ice_map = make_map(codes=np.full((20, 20), 3, np.uint8))
+    ice_map["ice_class"].values[5:9] = 0  # an analyst has looked
+    ice_map["ice_class"].values[12:14] = UNDECIDED
+    likely = likely_ice(ice_map)
+    assert not likely[5:9].any()
+    assert likely[[0, 4, 9, 12, 13, 19]].all()  # undecided: the probabilities say ice
+
+
 def test_likely_ice_holds_all_that_is_called_ice_and_nothing_called_water() -> None:
     ice_map = make_map(shape=(90, 100))
     codes, likely = ice_map["ice_class"].values, likely_ice(ice_map)

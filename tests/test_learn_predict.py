@@ -16,7 +16,8 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard
 from frazil.learn.engine import TorchEngine
 from frazil.learn.models import create_model
-from frazil.learn.predict import FlagSettings, classify, dense, half_percents, predict, softmax, to_binary
+from frazil.learn.predict import FlagSettings, classify, dense, predict, to_binary
+from frazil.learn.softmax import half_percents, softmax
 from frazil.scene.grid import MapGrid
 from frazil.scene.lazy import lazy_variable
 from frazil.scene.scaling import CHANNELS

@@ -293,3 +293,22 @@ def test_a_map_has_one_extent_and_one_edge():
     for length in (summary["ice_edge_km"], scores["edge_map_km"], scores["edge_reference_km"]):
         assert length == pytest.approx(edge, abs=0.02)
     assert scores["displacement"]["symmetric"]["p95_km"] == 0
+
+
+def test_the_edge_of_a_reference_is_that_of_its_classes() -> None:
+    """A truth laid onto the grid of a map may keep the map's probabilities: its classes are what it says."""
+    ours = make_map(codes=half_plane(60), spacing_m=200, **EQUAL_AREA)
+    truth = ours.copy(deep=True)
+    truth["ice_class"].values[:] = half_plane(50)
+    scores = compare(ours, truth).scores
+    assert scores["displacement"]["symmetric"]["median_km"] == pytest.approx(2.0, abs=0.01)
+    corrected = compare(truth, ours).scores
+    assert corrected["displacement"]["symmetric"]["median_km"] == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_probability_that_is_asked_for_leaves_nothing_without_an_edge() -> None:
+    ours = half_plane(50)
+    ours[:, 40:60] = UNDECIDED  # four kilometres: there may be an edge in there, or none
+    assert against(ours, half_plane(50)).scores["edge_map_km"] == 0
+    told = against(ours, half_plane(50), ice_probability_percent=50).scores
+    assert told["edge_map_km"] == pytest.approx(59 * 0.2, rel=0.01)

@@ -196,6 +196,7 @@ def test_specks_have_no_edge_of_their_own():
 def test_the_threshold_moves_the_edge():
     ice_map = make_map(codes=np.zeros((30, 101), np.uint8), scheme=BINARY)
     ice_map["ice_probability"].values[:] = np.arange(101)
+    ice_map["ice_class"].values[:] = np.arange(101) >= 50
     for threshold in (15, 50, 99):
         edge = ice_edge(ice_map, threshold_percent=threshold, smooth_m=0, min_area_km2=0)
         x = shapely.get_coordinates(edge.geometry[0])[:, 0]

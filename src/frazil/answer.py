@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from frazil.conventions import PERCENT_NODATA, UNDECIDED
+from frazil.conventions import UNDECIDED
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,9 +47,12 @@ def answers(percent: np.ndarray, confidence_percent: float) -> tuple[np.ndarray,
 
 
 def likely_ice(ice_map: xr.Dataset) -> np.ndarray:
-    """True where ice is at least as probable as open water, decided or not; bool (y, x)."""
-    percent = ice_map["ice_probability"].values
-    return np.asarray((percent >= ICE_PERCENT) & (percent != PERCENT_NODATA))
+    """True where a map calls it ice, and where it is undecided but ice is at least as probable as water; bool (y, x).
+
+    The classes come first: in a map that somebody has corrected by hand they may say other than the probabilities.
+    """
+    codes, percent = ice_map["ice_class"].values, ice_map["ice_probability"].values
+    return np.asarray(((codes > 0) & (codes < UNDECIDED)) | ((codes == UNDECIDED) & (percent >= ICE_PERCENT)))
 
 
 def widely_undecided(codes: np.ndarray, spacing_m: float) -> np.ndarray:

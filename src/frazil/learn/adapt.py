@@ -15,10 +15,12 @@ References:
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from frazil.errors import OptionError
 from frazil.scene.scaling import to_db
 
 WEIGHT = 0.25  #: of the Gaussians against the network
@@ -78,6 +80,37 @@ def taught(p: np.ndarray, x: np.ndarray, angle: np.ndarray, weight: float) -> np
     return now
 
 
+def check_weight(given: float | bool, cell: int, model: str) -> float:
+    """The weight of what a scene teaches, 0 for nothing.
+
+    Args:
+        given: True for the usual weight, False for none, or a weight.
+        cell: pixels along a side of a result of the model.
+        model: its name, for the message.
+
+    Raises:
+        OptionError: a weight outside 0…1, or a model that classifies patches.
+    """
+    weight = (WEIGHT if given else 0.0) if isinstance(given, bool) else given
+    if not 0 <= weight <= 1:  # NaN neither
+        raise OptionError(f"adapt is {given}; it must be a weight from 0 to 1, or True for {WEIGHT:g}.")
+    if weight and cell > 1:
+        raise OptionError(
+            f"Model {model} classifies patches; only models that classify every pixel adapt. Leave adapt out."
+        )
+    return float(weight)
+
+
+def adapt_to_scene(half: np.ndarray, scene: xr.Dataset, sea: np.ndarray, weight: float) -> dict[str, Any]:
+    """As `adapt`; attributes of the map that say what was done: ``adapt_weight`` and, in words, ``adapted``."""
+    if adapt(half, scene, sea, weight):
+        return {"adapt_weight": weight, "adapted": "Signatures of the classes were re-estimated in the scene itself."}
+    return {
+        "adapt_weight": 0.0,
+        "adapted": "The scene could not teach signatures: too few sure places, or too far off.",
+    }
+
+
 def adapt(half: np.ndarray, scene: xr.Dataset, sea: np.ndarray, weight: float) -> bool:
     """Change probabilities of a scene as its own signatures tell, in place.
 
@@ -90,7 +123,7 @@ def adapt(half: np.ndarray, scene: xr.Dataset, sea: np.ndarray, weight: float) -
     Returns:
         Whether the scene could teach anything; otherwise nothing has changed.
     """
-    p = cell_means(half.astype(np.float32), sea)
+    p = np.stack([cell_means(plane, sea) for plane in half])
     p = p / p.sum(axis=0)
     sigma0, noise = (cell_means(np.nan_to_num(scene[name].values), sea) for name in ("sigma0", "nesz"))
     x = to_db(np.maximum(sigma0, 0.1 * noise)).astype(np.float64)

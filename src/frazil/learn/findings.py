@@ -25,8 +25,8 @@ from frazil.learn.data import split_sides
 from frazil.learn.log import read_log
 from frazil.learn.metocean_findings import metocean_findings
 from frazil.learn.patches import Patches
-from frazil.learn.predict import softmax
 from frazil.learn.run_folder import MODEL, SCORES, STATE, read_run
+from frazil.learn.softmax import softmax
 from frazil.untrusted import parse_json, read_json
 
 SIDES = ("train", "validation", "test")

@@ -7,7 +7,6 @@ not depend on them, and no more than one row of tiles is held at a time.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,11 +32,11 @@ from frazil.conventions import (
     flag_attrs,
 )
 from frazil.errors import ModelError, OptionError
-from frazil.learn.adapt import WEIGHT
-from frazil.learn.adapt import adapt as adapt_to_scene
+from frazil.learn.adapt import adapt_to_scene, check_weight
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
 from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.inference import Engine, engine_for
+from frazil.learn.softmax import half_percents
 from frazil.learn.wide import wide_view
 from frazil.memory import require_memory
 from frazil.percent import whole_percents
@@ -54,7 +53,6 @@ _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch class
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
 _BIT = {name: np.uint16(mask) for name, (mask, _) in QUALITY_FLAGS.items()}
 _STRIP = 512  # lines that are read at a time
-_CACHED = 2**18  # float32 numbers that stay in the cache of a core between two passes
 _UNTOLD = (
     "The model's card does not tell how well it knows ice from open water (it was made before maps could be undecided, "
     "or scored on neither): do not rely on how much is undecided."
@@ -79,9 +77,11 @@ class FlagSettings:
     confidence_percent: float = CONFIDENCE_PERCENT
 
     def __post_init__(self) -> None:
-        possible = (0 <= self.coast_m < np.inf, 0 <= self.border_m < np.inf)
-        if not all(possible) or not 0 <= self.confidence_percent <= 100:
-            raise OptionError(f"Impossible flag thresholds: {self}.")
+        for name, most in (("coast_m", np.inf), ("border_m", np.inf), ("confidence_percent", 100.0)):
+            value = getattr(self, name)
+            if not 0 <= value <= most or value == np.inf:  # NaN neither
+                limit = "0 or more, and finite" if most == np.inf else f"between 0 and {most:g}"
+                raise OptionError(f"{name} is {value}; it must be {limit}.")
 
 
 def predict(
@@ -140,7 +140,7 @@ def predict(
     check_fit(scene, card)
     runs = engine_for(loaded, engine=engine, function=function, stride=stride, device=device, precision=precision)
     settings = flags or FlagSettings()
-    weight = _adapt_weight(adapt, runs.cell, card)
+    weight = check_weight(adapt, runs.cell, card.id)
     if weight:
         scene = _in_memory(scene)  # its pixels are wanted twice
     on = _cells(scene, runs.cell)
@@ -164,7 +164,10 @@ def predict(
         if strange:
             radar.flags[(radar.flags & _BIT["nodata"]) == 0] |= _BIT["outside_training"]
         land, distance, warp = place.result()
-    said = _adapted(radar, scene, weight) if weight else {}
+    said: dict[str, Any] = {}
+    if weight:
+        sea = (radar.probability[0] != _HALF_PERCENT_NODATA) & ~add_land(scene)["land_mask"].values
+        said = adapt_to_scene(radar.probability, scene, sea, weight)
     if warp is None:
         maps = _finish(radar.probability, radar.flags, land, distance, settings, ("line", "pixel"))
         tie_names = [str(name) for name in on.variables if str(name).startswith("tie_")]
@@ -178,29 +181,6 @@ def predict(
     made = _dataset(maps, coords, scene, card, settings, grid).assign_attrs(said)
     made.attrs["note"] = " ".join(filter(None, [str(said.get("adapted", "")), made.attrs["note"]]))
     return outside_training(made, strange)
-
-
-def _adapt_weight(given: float | bool, cell: int, card: ModelCard) -> float:
-    """The weight of what a scene teaches; 0 for nothing."""
-    weight = (WEIGHT if given else 0.0) if isinstance(given, bool) else given
-    if not 0 <= weight <= 1:  # NaN neither
-        raise OptionError(f"adapt is {given}; it must be a weight from 0 to 1, or True for {WEIGHT:g}.")
-    if weight and cell > 1:
-        raise OptionError(
-            f"Model {card.id} classifies patches; only models that classify every pixel adapt. Leave adapt out."
-        )
-    return float(weight)
-
-
-def _adapted(radar: RadarMap, scene: xr.Dataset, weight: float) -> dict[str, Any]:
-    """Let the scene teach, in place; attributes of the map that say so."""
-    sea = (radar.probability[0] != _HALF_PERCENT_NODATA) & ~add_land(scene)["land_mask"].values
-    if adapt_to_scene(radar.probability, scene, sea, weight):
-        return {"adapt_weight": weight, "adapted": "Signatures of the classes were re-estimated in the scene itself."}
-    return {
-        "adapt_weight": 0.0,
-        "adapted": "The scene could not teach signatures: too few sure places, or too far off.",
-    }
 
 
 def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Dataset:
@@ -365,31 +345,6 @@ def _arrays(scene: xr.Dataset, lines: slice) -> dict[str, np.ndarray]:
     if "valid" in scene and not is_lazy(scene["valid"]):  # as it was opened it says no more than sigma0 does
         arrays["valid"] &= scene["valid"].isel(line=lines).values.astype(bool)
     return arrays
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (class, …) of logits (class, …)."""
-    p = np.exp(logits - logits.max(axis=0))
-    p /= p.sum(axis=0)
-    return p
-
-
-def half_percents(logits: np.ndarray, temperature: float, out: np.ndarray) -> None:
-    """Probabilities (class, line, pixel) of logits in half percents, 0…200, into uint8; in parts that fit the cache."""
-    rows = max(_CACHED // max(logits.shape[0] * logits.shape[2], 1), 1)
-    scale = np.float32(1 / temperature)
-
-    def work(first: int) -> None:
-        part = slice(first, first + rows)
-        z = logits[:, part] * scale
-        z -= z.max(axis=0)
-        np.exp(z, out=z)
-        z *= 200 / z.sum(axis=0)
-        np.rint(z, out=z)
-        out[:, part] = z
-
-    with ThreadPoolExecutor(2) as pool:
-        deque(pool.map(work, range(0, logits.shape[1], rows)), maxlen=0)
 
 
 def _place(scene: xr.Dataset, grid: MapGrid | None) -> tuple[np.ndarray, np.ndarray, Warp | None]:

@@ -20,11 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.answer import ICE_PERCENT
 from frazil.conventions import (
     CLASS_LAND,
     CLASS_NODATA,
-    PERCENT_NODATA,
     QUALITY_FLAGS,
     UNDECIDED,
     ClassScheme,
@@ -34,7 +32,7 @@ from frazil.conventions import (
 from frazil.errors import LabelError, OptionError
 from frazil.maps.areas import PixelAreas
 from frazil.maps.displacement import EdgeLines, displacement, placed_lines
-from frazil.maps.edges import EDGE_MIN_AREA_KM2, edge_between, edge_percent
+from frazil.maps.edges import EDGE_MIN_AREA_KM2, edge_between, edge_sides
 from frazil.maps.netcdf import open_map
 from frazil.maps.rasters import RasterReference, Resampling
 from frazil.maps.references import (
@@ -172,7 +170,7 @@ def compare(
     categories[ours == CLASS_LAND] = CLASS_LAND
     pairs = np.array([[WATER_CODE, UNDER], [OVER, ICE_CODE]], np.uint8)  # [map, reference]
     categories[compared] = pairs[ours[compared], theirs[compared]]
-    edges = _edges(ice_map, opened, theirs, ~excluded & sea, ice_probability_percent or ICE_PERCENT, min_area_km2)
+    edges = _edges(ice_map, opened, theirs, ~excluded & sea, ice_probability_percent, min_area_km2)
     scores = _scores(PixelAreas(grid).by_code(categories), edges)
     scores["left_out_km2"] = {name: round(area, 3) for name, area in left_out.items() if name != "sea"}
     scores["compared_percent_of_mapped_sea"] = round(100 * scores["compared_km2"] / left_out["sea"], 3)
@@ -197,18 +195,20 @@ def compare(
 
 
 def _edges(
-    ice_map: xr.Dataset, reference: Reference, theirs: np.ndarray, use: np.ndarray, percent: float, min_area_km2: float
+    ice_map: xr.Dataset,
+    reference: Reference,
+    theirs: np.ndarray,
+    use: np.ndarray,
+    percent: float | None,
+    min_area_km2: float,
 ) -> list[EdgeLines]:
     """The edges of a map and a reference, on the sea in use where both tell of one."""
     grid = MapGrid.of(ice_map)
     if isinstance(reference, RasterReference) and reference.edge is not None:
-        other = replace(reference, raster=reference.edge).on(ice_map)
-    else:
-        other = np.where(theirs <= ICE_CODE, theirs * np.uint8(100), np.uint8(PERCENT_NODATA))
-    mine = edge_percent(ice_map, percent)
-    use = use & (mine != PERCENT_NODATA) & (other != PERCENT_NODATA)
-    ice = [(use & (p >= percent)).astype(np.uint8) for p in (mine, other)]
-    return [placed_lines(edge_between(i, use, grid, min_area_km2), grid) for i in ice]
+        theirs = replace(reference, raster=reference.edge).on(ice_map)
+    sides = [edge_sides(ice_map, percent), theirs]
+    use = use & (sides[0] <= ICE_CODE) & (sides[1] <= ICE_CODE)
+    return [placed_lines(edge_between(side, use, grid, min_area_km2), grid) for side in sides]
 
 
 def _scores(area: np.ndarray, edges: Sequence[EdgeLines]) -> dict[str, Any]:

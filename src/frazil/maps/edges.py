@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.answer import ICE_PERCENT, widely_undecided
+from frazil.answer import ICE_PERCENT, likely_ice, widely_undecided
 from frazil.conventions import (
     CLASS_LAND,
-    PERCENT_NODATA,
+    CLASS_NODATA,
     QUALITY_FLAGS,
     UNDECIDED,
     UNDECIDED_NAME,
@@ -55,7 +55,7 @@ def ice_edge(
 
     Args:
         ice_map: a map, see `frazil.conventions.check_map`.
-        threshold_percent: the probability that counts as ice, above 0 and at most 100.
+        threshold_percent: the probability that counts as ice, above 0 and at most 100; at 50 what the map calls ice.
         min_area_km2: patches smaller than this have no edge of their own; 0 keeps every pixel.
         smooth_m: width of a square over which the probability is averaged first, metres on the map: a calmer and
             shorter line that keeps to the pixels no more. Below two pixels there is no averaging.
@@ -74,12 +74,12 @@ def ice_edge(
         raise OptionError(f"threshold_percent is {threshold_percent}; it must lie above 0 and at most at 100.")
     _refuse_negative(min_area_km2=min_area_km2, smooth_m=smooth_m)
     grid = MapGrid.of(ice_map)
-    percent = edge_percent(ice_map, threshold_percent)
-    sea = percent != PERCENT_NODATA
+    sides = edge_sides(ice_map, None if threshold_percent == ICE_PERCENT else threshold_percent)
+    sea = sides != CLASS_NODATA
     if smooth_m < 2 * grid.spacing_m:
-        ice = (sea & (percent >= threshold_percent)).astype(np.uint8)
-        lines = edge_between(ice, sea, grid, min_area_km2)
+        lines = edge_between(sides, sea, grid, min_area_km2)
     else:
+        percent = ice_map["ice_probability"].values
         lines = _smoothed_edge(percent, sea, grid, threshold_percent, min_area_km2, smooth_m)
     first = np.cumsum([0, *(len(line) for line in lines)])
     index = np.concatenate(lines) if lines else np.zeros((0, 2))  # column, row of pixel centres
@@ -100,17 +100,22 @@ def ice_edge(
     )
 
 
-def edge_percent(ice_map: xr.Dataset, threshold_percent: float = ICE_PERCENT) -> np.ndarray:
-    """Probability of ice where a map tells of an edge, uint8 (y, x); `PERCENT_NODATA` elsewhere. See `ice_edge`.
+def edge_sides(ice_map: xr.Dataset, threshold_percent: float | None = None) -> np.ndarray:
+    """On which side of the ice edge a map sees each pixel: uint8 (y, x), 1 ice, 0 water, `CLASS_NODATA` not told.
 
-    Only the edge between what is more probably ice and what is more probably water ends at undecided areas: a line at
-    another threshold runs around them.
+    Args:
+        ice_map: a map.
+        threshold_percent: ice from this probability on, all over the sea; None: what is likelier
+            (`frazil.answer.likely_ice`), and nothing where the map is undecided over a kilometre and more.
     """
-    percent = ice_map["ice_probability"].values
-    silent = (ice_map["quality_flags"].values & _UNSURE) > 0
-    if threshold_percent == ICE_PERCENT:
-        silent |= widely_undecided(ice_map["ice_class"].values, MapGrid.of(ice_map).spacing_m)
-    return np.where(silent, np.uint8(PERCENT_NODATA), percent)
+    codes = ice_map["ice_class"].values
+    silent = (codes >= CLASS_LAND) | ((ice_map["quality_flags"].values & _UNSURE) > 0)
+    if threshold_percent is None:
+        ice = likely_ice(ice_map)
+        silent |= widely_undecided(codes, MapGrid.of(ice_map).spacing_m)
+    else:
+        ice = ice_map["ice_probability"].values >= threshold_percent
+    return np.where(silent, np.uint8(CLASS_NODATA), ice.astype(np.uint8))
 
 
 def edge_between(ice: np.ndarray, use: np.ndarray, grid: MapGrid, min_area_km2: float) -> list[np.ndarray]:
@@ -119,12 +124,12 @@ def edge_between(ice: np.ndarray, use: np.ndarray, grid: MapGrid, min_area_km2: 
     They run half-way between the centres, inside squares of four sea pixels only: they end at land and nodata.
 
     Args:
-        ice: uint8 (y, x), 1 ice, 0 water.
+        ice: uint8 (y, x), 1 ice, 0 water, anything where it does not count.
         use: True where ``ice`` counts.
         grid: where the pixels lie.
         min_area_km2: patches of ice or water smaller than this have no edge.
     """
-    kept = _without_small(ice, use, grid, min_area_km2)
+    kept = _without_small(np.where(use, ice, np.uint8(0)), use, grid, min_area_km2)
     return _contour(_Field(kept * np.uint8(100), use, 0), kept, kept, 50.0)
 
 

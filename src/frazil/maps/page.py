@@ -71,7 +71,7 @@ def draw_page(
     from matplotlib.figure import Figure
 
     note = " ".join(str(drawing.ice_map.attrs.get("note") or "").split())
-    note_lines = textwrap.wrap(note, 170, max_lines=4, placeholder=" …", break_on_hyphens=False)
+    note_lines = textwrap.wrap(note, 170, max_lines=7, placeholder=" …", break_on_hyphens=False)
     rows, columns = drawing.grid.shape
     widest = _WIDTH - _LEFT - _GAP - _COLUMN - _RIGHT
     width = min(widest, _TALLEST * columns / rows)

@@ -61,7 +61,7 @@ class RasterReference:
         raster: the values.
         threshold_percent: concentration from which a cell is ice.
         resampling: of concentration.
-        edge: of a map: its probability of ice where it tells of an edge, uint8, 255 elsewhere.
+        edge: of a map: the sides of its ice edge, see `frazil.maps.edges.edge_sides`.
         percent: of a map: its probability of ice, uint8, 255 on land and where nothing was observed.
     """
 

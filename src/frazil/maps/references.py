@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
-from frazil.answer import ICE_PERCENT
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, UNDECIDED, check_map
 from frazil.errors import LabelError, LabelNotFoundError, OptionError, printable
 from frazil.gdal_files import refuse_address
@@ -24,7 +23,7 @@ from frazil.labels.chart import chart_classes, formvern_of, is_chart, normalize_
 from frazil.labels.classes import LabelOptions
 from frazil.labels.polygons import place, read_polygons
 from frazil.labels.sources import PolygonLabels, product_key
-from frazil.maps.edges import edge_percent
+from frazil.maps.edges import edge_sides
 from frazil.maps.geotiff_reference import read_geotiff
 from frazil.maps.netcdf import MAP_FILE, open_map
 from frazil.maps.netcdf_reference import open_any, read_netcdf
@@ -257,7 +256,7 @@ def _of_map(ice_map: xr.Dataset, name: str, options: ReferenceOptions) -> Refere
         time=map_time(ice_map),
         says=says,
         raster=raster,
-        edge=replace(raster, values=edge_percent(ice_map, percent or ICE_PERCENT)),
+        edge=replace(raster, values=edge_sides(ice_map, percent)),
         percent=replace(raster, values=ice_map["ice_probability"].values),
     )
 

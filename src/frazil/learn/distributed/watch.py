@@ -31,8 +31,8 @@ from frazil.learn.distributed.store import Store
 from frazil.learn.evaluate import calibrate, evaluate
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import ENSEMBLE, Ensemble
-from frazil.learn.predict import softmax
 from frazil.learn.run_folder import MODEL, read_run
+from frazil.learn.softmax import softmax
 from frazil.metrics import confusion_counts, scores
 
 _MOST_READ = 200  # manifests of one worker
