@@ -36,7 +36,7 @@ def measured() -> RunConfig:
     """The successor of ``ice-measured``: signatures of real regions, and a view of the whole scene.
 
     Half of its scenes have pixels of 120 m, the others coarser ones, a third of these as quick-looks hold them. The
-    loss weighs every pixel alike, so that probabilities mean what they say. Some two and a half hours on two cores.
+    loss weighs every pixel alike, so that probabilities mean what they say. Some two hours on two cores.
     """
     run = baseline()
     return replace(
@@ -58,7 +58,7 @@ def measured() -> RunConfig:
             also_spacing_m=(240.0, 640.0),
             also_quicklook=(5,),
         ),
-        optim=replace(run.optim, steps=9000, batch=12, warmup=200, validate_every=9000),
+        optim=replace(run.optim, steps=7000, batch=12, warmup=200, validate_every=7000),
     )  # fmt: skip
 
 
