@@ -33,8 +33,8 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 from frazil.learn.checkpoint import git_commit
-from frazil.learn.neighbours import nearest_neighbours, normalised
-from frazil.learn.propagation import affinity_graph, propagate_labels, solve
+from frazil.learn.propagation.graph import affinity_graph, propagate_labels, solve
+from frazil.learn.propagation.neighbours import nearest_neighbours, normalised
 from frazil.learn.strategy_config import PropagationConfig
 
 CONFIG = PropagationConfig(iterations=200)

@@ -81,7 +81,7 @@ def writers() -> list[Writer]:
     from frazil.labels.splits import Split
     from frazil.learn.checkpoint import ModelCard, load_model, save_model
     from frazil.learn.models import create_model
-    from frazil.learn.propagate_files import propagate_files
+    from frazil.learn.propagation.files import propagate_files
     from frazil.learn.rows import read_row, write_row
     from frazil.learn.state import Progress, load_state, save_state
     from frazil.maps.edges import ice_edge

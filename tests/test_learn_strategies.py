@@ -16,7 +16,7 @@ from frazil.learn.data import LearningData
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.patches import Patches, PatchSampler
 from frazil.learn.pool import Pool
-from frazil.learn.pseudo import PseudoLabels
+from frazil.learn.propagation.pseudo import PseudoLabels
 from frazil.learn.strategies.average import Average, risen
 from frazil.learn.strategies.plan import make_plan
 from frazil.learn.strategies.semi_gan import Generator

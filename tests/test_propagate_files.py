@@ -16,8 +16,8 @@ import frazil
 from frazil.cli import cli
 from frazil.conventions import BINARY
 from frazil.errors import MissingDependencyError, OptionError, OutputExistsError
-from frazil.learn.feature_picture import draw_features, principal_components
-from frazil.learn.propagate_files import propagate_files
+from frazil.learn.propagation.files import propagate_files
+from frazil.learn.propagation.picture import draw_features, principal_components
 from tests.test_propagation import blobs, few
 
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import OptionError
-from frazil.learn.neighbours import nearest_neighbours, normalised
-from frazil.learn.propagation import (
+from frazil.learn.propagation.graph import (
     LabelPropagator,
     PropagationConfig,
     affinity_graph,
@@ -19,6 +18,7 @@ from frazil.learn.propagation import (
     propagate_labels,
     solve,
 )
+from frazil.learn.propagation.neighbours import nearest_neighbours, normalised
 
 
 def blobs(n: int, classes: int = 3, seed: int = 0, spread: float = 0.35, d: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -213,7 +213,7 @@ def test_every_class_converges_by_itself() -> None:
 
 
 def test_neighbours_against_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    import frazil.learn.neighbours as module
+    import frazil.learn.propagation.neighbours as module
 
     x = np.random.default_rng(3).normal(size=(150, 5)).astype(np.float32)
     x[20] = x[10]

@@ -198,6 +198,6 @@ def make_features(folder: Path) -> Path:
 
 def read_features(path: Path) -> Numbers:
     """As `propagate` reads it."""
-    from frazil.learn.propagate_files import read_samples
+    from frazil.learn.propagation.files import read_samples
 
     return {"features": some(read_samples(path, None).features, 300)}

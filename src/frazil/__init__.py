@@ -21,7 +21,7 @@ _HOME = {
     "open_product": "frazil.sentinel1.product",
     "open_scene": "frazil.scene.scene",
     "predict": "frazil.learn.predict",
-    "propagate_labels": "frazil.learn.propagation",
+    "propagate_labels": "frazil.learn.propagation.graph",
     "rasterize_chart": "frazil.labels.chart",
     "read_chart": "frazil.labels.chart",
     "report": "frazil.reporting",

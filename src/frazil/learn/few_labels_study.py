@@ -34,9 +34,9 @@ from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override
 from frazil.learn.data import LearningData, load_data, read_sides
 from frazil.learn.evaluate import Evaluation, evaluate
 from frazil.learn.models import create_model
-from frazil.learn.neighbours import nearest_neighbours
 from frazil.learn.patches import Patches
-from frazil.learn.propagation import LabelPropagator
+from frazil.learn.propagation.graph import LabelPropagator
+from frazil.learn.propagation.neighbours import nearest_neighbours
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.strategy_config import LabelPropagationConfig, PropagationConfig, TeacherStudentConfig
 from frazil.learn.train import seed_everything, train_loop

@@ -15,7 +15,7 @@ from frazil.learn.metocean_config import MetoceanStrategy
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.pool import Pool, PoolBatches
-from frazil.learn.pseudo import PseudoLabels
+from frazil.learn.propagation.pseudo import PseudoLabels
 from frazil.learn.strategies.fixmatch import FixMatch
 from frazil.learn.strategies.label_propagation import LabelPropagation
 from frazil.learn.strategies.mean_teacher import MeanTeacher

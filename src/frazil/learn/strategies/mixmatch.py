@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from frazil.learn.pool import PoolBatches
-from frazil.learn.pseudo import hits
+from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
 from frazil.learn.strategies.batch_norm import statistics_kept
 from frazil.learn.strategies.plan import Plan

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.pool import PoolBatches
-from frazil.learn.pseudo import hits
+from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import weighed
 from frazil.learn.strategies.batch_norm import statistics_kept
 from frazil.learn.strategy_config import SemiGANConfig

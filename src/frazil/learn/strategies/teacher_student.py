@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from frazil.learn.config import OptimConfig
 from frazil.learn.pool import PoolBatches
-from frazil.learn.pseudo import PseudoLabels, hits
+from frazil.learn.propagation.pseudo import PseudoLabels, hits
 from frazil.learn.strategies.plan import Plan
 from frazil.learn.strategy_config import TeacherStudentConfig
 from frazil.learn.train import Strategy, scheduled

@@ -15,7 +15,7 @@ import numpy as np
 from frazil.conventions import ClassScheme
 from frazil.errors import MissingDependencyError, OptionError
 from frazil.files import whole_output
-from frazil.learn.neighbours import normalised
+from frazil.learn.propagation.neighbours import normalised
 
 _SHOWN = 6000  # points; more only hide each other
 _COLOURS = ("#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b8a000", "#b03a2e", "#4f8a8b", "#7a6f5d")

@@ -21,7 +21,7 @@ from frazil.learn.data import draw, read_sides
 from frazil.learn.device import usable_device
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.patches import UNLABELLED, read_patches
-from frazil.learn.propagation import NOWHERE, Propagated, propagate_labels
+from frazil.learn.propagation.graph import NOWHERE, Propagated, propagate_labels
 from frazil.learn.strategy_config import PropagationConfig
 
 _TABLES = (".npy", ".npz", ".csv", ".parquet")
@@ -89,7 +89,7 @@ def propagate_files(
     with whole_output(target, overwrite=overwrite) as part:
         _write(found, part)
     if picture:
-        from frazil.learn.feature_picture import draw_features
+        from frazil.learn.propagation.picture import draw_features
 
         draw_features(
             samples.features, {"labels given": given, "labels propagated": found.label}, picture,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from frazil.learn.pool import Pool
-from frazil.learn.propagation import NOWHERE, class_weight, propagate_labels
+from frazil.learn.propagation.graph import NOWHERE, class_weight, propagate_labels
 from frazil.learn.strategy_config import LabelPropagationConfig, TeacherStudentConfig
 
 

@@ -1,0 +1,1 @@
+"""Labels spread over what lies near in feature space: graphs, neighbours, files, pictures, pseudo-labels."""
