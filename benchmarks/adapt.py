@@ -2,9 +2,9 @@
 
     python benchmarks/adapt.py [--model NAME|FOLDER] [--seeds 30000:30006] [--weight 0.25 0.5 1] [-o out/adapt]
 
-`frazil.predict` does this with ``adapt=``; `frazil.learn.adapt` says how. Here each scene goes through the network
-once, and what it teaches is weighed differently. Truth is that of the simulator, and on real pictures at 120 m what is
-certain (benchmarks/real_ice).
+`frazil.predict` does this with ``adapt=``; `frazil.learn.predict.adapt` says how. Here each scene goes through the
+network once, and what it teaches is weighed differently. Truth is that of the simulator, and on real pictures at 120 m
+what is certain (benchmarks/real_ice).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from benchmarks.real_ice.scores import Tally
 from frazil import predict
 from frazil.answer import CONFIDENCE_PERCENT, answers
 from frazil.conventions import CLASS_LAND
-from frazil.learn.adapt import adapt
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, load_model
+from frazil.learn.predict.adapt import adapt
 from frazil.percent import whole_percents
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.world import WorldConfig

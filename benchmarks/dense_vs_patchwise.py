@@ -17,7 +17,7 @@ import time
 import numpy as np
 import torch
 
-from frazil.learn.dense import FUNCTIONS
+from frazil.learn.infer.dense import FUNCTIONS
 from frazil.learn.models import create_model
 
 

@@ -22,9 +22,9 @@ import torch
 from frazil.conventions import BINARY
 from frazil.learn.checkpoint import git_commit
 from frazil.learn.config import PAPER_AUGMENTATIONS, PHYSICAL_AUGMENTATIONS, OptimConfig
-from frazil.learn.data import Batches
+from frazil.learn.data.load import Batches
+from frazil.learn.data.patches import Patches, PatchSampler, read_patches
 from frazil.learn.models import create_model
-from frazil.learn.patches import Patches, PatchSampler, read_patches
 from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.train import seed_everything, train_loop
 

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from frazil.files import whole_output
+from frazil.learn.infer.weak import cam_scores, mask_scores, part_scores
+from frazil.learn.infer.weak.grid import as_tensor, prepared, scores_of
+from frazil.learn.infer.weak.partial import agreement
 from frazil.learn.models import create_model
 from frazil.learn.models.unet import fold_batch_norm
-from frazil.learn.weak import cam_scores, mask_scores, part_scores
-from frazil.learn.weak.grid import as_tensor, prepared, scores_of
-from frazil.learn.weak.partial import agreement
 from frazil.scene.tiles import TileGrid
 
 NOTES = """\

@@ -16,7 +16,7 @@ import argparse
 import numpy as np
 
 from frazil.labels.imagettes import UNKNOWN, open_imagettes
-from frazil.learn.imagettes import drawn
+from frazil.learn.data.imagettes import drawn
 
 
 def set_dice(said: np.ndarray, truth: np.ndarray) -> np.ndarray:

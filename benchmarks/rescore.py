@@ -15,10 +15,10 @@ from pathlib import Path
 
 from frazil.learn.checkpoint import git_commit, load_model, save_model
 from frazil.learn.config import SimulatedData
-from frazil.learn.data import HeldOutScenes
+from frazil.learn.data.load import HeldOutScenes
+from frazil.learn.data.scenes import simulate_labelled
 from frazil.learn.evaluate import evaluate
 from frazil.learn.models import view_of
-from frazil.learn.scenes import simulate_labelled
 
 
 def main() -> int:

@@ -24,22 +24,32 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Stage -> what is timed, as module:attribute; names that a version does not have are left out.
 STAGES = {
     "calibrated pixels": ["frazil.scene.lazy:_Planes._window"],
-    "wide view": ["frazil.learn.predict:wide_view", "frazil.learn.engine:TorchEngine.look",
-                  "frazil.learn.openvino_engine:OpenVINOEngine.look"],
-    "network": ["frazil.learn.engine:TorchEngine.__call__", "frazil.learn.openvino_engine:OpenVINOEngine.__call__"],
-    "channels": ["frazil.learn.predict:network_input"],
-    "softmax": ["frazil.learn.predict:half_percents", "frazil.learn.predict:softmax"],
-    "land": ["frazil.learn.predict:land_on"],
+    "wide view": ["frazil.learn.predict.scene:wide_view", "frazil.learn.infer.torch_engine:TorchEngine.look",
+                  "frazil.learn.infer.openvino_engine:OpenVINOEngine.look"],
+    "network": ["frazil.learn.infer.torch_engine:TorchEngine.__call__",
+                "frazil.learn.infer.openvino_engine:OpenVINOEngine.__call__"],
+    "channels": ["frazil.learn.predict.scene:network_input"],
+    "softmax": ["frazil.learn.predict.scene:half_percents", "frazil.learn.predict.scene:softmax"],
+    "land": ["frazil.learn.predict.scene:land_on"],
     "warp": ["frazil.scene.grid:Warp.bilinear", "frazil.scene.grid:Warp.bilinear_planes",
-             "frazil.scene.grid:Warp.nearest", "frazil.learn.predict:plan_warp"],
-    "answers and flags": ["frazil.learn.predict:_finish"],
+             "frazil.scene.grid:Warp.nearest", "frazil.learn.predict.scene:plan_warp"],
+    "answers and flags": ["frazil.learn.predict.scene:_finish"],
 }  # fmt: skip
+#: Where modules were in versions to compare with.
+EARLIER = {
+    "frazil.learn.predict.scene": "frazil.learn.predict",
+    "frazil.learn.infer.torch_engine": "frazil.learn.engine",
+    "frazil.learn.infer.openvino_engine": "frazil.learn.openvino_engine",
+}
+for _names in STAGES.values():
+    _names += [
+        f"{EARLIER[name.split(':')[0]]}:{name.split(':')[1]}" for name in _names if name.split(":")[0] in EARLIER
+    ]
 PROBE = """
 import functools, importlib, json, resource, sys, threading, time
 start = time.perf_counter()
 product, out, stages, model = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
-from frazil.learn.predict import predict
-from frazil.maps.export import export
+from frazil import export, predict
 from frazil.learn.checkpoint import load_model
 imported = time.perf_counter() - start
 spent, lock = {}, threading.Lock()

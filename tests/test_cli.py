@@ -100,7 +100,7 @@ def test_an_ice_map_without_sea_says_so(
     small_safe: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everywhere = lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32))  # noqa: E731
-    monkeypatch.setattr("frazil.learn.predict.land_on", everywhere)
+    monkeypatch.setattr("frazil.learn.predict.scene.land_on", everywhere)
     done = CliRunner().invoke(cli, ["map", str(small_safe), "--model", str(model), "-o", str(tmp_path / "map")])
     assert done.exit_code == 0, done.output
     assert "no sea was observed in this product" in done.output

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from frazil.errors import OptionError
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig, override
-from frazil.learn.data import load_data
+from frazil.learn.data.load import load_data
 from frazil.learn.distributed.allreduce import Sharded, scaled
 from frazil.learn.distributed.reference import simulated_allreduce, simulated_local_sgd
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig

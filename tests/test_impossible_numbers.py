@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from frazil.cli import cli
 from frazil.errors import FrazilError, OptionError
 from frazil.learn.config import LabelsConfig, OptimConfig, override
-from frazil.learn.predict_metocean import MetoceanMapOptions
-from frazil.learn.segment import SegmentOptions
+from frazil.learn.predict.imagettes import SegmentOptions
+from frazil.learn.predict.phenomena import MetoceanMapOptions
 from frazil.recipes import find_recipe
 from frazil.simulate import WorldConfig
 from frazil.simulate.wave_mode import simulate_imagette

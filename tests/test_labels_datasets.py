@@ -459,7 +459,7 @@ def test_published_sets_on_the_command_line(uit: Path, tmp_path: Path) -> None:
 
 
 def test_ai4arctic_on_the_command_line(tmp_path: Path) -> None:
-    from frazil.learn.patches import read_patches
+    from frazil.learn.data.patches import read_patches
 
     file = ready_file(tmp_path / "ready.nc")
     patches_command("--from", "ai4arctic", file, "-o", tmp_path / "bare.zarr", "--size", 12)

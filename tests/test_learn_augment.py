@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from frazil.learn.augment import LOOKS, coarsen
+from frazil.learn.data.augment import LOOKS, coarsen
 from frazil.scene.scaling import CHANNELS, to_db
 
 NAMES = ("hh", "hv", "incidence_angle")

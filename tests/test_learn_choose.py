@@ -19,12 +19,12 @@ from frazil.cli import cli
 from frazil.conventions import FIVE_CLASSES
 from frazil.errors import LabelError, OptionError, OutputExistsError
 from frazil.labels.patch_set import make_patches, save_patches
-from frazil.learn.choose import choose_labels, drawing_order, empty
 from frazil.learn.config import LabelsConfig, ModelConfig, OptimConfig, PatchData, RunConfig, override
-from frazil.learn.data import LearningData, load_data
+from frazil.learn.data.labels import choose_labels, drawing_order, empty
+from frazil.learn.data.load import LearningData, load_data
+from frazil.learn.data.patches import Patches
 from frazil.learn.judge import judge
 from frazil.learn.log import read_log
-from frazil.learn.patches import Patches
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
 from frazil.learn.strategy_config import FixMatchConfig, PropagationConfig, TeacherStudentConfig
@@ -269,7 +269,7 @@ def test_runs_are_the_same_whatever_the_hidden_labels_say(store: Path, tmp_path:
 
 
 def _split(store: Path, folder: Path) -> Path:
-    from frazil.learn.data import split_sides
+    from frazil.learn.data.load import split_sides
 
     _, split = split_sides(PatchData(patches=(str(store),)))
     return split.save(folder / "split.json") or folder / "split.json"

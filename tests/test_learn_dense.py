@@ -12,12 +12,12 @@ from torch import nn
 
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import ModelCard
-from frazil.learn.dense import DenseEngine, PatchwiseEngine, agreement, make_engine
-from frazil.learn.dilate import DilatedMean, dilated_trunk
-from frazil.learn.engine import Engine
+from frazil.learn.infer.dense import DenseEngine, PatchwiseEngine, agreement, make_engine
+from frazil.learn.infer.dilate import DilatedMean, dilated_trunk
+from frazil.learn.infer.torch_engine import Engine
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.predict import dense
+from frazil.learn.predict.scene import dense
 from frazil.scene.scaling import CHANNELS, network_input
 
 LARGE = ("inception_v3",)  # takes patches of 75 pixels or more
@@ -340,7 +340,7 @@ def whole(scene: xr.Dataset, engine: Engine, card: ModelCard, tile: int) -> np.n
 def test_scenes_do_not_depend_on_tiles(
     scene: xr.Dataset, card: ModelCard, function: str, name: str, stride: int
 ) -> None:
-    """The same through `frazil.learn.predict.dense` in one piece and in many; sizes that no stride divides."""
+    """The same through `frazil.learn.predict.scene.dense` in one piece and in many; sizes that no stride divides."""
     network = valid(22) if name == "valid" else build(name, patch=20)
     engine = make_engine(network, function=function, stride=stride)
     one = whole(scene, engine, card, tile=4096)

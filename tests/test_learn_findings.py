@@ -15,8 +15,8 @@ from frazil.errors import OptionError
 from frazil.labels.patch_set import open_patches
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import PatchData, RunConfig
+from frazil.learn.data.patches import read_patches
 from frazil.learn.findings import gather_findings
-from frazil.learn.patches import read_patches
 from frazil.learn.run import train
 from tests.test_learn_run import tiny_run, toy_set
 

@@ -14,10 +14,10 @@ from frazil import open_scene
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_map
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard
-from frazil.learn.engine import TorchEngine
+from frazil.learn.infer.softmax import half_percents, softmax
+from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.models import create_model
-from frazil.learn.predict import FlagSettings, classify, dense, predict, to_binary
-from frazil.learn.softmax import half_percents, softmax
+from frazil.learn.predict.scene import FlagSettings, classify, dense, predict, to_binary
 from frazil.scene.grid import MapGrid
 from frazil.scene.lazy import lazy_variable
 from frazil.scene.scaling import CHANNELS

@@ -22,11 +22,11 @@ from frazil.labels.patch_set import make_patches, save_patches
 from frazil.labels.splits import split_patches
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, override, run_config
-from frazil.learn.data import evenly, load_data, split_sides
+from frazil.learn.data.load import evenly, load_data, split_sides
+from frazil.learn.data.patches import Patches, PatchSampler, read_patches
 from frazil.learn.judge import judge
 from frazil.learn.log import read_log
-from frazil.learn.patches import Patches, PatchSampler, read_patches
-from frazil.learn.predict import predict
+from frazil.learn.predict.scene import predict
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
 from frazil.recipes import find_recipe, recipe_names

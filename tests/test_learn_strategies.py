@@ -12,10 +12,10 @@ import torch
 
 from frazil.errors import ModelError, OptionError
 from frazil.learn.config import ModelConfig, RunConfig, SupervisedConfig
-from frazil.learn.data import LearningData
+from frazil.learn.data.load import LearningData
+from frazil.learn.data.patches import Patches, PatchSampler
+from frazil.learn.data.pool import Pool
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.patches import Patches, PatchSampler
-from frazil.learn.pool import Pool
 from frazil.learn.propagation.pseudo import PseudoLabels
 from frazil.learn.strategies.average import Average, risen
 from frazil.learn.strategies.plan import make_plan

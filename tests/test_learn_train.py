@@ -11,12 +11,12 @@ import torch
 from frazil.errors import LabelError, ModelError, OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import OptimConfig, SimulatedData
-from frazil.learn.data import Batches
-from frazil.learn.engine import TorchEngine
+from frazil.learn.data.load import Batches
+from frazil.learn.data.scenes import IGNORE, CropSampler, HeldOutScenes, LabelledScene, scene_logits
 from frazil.learn.evaluate import evaluate, fit_temperature
+from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.models import create_model
 from frazil.learn.run import train
-from frazil.learn.scenes import IGNORE, CropSampler, HeldOutScenes, LabelledScene, scene_logits
 from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.train import learning_rate, make_optimiser, seed_everything, train_loop
 from frazil.recipes import ice_simulated

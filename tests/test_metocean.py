@@ -17,10 +17,10 @@ from frazil.errors import FrazilError, LabelError, ModelError, OptionError, Outp
 from frazil.labels.imagettes import save_imagettes
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import RunConfig, override, run_config
-from frazil.learn.imagettes import ImagetteSampler, crop, drawn, image_labels, masked, on_side, turn
+from frazil.learn.data.imagettes import ImagetteSampler, crop, drawn, image_labels, masked, on_side, turn
 from frazil.learn.models import create_model
+from frazil.learn.predict.imagettes import SegmentOptions, dominant, segment
 from frazil.learn.run import train
-from frazil.learn.segment import SegmentOptions, dominant, segment
 from frazil.ocean_scores import THRESHOLDS, OceanScores
 from frazil.recipes import find_recipe
 from frazil.simulate.wave_mode import WaveModeConfig

@@ -20,8 +20,8 @@ from frazil.errors import ContractError, FrazilError, LabelError, ModelError, Op
 from frazil.labels.imagettes_products import cut_imagettes
 from frazil.learn.checkpoint import Model, ModelCard, save_model
 from frazil.learn.models import create_model
-from frazil.learn.predict import open_for
-from frazil.learn.predict_metocean import DropRule, MetoceanMapOptions, predict_metocean, score_scene
+from frazil.learn.predict.phenomena import DropRule, MetoceanMapOptions, predict_metocean, score_scene
+from frazil.learn.predict.scene import open_for
 from frazil.maps.metocean_files import export_metocean, summarise_metocean
 from frazil.scene.ocean import detrend
 from frazil.scene.scaling import CHANNELS, network_input
@@ -60,7 +60,7 @@ def open_sea() -> Iterator[None]:
     """The real metadata lie over land, the simulated pixels are sea: take the land away."""
     with pytest.MonkeyPatch.context() as patch:
         nowhere = lambda grid: (np.zeros(grid.shape, bool), np.full(grid.shape, np.inf, np.float32))  # noqa: E731
-        patch.setattr("frazil.learn.predict_metocean.land_on", nowhere)
+        patch.setattr("frazil.learn.predict.phenomena.land_on", nowhere)
         yield
 
 
@@ -179,7 +179,7 @@ def test_files(made: xr.Dataset, tmp_path: Path) -> None:
 
 def test_a_map_without_sea_says_so(iw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere = lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32))  # noqa: E731
-    monkeypatch.setattr("frazil.learn.predict_metocean.land_on", everywhere)
+    monkeypatch.setattr("frazil.learn.predict.phenomena.land_on", everywhere)
     loaded = model()
     save_model(loaded.network, loaded.card, tmp_path / "model")
     done = CliRunner().invoke(cli, ["map", str(iw), "--model", str(tmp_path / "model"), "-o", str(tmp_path / "map")])
@@ -201,7 +201,7 @@ def test_areas_are_those_of_the_ground(iw: Path) -> None:
 
 def test_land_is_masked_and_land_only_products_are_refused(iw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import frazil.labels.imagettes_products as products
-    import frazil.learn.predict_metocean as maps
+    import frazil.learn.predict.phenomena as maps
 
     monkeypatch.setattr(maps, "land_on", lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32)))
     made = predict_metocean(iw, model())
@@ -320,7 +320,7 @@ def test_wave_mode_imagettes_that_cannot_be_read_are_named(
 
 
 def test_no_crs_keeps_the_radar_grid_as_for_sea_ice(iw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from frazil.learn.predict import open_for as opened
+    from frazil.learn.predict.scene import open_for as opened
 
     scene = opened(iw, model().card).load()
     monkeypatch.setattr("frazil.scene.land.land_mask", lambda lon, lat: np.zeros(np.broadcast(lon, lat).shape, bool))

@@ -17,8 +17,8 @@ from frazil.errors import OptionError, OutputExistsError
 from frazil.labels.imagettes import Imagette, make_imagettes, open_imagettes, save_imagettes
 from frazil.learn.checkpoint import load_model
 from frazil.learn.findings import gather_findings
+from frazil.learn.predict.imagettes import segment
 from frazil.learn.run import train
-from frazil.learn.segment import segment
 from frazil.maps.report_tables import percent
 from frazil.reporting import report
 from tests.test_learn_run import toy_set

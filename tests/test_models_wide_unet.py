@@ -10,13 +10,13 @@ import torch
 
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, load_model, save_model
-from frazil.learn.engine import TorchEngine
+from frazil.learn.data.scenes import CropSampler, labelled_scene, scene_logits
+from frazil.learn.infer.torch_engine import TorchEngine
+from frazil.learn.infer.wide import wide_view
 from frazil.learn.models import create_model, view_of
 from frazil.learn.models.wide_unet import Views, WideUNetConfig
-from frazil.learn.predict import predict
+from frazil.learn.predict.scene import predict
 from frazil.learn.run import train
-from frazil.learn.scenes import CropSampler, labelled_scene, scene_logits
-from frazil.learn.wide import wide_view
 from frazil.recipes.ice_simulated import tiny
 from frazil.scene.scaling import CHANNELS, network_input
 from frazil.simulate.scene import simulate_scene

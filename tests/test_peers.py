@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from frazil.errors import OptionError
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SimulatedData, override
-from frazil.learn.data import load_data
+from frazil.learn.data.load import load_data
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, Peer, Traffic
 from frazil.learn.distributed.reference import simulated_peers

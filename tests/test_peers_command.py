@@ -17,7 +17,7 @@ from frazil.cli import cli
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import override, run_config
-from frazil.learn.data import load_data
+from frazil.learn.data.load import load_data
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.distributed.study import caps, run_peers_study, studied, ways
 from frazil.learn.distributed.watch import choose, workers

@@ -7,7 +7,7 @@ import pytest
 
 from frazil.errors import OptionError
 from frazil.learn.config import SimulatedData
-from frazil.learn.scenes import simulate_labelled
+from frazil.learn.data.scenes import simulate_labelled
 from frazil.simulate import NoiseError, WorldConfig, simulate_scene
 from frazil.simulate.backscatter import draw_climate, water_sigma0
 from frazil.simulate.instrument import draw_noise_error, template_product

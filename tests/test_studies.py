@@ -11,7 +11,7 @@ import pytest
 from frazil.errors import OptionError, OutputExistsError
 from frazil.labels.patch_set import open_patches, patch_statistics
 from frazil.learn.config import OptimConfig
-from frazil.learn.patches import read_patches
+from frazil.learn.data.patches import read_patches
 from frazil.learn.run import train
 from frazil.learn.study import Case, run_study, scene_split, sides_of, studies, summarise
 from frazil.learn.study_data import TEST, TRAIN, VALIDATION, simulated_patches, simulated_split

@@ -11,7 +11,7 @@ import xarray as xr
 
 from frazil.errors import LabelError, MissingDependencyError
 from frazil.labels.imagettes import Imagette, make_imagettes
-from frazil.learn.imagettes import mirrored
+from frazil.learn.data.imagettes import mirrored
 from frazil.learn.texture import require_sklearn, texture_accuracy, texture_statistics
 
 

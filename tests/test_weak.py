@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError, OptionError
+from frazil.learn.infer.weak import ScoreMap, cam_scores, mask_scores, part_scores
+from frazil.learn.infer.weak.grid import prepared, scores_of, trunk_grid
+from frazil.learn.infer.weak.partial import agreement
 from frazil.learn.metocean_losses import PUBLISHED_RARITY, activated, label_loss, rarity_of, weighted_bce
 from frazil.learn.models import create_model
 from frazil.learn.models.im2px import field
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.weak import ScoreMap, cam_scores, mask_scores, part_scores
-from frazil.learn.weak.grid import prepared, scores_of, trunk_grid
-from frazil.learn.weak.partial import agreement
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

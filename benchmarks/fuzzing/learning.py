@@ -22,7 +22,7 @@ def make_patches(folder: Path) -> Path:
 
 def read_patch_set(path: Path) -> Numbers:
     """Images and labels as a training reads them."""
-    from frazil.learn.patches import read_patches
+    from frazil.learn.data.patches import read_patches
 
     patches, _ = read_patches((str(path),), channels=(), scheme="five_classes")
     return {"image": some(patches.image, 400), "label": np.bincount(patches.label, minlength=256),
@@ -91,8 +91,8 @@ def make_model(folder: Path) -> Path:
     import torch
 
     from frazil.learn.checkpoint import ModelCard, save_model
+    from frazil.learn.data.seen import Seen
     from frazil.learn.models import create_model
-    from frazil.learn.seen import Seen
     from frazil.scene.scaling import CHANNELS
 
     torch.manual_seed(0)
@@ -109,9 +109,9 @@ def make_model(folder: Path) -> Path:
 
 def read_model(path: Path) -> Numbers:
     """What the model says of a scene, all of it sea: the map of land takes longer than everything else."""
-    from frazil.learn import fit
     from frazil.learn.checkpoint import load_model
-    from frazil.learn.predict import predict
+    from frazil.learn.predict import fit
+    from frazil.learn.predict.scene import predict
 
     fit.land_mask = lambda lon, _: np.zeros(lon.shape, bool)  # type: ignore[attr-defined]
     made = predict(simulated_scene().isel(line=slice(0, 64), pixel=slice(0, 64)), load_model(path), crs=None)

@@ -20,7 +20,7 @@ _HOME = {
     "open_patches": "frazil.labels.patch_set",
     "open_product": "frazil.sentinel1.product",
     "open_scene": "frazil.scene.scene",
-    "predict": "frazil.learn.predict",
+    "predict": "frazil.learn.predict.scene",
     "propagate_labels": "frazil.learn.propagation.graph",
     "rasterize_chart": "frazil.labels.chart",
     "read_chart": "frazil.labels.chart",

@@ -166,8 +166,8 @@ def segment(
     """
     from frazil.files import refuse_existing
     from frazil.labels.imagettes import open_imagettes
-    from frazil.learn.segment import SegmentOptions, judge_segments
-    from frazil.learn.segment import segment as run
+    from frazil.learn.predict.imagettes import SegmentOptions, judge_segments
+    from frazil.learn.predict.imagettes import segment as run
     from frazil.maps.metocean_files import save_segments
 
     for path in (output, picture):
@@ -227,8 +227,8 @@ def map_ocean(
 ) -> None:  # fmt: skip
     """`frazil map` with a model of phenomena."""
     from frazil.files import refuse_existing
-    from frazil.learn.predict import FlagSettings, predict
-    from frazil.learn.predict_metocean import MetoceanMapOptions, predict_metocean
+    from frazil.learn.predict.phenomena import MetoceanMapOptions, predict_metocean
+    from frazil.learn.predict.scene import FlagSettings, predict
     from frazil.maps.metocean_files import export_metocean
 
     refuse_existing(output, overwrite=overwrite)
@@ -251,7 +251,7 @@ def map_ocean(
 
 def drop_rule(text: str) -> Any:
     """``NAME[:LATITUDE[:MONTHS]]``; raises click.BadParameter."""
-    from frazil.learn.predict_metocean import DropRule
+    from frazil.learn.predict.phenomena import DropRule
 
     name, _, rest = text.partition(":")
     latitude, _, months = rest.partition(":")

@@ -15,8 +15,8 @@ from torch import nn
 
 from frazil.answer import CONFIDENCE_PERCENT
 from frazil.conventions import WATER
-from frazil.learn.data import HeldOut
-from frazil.learn.softmax import softmax
+from frazil.learn.data.load import HeldOut
+from frazil.learn.infer.softmax import softmax
 from frazil.metrics import IceWater, Reliability, confusion_counts, scores
 
 _ASKED = (50, 60, 70, 80, 90, 95)  #: confidences, percent, of which scores tell what is undecided and what wrong

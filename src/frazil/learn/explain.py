@@ -14,8 +14,8 @@ from frazil.files import refuse_existing, whole_output
 from frazil.labels.contact_sheet import patch_pictures
 from frazil.labels.patch_set import join_patches, open_patches
 from frazil.learn.config import PatchData, RunConfig
-from frazil.learn.data import draw, read_sides
-from frazil.learn.patches import Patches
+from frazil.learn.data.load import draw, read_sides
+from frazil.learn.data.patches import Patches
 
 _COLUMNS, _ROWS = 20, 2  # patches of a class that are shown
 _SCENES = 12  # that are shown, those with most labels first
@@ -34,7 +34,7 @@ def explain_labels(config: RunConfig, path: str | os.PathLike[str], *, overwrite
 
     Raises:
         OptionError: another suffix, or a run that does not learn from patches.
-        LabelError: as `frazil.learn.choose.choose_labels`.
+        LabelError: as `frazil.learn.data.labels.choose_labels`.
     """
     target = Path(path)
     if target.suffix.lower() != ".png":

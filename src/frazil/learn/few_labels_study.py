@@ -31,10 +31,10 @@ from frazil.errors import OptionError
 from frazil.files import replaced_file
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override, run_config
-from frazil.learn.data import LearningData, load_data, read_sides
+from frazil.learn.data.load import LearningData, load_data, read_sides
+from frazil.learn.data.patches import Patches
 from frazil.learn.evaluate import Evaluation, evaluate
 from frazil.learn.models import create_model
-from frazil.learn.patches import Patches
 from frazil.learn.propagation.graph import LabelPropagator
 from frazil.learn.propagation.neighbours import nearest_neighbours
 from frazil.learn.strategies import make_plan, make_strategy

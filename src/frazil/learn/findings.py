@@ -21,12 +21,12 @@ from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.labels.patch_set import join_patches, open_patches
 from frazil.learn.checkpoint import CARD, load_model
 from frazil.learn.config import PatchData, run_config
-from frazil.learn.data import split_sides
+from frazil.learn.data.load import split_sides
+from frazil.learn.data.patches import Patches
+from frazil.learn.infer.softmax import softmax
 from frazil.learn.log import read_log
 from frazil.learn.metocean_findings import metocean_findings
-from frazil.learn.patches import Patches
 from frazil.learn.run_folder import MODEL, SCORES, STATE, read_run
-from frazil.learn.softmax import softmax
 from frazil.untrusted import parse_json, read_json
 
 SIDES = ("train", "validation", "test")

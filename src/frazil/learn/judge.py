@@ -16,15 +16,15 @@ from frazil.files import refuse_existing, whole_output
 from frazil.labels.imagettes import join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import SceneData
-from frazil.learn.data import HeldOut
-from frazil.learn.device import usable_device
+from frazil.learn.data.imagettes import judged, rounded
+from frazil.learn.data.load import HeldOut
+from frazil.learn.data.patches import UNLABELLED, read_patches
+from frazil.learn.data.scenes import HeldOutScenes, label_scenes
 from frazil.learn.evaluate import evaluate
-from frazil.learn.imagettes import judged, rounded
+from frazil.learn.infer.device import usable_device
 from frazil.learn.models.ensemble import Ensemble
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.patches import UNLABELLED, read_patches
-from frazil.learn.scenes import HeldOutScenes, label_scenes
-from frazil.learn.segment import check_fit
+from frazil.learn.predict.imagettes import check_fit
 from frazil.sentinel1.product import open_product
 
 
@@ -47,7 +47,7 @@ def judge(
         data: sets of patches or of imagettes (``.zarr``), or products.
         labels: of products, as `frazil.cut_patches` takes them.
         options: how labels are read (`SceneData.mask_land`, ``class_column``, ``classes``).
-        function: of a patch classifier on products, see `frazil.learn.dense`.
+        function: of a patch classifier on products, see `frazil.learn.infer.dense`.
         stride: of a patch classifier on products.
         output: JSON file to write.
         device: ``"cpu"`` or ``"cuda"``.

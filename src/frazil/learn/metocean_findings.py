@@ -14,11 +14,11 @@ from frazil.findings import ImagettesShown, MetoceanFindings
 from frazil.labels.imagettes import UNKNOWN, join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import run_config
-from frazil.learn.device import usable_device
-from frazil.learn.imagettes import crop, masked, outputs
+from frazil.learn.data.imagettes import crop, masked, outputs
+from frazil.learn.infer.device import usable_device
 from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.segment import check_fit, segment
+from frazil.learn.predict.imagettes import check_fit, segment
 
 _LOOKED_AT = 400  #: imagettes among which the worst are looked for
 _AS_THEY_COME = 16

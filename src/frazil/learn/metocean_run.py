@@ -20,21 +20,21 @@ from torch import nn
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
 from frazil.learn.config import RunConfig
-from frazil.learn.data import Batches, Progress
-from frazil.learn.device import usable_device
+from frazil.learn.data.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides, rounded
+from frazil.learn.data.load import Batches, Progress
+from frazil.learn.data.seen import Seen
 from frazil.learn.distributed.team import Team
-from frazil.learn.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides, rounded
+from frazil.learn.infer.device import usable_device
+from frazil.learn.infer.weak.grid import output_of
 from frazil.learn.log import RunLog
 from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, ImagetteData, SegmentationConfig
 from frazil.learn.metocean_losses import rarity_of
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
-from frazil.learn.seen import Seen
 from frazil.learn.strategies.metocean import ImageLabels, Segmentation
 from frazil.learn.train import Strategy, plain, seed_everything, train_loop
 from frazil.learn.transfer import start_from
-from frazil.learn.weak.grid import output_of
 from frazil.scene.scaling import CHANNELS
 
 _HALF_IMAGETTE_DEG = 0.75  # an imagette's angle is that of its centre

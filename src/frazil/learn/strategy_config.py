@@ -17,7 +17,7 @@ from frazil.errors import OptionError
 from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 from frazil.learn.settings import Settings, check_choice, check_least, check_share
 
-#: Changes of training patches, see `frazil.learn.augment`.
+#: Changes of training patches, see `frazil.learn.data.augment`.
 AUGMENTATIONS = ("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor")
 
 

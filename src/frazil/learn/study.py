@@ -33,11 +33,11 @@ from frazil.files import replaced_file
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConfig
-from frazil.learn.data import Batches
+from frazil.learn.data.load import Batches
+from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.evaluate import evaluate
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.strategies import class_weights
 from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.train import seed_everything, train_loop

@@ -15,7 +15,7 @@ from scipy import fft, ndimage
 
 from frazil.errors import LabelError, MissingDependencyError
 from frazil.labels.imagettes import UNKNOWN
-from frazil.learn.imagettes import drawn
+from frazil.learn.data.imagettes import drawn
 
 _WAVES = (1, 3, 6, 12, 20, 30, 45, 76, 120, 200)  # an image: edges of the bands of the spectrum
 _MEANS = (2, 4, 8, 16)  # pixels of a side of averages

@@ -117,7 +117,7 @@ def draw_metocean(ds: xr.Dataset, path: str | os.PathLike[str], *, dpi: float = 
     The legend gives the ground area where each phenomenon is dominant, and where it is found at all.
 
     Args:
-        ds: a map of phenomena on a projected grid, see `frazil.learn.predict_metocean`.
+        ds: a map of phenomena on a projected grid, see `frazil.learn.predict.phenomena`.
         path: the PNG.
         dpi: dots per inch; the page is 12.6 inches wide.
         overwrite: replace the file if it exists.

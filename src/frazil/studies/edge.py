@@ -26,13 +26,13 @@ from frazil.files import whole_output
 from frazil.labels.splits import Split
 from frazil.learn.checkpoint import Model, git_commit, load_model
 from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
-from frazil.learn.dense import agreement
+from frazil.learn.data.scenes import HeldOutScenes, labelled_scene, to_scheme
 from frazil.learn.evaluate import evaluate
+from frazil.learn.infer.dense import agreement
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.predict import FlagSettings, predict
+from frazil.learn.predict.scene import FlagSettings, predict
 from frazil.learn.rows import digest, read_row, write_row
 from frazil.learn.run import train
-from frazil.learn.scenes import HeldOutScenes, labelled_scene, to_scheme
 from frazil.learn.study_data import moving_average
 from frazil.maps.compare import compare
 from frazil.recipes import find_recipe
@@ -73,7 +73,7 @@ def run_edge(
         seeds: of scenes that no model has learnt from.
         lines: of the template to simulate.
         precision: of the networks.
-        function: of the patch classifiers, see `frazil.learn.dense`; patch by patch takes an hour a scene and more.
+        function: of the patch classifiers, see `frazil.learn.infer.dense`; patch by patch takes an hour a scene.
         progress: called with the fraction done and what was done last.
     """
     target = Path(folder)
@@ -148,7 +148,7 @@ def _cell_means(values: np.ndarray, size: int) -> np.ndarray:
 def _as_map(like: xr.Dataset, codes: np.ndarray) -> xr.Dataset:
     """A map with other classes, water and ice."""
     from frazil.conventions import BINARY
-    from frazil.learn.predict import to_binary
+    from frazil.learn.predict.scene import to_binary
 
     out = to_binary(like) if like.attrs["class_scheme"] != "binary" else like.copy()
     out["ice_class"] = (("y", "x"), codes, {**out["ice_class"].attrs, **class_attrs(BINARY)})

@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor, distributed, nn
 
 from frazil.learn.config import OptimConfig
-from frazil.learn.data import Sampler
+from frazil.learn.data.load import Sampler
 from frazil.learn.distributed.settings import DDPConfig
 from frazil.learn.distributed.team import Team
 from frazil.learn.train import Strategy

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from frazil.learn.config import RunConfig, SupervisedConfig
-from frazil.learn.data import LearningData, Sampler
+from frazil.learn.data.load import LearningData, Sampler
+from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
 from frazil.learn.distributed.worker import worker_seed
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.patches import Patches, PatchSampler
 from frazil.learn.strategies import class_weights, make_plan
 from frazil.learn.train import learning_rate, make_optimiser, seed_everything
 

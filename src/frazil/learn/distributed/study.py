@@ -29,7 +29,8 @@ from safetensors.torch import save
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig, override, run_config
-from frazil.learn.data import LearningData, load_data
+from frazil.learn.data.load import LearningData, load_data
+from frazil.learn.data.patches import Patches
 from frazil.learn.distributed.allreduce import scaled
 from frazil.learn.distributed.reference import (
     Worker,
@@ -38,7 +39,6 @@ from frazil.learn.distributed.reference import (
     simulated_local_sgd,
     simulated_peers,
 )
-from frazil.learn.patches import Patches
 from frazil.learn.rows import data_stamp, digest, read_row, write_row
 
 STUDIED = ("cifar10", "ice", "ice-cnn13")

@@ -17,8 +17,7 @@ from frazil.errors import OptionError
 from frazil.files import refuse_existing
 from frazil.learn.checkpoint import Model, ModelCard, load_model, model_id, save_model
 from frazil.learn.config import run_config
-from frazil.learn.data import HeldOut, load_data
-from frazil.learn.device import usable_device
+from frazil.learn.data.load import HeldOut, load_data
 from frazil.learn.distributed.manifest import (
     MANIFEST,
     MANIFEST_BYTES,
@@ -29,10 +28,11 @@ from frazil.learn.distributed.manifest import (
 )
 from frazil.learn.distributed.store import Store
 from frazil.learn.evaluate import calibrate, evaluate
+from frazil.learn.infer.device import usable_device
+from frazil.learn.infer.softmax import softmax
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import ENSEMBLE, Ensemble
 from frazil.learn.run_folder import MODEL, read_run
-from frazil.learn.softmax import softmax
 from frazil.metrics import confusion_counts, scores
 
 _MOST_READ = 200  # manifests of one worker

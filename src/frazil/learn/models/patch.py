@@ -2,9 +2,9 @@
 
 A patch classifier is a *trunk* of convolutions, a *pooling* of its map to one descriptor, and a *head* of fully
 connected layers. Written in these three parts, a network can be run over a whole scene at once
-(`frazil.learn.dense`), described without its head (label propagation, feature distillation), and started from weights
-trained on photographs (`frazil.learn.transfer`). Parameter names are those of torchvision, so that its published
-weight files load as they are.
+(`frazil.learn.infer.dense`), described without its head (label propagation, feature distillation), and started from
+weights trained on photographs (`frazil.learn.transfer`). Parameter names are those of torchvision, so that its
+published weight files load as they are.
 
 References:
     He, K., Zhang, X., Ren, S., Sun, J. (2015), Delving deep into rectifiers. ICCV 2015. doi:10.1109/ICCV.2015.123.

@@ -17,10 +17,10 @@ from frazil.errors import FrazilError, MissingDependencyError, ModelError, Optio
 from frazil.files import refuse_existing, whole_output
 from frazil.learn.checkpoint import ModelCard, load_model
 from frazil.learn.config import PatchData, run_config
-from frazil.learn.data import draw, read_sides
-from frazil.learn.device import usable_device
+from frazil.learn.data.load import draw, read_sides
+from frazil.learn.data.patches import UNLABELLED, read_patches
+from frazil.learn.infer.device import usable_device
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.patches import UNLABELLED, read_patches
 from frazil.learn.propagation.graph import NOWHERE, Propagated, propagate_labels
 from frazil.learn.strategy_config import PropagationConfig
 

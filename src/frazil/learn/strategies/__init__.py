@@ -10,11 +10,11 @@ from torch import nn
 
 from frazil.errors import OptionError
 from frazil.learn.config import PatchData, RunConfig, SupervisedConfig
-from frazil.learn.data import Batches, LearningData, Sampler
+from frazil.learn.data.load import Batches, LearningData, Sampler
+from frazil.learn.data.pool import Pool, PoolBatches
 from frazil.learn.metocean_config import MetoceanStrategy
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.pool import Pool, PoolBatches
 from frazil.learn.propagation.pseudo import PseudoLabels
 from frazil.learn.strategies.fixmatch import FixMatch
 from frazil.learn.strategies.label_propagation import LabelPropagation

@@ -13,7 +13,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from frazil.learn.config import OptimConfig
-from frazil.learn.pool import PoolBatches
+from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import PseudoLabels, hits
 from frazil.learn.strategies.plan import Plan
 from frazil.learn.strategy_config import LabelPropagationConfig

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.pool import PoolBatches
+from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
 from frazil.learn.strategies.batch_norm import statistics_kept

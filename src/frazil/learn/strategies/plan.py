@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from frazil.errors import OptionError
 from frazil.learn.config import PatchData, RunConfig, SupervisedConfig
-from frazil.learn.data import LearningData
+from frazil.learn.data.load import LearningData
 from frazil.learn.metocean_config import MetoceanStrategy
 from frazil.learn.strategy_config import LabelPropagationConfig, TeacherStudentConfig
 

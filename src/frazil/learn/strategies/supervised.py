@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.scenes import IGNORE
+from frazil.learn.data.scenes import IGNORE
 from frazil.learn.train import Strategy
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from frazil.errors import LabelError
 from frazil.learn.config import LabelsConfig
-from frazil.learn.patches import Patches, read_patches
+from frazil.learn.data.patches import Patches, read_patches
 
 _NO_POLYGON = -1
 

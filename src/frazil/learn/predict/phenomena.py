@@ -33,10 +33,10 @@ from frazil.conventions import (
 )
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, load_model
-from frazil.learn.device import usable_device
-from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
-from frazil.learn.predict import FlagSettings, Progress, _read_rows, open_for
-from frazil.learn.weak.grid import output_of, prepared
+from frazil.learn.infer.device import usable_device
+from frazil.learn.infer.weak.grid import output_of, prepared
+from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
+from frazil.learn.predict.scene import FlagSettings, Progress, _read_rows, open_for
 from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.tiles import TileGrid, even_core

@@ -32,12 +32,12 @@ from frazil.conventions import (
     flag_attrs,
 )
 from frazil.errors import ModelError, OptionError
-from frazil.learn.adapt import adapt_to_scene, check_weight
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
-from frazil.learn.fit import Sample, check_fit, check_logits, outside_training
-from frazil.learn.inference import Engine, engine_for
-from frazil.learn.softmax import half_percents
-from frazil.learn.wide import wide_view
+from frazil.learn.infer.engine import Engine, engine_for
+from frazil.learn.infer.softmax import half_percents
+from frazil.learn.infer.wide import wide_view
+from frazil.learn.predict.adapt import adapt_to_scene, check_weight
+from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
 from frazil.memory import require_memory
 from frazil.percent import whole_percents
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
@@ -111,15 +111,15 @@ def predict(
         spacing_m: pixel size of the map; by default that of the model, and for patch classifiers that of their
             results, but not above 120 m.
         flags: thresholds of the quality flags.
-        adapt: let the scene teach the model its signatures (`frazil.learn.adapt`): True, or the weight of what it
-            teaches against the network, above 0 and at most 1. For models that classify every pixel.
+        adapt: let the scene teach the model its signatures (`frazil.learn.predict.adapt`): True, or the weight of what
+            it teaches against the network, above 0 and at most 1. For models that classify every pixel.
         tile: largest core size of the tiles, pixels; the result does not depend on it. By default 2048, and 1024 for
             patch classifiers.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
         function: of a patch classifier: ``"dense"``, ``"patchwise"``, or ``"auto"``: what fits the network.
         stride: of a patch classifier: pixels between results.
-        engine: ``"torch"``, ``"openvino"`` or ``"auto"``, see `frazil.learn.inference.engine_for`.
+        engine: ``"torch"``, ``"openvino"`` or ``"auto"``, see `frazil.learn.infer.engine.engine_for`.
         progress: called as work proceeds.
 
     Returns:

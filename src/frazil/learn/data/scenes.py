@@ -23,11 +23,11 @@ from frazil.labels.classes import LabelOptions
 from frazil.labels.patches import filled_label
 from frazil.labels.sigrid3 import ChartSettings
 from frazil.labels.sources import open_labels
-from frazil.learn.augment import coarsen
 from frazil.learn.config import SceneData, SimulatedData
-from frazil.learn.dense import make_engine
-from frazil.learn.engine import Engine
-from frazil.learn.wide import wide_view
+from frazil.learn.data.augment import coarsen
+from frazil.learn.infer.dense import make_engine
+from frazil.learn.infer.torch_engine import Engine
+from frazil.learn.infer.wide import wide_view
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, network_input
 from frazil.scene.scene import open_scene
@@ -52,7 +52,7 @@ class LabelledScene:
         label: uint8 (line, pixel) class codes; `IGNORE` for land, nodata and pixels without a label.
         noise: float16 (channel, line, pixel) NESZ in linear power that was subtracted; 0 where none was.
         incidence_range: degrees, of its pixels.
-        wide: float16 (channel, row, column), see `frazil.learn.wide`; None for networks without a wide view.
+        wide: float16 (channel, row, column), see `frazil.learn.infer.wide`; None for networks without a wide view.
     """
 
     name: str
@@ -303,7 +303,7 @@ class HeldOutScenes:
 
     Attributes:
         scenes: with labels.
-        function, stride: of a patch classifier, see `frazil.learn.dense.make_engine`.
+        function, stride: of a patch classifier, see `frazil.learn.infer.dense.make_engine`.
     """
 
     scenes: list[LabelledScene]

@@ -2,8 +2,8 @@
 
 Tile by tile as in the paper, or densely: the trunk runs once over the whole image, and means over windows of its map
 take the place of tiles. Where the network does not pad with zeros inside, both are equal; where it does (InceptionV3
-in its eleven blocks), a tile sees zeros where the window sees its neighbourhood: `frazil.learn.weak.partial.agreement`
-says how different they are.
+in its eleven blocks), a tile sees zeros where the window sees its neighbourhood: `agreement` says how different they
+are.
 
 References:
     Viola, P., Jones, M. (2004), Robust real-time face detection. Int. J. Comput. Vis. 57, 137.
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import OptionError
+from frazil.learn.infer.weak.grid import ScoreMap, as_tensor, check_categoriser, output_of, scores_of, trunk_grid
 from frazil.learn.metocean_losses import activated
-from frazil.learn.weak.grid import ScoreMap, as_tensor, check_categoriser, output_of, scores_of, trunk_grid
 
 
 @torch.inference_mode()

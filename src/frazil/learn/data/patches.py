@@ -16,7 +16,7 @@ from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.classes import into_scheme
 from frazil.labels.patch_set import blocks, check_patches, join_patches, open_patches
-from frazil.learn.augment import augment
+from frazil.learn.data.augment import augment
 from frazil.learn.models.patch import PatchClassifier
 from frazil.scene.scaling import CHANNELS
 
@@ -231,7 +231,7 @@ class PatchSampler:
     Args:
         patches: all with a label.
         seed: of the run.
-        augment: names of changes, see `frazil.learn.augment`.
+        augment: names of changes, see `frazil.learn.data.augment`.
         resample: draw so that classes come equally often, in place of epochs that see every patch once.
 
     Raises:

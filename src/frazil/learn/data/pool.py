@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.augment import augment
-from frazil.learn.patches import UNLABELLED, Patches
+from frazil.learn.data.augment import augment
+from frazil.learn.data.patches import UNLABELLED, Patches
 
 
 class Pool:

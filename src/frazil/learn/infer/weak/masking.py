@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
-from frazil.learn.weak.grid import ScoreMap, as_tensor, check_categoriser, scores_of
+from frazil.learn.infer.weak.grid import ScoreMap, as_tensor, check_categoriser, scores_of
 
 
 @torch.inference_mode()

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
-from frazil.learn.choose import choose_labels, unlabelled_pool
 from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import (
     ImagetteData,
@@ -29,10 +28,9 @@ from frazil.learn.config import (
     SimulatedData,
     SupervisedConfig,
 )
-from frazil.learn.models import view_of
-from frazil.learn.models.wide_unet import Views
-from frazil.learn.patches import UNLABELLED, Patches, PatchSampler, read_patches
-from frazil.learn.scenes import (
+from frazil.learn.data.labels import choose_labels, unlabelled_pool
+from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
+from frazil.learn.data.scenes import (
     CropSampler,
     HeldOutScenes,
     Images,
@@ -41,6 +39,8 @@ from frazil.learn.scenes import (
     label_scenes,
     simulate_labelled,
 )
+from frazil.learn.models import view_of
+from frazil.learn.models.wide_unet import Views
 from frazil.scene.scaling import CHANNELS, Channel
 from frazil.sentinel1.product import open_product
 
@@ -67,7 +67,7 @@ class Sampler(Protocol):
         ...
 
     def scene_images(self) -> Iterator[np.ndarray]:
-        """Of each scene what is learnt from, thinned: (channel, …) in [0, 1]; for `frazil.learn.seen`."""
+        """Of each scene what is learnt from, thinned: (channel, …) in [0, 1]; for `frazil.learn.data.seen`."""
         ...
 
 
@@ -129,13 +129,13 @@ def load_data(config: RunConfig, progress: Progress | None = None, read: Reader 
     if isinstance(data, PatchData):
         return _patches(data, config, report, read or read_sides)
     if isinstance(data, ImagetteData):
-        raise OptionError("Imagettes are read by frazil.learn.imagettes, not as scenes or patches.")
+        raise OptionError("Imagettes are read by frazil.learn.data.imagettes, not as scenes or patches.")
     if config.labels.count is not None or not isinstance(config.strategy, SupervisedConfig):
         raise OptionError(
             f"labels.count and strategy {config.strategy.name!r} are for patches. Cut some with `frazil patches`."
         )
     if isinstance(data, Cifar10Data):
-        from frazil.learn.cifar10 import load_cifar10
+        from frazil.learn.data.cifar10 import load_cifar10
 
         report(0.0, "reading CIFAR-10")
         return load_cifar10(data, config.seed)

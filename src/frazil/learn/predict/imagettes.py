@@ -16,14 +16,14 @@ from frazil import __version__
 from frazil.errors import ModelError, OptionError
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
-from frazil.learn.device import usable_device
-from frazil.learn.imagettes import masked, on_side
+from frazil.learn.data.imagettes import masked, on_side
+from frazil.learn.infer.device import usable_device
+from frazil.learn.infer.weak import cam_scores, mask_scores, part_scores
+from frazil.learn.infer.weak.grid import as_tensor, output_of, prepared
 from frazil.learn.metocean_losses import activated
 from frazil.learn.models.im2px import IM2PX
 from frazil.learn.models.metocean_unet import MetoceanUNet
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.weak import cam_scores, mask_scores, part_scores
-from frazil.learn.weak.grid import as_tensor, output_of, prepared
 from frazil.ocean_scores import OceanScores
 
 METHODS = ("unet", "mask", "part", "cam", "im2px")

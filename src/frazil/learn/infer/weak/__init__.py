@@ -4,9 +4,9 @@ Each takes any categoriser (`frazil.learn.models.patch.PatchClassifier`) and an 
 gives a `ScoreMap`.
 """
 
-from frazil.learn.weak.cam import cam_scores
-from frazil.learn.weak.grid import ScoreMap
-from frazil.learn.weak.masking import mask_scores
-from frazil.learn.weak.partial import part_scores
+from frazil.learn.infer.weak.cam import cam_scores
+from frazil.learn.infer.weak.grid import ScoreMap
+from frazil.learn.infer.weak.masking import mask_scores
+from frazil.learn.infer.weak.partial import part_scores
 
 __all__ = ["ScoreMap", "cam_scores", "mask_scores", "part_scores"]

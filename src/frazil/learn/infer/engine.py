@@ -1,6 +1,7 @@
 """Running a network over images: one small interface, and which of the engines computes behind it.
 
-OpenVINO is a tenth of PyTorch's size and knows the two networks of `frazil.learn.map_shapes`; PyTorch runs them all.
+OpenVINO is a tenth of PyTorch's size and knows the two networks of `frazil.learn.infer.map_shapes`; PyTorch runs them
+all.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from frazil.errors import MissingDependencyError, OptionError
 from frazil.extras import FAST, LEARN, installed
 from frazil.learn.checkpoint import Model, require_torch
-from frazil.learn.map_shapes import MAP_SHAPES
+from frazil.learn.infer.map_shapes import MAP_SHAPES
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISION_NAMES = ("float32", "bfloat16")
@@ -64,7 +65,7 @@ def engine_for(
         model: of a segmentation network, a patch classifier, or an ensemble of either.
         engine: ``"torch"``, ``"openvino"``, or ``"auto"``: OpenVINO on the CPU, where it is installed, knows the
             network, and the model is as it was read from its files; PyTorch otherwise.
-        function: of a patch classifier, see `frazil.learn.dense.make_engine`.
+        function: of a patch classifier, see `frazil.learn.infer.dense.make_engine`.
         stride: likewise.
         device: ``"cpu"``, ``"cuda"``; by default CUDA where there is one.
         precision: ``"float32"`` or ``"bfloat16"``.
@@ -81,12 +82,12 @@ def engine_for(
         engine = _usual(model, device, precision)
     if engine == "torch":
         require_torch("The engine torch")
-        from frazil.learn.dense import make_engine
+        from frazil.learn.infer.dense import make_engine
 
         return make_engine(model.network, function=function, stride=stride, device=device, precision=precision)
     if not installed("openvino"):
         raise MissingDependencyError(f"The engine openvino is not installed: {FAST}. Or take engine 'torch'.")
-    from frazil.learn.openvino_engine import OpenVINOEngine
+    from frazil.learn.infer.openvino_engine import OpenVINOEngine
 
     if device not in (None, "cpu"):
         raise OptionError(f"The engine openvino computes on the CPU, not on {device!r}. Take engine 'torch'.")
@@ -109,7 +110,7 @@ def _usual(model: Model, device: str | None, precision: str) -> str:
         return "openvino"
     on_cpu = device == "cpu" or (device is None and not _cuda_is_there())
     if on_cpu and precision == "bfloat16":
-        from frazil.learn.openvino_engine import knows_bfloat16
+        from frazil.learn.infer.openvino_engine import knows_bfloat16
 
         return "openvino" if knows_bfloat16() else "torch"
     return "openvino" if on_cpu else "torch"

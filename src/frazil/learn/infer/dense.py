@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError, OptionError
-from frazil.learn.device import usable_device
-from frazil.learn.dilate import DilatedMean, dilated_trunk, folded_trunk, plain_copy
-from frazil.learn.engine import PRECISIONS, Engine, TorchEngine
+from frazil.learn.infer.device import usable_device
+from frazil.learn.infer.dilate import DilatedMean, dilated_trunk, folded_trunk, plain_copy
+from frazil.learn.infer.torch_engine import PRECISIONS, Engine, TorchEngine
 from frazil.learn.models.ensemble import Ensemble, mean_logits
 from frazil.learn.models.patch import PatchClassifier
 

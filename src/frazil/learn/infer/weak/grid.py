@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError, OptionError
-from frazil.learn.dilate import dilated_trunk, folded
-from frazil.learn.engine import PRECISIONS
+from frazil.learn.infer.dilate import dilated_trunk, folded
+from frazil.learn.infer.torch_engine import PRECISIONS
 from frazil.learn.metocean_losses import activated
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.models.unet import fold_batch_norm

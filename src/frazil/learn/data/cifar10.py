@@ -7,8 +7,8 @@ import numpy as np
 from frazil.errors import OptionError
 from frazil.labels.datasets.cifar10 import CIFAR10, read_cifar10
 from frazil.learn.cifar10_config import Cifar10Data
-from frazil.learn.data import LearningData
-from frazil.learn.patches import Patches, PatchSampler
+from frazil.learn.data.load import LearningData
+from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.scene.scaling import Channel
 
 _PAD = 4  # pixels of zeros around an image of 32, before it is cropped

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError
+from frazil.learn.infer.weak.grid import ScoreMap, as_tensor, check_categoriser, output_of, trunk_grid
 from frazil.learn.metocean_losses import activated
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.weak.grid import ScoreMap, as_tensor, check_categoriser, output_of, trunk_grid
 
 
 @torch.inference_mode()

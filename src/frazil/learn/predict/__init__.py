@@ -1,0 +1,1 @@
+"""From a scene, or imagettes, and a model to a map."""
