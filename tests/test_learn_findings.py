@@ -16,8 +16,8 @@ from frazil.labels.patch_set import open_patches
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import PatchData, RunConfig
 from frazil.learn.data.patches import read_patches
-from frazil.learn.findings import gather_findings
 from frazil.learn.run import train
+from frazil.reports.gather import gather_findings
 from tests.test_learn_run import tiny_run, toy_set
 
 
@@ -154,7 +154,7 @@ def test_data_that_has_gone_or_changed_leaves_the_rest(tmp_path: Path) -> None:
 
 
 def test_nothing_is_computed_where_no_mistake_was_asked_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frazil.learn.findings.load_model", None)
+    monkeypatch.setattr("frazil.reports.gather.load_model", None)
     assert gather_findings(run, worst=0).mistakes is None
 
 

@@ -18,13 +18,13 @@ from PIL import Image
 from frazil.cli import cli
 from frazil.conventions import FIVE_CLASSES
 from frazil.errors import LabelError, LabelNotFoundError, OptionError, OutputError, OutputExistsError
-from frazil.findings import Mistake, Mistakes, RunFindings
 from frazil.learn.run import train
 from frazil.maps.export import export
-from frazil.maps.report import write_report
-from frazil.maps.report_maps import pair_maps
 from frazil.marks import LIST
-from frazil.reporting import report
+from frazil.reports.build import report
+from frazil.reports.findings import Mistake, Mistakes, RunFindings
+from frazil.reports.maps import pair_maps
+from frazil.reports.pages import write_report
 from frazil.testing import make_map
 from tests.test_learn_findings import hasty
 from tests.test_learn_run import toy_set
@@ -354,7 +354,7 @@ def test_a_failure_while_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("frazil.maps.report.figures.draw_reliability", full)
+    monkeypatch.setattr("frazil.reports.pages.figures.draw_reliability", full)
     with pytest.raises(OutputError, match="Cannot write"):
         write_report([run_of({"s": table(60)})], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from frazil.conventions import BINARY
-from frazil.findings import Bins, RunFindings, SideScores, TwoClassScores
-from frazil.maps.report_tables import (
+from frazil.metrics import scores
+from frazil.reports.findings import Bins, RunFindings, SideScores, TwoClassScores
+from frazil.reports.tables import (
     class_table,
     comparison_table,
     difference_error,
@@ -20,7 +21,6 @@ from frazil.maps.report_tables import (
     score_errors,
     standard_error,
 )
-from frazil.metrics import scores
 
 
 def side_of(tables: dict[str, list[list[int]]]) -> SideScores:

@@ -16,11 +16,11 @@ from frazil.conventions import SLICKS
 from frazil.errors import OptionError, OutputExistsError
 from frazil.labels.imagettes import Imagette, make_imagettes, open_imagettes, save_imagettes
 from frazil.learn.checkpoint import load_model
-from frazil.learn.findings import gather_findings
 from frazil.learn.predict.imagettes import segment
 from frazil.learn.run import train
-from frazil.maps.report_tables import percent
-from frazil.reporting import report
+from frazil.reports.build import report
+from frazil.reports.gather import gather_findings
+from frazil.reports.tables import percent
 from tests.test_learn_run import toy_set
 from tests.test_maps_report import HOSTILE, Page
 from tests.test_metocean import run, sets  # noqa: F401 (a fixture)

@@ -182,8 +182,8 @@ def make_run(folder: Path) -> Path:
 def read_run_folder(path: Path) -> Numbers:
     """What a report says of it."""
     from frazil.learn.config import run_config
-    from frazil.learn.findings import gather_findings
     from frazil.learn.run_folder import read_run
+    from frazil.reports.gather import gather_findings
 
     found = gather_findings(path, worst=0)
     return {"config": digest(run_config(read_run(path)["config"]).to_json()), "curve": digest(found.log)}

@@ -16,7 +16,7 @@ LOADED = (
     "frazil.labels.chart", "frazil.labels.datasets.ai4arctic",
     "frazil.labels.datasets.masks", "frazil.labels.imagettes", "frazil.labels.patch_set", "frazil.labels.patches",
     "frazil.labels.sources", "frazil.labels.splits", "frazil.learn.checkpoint", "frazil.learn.distributed.watch",
-    "frazil.learn.findings", "frazil.learn.data.patches", "frazil.learn.predict.scene",
+    "frazil.reports.gather", "frazil.learn.data.patches", "frazil.learn.predict.scene",
     "frazil.learn.propagation.files",
     "frazil.maps.compare", "frazil.maps.edges", "frazil.maps.netcdf", "frazil.scene.scene", "frazil.sentinel1.info",
     "tests.reference_files", "tests.test_labels_datasets",

@@ -24,7 +24,7 @@ _HOME = {
     "propagate_labels": "frazil.learn.propagation.graph",
     "rasterize_chart": "frazil.labels.chart",
     "read_chart": "frazil.labels.chart",
-    "report": "frazil.reporting",
+    "report": "frazil.reports.build",
     "save_comparison": "frazil.maps.comparison_files",
     "save_patches": "frazil.labels.patch_set",
     "simulate_product": "frazil.simulate.product",

@@ -45,7 +45,7 @@ def report(
     """
     from frazil.labels.classes import LabelOptions
     from frazil.labels.sigrid3 import ChartSettings
-    from frazil.reporting import report as write
+    from frazil.reports.build import report as write
 
     labels = LabelOptions(
         class_column=class_column, scene_column=scene_column, classes=pairs(classes, "--class", "VALUE=NAME"),

@@ -20,9 +20,9 @@ from frazil.conventions import (
     UNDECIDED_TITLE,
     ClassScheme,
 )
-from frazil.findings import Bins, Mistake, RunFindings
 from frazil.maps.compare import OVER, UNDER, Comparison
 from frazil.maps.panels import FAINT, INK, commonest, draw_graticule, draw_scale
+from frazil.reports.findings import Bins, Mistake, RunFindings
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,4 +1,4 @@
-"""Pages on training runs of metocean segmentation: what `frazil.maps.report` is to sea ice."""
+"""Pages on training runs of metocean segmentation: what `frazil.reports.pages` is to sea ice."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from frazil import __version__
 from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
 from frazil.files import refuse_existing, whole_output
-from frazil.findings import ImagettesShown, MetoceanFindings, MetoceanScores
-from frazil.maps import report_figures as figures
 from frazil.maps.export import as_output_error
 from frazil.maps.metocean_figures import draw_imagettes
-from frazil.maps.report import PAGE, SIDES, duration, facts_of, state_of, title_of
-from frazil.maps.report_html import write_html
-from frazil.maps.report_maps import FIGURES
-from frazil.maps.report_tables import confusion_rows, differing_settings, flatten, number, percent
+from frazil.reports import figures
+from frazil.reports.findings import ImagettesShown, MetoceanFindings, MetoceanScores
+from frazil.reports.html import write_html
+from frazil.reports.maps import FIGURES
+from frazil.reports.pages import PAGE, SIDES, duration, facts_of, state_of, title_of
+from frazil.reports.tables import confusion_rows, differing_settings, flatten, number, percent
 
 _TEMPLATE = "metocean_report.html.j2"
 _ALONE = (
@@ -42,7 +42,7 @@ _OF_MASKS = ("set_dice", "pixel_dice", "precision", "recall", "iou")
 def write_metocean_report(
     runs: Sequence[MetoceanFindings], directory: str | os.PathLike[str], *, overwrite: bool = False
 ) -> dict[str, Path]:
-    """Write the report; the folder appears whole or not at all. See `frazil.maps.report.write_report`.
+    """Write the report; the folder appears whole or not at all. See `frazil.reports.pages.write_report`.
 
     Raises:
         OptionError: no run, or runs of different classes. OutputExistsError, OutputError: as `whole_output`.

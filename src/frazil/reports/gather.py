@@ -15,7 +15,6 @@ import numpy as np
 
 from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, ModelError, OptionError
-from frazil.findings import MetoceanFindings, MetoceanScores, Mistake, Mistakes, RunFindings, SideScores
 from frazil.labels.contact_sheet import patch_pictures
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.labels.patch_set import join_patches, open_patches
@@ -25,8 +24,9 @@ from frazil.learn.data.load import split_sides
 from frazil.learn.data.patches import Patches
 from frazil.learn.infer.softmax import softmax
 from frazil.learn.log import read_log
-from frazil.learn.metocean_findings import metocean_findings
 from frazil.learn.run_folder import MODEL, SCORES, STATE, read_run
+from frazil.reports.findings import MetoceanFindings, MetoceanScores, Mistake, Mistakes, RunFindings, SideScores
+from frazil.reports.gather_phenomena import metocean_findings
 from frazil.untrusted import parse_json, read_json
 
 SIDES = ("train", "validation", "test")

@@ -1,4 +1,4 @@
-"""What a run on imagettes tells, for `frazil report`: what `frazil.learn.findings` is to sea ice."""
+"""What a run on imagettes tells, for `frazil report`: what `frazil.reports.gather` is to sea ice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from frazil.errors import FrazilError, LabelError, OptionError
-from frazil.findings import ImagettesShown, MetoceanFindings
 from frazil.labels.imagettes import UNKNOWN, join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import run_config
@@ -19,6 +18,7 @@ from frazil.learn.infer.device import usable_device
 from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict.imagettes import check_fit, segment
+from frazil.reports.findings import ImagettesShown, MetoceanFindings
 
 _LOOKED_AT = 400  #: imagettes among which the worst are looked for
 _AS_THEY_COME = 16

@@ -52,11 +52,11 @@ def report(
         ProductNotFoundError, ContractError, LabelNotFoundError, LabelError: as `frazil.compare`.
         OutputExistsError, OutputError: as `frazil.files.whole_output`.
     """
-    from frazil.findings import MetoceanFindings
-    from frazil.learn.findings import gather_findings
-    from frazil.maps.metocean_report import write_metocean_report
-    from frazil.maps.report import write_report
-    from frazil.maps.report_maps import pair_maps
+    from frazil.reports.findings import MetoceanFindings
+    from frazil.reports.gather import gather_findings
+    from frazil.reports.maps import pair_maps
+    from frazil.reports.pages import write_report
+    from frazil.reports.phenomena_pages import write_metocean_report
 
     folders, shown, against = _listed(runs), _listed(maps), _listed(truths)
     step = progress or (lambda _fraction, _what: None)

@@ -12,15 +12,15 @@ import numpy as np
 
 from frazil.conventions import CLASS_NODATA, ClassScheme, check_map
 from frazil.errors import LabelError, OptionError
-from frazil.findings import RunFindings
 from frazil.labels.classes import LabelOptions
 from frazil.labels.sources import PolygonLabels, product_key
-from frazil.maps import report_figures as figures
 from frazil.maps.compare import Comparison, compare
 from frazil.maps.comparison_figure import draw_comparison
 from frazil.maps.figures import draw_map
 from frazil.maps.netcdf import open_map
 from frazil.maps.references import PolygonReference, ReferenceOptions, open_reference
+from frazil.reports import figures
+from frazil.reports.findings import RunFindings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,7 +56,7 @@ class OpenMap:
         learnt_by: runs with the name of its model that have learnt from its scene.
         other_runs: how many runs of that name have not; names of models are not unique.
         comparison: with its truth; None without one.
-        truth_codes: see `frazil.maps.report_figures.draw_map_and_truth`.
+        truth_codes: see `frazil.reports.figures.draw_map_and_truth`.
     """
 
     n: int

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from frazil.findings import RunFindings, SideScores
 from frazil.metrics import scores
+from frazil.reports.findings import RunFindings, SideScores
 
 MIN_SCENES = 3  #: fewer test scenes have no standard error
 Score = Callable[[np.ndarray], float]

@@ -1,6 +1,6 @@
 """What a training run has found out, in plain numbers: filled where torch is, drawn where it is not.
 
-`frazil.learn.findings` reads a run folder into `RunFindings`; `frazil.maps.report` makes pages of them.
+`frazil.reports.gather` reads a run folder into `RunFindings`; `frazil.reports.pages` makes pages of them.
 """
 
 from __future__ import annotations

@@ -19,13 +19,13 @@ from frazil import __version__
 from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
 from frazil.files import refuse_existing, whole_output
-from frazil.findings import RunFindings
 from frazil.labels.sources import product_key
-from frazil.maps import report_figures as figures
 from frazil.maps.export import as_output_error
-from frazil.maps.report_html import write_html
-from frazil.maps.report_maps import FIGURES, MapWithTruth, read_map, scenes_of
-from frazil.maps.report_tables import (
+from frazil.reports import figures
+from frazil.reports.findings import RunFindings
+from frazil.reports.html import write_html
+from frazil.reports.maps import FIGURES, MapWithTruth, read_map, scenes_of
+from frazil.reports.tables import (
     MIN_SCENES,
     class_table,
     comparison_table,
