@@ -82,7 +82,6 @@ def writers() -> list[Writer]:
     from frazil.learn.checkpoint import ModelCard, load_model, save_model
     from frazil.learn.models import create_model
     from frazil.learn.propagation.files import propagate_files
-    from frazil.learn.rows import read_row, write_row
     from frazil.learn.state import Progress, load_state, save_state
     from frazil.maps.edges import ice_edge
     from frazil.maps.export import export, open_map
@@ -92,6 +91,7 @@ def writers() -> list[Writer]:
     from frazil.scene.scaling import CHANNELS
     from frazil.simulate.scene import simulate_scene
     from frazil.simulated_imagettes import simulated_imagettes
+    from frazil.studies.rows import read_row, write_row
     from frazil.testing import make_map
 
     torch.set_num_threads(1)

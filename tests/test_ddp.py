@@ -19,12 +19,12 @@ from frazil.errors import OptionError
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig, override
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.allreduce import Sharded, scaled
-from frazil.learn.distributed.reference import simulated_allreduce, simulated_local_sgd
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out
 from frazil.learn.log import read_log
 from frazil.learn.run import train
+from frazil.studies.workers_reference import simulated_allreduce, simulated_local_sgd
 from tests.test_learn_run import toy_set
 from tests.test_peers import PATIENCE_S, still_running, wait_for
 

@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from frazil.cli import cli
-from frazil.learn.few_labels_study import (
+from frazil.metrics import student_interval
+from frazil.recipes import find_recipe
+from frazil.studies.few_labels import (
     CONTROLS,
     by_draw,
     run_few_labels,
@@ -18,8 +20,6 @@ from frazil.learn.few_labels_study import (
     summarise_few_labels,
     trials,
 )
-from frazil.metrics import student_interval
-from frazil.recipes import find_recipe
 from tests.test_learn_choose import patch_set
 
 TINY = {

@@ -14,7 +14,6 @@ import torch
 from frazil.errors import LabelError, OptionError
 from frazil.labels.imagettes import coarser, save_imagettes
 from frazil.learn.checkpoint import load_model
-from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
 from frazil.simulate.wave_mode import WaveModeConfig
 from frazil.simulated_imagettes import simulated_imagettes
 from frazil.studies.metocean_page import (
@@ -28,6 +27,7 @@ from frazil.studies.metocean_page import (
     resolution_table,
 )
 from frazil.studies.metocean_study_page import write_metocean_page
+from frazil.studies.phenomena import MetoceanStudy, changed, run_study
 
 
 def test_interval_by_hand() -> None:

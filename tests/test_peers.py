@@ -23,7 +23,6 @@ from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, 
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, Peer, Traffic
-from frazil.learn.distributed.reference import simulated_peers
 from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.distributed.store import Store
 from frazil.learn.distributed.worker import worker_seed
@@ -32,6 +31,7 @@ from frazil.learn.models import create_model
 from frazil.learn.run import train
 from frazil.learn.strategies.peers import WithPeers, ask
 from frazil.learn.strategies.supervised import Supervised
+from frazil.studies.workers_reference import simulated_peers
 from tests.test_learn_run import toy_set
 
 PATIENCE_S = 300.0  # for what takes seconds on an idle machine

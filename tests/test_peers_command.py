@@ -19,11 +19,11 @@ from frazil.learn.checkpoint import load_model
 from frazil.learn.config import override, run_config
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.settings import DDPConfig, PeersConfig
-from frazil.learn.distributed.study import caps, run_peers_study, studied, ways
 from frazil.learn.distributed.watch import choose, workers
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
 from frazil.studies.peers_page import summarise, write_peers_page
+from frazil.studies.workers import caps, run_peers_study, studied, ways
 from tests.conftest import ROOT
 from tests.test_learn_run import toy_set
 from tests.test_peers import exchange, small_run, toy

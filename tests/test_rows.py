@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frazil.errors import OptionError
-from frazil.learn.rows import data_stamp, digest, read_row, write_row
+from frazil.studies.rows import data_stamp, digest, read_row, write_row
 
 
 def test_a_row_comes_back_to_its_own_study(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from frazil.labels.patch_set import open_patches, patch_statistics
 from frazil.learn.config import OptimConfig
 from frazil.learn.data.patches import read_patches
 from frazil.learn.run import train
-from frazil.learn.study import Case, run_study, scene_split, sides_of, studies, summarise
-from frazil.learn.study_data import TEST, TRAIN, VALIDATION, simulated_patches, simulated_split
+from frazil.studies.data import TEST, TRAIN, VALIDATION, simulated_patches, simulated_split
 from frazil.studies.edge import dense_or_patchwise, run_edge
 from frazil.studies.page import write_study_page
+from frazil.studies.patches import Case, run_study, scene_split, sides_of, studies, summarise
 from tests.test_learn_run import tiny_run, toy_set
 
 OPTIM = OptimConfig(optimiser="adam", epochs=1, batch=16, lr=1e-3, warmup=2)

@@ -12,7 +12,7 @@ import xarray as xr
 from frazil.errors import LabelError, MissingDependencyError
 from frazil.labels.imagettes import Imagette, make_imagettes
 from frazil.learn.data.imagettes import mirrored
-from frazil.learn.texture import require_sklearn, texture_accuracy, texture_statistics
+from frazil.studies.texture import require_sklearn, texture_accuracy, texture_statistics
 
 
 def waves(cycles: float, angle_deg: float, side: int = 96, seed: int = 0) -> np.ndarray:

@@ -31,9 +31,9 @@ def ocean_study(
     """
     from frazil.files import refuse_existing
     from frazil.labels.imagettes import open_imagettes
-    from frazil.learn.metocean_study import MetoceanStudy, changed, run_study
-    from frazil.learn.texture import require_sklearn
     from frazil.studies.metocean_study_page import tables, write_metocean_page
+    from frazil.studies.phenomena import MetoceanStudy, changed, run_study
+    from frazil.studies.texture import require_sklearn
 
     if page:
         refuse_existing(page, overwrite=overwrite)

@@ -61,8 +61,8 @@ def study(
         )  # fmt: skip
         return
     from frazil.labels.splits import Split
-    from frazil.learn.study import run_study, studies, summarise
-    from frazil.learn.study_data import simulated_patches, simulated_split
+    from frazil.studies.data import simulated_patches, simulated_split
+    from frazil.studies.patches import run_study, studies, summarise
 
     scenes = Split.load(split) if split else None
     simulated = stores == ("simulated",)
@@ -120,9 +120,9 @@ def _edge(
 ) -> None:
     from frazil.files import refuse_existing
     from frazil.learn.checkpoint import load_model
-    from frazil.learn.study import scene_split
-    from frazil.learn.study_data import TEST
+    from frazil.studies.data import TEST
     from frazil.studies.edge import dense_or_patchwise, run_edge, train_edge_models, write_edge_page
+    from frazil.studies.patches import scene_split
 
     if page:
         refuse_existing(page, overwrite=overwrite)
@@ -151,8 +151,8 @@ def _few_labels(
     changes: tuple[str, ...],
 ) -> None:  # fmt: skip
     from frazil.files import refuse_existing
-    from frazil.learn.few_labels_study import run_few_labels, study_methods, summarise_few_labels, trials
     from frazil.recipes import find_recipe, recipe_names
+    from frazil.studies.few_labels import run_few_labels, study_methods, summarise_few_labels, trials
     from frazil.studies.few_labels_page import write_few_labels_page
 
     if page:

@@ -31,16 +31,16 @@ from frazil.learn.evaluate import evaluate
 from frazil.learn.infer.dense import agreement
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict.scene import FlagSettings, predict
-from frazil.learn.rows import digest, read_row, write_row
 from frazil.learn.run import train
-from frazil.learn.study_data import moving_average
 from frazil.maps.compare import compare
 from frazil.recipes import find_recipe
 from frazil.scene.grid import MapGrid, plan_warp
 from frazil.sentinel1.geolocation import Geolocation
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.truth import regions
+from frazil.studies.data import moving_average
 from frazil.studies.page import SIMULATED
+from frazil.studies.rows import digest, read_row, write_row
 
 _CELL_KM = 10.0
 _THRESHOLD = 0.15

@@ -30,8 +30,8 @@ def write_few_labels_page(
     """Write ``path`` and a picture of the same name beside it.
 
     Args:
-        rows: of `frazil.learn.few_labels_study.run_few_labels`.
-        table: of `frazil.learn.few_labels_study.summarise_few_labels`.
+        rows: of `frazil.studies.few_labels.run_few_labels`.
+        table: of `frazil.studies.few_labels.summarise_few_labels`.
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the scenes were simulated.

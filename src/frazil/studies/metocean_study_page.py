@@ -56,7 +56,7 @@ def write_metocean_page(
 
     Args:
         name: of the study.
-        rows: of `frazil.learn.metocean_study.run_study`.
+        rows: of `frazil.studies.phenomena.run_study`.
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the images were simulated.

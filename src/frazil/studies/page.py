@@ -67,8 +67,8 @@ def write_study_page(
 
     Args:
         name: of the study.
-        rows: of `frazil.learn.study.run_study`.
-        table: of `frazil.learn.study.summarise`.
+        rows: of `frazil.studies.patches.run_study`.
+        table: of `frazil.studies.patches.summarise`.
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the scenes were simulated.

@@ -40,8 +40,8 @@ def study(
 ) -> None:  # fmt: skip
     """Compare independent networks, Allreduce, codistillation, AFSD and local SGD on two simulated workers."""
     from frazil.learn.config import override
-    from frazil.learn.distributed.study import STUDIED, caps, run_peers_study, studied, ways
     from frazil.studies.peers_page import summarise, write_peers_page
+    from frazil.studies.workers import STUDIED, caps, run_peers_study, studied, ways
 
     rows = {}
     for name, path in pairs(named, "--data", "NAME=PATH").items():

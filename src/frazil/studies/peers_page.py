@@ -83,7 +83,7 @@ def write_peers_page(
     """Write ``path`` (ending in ``.md``) and a picture of the same name beside it.
 
     Args:
-        rows: of `frazil.learn.distributed.study.run_peers_study`, by what was studied.
+        rows: of `frazil.studies.workers.run_peers_study`, by what was studied.
         path: ending in ``.md``.
         command: that made the rows.
         overwrite: replace what is there, see `frazil.studies.page.write_page`.

@@ -1,6 +1,6 @@
 """Study: what learning from others buys, against independent networks and their ensemble, at equal samples.
 
-Workers are simulated in one process (`frazil.learn.distributed.reference`), so that every method sees the same number
+Workers are simulated in one process (`frazil.studies.workers_reference`), so that every method sees the same number
 of samples in the same number of optimiser steps. Nothing is chosen by looking at the test set: settings are fixed
 beforehand, and the last weights count.
 
@@ -32,14 +32,14 @@ from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, 
 from frazil.learn.data.load import LearningData, load_data
 from frazil.learn.data.patches import Patches
 from frazil.learn.distributed.allreduce import scaled
-from frazil.learn.distributed.reference import (
+from frazil.studies.rows import data_stamp, digest, read_row, write_row
+from frazil.studies.workers_reference import (
     Worker,
     ensemble,
     simulated_allreduce,
     simulated_local_sgd,
     simulated_peers,
 )
-from frazil.learn.rows import data_stamp, digest, read_row, write_row
 
 STUDIED = ("cifar10", "ice", "ice-cnn13")
 _NARROW = {"width": 16, "dropout": 0.0}  # the full width of 128 learns for days on two cores

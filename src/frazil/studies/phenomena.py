@@ -34,8 +34,8 @@ from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConf
 from frazil.learn.metocean_run import train_imagettes
 from frazil.learn.models.inception import LEAST
 from frazil.learn.predict.imagettes import SegmentOptions, one_image
-from frazil.learn.texture import texture_accuracy
 from frazil.ocean_scores import THRESHOLDS, OceanScores
+from frazil.studies.texture import texture_accuracy
 from frazil.untrusted import read_json
 
 #: What the U-Net is called in tables, by the weighting of its loss.
