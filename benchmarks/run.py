@@ -34,12 +34,12 @@ for path in sorted(glob.glob(product + "/measurement/*.tiff")):
     ),
     "block": (
         "frazil, denoised 3 × 3 block average in dB",
-        "from frazil.scene.scene import open_scene; from frazil.scene.scaling import to_db",
+        "from frazil.sentinel1.scene import open_scene; from frazil.scene.scaling import to_db",
         "to_db(open_scene(product, looks=3).sigma0.values)",
     ),
     "boxcar": (
         "frazil, denoised 3 × 3 moving average in dB at full resolution, strip by strip",
-        "from frazil.scene.scene import open_scene; from frazil.scene.scaling import to_db",
+        "from frazil.sentinel1.scene import open_scene; from frazil.scene.scaling import to_db",
         """
 s = open_scene(product, boxcar=True)
 for i in range(0, s.sizes["line"], 512):
@@ -48,7 +48,7 @@ for i in range(0, s.sizes["line"], 512):
     ),
     "plain": (
         "frazil, σ0 at full resolution without noise removal, strip by strip",
-        "from frazil.scene.scene import open_scene",
+        "from frazil.sentinel1.scene import open_scene",
         """
 s = open_scene(product, denoise="none")
 for i in range(0, s.sizes["line"], 512):

@@ -89,8 +89,8 @@ def writers() -> list[Writer]:
     from frazil.maps.vectors import write_vector
     from frazil.scene.save import save_scene
     from frazil.scene.scaling import CHANNELS
+    from frazil.simulate.imagettes import simulated_imagettes
     from frazil.simulate.scene import simulate_scene
-    from frazil.simulated_imagettes import simulated_imagettes
     from frazil.studies.rows import read_row, write_row
     from frazil.testing import make_map
 

@@ -12,10 +12,10 @@ import pytest
 import rasterio
 
 from frazil.errors import OptionError, ProductError
-from frazil.scene.scene import open_scene
 from frazil.sentinel1.consistency import check_means
 from frazil.sentinel1.info import describe
 from frazil.sentinel1.product import open_product
+from frazil.sentinel1.scene import open_scene
 
 
 @pytest.fixture(params=["manifest", "no manifest"])

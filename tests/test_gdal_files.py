@@ -33,7 +33,7 @@ from frazil.labels.polygons import read_polygons
 from frazil.labels.sources import open_labels
 from frazil.maps.compare import compare
 from frazil.maps.references import open_reference
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.scene.geolocation import Geolocation
 from frazil.simulate.scene import simulate_scene
 from frazil.testing import make_map
 

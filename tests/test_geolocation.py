@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Geod, Transformer
 
 from frazil.errors import OptionError
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.scene.geolocation import Geolocation
 from frazil.sentinel1.product import Product
 
 NORTH, SOUTH = CRS.from_epsg(3413), CRS.from_epsg(3031)

@@ -11,8 +11,8 @@ from pyproj import CRS
 
 from frazil.errors import ContractError, OptionError
 from frazil.memory import available_bytes, require_memory
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid, grid_for, plan_warp
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.simulate.scene import simulate_scene
 from tests.test_geolocation import PLACES, around
 

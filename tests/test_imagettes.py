@@ -37,9 +37,9 @@ from frazil.labels.imagettes import (
     split_imagettes,
 )  # fmt: skip
 from frazil.labels.imagettes_products import cut_imagettes
+from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.product import simulate_product
 from frazil.simulate.wave_mode import WaveModeConfig
-from frazil.simulated_imagettes import simulated_imagettes
 
 
 def picture(path: Path, size: tuple[int, int] = (400, 400), seed: int = 0) -> np.ndarray:

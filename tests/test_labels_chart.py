@@ -20,9 +20,9 @@ from frazil.labels.chart import chart_classes, rasterize_chart, read_chart
 from frazil.labels.polygons import place, read_polygons
 from frazil.labels.sigrid3 import COLUMNS, ChartSettings, classify, code_text, table
 from frazil.labels.sigrid3_dialects import DIALECTS, thickness_cm, translate
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid
-from frazil.scene.scene import open_scene
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.sentinel1.scene import open_scene
 from frazil.testing import make_map
 
 

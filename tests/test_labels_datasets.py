@@ -24,7 +24,7 @@ from frazil.labels.datasets.folders import read_folders
 from frazil.labels.datasets.uit import read_uit
 from frazil.labels.patch_set import check_patches, open_patches, save_patches
 from frazil.labels.splits import split_patches
-from frazil.scene.scene import open_scene
+from frazil.sentinel1.scene import open_scene
 from tests.test_labels_patches import box
 
 NAME = "S1A_EW_GRDM_1SDH_20180124T194759_20180124T194859_020301_022AA4_1F75"

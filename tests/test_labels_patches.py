@@ -36,10 +36,10 @@ from frazil.labels.patch_set import (
 )
 from frazil.labels.patches import cut_patches
 from frazil.labels.sources import open_labels
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid
 from frazil.scene.scaling import to_db
-from frazil.scene.scene import open_scene
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.sentinel1.scene import open_scene
 
 TRUTH = "{folder}/{scene}_truth/ice_class.tif"
 CLASSES = LabelOptions(class_column="kind")

@@ -9,9 +9,9 @@ import pytest
 from pyproj import Transformer
 from scipy.spatial import cKDTree
 
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid
 from frazil.scene.land import _lonlat, coast_distance, land_mask, land_on
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Product
 
 KNOWN = [  # longitude, latitude, land?

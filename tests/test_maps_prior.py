@@ -47,7 +47,7 @@ from frazil.maps.summary import summarise
 from frazil.maps.times import TimeSpan
 from frazil.percent import whole_percents
 from frazil.scene.grid import MapGrid
-from frazil.scene.scene import open_scene
+from frazil.sentinel1.scene import open_scene
 from frazil.testing import make_map
 from tests import reference_files as make
 from tests.test_learn_predict import random_model

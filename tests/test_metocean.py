@@ -23,8 +23,8 @@ from frazil.learn.predict.imagettes import SegmentOptions, dominant, segment
 from frazil.learn.run import train
 from frazil.ocean_scores import THRESHOLDS, OceanScores
 from frazil.recipes import find_recipe
+from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.wave_mode import WaveModeConfig
-from frazil.simulated_imagettes import simulated_imagettes
 
 SMALL = WaveModeConfig(side_m=8000)
 CLASSES = {"sea_ice": 3, "low_wind_area": 3, "wind_streaks": 3}

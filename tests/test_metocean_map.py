@@ -279,8 +279,8 @@ def test_wave_mode_imagettes_that_cannot_be_read_are_named(
 
     import frazil.labels.imagettes_products as products
     from frazil.errors import ProductError
-    from frazil.scene.scene import open_scene
     from frazil.sentinel1.product import open_product
+    from frazil.sentinel1.scene import open_scene
 
     real = open_product(iw)
     part = open_scene(real, polarizations=("VV",)).isel(line=slice(0, 2000), pixel=slice(0, 2000)).load()

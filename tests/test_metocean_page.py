@@ -14,8 +14,8 @@ import torch
 from frazil.errors import LabelError, OptionError
 from frazil.labels.imagettes import coarser, save_imagettes
 from frazil.learn.checkpoint import load_model
+from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.wave_mode import WaveModeConfig
-from frazil.simulated_imagettes import simulated_imagettes
 from frazil.studies.metocean_page import (
     annotation_table,
     class_table,

@@ -16,9 +16,9 @@ import pytest
 import rasterio
 
 from frazil.errors import ProductError, ProductNotFoundError, printable
-from frazil.scene.scene import open_scene
 from frazil.sentinel1.info import describe
 from frazil.sentinel1.product import Product, open_product
+from frazil.sentinel1.scene import open_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

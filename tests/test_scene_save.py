@@ -17,7 +17,7 @@ from frazil.scene.geotiff import halved
 from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.save import save_scene
 from frazil.scene.scaling import to_db
-from frazil.scene.scene import open_scene
+from frazil.sentinel1.scene import open_scene
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_signal_inside_a_call_of_hdf5_is_not_lost(small_safe: Path, tmp_path: 
         "import os, signal, sys\n"
         "import frazil.scene.save as save\n"
         "from frazil.cli import _stop\n"
-        "from frazil.scene.scene import open_scene\n"
+        "from frazil.sentinel1.scene import open_scene\n"
         "signal.signal(signal.SIGTERM, _stop)\n"
         "write, calls = save._CarefulFile.write, []\n"
         "def disturbed(self, data):\n"

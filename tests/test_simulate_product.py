@@ -9,8 +9,8 @@ import xarray as xr
 from scipy import ndimage
 
 from frazil.errors import OptionError, OutputExistsError
-from frazil.scene.scene import open_scene
 from frazil.sentinel1.product import open_product
+from frazil.sentinel1.scene import open_scene
 from frazil.simulate.instrument import NoiseError, band_radiometry, template_product
 from frazil.simulate.product import simulate_product
 from frazil.simulate.scene import simulate_scene
@@ -86,7 +86,7 @@ def test_noise_and_gain_are_those_of_the_template_at_the_same_place(safe):
 
 
 def test_positions_are_those_of_the_template(safe):
-    from frazil.sentinel1.geolocation import Geolocation
+    from frazil.scene.geolocation import Geolocation
 
     cut = Geolocation.of_ties(open_product(safe).bands[0].annotation.ties)
     whole = Geolocation.of_ties(template_product("ew").bands[0].annotation.ties)

@@ -3,8 +3,8 @@ import pytest
 import rasterio
 
 from frazil.errors import OutputExistsError, UnsupportedProductError
-from frazil.scene.scene import open_scene
 from frazil.sentinel1.product import open_product
+from frazil.sentinel1.scene import open_scene
 from frazil.simulate.instrument import band_radiometry, template_product
 from frazil.simulate.product import simulate_product
 from frazil.simulate.quicklook import digital_numbers, observed, output_mean, read_quicklook, sample_product, upsample

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.conventions import FIVE_CLASSES
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.scene.geolocation import Geolocation
 from frazil.simulate.instrument import template_product
 from frazil.simulate.truth import cell_counts, ground_control_points, regions, write_class_raster, write_polygons
 from frazil.simulate.world import WorldConfig, make_world

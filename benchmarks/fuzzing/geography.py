@@ -23,7 +23,7 @@ def polygons() -> Any:
     import geopandas as gpd
     import shapely
 
-    from frazil.sentinel1.geolocation import Geolocation
+    from frazil.scene.geolocation import Geolocation
 
     scene = simulated_scene()
     lon, lat = Geolocation.of(scene).lonlat(

@@ -73,7 +73,7 @@ def read_masks(path: Path) -> Numbers:
 def make_imagettes(folder: Path) -> Path:
     """A set of imagettes."""
     from frazil.labels.imagettes import save_imagettes
-    from frazil.simulated_imagettes import simulated_imagettes
+    from frazil.simulate.imagettes import simulated_imagettes
 
     return save_imagettes(simulated_imagettes(3, seed=1, resolution_m=200.0), folder / "set.zarr")
 

@@ -69,11 +69,11 @@ def foreign_file(root: Path, rng: np.random.Generator) -> str:
 
 def read_product(path: Path) -> Numbers:
     """What `info` and `scene` would show."""
+    from frazil.scene.geolocation import Geolocation
     from frazil.scene.scaling import to_db
-    from frazil.scene.scene import open_scene
-    from frazil.sentinel1.geolocation import Geolocation
     from frazil.sentinel1.info import describe
     from frazil.sentinel1.product import open_product
+    from frazil.sentinel1.scene import open_scene
 
     product = open_product(path)
     about = describe(product)

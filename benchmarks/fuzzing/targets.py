@@ -18,7 +18,7 @@ LOADED = (
     "frazil.labels.sources", "frazil.labels.splits", "frazil.learn.checkpoint", "frazil.learn.distributed.watch",
     "frazil.reports.gather", "frazil.learn.data.patches", "frazil.learn.predict.scene",
     "frazil.learn.propagation.files",
-    "frazil.maps.compare", "frazil.maps.edges", "frazil.maps.netcdf", "frazil.scene.scene", "frazil.sentinel1.info",
+    "frazil.maps.compare", "frazil.maps.edges", "frazil.maps.netcdf", "frazil.sentinel1.scene", "frazil.sentinel1.info",
     "tests.reference_files", "tests.test_labels_datasets",
     "xarray.backends.h5netcdf_", "xarray.backends.scipy_", "xarray.backends.zarr", "pandas",
 )  # fmt: skip

@@ -19,7 +19,7 @@ _HOME = {
     "open_map": "frazil.maps.netcdf",
     "open_patches": "frazil.labels.patch_set",
     "open_product": "frazil.sentinel1.product",
-    "open_scene": "frazil.scene.scene",
+    "open_scene": "frazil.sentinel1.scene",
     "predict": "frazil.learn.predict.scene",
     "propagate_labels": "frazil.learn.propagation.graph",
     "rasterize_chart": "frazil.labels.chart",

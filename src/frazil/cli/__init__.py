@@ -108,7 +108,7 @@ def scene(
     """Calibrate PRODUCT and write it as a file."""
     from frazil.files import refuse_existing
     from frazil.scene.save import save_scene
-    from frazil.scene.scene import open_scene
+    from frazil.sentinel1.scene import open_scene
 
     refuse_existing(output, overwrite=overwrite)
     with progress_bar("calibrating") as progress:

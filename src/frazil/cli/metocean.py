@@ -114,7 +114,7 @@ def _read(
 
         return read_multilabel(source, resolution_m=metres)
     if kind == "simulated":
-        from frazil.simulated_imagettes import simulated_imagettes
+        from frazil.simulate.imagettes import simulated_imagettes
 
         return simulated_imagettes(count, seed=seed, resolution_m=metres, progress=progress)
     from frazil.labels.datasets.masks import read_colin, read_masks

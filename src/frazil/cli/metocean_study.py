@@ -65,8 +65,8 @@ def ocean_study(
 
 def _simulated(folder: Path, name: str) -> tuple[str, ...]:
     from frazil.labels.imagettes import save_imagettes
+    from frazil.simulate.imagettes import simulated_imagettes
     from frazil.simulate.wave_mode import WaveModeConfig
-    from frazil.simulated_imagettes import simulated_imagettes
 
     fine = name == "resolution"
     config = WaveModeConfig(side_m=_SIDE_M) if fine else None

@@ -28,8 +28,8 @@ def say_notes(attrs: dict[Any, Any], codes: np.ndarray) -> None:
 
 def say_crs(ds: xr.Dataset) -> None:
     """Say which CRS was chosen for a map or a scene, where it is not a polar one."""
+    from frazil.scene.geolocation import Geolocation
     from frazil.scene.grid import MapGrid
-    from frazil.sentinel1.geolocation import Geolocation
 
     crs = MapGrid.of(ds).crs if "spatial_ref" in ds.variables else Geolocation.of(ds).default_crs()
     if crs not in ("EPSG:3413", "EPSG:3031"):

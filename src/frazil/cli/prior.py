@@ -95,8 +95,8 @@ def _place(product: Product) -> xr.Dataset:
     import xarray as xr
     from pyproj import CRS
 
+    from frazil.scene.geolocation import Geolocation
     from frazil.scene.grid import MapGrid
-    from frazil.sentinel1.geolocation import Geolocation
 
     band = product.bands[0]
     geo = Geolocation.of_ties(band.annotation.ties)

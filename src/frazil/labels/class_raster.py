@@ -16,7 +16,7 @@ from frazil.gdal_files import open_raster
 from frazil.georeference import refuse_unplaced, world_file
 from frazil.labels.classes import ClassRegions, LabelOptions, LabelsOnScene, meaning_of, name_of, strange_values
 from frazil.labels.polygons import find_crs
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.scene.geolocation import Geolocation
 
 if TYPE_CHECKING:
     import xarray as xr

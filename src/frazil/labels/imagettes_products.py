@@ -10,11 +10,11 @@ import numpy as np
 
 from frazil.errors import FrazilError, LabelError, OptionError, ProductError, UnsupportedProductError, printable
 from frazil.labels.imagettes import SIDE_M, Imagette, make_imagettes, resample, scaled, sizes_for
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import add_land
 from frazil.scene.ocean import detrend
-from frazil.scene.scene import open_scene
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Product, open_product
+from frazil.sentinel1.scene import open_scene
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -28,10 +28,10 @@ from frazil.labels.classes import LabelOptions, LabelsOnScene
 from frazil.labels.cutting import Cutter, why_none
 from frazil.labels.patch_set import gather
 from frazil.labels.sources import Labels, open_labels, product_key
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, linear_power, to_db
-from frazil.scene.scene import open_scene
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.sentinel1.scene import open_scene
 
 if TYPE_CHECKING:
     import geopandas as gpd

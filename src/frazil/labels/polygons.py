@@ -3,7 +3,7 @@
 An edge that is straight in the file is not straight on the radar grid, so edges are densified in the file's own CRS
 before anything is transformed. A pixel belongs to a polygon if its centre lies inside.
 
-Rests on GDAL (through pyogrio and rasterio), on shapely, and on `frazil.sentinel1.geolocation`.
+Rests on GDAL (through pyogrio and rasterio), on shapely, and on `frazil.scene.geolocation`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pyproj.exceptions import CRSError, ProjError
 from frazil.errors import ContractError, FrazilError, LabelError, LabelNotFoundError, OptionError
 from frazil.gdal_files import refuse_address, vector_source
 from frazil.georeference import is_placed
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid
-from frazil.sentinel1.geolocation import Geolocation
 
 if TYPE_CHECKING:
     import geopandas as gpd

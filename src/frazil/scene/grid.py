@@ -1,6 +1,6 @@
 """Projected grids: where the pixels of a map lie, and how a radar scene is warped onto them.
 
-Rests on `frazil.sentinel1.geolocation` for line/pixel <-> x/y and on PROJ for everything else.
+Rests on `frazil.scene.geolocation` for line/pixel <-> x/y and on PROJ for everything else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pyproj.exceptions import CRSError
 
 from frazil.errors import ContractError, OptionError
 from frazil.jit import njit
-from frazil.sentinel1.geolocation import Geolocation
+from frazil.scene.geolocation import Geolocation
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -19,8 +19,8 @@ from pyproj import CRS, Transformer
 from scipy import ndimage
 
 from frazil.conventions import VARIABLES
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid
-from frazil.sentinel1.geolocation import Geolocation
 
 _SPACING_M = 240.0  # half a cell of the bitmap
 _NODES_M = 4000.0

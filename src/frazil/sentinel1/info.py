@@ -9,8 +9,8 @@ import numpy as np
 from pyproj import CRS
 
 from frazil.geojson import to_lonlat
+from frazil.scene.geolocation import Geolocation
 from frazil.sentinel1.annotation import Annotation
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Band, Product
 
 _LISTED = 12  # wave-mode products hold over a hundred imagettes: the first ones stand for all

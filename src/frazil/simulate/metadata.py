@@ -21,8 +21,8 @@ from defusedxml.ElementTree import fromstring
 from scipy.interpolate import RectBivariateSpline
 
 from frazil.errors import ProductError
+from frazil.scene.geolocation import Geolocation
 from frazil.sentinel1.annotation import Annotation
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Band, Product
 
 _GRID = "geolocationGrid/geolocationGridPointList"

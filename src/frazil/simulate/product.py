@@ -20,8 +20,8 @@ from frazil import __version__
 from frazil.conventions import CLASS_NODATA
 from frazil.files import refuse_existing, whole_output
 from frazil.jit import njit
+from frazil.scene.geolocation import Geolocation
 from frazil.sentinel1.annotation import Annotation, parse_annotation, parse_calibration, parse_noise
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.noise import between
 from frazil.sentinel1.product import Band
 from frazil.sentinel1.radiometry import Radiometry, make_radiometry

@@ -18,11 +18,11 @@ from frazil import __version__
 from frazil.conventions import CLASS_NODATA, FIVE_CLASSES, VARIABLES, class_attrs
 from frazil.errors import OptionError
 from frazil.jit import njit
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import land_mask
-from frazil.scene.scene import tie_variables
 from frazil.sentinel1.annotation import Annotation
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Band, Product
+from frazil.sentinel1.scene import tie_variables
 from frazil.simulate.backscatter import Climate, draw_climate, expected_sigma0
 from frazil.simulate.instrument import (
     NoiseError,

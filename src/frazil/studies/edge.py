@@ -34,8 +34,8 @@ from frazil.learn.predict.scene import FlagSettings, predict
 from frazil.learn.run import train
 from frazil.maps.compare import compare
 from frazil.recipes import find_recipe
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid, plan_warp
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.truth import regions
 from frazil.studies.data import moving_average

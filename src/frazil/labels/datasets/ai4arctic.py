@@ -32,8 +32,8 @@ from frazil.labels.patches import channel_names
 from frazil.labels.possible import refuse_outside
 from frazil.labels.sigrid3 import ChartSettings, classify
 from frazil.labels.sigrid3_dialects import chart_rows, check_dialect
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.scaling import CHANNELS
-from frazil.sentinel1.geolocation import Geolocation
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -30,8 +30,8 @@ from frazil.learn.infer.torch_engine import Engine
 from frazil.learn.infer.wide import wide_view
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, network_input
-from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
+from frazil.sentinel1.scene import open_scene
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.thinning import as_quicklook
 from frazil.simulate.world import WorldConfig

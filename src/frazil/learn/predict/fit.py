@@ -10,8 +10,8 @@ import xarray as xr
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import ModelCard
 from frazil.learn.data.seen import Seen
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import land_mask
-from frazil.sentinel1.geolocation import Geolocation
 
 _SAMPLED = 160  # positions of a scene along each side, at which it is compared with the training
 

@@ -37,10 +37,10 @@ from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.weak.grid import output_of, prepared
 from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.predict.scene import FlagSettings, Progress, _read_rows, open_for
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.tiles import TileGrid, even_core
-from frazil.sentinel1.geolocation import Geolocation
 from frazil.sentinel1.product import Product
 
 HALF_OVERLAP = (128, 64)  #: core and margin, pixels, of tiles of 256 with half of each overlapping

@@ -44,10 +44,10 @@ from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
 from frazil.scene.scaling import network_input
-from frazil.scene.scene import open_scene
 from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.product import Product, open_product
 from frazil.sentinel1.radiometry import Denoise
+from frazil.sentinel1.scene import open_scene
 
 _COARSEST_M = 120.0  # map spacing that nobody asked for; results of patch classifiers are interpolated to it
 _HALF_PERCENT_NODATA = 255  # probabilities on the radar grid are held in half percents, 0…200
