@@ -55,7 +55,10 @@ def test_the_guard_can_fail() -> None:
 
 
 def test_opening_a_scene_needs_no_torch() -> None:
-    assert not loaded_after("from frazil.scene import scene, save, land") & {"torch", "matplotlib"}
+    assert not loaded_after("from frazil.scene import land, save; from frazil.sentinel1 import scene") & {
+        "torch",
+        "matplotlib",
+    }
 
 
 def imports_of(path: Path) -> set[str]:

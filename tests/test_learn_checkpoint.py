@@ -22,7 +22,7 @@ from frazil.learn.checkpoint import (
     save_model,
     weights_digest,
 )
-from frazil.learn.infer.map_shapes import map_shape, outline
+from frazil.learn.map_shapes import map_shape, outline
 from frazil.learn.models import create_model
 from tests.test_learn_predict import random_model
 

@@ -91,8 +91,8 @@ def make_model(folder: Path) -> Path:
     import torch
 
     from frazil.learn.checkpoint import ModelCard, save_model
-    from frazil.learn.data.seen import Seen
     from frazil.learn.models import create_model
+    from frazil.learn.seen import Seen
     from frazil.scene.scaling import CHANNELS
 
     torch.manual_seed(0)

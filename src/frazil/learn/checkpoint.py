@@ -22,8 +22,8 @@ from frazil.errors import FrazilError, MissingDependencyError, ModelError, print
 from frazil.extras import FAST, LEARN, installed
 from frazil.files import replaced_file, whole_output
 from frazil.labels.datasets.cifar10 import CIFAR10
-from frazil.learn.data.seen import Seen
-from frazil.learn.infer.map_shapes import MAP_SHAPES, Outline, map_shape, outline
+from frazil.learn.map_shapes import MAP_SHAPES, Outline, map_shape, outline
+from frazil.learn.seen import Seen
 from frazil.scene.scaling import Channel
 from frazil.untrusted import open_regular, read_json
 
@@ -293,7 +293,7 @@ def load_model(name: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     Raises:
         ModelError: nothing there, a damaged card or weights, or weights of another architecture.
         MissingDependencyError: safetensors is not installed; or PyTorch is not, and the model is of another
-            architecture than those of `frazil.learn.infer.map_shapes`.
+            architecture than those of `frazil.learn.map_shapes`.
     """
     folder = Path(name)
     if not folder.is_dir() and str(name) in bundled_models():

@@ -22,7 +22,6 @@ from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versio
 from frazil.learn.config import RunConfig
 from frazil.learn.data.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides, rounded
 from frazil.learn.data.load import Batches, Progress
-from frazil.learn.data.seen import Seen
 from frazil.learn.distributed.team import Team
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.weak.grid import output_of
@@ -32,6 +31,7 @@ from frazil.learn.metocean_losses import rarity_of
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
+from frazil.learn.seen import Seen
 from frazil.learn.strategies.metocean import ImageLabels, Segmentation
 from frazil.learn.train import Strategy, plain, seed_everything, train_loop
 from frazil.learn.transfer import start_from

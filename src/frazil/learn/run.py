@@ -23,7 +23,6 @@ from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import ImagetteData, PatchData, RunConfig
 from frazil.learn.data.load import LearningData, load_data
 from frazil.learn.data.load import Progress as Report
-from frazil.learn.data.seen import Seen
 from frazil.learn.distributed.allreduce import InStep, scaled
 from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_seed
@@ -33,6 +32,7 @@ from frazil.learn.log import RunLog
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
+from frazil.learn.seen import Seen
 from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.strategies.peers import WithPeers

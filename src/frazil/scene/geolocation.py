@@ -29,8 +29,6 @@ from frazil.errors import OptionError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from frazil.sentinel1.annotation import TiePoints
-
 _GEODETIC = CRS.from_epsg(4979)
 _GEOCENTRIC = CRS.from_epsg(4978)
 _TOLERANCE = 1e-4  # pixels, of Newton's method
@@ -43,6 +41,22 @@ _MOST_STRETCHED = 1.5  # factor on lengths
 @lru_cache(maxsize=32)
 def _transformer(source: CRS, target: CRS) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiePoints:
+    """The geolocation grid. Arrays of dims (tie_line, tie_pixel); `line` and `pixel` are one-dimensional.
+
+    Latitude and longitude in degrees (WGS 84), height in metres above the ellipsoid, angles in degrees.
+    """
+
+    line: np.ndarray
+    pixel: np.ndarray
+    latitude: np.ndarray
+    longitude: np.ndarray
+    height: np.ndarray
+    incidence_angle: np.ndarray
+    elevation_angle: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from frazil.scene.geolocation import TiePoints
 from frazil.sentinel1.xml import number, numbers, read_record, text, time, whole_number
 
 _MISSION_LIFE = np.datetime64("2014-04-03"), np.datetime64("2045-01-01")
@@ -70,22 +71,6 @@ class SwathBounds:
     last_line: int
     first_pixel: int
     last_pixel: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class TiePoints:
-    """The geolocation grid. Arrays of dims (tie_line, tie_pixel); `line` and `pixel` are one-dimensional.
-
-    Latitude and longitude in degrees (WGS 84), height in metres above the ellipsoid, angles in degrees.
-    """
-
-    line: np.ndarray
-    pixel: np.ndarray
-    latitude: np.ndarray
-    longitude: np.ndarray
-    height: np.ndarray
-    incidence_angle: np.ndarray
-    elevation_angle: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)

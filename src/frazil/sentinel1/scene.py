@@ -24,9 +24,10 @@ from scipy.interpolate import RectBivariateSpline
 from frazil import __version__
 from frazil.conventions import VARIABLES
 from frazil.errors import OptionError, UnsupportedProductError
+from frazil.scene.geolocation import TiePoints
 from frazil.scene.lazy import dataset, lazy_variable
 from frazil.sentinel1 import kernels
-from frazil.sentinel1.annotation import Annotation, TiePoints
+from frazil.sentinel1.annotation import Annotation
 from frazil.sentinel1.balance import balance
 from frazil.sentinel1.consistency import QUICK_BYTES, Check, check_means
 from frazil.sentinel1.measurement import Measurement

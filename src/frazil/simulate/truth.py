@@ -14,8 +14,7 @@ from scipy import ndimage
 
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, class_attrs
 from frazil.errors import OptionError
-from frazil.scene.geolocation import Geolocation
-from frazil.sentinel1.annotation import TiePoints
+from frazil.scene.geolocation import Geolocation, TiePoints
 
 _CELL_M = 4800.0  # side of the cells that polygons are built from
 #: SIGRID-3 stage of development and form by class code; water has none. 99: floe size is not told.

@@ -67,7 +67,7 @@ class Sampler(Protocol):
         ...
 
     def scene_images(self) -> Iterator[np.ndarray]:
-        """Of each scene what is learnt from, thinned: (channel, …) in [0, 1]; for `frazil.learn.data.seen`."""
+        """Of each scene what is learnt from, thinned: (channel, …) in [0, 1]; for `frazil.learn.seen`."""
         ...
 
 

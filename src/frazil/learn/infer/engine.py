@@ -1,6 +1,6 @@
 """Running a network over images: one small interface, and which of the engines computes behind it.
 
-OpenVINO is a tenth of PyTorch's size and knows the two networks of `frazil.learn.infer.map_shapes`; PyTorch runs them
+OpenVINO is a tenth of PyTorch's size and knows the two networks of `frazil.learn.map_shapes`; PyTorch runs them
 all.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from frazil.errors import MissingDependencyError, OptionError
 from frazil.extras import FAST, LEARN, installed
 from frazil.learn.checkpoint import Model, require_torch
-from frazil.learn.infer.map_shapes import MAP_SHAPES
+from frazil.learn.map_shapes import MAP_SHAPES
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISION_NAMES = ("float32", "bfloat16")

@@ -22,7 +22,7 @@ import numpy as np
 from frazil.errors import MissingDependencyError, ModelError, OptionError
 from frazil.extras import FAST
 from frazil.learn.checkpoint import Model
-from frazil.learn.infer.map_shapes import MAP_SHAPES, UNetConfig, WideUNetConfig, map_shape, outline
+from frazil.learn.map_shapes import MAP_SHAPES, UNetConfig, WideUNetConfig, map_shape, outline
 
 _EPS = 1e-5  # that every batch norm of these networks adds to a variance
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
@@ -39,7 +39,7 @@ class OpenVINOEngine:
     """OpenVINO on the CPU, batch norm folded. An `Engine`.
 
     Args:
-        model: of an architecture of `frazil.learn.infer.map_shapes`.
+        model: of an architecture of `frazil.learn.map_shapes`.
         precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``; the wide view is float32 in both.
 
     Raises:
@@ -163,7 +163,7 @@ class _Graph:
     """The networks as graphs of OpenVINO; nodes are (1, channel, height, width).
 
     Args:
-        weights: as `frazil.learn.infer.map_shapes.outline` names them.
+        weights: as `frazil.learn.map_shapes.outline` names them.
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from frazil.errors import ModelError
-from frazil.learn.infer.map_shapes import configured
+from frazil.learn.map_shapes import configured
 from frazil.learn.models.adhoc import AdHocCNN, AdHocConfig
 from frazil.learn.models.cnn13 import CNN13, CNN13Config
 from frazil.learn.models.densenet import DenseNet121, DenseNet121Config

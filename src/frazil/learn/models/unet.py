@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from frazil.learn.infer.map_shapes import UNetConfig
+from frazil.learn.map_shapes import UNetConfig
 
 __all__ = ["UNet", "UNetConfig", "double_convolution", "fold_batch_norm"]
 

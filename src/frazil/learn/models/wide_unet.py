@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from frazil.learn.infer.map_shapes import WideUNetConfig
+from frazil.learn.map_shapes import WideUNetConfig
 from frazil.learn.models.unet import UNet, double_convolution
 
 __all__ = ["Views", "WideUNet", "WideUNetConfig", "crop"]

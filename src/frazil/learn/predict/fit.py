@@ -9,7 +9,7 @@ import xarray as xr
 
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import ModelCard
-from frazil.learn.data.seen import Seen
+from frazil.learn.seen import Seen
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import land_mask
 
