@@ -33,9 +33,9 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 
 from frazil.learn.checkpoint import git_commit
+from frazil.learn.config import PropagationConfig
 from frazil.learn.propagation.graph import affinity_graph, propagate_labels, solve
 from frazil.learn.propagation.neighbours import nearest_neighbours, normalised
-from frazil.learn.strategy_config import PropagationConfig
 
 CONFIG = PropagationConfig(iterations=200)
 _WHOLE_MATRIX = 30_000  # samples of which all similarities at once fit into memory

@@ -25,12 +25,11 @@ import torch
 
 from frazil.conventions import BINARY
 from frazil.learn.checkpoint import git_commit
-from frazil.learn.config import RunConfig
+from frazil.learn.config import LabelPropagationConfig, RunConfig, TeacherStudentConfig
 from frazil.learn.data.load import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.models import create_model
 from frazil.learn.strategies import make_strategy
-from frazil.learn.strategy_config import LabelPropagationConfig, TeacherStudentConfig
 from frazil.learn.train import seed_everything, train_loop
 from frazil.recipes import find_recipe
 from frazil.scene.scaling import CHANNELS

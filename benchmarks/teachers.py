@@ -19,8 +19,8 @@ from types import SimpleNamespace
 import torch
 
 from frazil.learn.checkpoint import git_commit
+from frazil.learn.config import PeersConfig
 from frazil.learn.distributed.exchange import Traffic
-from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.models import create_model
 from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.strategies.supervised import Supervised

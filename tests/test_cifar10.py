@@ -15,8 +15,7 @@ from PIL import Image
 
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.labels.datasets.cifar10 import CIFAR10, NAMES, read_cifar10
-from frazil.learn.cifar10_config import Cifar10Data
-from frazil.learn.config import override
+from frazil.learn.config import Cifar10Data, override
 from frazil.learn.data.cifar10 import CropFlip, load_cifar10
 from frazil.learn.models import create_model
 from frazil.learn.run import train

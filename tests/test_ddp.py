@@ -16,10 +16,18 @@ import torch
 from safetensors.torch import load_file
 
 from frazil.errors import OptionError
-from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig, override
+from frazil.learn.config import (
+    DDPConfig,
+    ModelConfig,
+    OptimConfig,
+    PatchData,
+    PeersConfig,
+    RunConfig,
+    SupervisedConfig,
+    override,
+)
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.allreduce import Sharded, scaled
-from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out
 from frazil.learn.log import read_log

@@ -19,7 +19,17 @@ from frazil.cli import cli
 from frazil.conventions import FIVE_CLASSES
 from frazil.errors import LabelError, OptionError, OutputExistsError
 from frazil.labels.patch_set import make_patches, save_patches
-from frazil.learn.config import LabelsConfig, ModelConfig, OptimConfig, PatchData, RunConfig, override
+from frazil.learn.config import (
+    FixMatchConfig,
+    LabelsConfig,
+    ModelConfig,
+    OptimConfig,
+    PatchData,
+    PropagationConfig,
+    RunConfig,
+    TeacherStudentConfig,
+    override,
+)
 from frazil.learn.data.labels import choose_labels, drawing_order, empty
 from frazil.learn.data.load import LearningData, load_data
 from frazil.learn.data.patches import Patches
@@ -27,7 +37,6 @@ from frazil.learn.judge import judge
 from frazil.learn.log import read_log
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
-from frazil.learn.strategy_config import FixMatchConfig, PropagationConfig, TeacherStudentConfig
 from frazil.recipes import find_recipe, recipe_names
 
 SIZE = 12

@@ -11,7 +11,18 @@ import pytest
 import torch
 
 from frazil.errors import ModelError, OptionError
-from frazil.learn.config import ModelConfig, RunConfig, SupervisedConfig
+from frazil.learn.config import (
+    FixMatchConfig,
+    LabelPropagationConfig,
+    MeanTeacherConfig,
+    MixMatchConfig,
+    ModelConfig,
+    PropagationConfig,
+    RunConfig,
+    SemiGANConfig,
+    SupervisedConfig,
+    TeacherStudentConfig,
+)
 from frazil.learn.data.load import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.data.pool import Pool
@@ -20,15 +31,6 @@ from frazil.learn.propagation.pseudo import PseudoLabels
 from frazil.learn.strategies.average import Average, risen
 from frazil.learn.strategies.plan import make_plan
 from frazil.learn.strategies.semi_gan import Generator
-from frazil.learn.strategy_config import (
-    FixMatchConfig,
-    LabelPropagationConfig,
-    MeanTeacherConfig,
-    MixMatchConfig,
-    PropagationConfig,
-    SemiGANConfig,
-    TeacherStudentConfig,
-)
 from frazil.learn.train import train_loop
 from tests.few_labels_toy import CPU, SIZE, accuracy, toy_data, toy_patches, toy_run, toy_strategy, toy_train
 

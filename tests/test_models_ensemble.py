@@ -15,10 +15,9 @@ from torch import nn
 from frazil.cli import cli
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import Model, load_model, save_model
-from frazil.learn.config import run_config
+from frazil.learn.config import PeersConfig, run_config
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed import watch
-from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.infer.dense import make_engine
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import Ensemble, create_ensemble

@@ -19,11 +19,10 @@ import torch
 from safetensors.torch import load_file
 
 from frazil.errors import OptionError
-from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SimulatedData, override
+from frazil.learn.config import ModelConfig, OptimConfig, PatchData, PeersConfig, RunConfig, SimulatedData, override
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, Peer, Traffic
-from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.distributed.store import Store
 from frazil.learn.distributed.worker import worker_seed
 from frazil.learn.log import read_log

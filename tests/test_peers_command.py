@@ -16,9 +16,8 @@ from click.testing import CliRunner
 from frazil.cli import cli
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import load_model
-from frazil.learn.config import override, run_config
+from frazil.learn.config import DDPConfig, PeersConfig, override, run_config
 from frazil.learn.data.load import load_data
-from frazil.learn.distributed.settings import DDPConfig, PeersConfig
 from frazil.learn.distributed.watch import choose, workers
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run

@@ -45,8 +45,8 @@ def propagate(
     FEATURES is .npy, .npz, .csv or .parquet with a row a sample, or a patch set (.zarr), whose own labels are taken
     where --labels is not given: those that the model's run has drawn, if it learnt from some alone.
     """
+    from frazil.learn.config import PropagationConfig
     from frazil.learn.propagation.files import propagate_files
-    from frazil.learn.strategy_config import PropagationConfig
 
     with progress_bar("propagating", known=False):
         result = propagate_files(

@@ -20,7 +20,7 @@ def weighted_bce(logits: Tensor, mask: Tensor, rarity: Tensor, weighting: str = 
         logits: (batch, class, rows, columns).
         mask: likewise; 0 or 1.
         rarity: K (class).
-        weighting: see `frazil.learn.metocean_config.SegmentationConfig`. With ``"paper"`` a class that covers a share p
+        weighting: see `frazil.learn.config.SegmentationConfig`. With ``"paper"`` a class that covers a share p
             of an image has weight p on its cells and 1 − p on the others; with ``"code"`` 1 − p and p.
     """
     y = mask.float()

@@ -19,14 +19,13 @@ from torch import nn
 
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
-from frazil.learn.config import RunConfig
+from frazil.learn.config import CategorisationConfig, Im2PxStrategyConfig, ImagetteData, RunConfig, SegmentationConfig
 from frazil.learn.data.imagettes import ImagetteSampler, ImagetteSides, image_labels, judged, read_sides, rounded
 from frazil.learn.data.load import Batches, Progress
 from frazil.learn.distributed.team import Team
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.weak.grid import output_of
 from frazil.learn.log import RunLog
-from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, ImagetteData, SegmentationConfig
 from frazil.learn.metocean_losses import rarity_of
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier

@@ -19,8 +19,7 @@ from torch import nn
 
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
-from frazil.learn.cifar10_config import Cifar10Data
-from frazil.learn.config import ImagetteData, PatchData, RunConfig
+from frazil.learn.config import Cifar10Data, ImagetteData, PatchData, RunConfig
 from frazil.learn.data.load import LearningData, load_data
 from frazil.learn.data.load import Progress as Report
 from frazil.learn.distributed.allreduce import InStep, scaled

@@ -7,8 +7,7 @@ References:
 
 from __future__ import annotations
 
-from frazil.learn.cifar10_config import Cifar10Data
-from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, SupervisedConfig
+from frazil.learn.config import Cifar10Data, ModelConfig, OptimConfig, RunConfig, SupervisedConfig
 
 _STEPS = 352  # of an epoch: 45,000 images, the others being held out
 

@@ -17,14 +17,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig
-from frazil.learn.strategy_config import (
+from frazil.learn.config import (
     FixMatchConfig,
     LabelPropagationConfig,
     MeanTeacherConfig,
     MixMatchConfig,
+    ModelConfig,
+    OptimConfig,
+    PatchData,
+    RunConfig,
     SemiGANConfig,
     StrategyConfig,
+    SupervisedConfig,
     TeacherStudentConfig,
 )
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, SimulatedData
-from frazil.learn.strategy_config import SupervisedConfig
+from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, SimulatedData, SupervisedConfig
 
 STATEMENT = (
     "Trained and scored on simulated scenes only; it has seen no real labels. Of real closed pack, in three Antarctic "

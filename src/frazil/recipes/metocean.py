@@ -6,8 +6,15 @@ since the source gives none.
 
 from __future__ import annotations
 
-from frazil.learn.config import ImagetteData, ModelConfig, OptimConfig, RunConfig
-from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
+from frazil.learn.config import (
+    CategorisationConfig,
+    Im2PxStrategyConfig,
+    ImagetteData,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    SegmentationConfig,
+)
 
 _ADAM = OptimConfig(optimiser="adam", epochs=30, batch=16, lr=1e-3, warmup=50, weight_decay=0.0)
 

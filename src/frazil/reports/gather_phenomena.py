@@ -12,10 +12,9 @@ import xarray as xr
 from frazil.errors import FrazilError, LabelError, OptionError
 from frazil.labels.imagettes import UNKNOWN, join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
-from frazil.learn.config import run_config
+from frazil.learn.config import ImagetteData, run_config
 from frazil.learn.data.imagettes import crop, masked, outputs
 from frazil.learn.infer.device import usable_device
-from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict.imagettes import check_fit, segment
 from frazil.reports.findings import ImagettesShown, MetoceanFindings

@@ -30,7 +30,16 @@ import torch
 from frazil.errors import OptionError
 from frazil.files import replaced_file
 from frazil.learn.checkpoint import git_commit, library_versions
-from frazil.learn.config import PatchData, RunConfig, SupervisedConfig, override, run_config
+from frazil.learn.config import (
+    LabelPropagationConfig,
+    PatchData,
+    PropagationConfig,
+    RunConfig,
+    SupervisedConfig,
+    TeacherStudentConfig,
+    override,
+    run_config,
+)
 from frazil.learn.data.load import LearningData, load_data, read_sides
 from frazil.learn.data.patches import Patches
 from frazil.learn.evaluate import Evaluation, evaluate
@@ -38,7 +47,6 @@ from frazil.learn.models import create_model
 from frazil.learn.propagation.graph import LabelPropagator
 from frazil.learn.propagation.neighbours import nearest_neighbours
 from frazil.learn.strategies import make_plan, make_strategy
-from frazil.learn.strategy_config import LabelPropagationConfig, PropagationConfig, TeacherStudentConfig
 from frazil.learn.train import seed_everything, train_loop
 from frazil.metrics import Reliability, confusion_counts, student_interval
 from frazil.untrusted import read_json

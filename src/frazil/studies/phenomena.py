@@ -27,10 +27,17 @@ from frazil.errors import OptionError
 from frazil.files import replaced_file
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes, save_imagettes
 from frazil.learn.checkpoint import Model, git_commit
-from frazil.learn.config import ImagetteData, ModelConfig, OptimConfig, RunConfig
+from frazil.learn.config import (
+    CategorisationConfig,
+    Im2PxStrategyConfig,
+    ImagetteData,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    SegmentationConfig,
+)
 from frazil.learn.data.imagettes import crop, drawn, judged, masked, mirrored, refuse_shared
 from frazil.learn.infer.weak.grid import prepared
-from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 from frazil.learn.metocean_run import train_imagettes
 from frazil.learn.models.inception import LEAST
 from frazil.learn.predict.imagettes import SegmentOptions, one_image

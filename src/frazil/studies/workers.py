@@ -27,8 +27,16 @@ import torch
 from safetensors.torch import save
 
 from frazil.learn.checkpoint import git_commit, library_versions
-from frazil.learn.cifar10_config import Cifar10Data
-from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, SupervisedConfig, override, run_config
+from frazil.learn.config import (
+    Cifar10Data,
+    ModelConfig,
+    OptimConfig,
+    PatchData,
+    RunConfig,
+    SupervisedConfig,
+    override,
+    run_config,
+)
 from frazil.learn.data.load import LearningData, load_data
 from frazil.learn.data.patches import Patches
 from frazil.learn.distributed.allreduce import scaled

@@ -6,7 +6,7 @@ import numpy as np
 
 from frazil.errors import OptionError
 from frazil.labels.datasets.cifar10 import CIFAR10, read_cifar10
-from frazil.learn.cifar10_config import Cifar10Data
+from frazil.learn.config import Cifar10Data
 from frazil.learn.data.load import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.scene.scaling import Channel

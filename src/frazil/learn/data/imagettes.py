@@ -15,8 +15,8 @@ from torch import nn
 from frazil.conventions import ClassScheme
 from frazil.errors import LabelError
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, join_imagettes, open_imagettes
+from frazil.learn.config import ImagetteData
 from frazil.learn.infer.weak.grid import output_of
-from frazil.learn.metocean_config import ImagetteData
 from frazil.learn.metocean_losses import activated
 from frazil.ocean_scores import OceanScores
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
-from frazil.learn.cifar10_config import Cifar10Data
 from frazil.learn.config import (
+    Cifar10Data,
     ImagetteData,
     LabelsConfig,
     PatchData,

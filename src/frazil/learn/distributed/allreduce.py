@@ -20,9 +20,8 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor, distributed, nn
 
-from frazil.learn.config import OptimConfig
+from frazil.learn.config import DDPConfig, OptimConfig
 from frazil.learn.data.load import Sampler
-from frazil.learn.distributed.settings import DDPConfig
 from frazil.learn.distributed.team import Team
 from frazil.learn.train import Strategy
 

@@ -27,7 +27,7 @@ class Courier:
 
     Args:
         exchange: this worker's.
-        lockstep: see `frazil.learn.distributed.settings.PeersConfig`.
+        lockstep: see `frazil.learn.config.PeersConfig`.
         watches: whether others' weights are wanted at all.
         patience_s: how long lockstep waits for others at most, and how long the last errand may take.
     """

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from frazil.errors import OptionError
-from frazil.learn.distributed.settings import DDPConfig
+from frazil.learn.config import DDPConfig
 
 T = TypeVar("T")
 

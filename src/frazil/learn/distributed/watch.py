@@ -70,7 +70,7 @@ def workers(path: str | os.PathLike[str], run: str | None = None, *, expiry_s: f
     Args:
         path: the folder or bucket.
         run: one run alone.
-        expiry_s: see `frazil.learn.distributed.settings.PeersConfig`.
+        expiry_s: see `frazil.learn.config.PeersConfig`.
 
     Raises:
         OptionError: the store cannot be read, or holds no worker.

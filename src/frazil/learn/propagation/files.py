@@ -16,13 +16,12 @@ from frazil.conventions import ClassScheme
 from frazil.errors import FrazilError, MissingDependencyError, ModelError, OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.learn.checkpoint import ModelCard, load_model
-from frazil.learn.config import PatchData, run_config
+from frazil.learn.config import PatchData, PropagationConfig, run_config
 from frazil.learn.data.load import draw, read_sides
 from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.infer.device import usable_device
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.propagation.graph import NOWHERE, Propagated, propagate_labels
-from frazil.learn.strategy_config import PropagationConfig
 
 _TABLES = (".npy", ".npz", ".csv", ".parquet")
 _OUTPUTS = (".csv", ".npz")

@@ -28,8 +28,8 @@ from scipy import sparse
 from torch import Tensor
 
 from frazil.errors import OptionError
+from frazil.learn.config import PropagationConfig
 from frazil.learn.propagation.neighbours import nearest_neighbours
-from frazil.learn.strategy_config import PropagationConfig
 
 NOWHERE = -1  #: the label of samples without one, given or found
 

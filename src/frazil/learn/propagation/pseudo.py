@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frazil.learn.config import LabelPropagationConfig, TeacherStudentConfig
 from frazil.learn.data.pool import Pool
 from frazil.learn.propagation.graph import NOWHERE, class_weight, propagate_labels
-from frazil.learn.strategy_config import LabelPropagationConfig, TeacherStudentConfig
 
 
 class PseudoLabels:

@@ -9,10 +9,20 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
-from frazil.learn.config import PatchData, RunConfig, SupervisedConfig
+from frazil.learn.config import (
+    FixMatchConfig,
+    LabelPropagationConfig,
+    MeanTeacherConfig,
+    MetoceanStrategy,
+    MixMatchConfig,
+    PatchData,
+    RunConfig,
+    SemiGANConfig,
+    SupervisedConfig,
+    TeacherStudentConfig,
+)
 from frazil.learn.data.load import Batches, LearningData, Sampler
 from frazil.learn.data.pool import Pool, PoolBatches
-from frazil.learn.metocean_config import MetoceanStrategy
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.propagation.pseudo import PseudoLabels
@@ -24,14 +34,6 @@ from frazil.learn.strategies.plan import Plan, make_plan
 from frazil.learn.strategies.semi_gan import Generator, SemiGAN
 from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.strategies.teacher_student import TeacherStudent
-from frazil.learn.strategy_config import (
-    FixMatchConfig,
-    LabelPropagationConfig,
-    MeanTeacherConfig,
-    MixMatchConfig,
-    SemiGANConfig,
-    TeacherStudentConfig,
-)
 from frazil.learn.train import Strategy
 
 __all__ = ["Plan", "class_weights", "make_plan", "make_strategy"]

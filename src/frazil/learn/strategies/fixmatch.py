@@ -13,11 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from frazil.learn.config import FixMatchConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
 from frazil.learn.strategies.plan import Plan
-from frazil.learn.strategy_config import FixMatchConfig
 
 
 class FixMatch(Averaged):

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from frazil.learn.config import OptimConfig
+from frazil.learn.config import LabelPropagationConfig, OptimConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import PseudoLabels, hits
 from frazil.learn.strategies.plan import Plan
-from frazil.learn.strategy_config import LabelPropagationConfig
 from frazil.learn.train import Strategy, scheduled
 
 

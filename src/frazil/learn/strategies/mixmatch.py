@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frazil.learn.config import MixMatchConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
 from frazil.learn.strategies.batch_norm import statistics_kept
 from frazil.learn.strategies.plan import Plan
-from frazil.learn.strategy_config import MixMatchConfig
 
 
 class MixMatch(Averaged):

@@ -24,10 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import OptionError
-from frazil.learn.config import OptimConfig
+from frazil.learn.config import OptimConfig, PeersConfig
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
-from frazil.learn.distributed.settings import PeersConfig
 from frazil.learn.distributed.team import Team
 from frazil.learn.train import Strategy
 

@@ -6,10 +6,15 @@ import math
 from dataclasses import dataclass
 
 from frazil.errors import OptionError
-from frazil.learn.config import PatchData, RunConfig, SupervisedConfig
+from frazil.learn.config import (
+    LabelPropagationConfig,
+    MetoceanStrategy,
+    PatchData,
+    RunConfig,
+    SupervisedConfig,
+    TeacherStudentConfig,
+)
 from frazil.learn.data.load import LearningData
-from frazil.learn.metocean_config import MetoceanStrategy
-from frazil.learn.strategy_config import LabelPropagationConfig, TeacherStudentConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frazil.learn.config import SemiGANConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import weighed
 from frazil.learn.strategies.batch_norm import statistics_kept
-from frazil.learn.strategy_config import SemiGANConfig
 from frazil.learn.train import Strategy
 
 

@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from frazil.learn.config import OptimConfig
+from frazil.learn.config import OptimConfig, TeacherStudentConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import PseudoLabels, hits
 from frazil.learn.strategies.plan import Plan
-from frazil.learn.strategy_config import TeacherStudentConfig
 from frazil.learn.train import Strategy, scheduled
 
 

@@ -1,4 +1,4 @@
-"""Settings of learning from imagettes: which sets, and the losses of the three networks."""
+"""Settings of the ways to learn from imagettes: the losses of the three networks."""
 
 from __future__ import annotations
 
@@ -6,41 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from frazil.errors import OptionError
-from frazil.learn.settings import Settings, check_choice, check_least
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagetteData(Settings):
-    """Sets of imagettes to learn from, made by ``frazil imagettes``.
-
-    Attributes:
-        train: sets (``.zarr``), joined.
-        validation: sets for looks during training; none twice among the three.
-        test: sets for the scores.
-        channels: of the networks; imagettes have this one.
-        annotated: learn from at most so many images of a category, for the U-Net of those with masks (None: all).
-        draw_seed: of that draw; fewer are among more of the same seed.
-        augment: turn and mirror training images, eight ways.
-        size: cut so many pixels about the centre (None: whole images).
-    """
-
-    kind: Literal["imagettes"] = "imagettes"
-    train: tuple[str, ...] = ()
-    validation: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ("roughness_vv",)
-    annotated: int | None = None
-    draw_seed: int = 0
-    augment: bool = True
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.channels != ("roughness_vv",):
-            raise OptionError(f"channels {list(self.channels)}: imagettes hold 'roughness_vv' alone.")
-        listed = (*self.train, *self.validation, *self.test)
-        if len(set(listed)) != len(listed):
-            raise OptionError("A set of imagettes stands twice: training, validation and test must not share images.")
-        check_least(1, annotated=self.annotated or 1, size=self.size or 1)
+from frazil.learn.config.base import Settings, check_choice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from frazil.learn.settings import Settings, check_choice, check_least
+from frazil.learn.config.base import Settings, check_choice, check_least
 
 METHODS = ("afsd", "codistillation", "independent")
 HOOKS = ("none", "fp16", "bf16", "powersgd")

@@ -14,11 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Discriminator
 
 from frazil.errors import OptionError
-from frazil.learn.metocean_config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
-from frazil.learn.settings import Settings, check_choice, check_least, check_share
-
-#: Changes of training patches, see `frazil.learn.data.augment`.
-AUGMENTATIONS = ("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor")
+from frazil.learn.config.base import Settings, check_choice, check_least, check_share
+from frazil.learn.config.data import AUGMENTATIONS
+from frazil.learn.config.phenomena import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,94 @@
+"""What a run is: frozen settings, one group per component, checked when built and saved with the model.
+
+Nothing here loads PyTorch: a misspelt setting is refused at once, and every part of frazil may know settings.
+"""
+
+from frazil.learn.config.base import (
+    Settings,
+)
+from frazil.learn.config.data import (
+    AUGMENTATIONS,
+    PAPER_AUGMENTATIONS,
+    PHYSICAL_AUGMENTATIONS,
+    Cifar10Data,
+    Data,
+    ImagetteData,
+    LabelsConfig,
+    PatchData,
+    SceneData,
+    SimulatedData,
+)
+from frazil.learn.config.distributed import (
+    HOOKS,
+    METHODS,
+    DDPConfig,
+    PeersConfig,
+)
+from frazil.learn.config.optim import (
+    ModelConfig,
+    OptimConfig,
+)
+from frazil.learn.config.phenomena import (
+    CategorisationConfig,
+    Im2PxStrategyConfig,
+    MetoceanStrategy,
+    SegmentationConfig,
+)
+from frazil.learn.config.run import (
+    RunConfig,
+    differences,
+    override,
+    run_config,
+)
+from frazil.learn.config.strategies import (
+    FixMatchConfig,
+    LabelPropagationConfig,
+    MeanTeacherConfig,
+    Mixed,
+    MixMatchConfig,
+    Propagating,
+    PropagationConfig,
+    SemiGANConfig,
+    StrategyConfig,
+    SupervisedConfig,
+    TeacherStudentConfig,
+)
+
+__all__ = [
+    "AUGMENTATIONS",
+    "HOOKS",
+    "METHODS",
+    "PAPER_AUGMENTATIONS",
+    "PHYSICAL_AUGMENTATIONS",
+    "CategorisationConfig",
+    "Cifar10Data",
+    "DDPConfig",
+    "Data",
+    "FixMatchConfig",
+    "Im2PxStrategyConfig",
+    "ImagetteData",
+    "LabelPropagationConfig",
+    "LabelsConfig",
+    "MeanTeacherConfig",
+    "MetoceanStrategy",
+    "MixMatchConfig",
+    "Mixed",
+    "ModelConfig",
+    "OptimConfig",
+    "PatchData",
+    "PeersConfig",
+    "Propagating",
+    "PropagationConfig",
+    "RunConfig",
+    "SceneData",
+    "SegmentationConfig",
+    "SemiGANConfig",
+    "Settings",
+    "SimulatedData",
+    "StrategyConfig",
+    "SupervisedConfig",
+    "TeacherStudentConfig",
+    "differences",
+    "override",
+    "run_config",
+]

@@ -1,0 +1,79 @@
+"""Settings of the network and of the optimiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from frazil.errors import OptionError
+from frazil.learn.config.base import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Settings):
+    """The network.
+
+    Attributes:
+        architecture: one of `frazil.learn.models.ARCHITECTURES`.
+        settings: of the architecture.
+        pretrained: weights trained on photographs to start from: a file in torchvision's published layout, or
+            ``"torchvision"`` or ``"timm"`` where these are installed.
+    """
+
+    architecture: str = "unet"
+    settings: dict[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig(Settings):
+    """Optimiser, learning rate, and when to look at the validation scenes.
+
+    Attributes:
+        optimiser: ``"adamw"``, ``"adam"`` or ``"sgd"``.
+        steps: optimiser steps.
+        epochs: passes over the training patches, in place of `steps`.
+        batch: patches or crops per step.
+        lr: peak learning rate.
+        schedule: ``"cosine"`` down to zero, ``"constant"``, or ``"steps"``: a tenth at each of `milestones`.
+        milestones: shares of the run.
+        warmup: steps of linear warm-up.
+        momentum: of SGD.
+        weight_decay: decoupled with AdamW.
+        clip: largest norm of the gradient; 0 does not clip.
+        precision: of the forward pass, ``"float32"`` or ``"bfloat16"`` (autocast).
+        validate_every: steps from one look at the validation scenes to the next; by default an epoch, or a twentieth
+            of the run.
+        patience: stop after so many looks without a better macro-F1; 0 never stops.
+        keep: the network of the ``"best"`` look or the ``"last"`` one.
+        compile: let ``torch.compile`` fuse the network.
+    """
+
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    steps: int = 2000
+    epochs: float | None = None
+    batch: int = 8
+    lr: float = 2e-3
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    milestones: tuple[float, ...] = (0.75, 0.92)
+    warmup: int = 100
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validate_every: int | None = None
+    patience: int = 0
+    keep: Literal["best", "last"] = "last"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = {"steps": self.steps, "batch": self.batch, "lr": self.lr, "validate_every": self.validate_every or 1}
+        numbers["epochs"] = 1.0 if self.epochs is None else self.epochs
+        for name, value in numbers.items():
+            if not value > 0:
+                raise OptionError(f"{name} {value} must be above 0.")
+        for name in ("warmup", "weight_decay", "clip", "patience"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} {getattr(self, name)} must not be negative.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
