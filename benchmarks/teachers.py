@@ -21,8 +21,8 @@ import torch
 from frazil.learn.checkpoint import git_commit
 from frazil.learn.config import PeersConfig
 from frazil.learn.distributed.exchange import Traffic
+from frazil.learn.distributed.peers import WithPeers
 from frazil.learn.models import create_model
-from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.strategies.supervised import Supervised
 
 CASES = (("resnet20", 32, {}), ("adhoc", 50, {}))

@@ -23,12 +23,12 @@ from frazil.learn.config import ModelConfig, OptimConfig, PatchData, PeersConfig
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, Peer, Traffic
+from frazil.learn.distributed.peers import WithPeers, ask
 from frazil.learn.distributed.store import Store
 from frazil.learn.distributed.worker import worker_seed
 from frazil.learn.log import read_log
 from frazil.learn.models import create_model
 from frazil.learn.run import train
-from frazil.learn.strategies.peers import WithPeers, ask
 from frazil.learn.strategies.supervised import Supervised
 from frazil.studies.workers_reference import simulated_peers
 from tests.test_learn_run import toy_set

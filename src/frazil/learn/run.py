@@ -23,6 +23,7 @@ from frazil.learn.config import Cifar10Data, ImagetteData, PatchData, RunConfig
 from frazil.learn.data.load import LearningData, load_data
 from frazil.learn.data.load import Progress as Report
 from frazil.learn.distributed.allreduce import InStep, scaled
+from frazil.learn.distributed.peers import WithPeers
 from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_seed
 from frazil.learn.evaluate import calibrate, evaluate
@@ -34,7 +35,6 @@ from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into
 from frazil.learn.seen import Seen
 from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
-from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.train import plain, seed_everything, train_loop
 from frazil.learn.transfer import start_from
 

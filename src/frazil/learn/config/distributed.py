@@ -13,7 +13,7 @@ HOOKS = ("none", "fp16", "bf16", "powersgd")
 
 @dataclass(frozen=True, kw_only=True)
 class PeersConfig(Settings):
-    """Learning from stale copies of other workers' networks, see `frazil.learn.strategies.peers`.
+    """Learning from stale copies of other workers' networks, see `frazil.learn.distributed.peers`.
 
     Attributes:
         path: shared folder or bucket through which workers exchange weights; without one the run stands alone.

@@ -12,9 +12,9 @@ from frazil.learn.data.load import LearningData
 from frazil.learn.distributed.allreduce import Sharded
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, check_names
+from frazil.learn.distributed.peers import WithPeers
 from frazil.learn.distributed.store import Store
 from frazil.learn.distributed.team import Team
-from frazil.learn.strategies.peers import WithPeers
 from frazil.learn.train import Strategy
 
 _LOG = logging.getLogger(__name__)
