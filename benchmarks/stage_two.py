@@ -26,7 +26,7 @@ import torch
 from frazil.conventions import BINARY
 from frazil.learn.checkpoint import git_commit
 from frazil.learn.config import LabelPropagationConfig, RunConfig, TeacherStudentConfig
-from frazil.learn.data.load import LearningData
+from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.models import create_model
 from frazil.learn.strategies import make_strategy

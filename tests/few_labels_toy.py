@@ -14,7 +14,7 @@ import torch
 
 from frazil.conventions import BINARY
 from frazil.learn.config import LabelsConfig, ModelConfig, OptimConfig, PatchData, RunConfig
-from frazil.learn.data.load import LearningData
+from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.models import create_model
 from frazil.learn.strategies import make_plan, make_strategy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -59,44 +58,3 @@ def test_opening_a_scene_needs_no_torch() -> None:
         "torch",
         "matplotlib",
     }
-
-
-def imports_of(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
-
-
-FORBIDDEN = {
-    "sentinel1": (
-        "frazil.scene",
-        "frazil.labels",
-        "frazil.simulate",
-        "frazil.learn",
-        "frazil.maps",
-        "frazil.cli",
-        "torch",
-    ),
-    "scene": ("frazil.labels", "frazil.simulate", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
-    "labels": ("frazil.simulate", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
-    "simulate": ("frazil.labels", "frazil.learn", "frazil.maps", "frazil.cli", "torch"),
-    "learn": ("frazil.maps", "frazil.cli"),
-    "maps": ("frazil.learn", "frazil.cli", "torch"),
-}
-
-
-@pytest.mark.parametrize("wing", sorted(FORBIDDEN))
-def test_no_arrow_runs_back_up(wing: str) -> None:
-    for path in (SOURCE / wing).rglob("*.py"):
-        wrong = [m for m in imports_of(path) if m.startswith(FORBIDDEN[wing])]
-        assert not wrong, f"{path.name} imports {wrong}"
-
-
-def test_torch_stays_in_its_room() -> None:
-    for path in SOURCE.rglob("*.py"):
-        if "learn" not in path.parts:
-            assert not any(m == "torch" or m.startswith("torch.") for m in imports_of(path)), path

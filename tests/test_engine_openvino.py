@@ -18,8 +18,9 @@ from frazil.errors import ModelError, OptionError
 from frazil.extras import installed
 from frazil.learn.checkpoint import Model, ModelCard, load_model, save_model
 from frazil.learn.infer import openvino_engine
+from frazil.learn.infer.choose import engine_for
 from frazil.learn.infer.dense import PatchEngine
-from frazil.learn.infer.engine import Engine, engine_for
+from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.openvino_engine import OpenVINOEngine
 from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.models import create_model
@@ -159,7 +160,7 @@ def test_auto_takes_openvino_for_maps_from_files_on_the_cpu(tmp_path: Path, monk
     assert isinstance(engine_for(load_model(tmp_path / "m"), engine="torch"), TorchEngine)
     patches = create_model("adhoc", n_channels=3, n_classes=5)
     assert isinstance(engine_for(Model(patches, replace(model.card, architecture="adhoc"))), PatchEngine)
-    monkeypatch.setattr("frazil.learn.infer.engine._cuda_is_there", lambda: True)
+    monkeypatch.setattr("frazil.learn.infer.choose._cuda_is_there", lambda: True)
     monkeypatch.setattr("frazil.learn.infer.dense.make_engine", lambda *_, **options: options["device"])
     assert engine_for(load_model(tmp_path / "m")) is None  # which is CUDA for PyTorch
     assert isinstance(engine_for(load_model(tmp_path / "m"), device="cpu"), OpenVINOEngine)

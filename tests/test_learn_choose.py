@@ -31,7 +31,8 @@ from frazil.learn.config import (
     override,
 )
 from frazil.learn.data.labels import choose_labels, drawing_order, empty
-from frazil.learn.data.load import LearningData, load_data
+from frazil.learn.data.learning_data import LearningData
+from frazil.learn.data.load import load_data
 from frazil.learn.data.patches import Patches
 from frazil.learn.judge import judge
 from frazil.learn.log import read_log

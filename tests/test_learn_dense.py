@@ -14,7 +14,7 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import ModelCard
 from frazil.learn.infer.dense import DenseEngine, PatchwiseEngine, agreement, make_engine
 from frazil.learn.infer.dilate import DilatedMean, dilated_trunk
-from frazil.learn.infer.torch_engine import Engine
+from frazil.learn.infer.engine import Engine
 from frazil.learn.models import ARCHITECTURES, create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict.scene import dense

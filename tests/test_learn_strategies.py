@@ -23,7 +23,7 @@ from frazil.learn.config import (
     SupervisedConfig,
     TeacherStudentConfig,
 )
-from frazil.learn.data.load import LearningData
+from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.data.pool import Pool
 from frazil.learn.models.patch import PatchClassifier

@@ -15,7 +15,7 @@ from torch import nn
 
 from frazil.answer import CONFIDENCE_PERCENT
 from frazil.conventions import WATER
-from frazil.learn.data.load import HeldOut
+from frazil.learn.data.learning_data import HeldOut
 from frazil.learn.infer.softmax import softmax
 from frazil.metrics import IceWater, Reliability, confusion_counts, scores
 

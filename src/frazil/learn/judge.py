@@ -17,7 +17,7 @@ from frazil.labels.imagettes import join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import SceneData
 from frazil.learn.data.imagettes import judged, rounded
-from frazil.learn.data.load import HeldOut
+from frazil.learn.data.learning_data import HeldOut
 from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.data.scenes import HeldOutScenes, label_scenes
 from frazil.learn.evaluate import evaluate

@@ -20,8 +20,9 @@ from torch import nn
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
 from frazil.learn.config import Cifar10Data, ImagetteData, PatchData, RunConfig
-from frazil.learn.data.load import LearningData, load_data
+from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import Progress as Report
+from frazil.learn.data.load import load_data
 from frazil.learn.distributed.allreduce import InStep, scaled
 from frazil.learn.distributed.peers import WithPeers
 from frazil.learn.distributed.team import Team

@@ -37,7 +37,8 @@ from frazil.learn.config import (
     override,
     run_config,
 )
-from frazil.learn.data.load import LearningData, load_data
+from frazil.learn.data.learning_data import LearningData
+from frazil.learn.data.load import load_data
 from frazil.learn.data.patches import Patches
 from frazil.learn.distributed.allreduce import scaled
 from frazil.studies.rows import data_stamp, digest, read_row, write_row

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from frazil.learn.config import RunConfig, SupervisedConfig
-from frazil.learn.data.load import LearningData, Sampler
+from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
 from frazil.learn.distributed.worker import worker_seed

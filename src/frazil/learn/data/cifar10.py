@@ -7,7 +7,7 @@ import numpy as np
 from frazil.errors import OptionError
 from frazil.labels.datasets.cifar10 import CIFAR10, read_cifar10
 from frazil.learn.config import Cifar10Data
-from frazil.learn.data.load import LearningData
+from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.scene.scaling import Channel
 

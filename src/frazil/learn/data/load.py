@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import Tensor
 
-from frazil.conventions import CLASS_SCHEMES, ClassScheme
+from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.config import (
@@ -29,6 +28,7 @@ from frazil.learn.config import (
     SupervisedConfig,
 )
 from frazil.learn.data.labels import choose_labels, unlabelled_pool
+from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.data.scenes import (
     CropSampler,
@@ -41,76 +41,13 @@ from frazil.learn.data.scenes import (
 )
 from frazil.learn.models import view_of
 from frazil.learn.models.wide_unet import Views
-from frazil.scene.scaling import CHANNELS, Channel
+from frazil.scene.scaling import CHANNELS
 from frazil.sentinel1.product import open_product
 
 #: Called with the fraction done, 0…1, and what is being done.
 Progress = Callable[[float, str], None]
 #: How patches are read: `read_sides`, or the like.
 Reader = Callable[[PatchData], tuple[dict[str, Patches], Split, Patches, xr.Dataset]]
-
-
-class Sampler(Protocol):
-    """Training batches; a batch is a function of seed and step alone."""
-
-    @property
-    def n_samples(self) -> int:
-        """Samples of an epoch."""
-        ...
-
-    def batch(self, step: int, size: int) -> tuple[Images, np.ndarray]:
-        """Images float32 (batch, channel, height, width), and labels uint8 (batch,) or (batch, height, width)."""
-        ...
-
-    def class_frequency(self, n_classes: int) -> np.ndarray:
-        """Share of each class."""
-        ...
-
-    def scene_images(self) -> Iterator[np.ndarray]:
-        """Of each scene what is learnt from, thinned: (channel, …) in [0, 1]; for `frazil.learn.seen`."""
-        ...
-
-
-class HeldOut(Protocol):
-    """What judges a network."""
-
-    @property
-    def names(self) -> list[str]:
-        """Product names."""
-        ...
-
-    def outputs(self, network: nn.Module, device: str | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Scene name, logits (class, n) and labels (n,), scene by scene."""
-        ...
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LearningData:
-    """All that a run reads.
-
-    Attributes:
-        train: batches.
-        validation: for early stopping and calibration, None without.
-        test: for the scores, None without.
-        unlabelled: to learn from without labels; None where the strategy wants none. Its labels are the hidden truth,
-            for logs alone.
-        channels: of the images.
-        scheme: of the labels.
-        spacing_m, denoise, boxcar, incidence_range: of the scenes, for the model card.
-        description: scenes and samples of each side, for people and for checking that a resumed run sees the same.
-    """
-
-    train: Sampler
-    validation: HeldOut | None
-    test: HeldOut | None
-    channels: tuple[Channel, ...]
-    scheme: ClassScheme
-    spacing_m: float
-    denoise: str
-    boxcar: bool = False
-    incidence_range: tuple[float, float] = (0.0, 90.0)
-    description: dict[str, Any] = field(default_factory=dict)
-    unlabelled: Patches | None = None
 
 
 def load_data(config: RunConfig, progress: Progress | None = None, read: Reader | None = None) -> LearningData:

@@ -26,7 +26,7 @@ from frazil.labels.sources import open_labels
 from frazil.learn.config import SceneData, SimulatedData
 from frazil.learn.data.augment import coarsen
 from frazil.learn.infer.dense import make_engine
-from frazil.learn.infer.torch_engine import Engine
+from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.wide import wide_view
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, network_input

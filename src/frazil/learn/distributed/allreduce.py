@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor, distributed, nn
 
 from frazil.learn.config import DDPConfig, OptimConfig
-from frazil.learn.data.load import Sampler
+from frazil.learn.data.learning_data import Sampler
 from frazil.learn.distributed.team import Team
 from frazil.learn.train import Strategy
 

@@ -17,7 +17,8 @@ from frazil.errors import OptionError
 from frazil.files import refuse_existing
 from frazil.learn.checkpoint import Model, ModelCard, load_model, model_id, save_model
 from frazil.learn.config import run_config
-from frazil.learn.data.load import HeldOut, load_data
+from frazil.learn.data.learning_data import HeldOut
+from frazil.learn.data.load import load_data
 from frazil.learn.distributed.manifest import (
     MANIFEST,
     MANIFEST_BYTES,

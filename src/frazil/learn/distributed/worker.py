@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from frazil.errors import OptionError
 from frazil.learn.config import RunConfig, SupervisedConfig
-from frazil.learn.data.load import LearningData
+from frazil.learn.data.learning_data import LearningData
 from frazil.learn.distributed.allreduce import Sharded
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, check_names

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from frazil.errors import ModelError, OptionError
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.dilate import DilatedMean, dilated_trunk, folded_trunk, plain_copy
-from frazil.learn.infer.torch_engine import PRECISIONS, Engine, TorchEngine
+from frazil.learn.infer.engine import Engine
+from frazil.learn.infer.torch_engine import PRECISIONS, TorchEngine
 from frazil.learn.models.ensemble import Ensemble, mean_logits
 from frazil.learn.models.patch import PatchClassifier
 

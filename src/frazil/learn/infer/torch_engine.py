@@ -14,7 +14,7 @@ from frazil.learn.infer.engine import PRECISION_NAMES, Engine
 from frazil.learn.models.unet import fold_batch_norm
 from frazil.learn.models.wide_unet import Views, crop
 
-__all__ = ["PRECISIONS", "Engine", "TorchEngine"]
+__all__ = ["PRECISIONS", "TorchEngine"]
 
 PRECISIONS: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISION_NAMES}
 

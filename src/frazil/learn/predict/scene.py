@@ -33,7 +33,8 @@ from frazil.conventions import (
 )
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard, load_model
-from frazil.learn.infer.engine import Engine, engine_for
+from frazil.learn.infer.choose import engine_for
+from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.softmax import half_percents
 from frazil.learn.infer.wide import wide_view
 from frazil.learn.predict.adapt import adapt_to_scene, check_weight
@@ -119,7 +120,7 @@ def predict(
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
         function: of a patch classifier: ``"dense"``, ``"patchwise"``, or ``"auto"``: what fits the network.
         stride: of a patch classifier: pixels between results.
-        engine: ``"torch"``, ``"openvino"`` or ``"auto"``, see `frazil.learn.infer.engine.engine_for`.
+        engine: ``"torch"``, ``"openvino"`` or ``"auto"``, see `frazil.learn.infer.choose.engine_for`.
         progress: called as work proceeds.
 
     Returns:

@@ -21,7 +21,8 @@ from frazil.learn.config import (
     SupervisedConfig,
     TeacherStudentConfig,
 )
-from frazil.learn.data.load import Batches, LearningData, Sampler
+from frazil.learn.data.learning_data import LearningData, Sampler
+from frazil.learn.data.load import Batches
 from frazil.learn.data.pool import Pool, PoolBatches
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier

@@ -14,7 +14,7 @@ from frazil.learn.config import (
     SupervisedConfig,
     TeacherStudentConfig,
 )
-from frazil.learn.data.load import LearningData
+from frazil.learn.data.learning_data import LearningData
 
 
 @dataclass(frozen=True, kw_only=True)
