@@ -15,9 +15,9 @@ from pathlib import Path
 
 from frazil.learn.checkpoint import git_commit, load_model, save_model
 from frazil.learn.config import SimulatedData
+from frazil.learn.data.class_scores import evaluate
 from frazil.learn.data.load import HeldOutScenes
 from frazil.learn.data.scenes import simulate_labelled
-from frazil.learn.evaluate import evaluate
 from frazil.learn.models import view_of
 
 

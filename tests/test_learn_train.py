@@ -11,9 +11,9 @@ import torch
 from frazil.errors import LabelError, ModelError, OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import OptimConfig, SimulatedData
+from frazil.learn.data.class_scores import evaluate, fit_temperature
 from frazil.learn.data.load import Batches
 from frazil.learn.data.scenes import IGNORE, CropSampler, HeldOutScenes, LabelledScene, scene_logits
-from frazil.learn.evaluate import evaluate, fit_temperature
 from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.models import create_model
 from frazil.learn.run import train

@@ -16,11 +16,11 @@ from frazil.files import refuse_existing, whole_output
 from frazil.labels.imagettes import join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import SceneData
+from frazil.learn.data.class_scores import evaluate
 from frazil.learn.data.imagettes import judged, rounded
 from frazil.learn.data.learning_data import HeldOut
 from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.data.scenes import HeldOutScenes, label_scenes
-from frazil.learn.evaluate import evaluate
 from frazil.learn.infer.device import usable_device
 from frazil.learn.models.ensemble import Ensemble
 from frazil.learn.models.patch import PatchClassifier

@@ -20,6 +20,7 @@ from torch import nn
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
 from frazil.learn.config import Cifar10Data, ImagetteData, PatchData, RunConfig
+from frazil.learn.data.class_scores import calibrate, evaluate
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import Progress as Report
 from frazil.learn.data.load import load_data
@@ -27,7 +28,6 @@ from frazil.learn.distributed.allreduce import InStep, scaled
 from frazil.learn.distributed.peers import WithPeers
 from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_seed
-from frazil.learn.evaluate import calibrate, evaluate
 from frazil.learn.infer.device import usable_device
 from frazil.learn.log import RunLog
 from frazil.learn.models import ARCHITECTURES, create_model

@@ -26,8 +26,8 @@ from frazil.files import whole_output
 from frazil.labels.splits import Split
 from frazil.learn.checkpoint import Model, git_commit, load_model
 from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
+from frazil.learn.data.class_scores import evaluate
 from frazil.learn.data.scenes import HeldOutScenes, labelled_scene, to_scheme
-from frazil.learn.evaluate import evaluate
 from frazil.learn.infer.dense import agreement
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict.scene import FlagSettings, predict

@@ -40,10 +40,10 @@ from frazil.learn.config import (
     override,
     run_config,
 )
+from frazil.learn.data.class_scores import Evaluation, evaluate
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data, read_sides
 from frazil.learn.data.patches import Patches
-from frazil.learn.evaluate import Evaluation, evaluate
 from frazil.learn.models import create_model
 from frazil.learn.propagation.graph import LabelPropagator
 from frazil.learn.propagation.neighbours import nearest_neighbours

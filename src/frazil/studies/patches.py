@@ -33,9 +33,9 @@ from frazil.files import replaced_file
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConfig
+from frazil.learn.data.class_scores import evaluate
 from frazil.learn.data.load import Batches
 from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
-from frazil.learn.evaluate import evaluate
 from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.strategies import class_weights
@@ -183,7 +183,7 @@ def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str,
         seed: of weights, batches, and of the patches held out.
 
     Returns:
-        Scores ``patch`` and ``scene`` as `frazil.learn.evaluate.Evaluation.to_json` gives them, and how it went.
+        Scores ``patch`` and ``scene`` as `frazil.learn.data.class_scores.Evaluation.to_json` gives them, and how it went.
     """
     started = time.perf_counter()
     seed_everything(seed)

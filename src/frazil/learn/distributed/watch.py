@@ -17,6 +17,7 @@ from frazil.errors import OptionError
 from frazil.files import refuse_existing
 from frazil.learn.checkpoint import Model, ModelCard, load_model, model_id, save_model
 from frazil.learn.config import run_config
+from frazil.learn.data.class_scores import calibrate, evaluate
 from frazil.learn.data.learning_data import HeldOut
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.manifest import (
@@ -28,7 +29,6 @@ from frazil.learn.distributed.manifest import (
     parse_manifest,
 )
 from frazil.learn.distributed.store import Store
-from frazil.learn.evaluate import calibrate, evaluate
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.softmax import softmax
 from frazil.learn.models import create_model

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from frazil.errors import OptionError
 from frazil.learn.infer.device import usable_device
-from frazil.learn.infer.engine import PRECISION_NAMES, Engine
+from frazil.learn.infer.engine import PRECISION_NAMES
 from frazil.learn.models.unet import fold_batch_norm
 from frazil.learn.models.wide_unet import Views, crop
 
