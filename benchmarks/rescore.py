@@ -15,7 +15,6 @@ from pathlib import Path
 
 from frazil.learn.checkpoint import git_commit, load_model, save_model
 from frazil.learn.config import SimulatedData
-from frazil.learn.data.class_scores import evaluate
 from frazil.learn.data.load import HeldOutScenes
 from frazil.learn.data.scenes import simulate_labelled
 from frazil.learn.models import view_of
@@ -38,8 +37,7 @@ def main() -> int:
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items() if k in known}
     config = SimulatedData(**settings | {"train_seeds": (), "validation_seeds": (), "test_seeds": seeds})
     scenes = simulate_labelled(seeds, config, view=view_of(card.architecture, card.settings))
-    names = card.scheme.names
-    scores = evaluate(model.network, HeldOutScenes(scenes), len(names), card.temperature).to_json(names)
+    scores = HeldOutScenes(scenes, card.scheme).score(model.network, temperature=card.temperature).to_json()
     left_out = ("confusion_per_scene", "reliability")
     told = {k: v for k, v in scores.items() if k not in left_out}
     which = f"seeds {seeds[0]} to {seeds[-1]}, {config.signatures} signatures, simulator at {git_commit()[:7]}"

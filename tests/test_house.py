@@ -22,14 +22,13 @@ scene
 sentinel1 testing
 labels
 simulate maps
-learn.config learn.map_shapes learn.seen learn.state learn.metocean_losses
+learn.config learn.map_shapes learn.seen learn.state
 learn.models learn.log
-learn.checkpoint learn.train
+learn.checkpoint learn.train learn.check
 learn.transfer learn.run_folder learn.infer
 learn.data
-learn.evaluate learn.explain learn.predict learn.propagation
+learn.explain learn.predict learn.propagation
 learn.strategies learn.distributed learn.judge
-learn.metocean_run
 learn.run
 recipes
 reports

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from frazil.conventions import BINARY
 from frazil.errors import LabelError, ModelError, OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import OptimConfig, SimulatedData
-from frazil.learn.data.class_scores import evaluate, fit_temperature
+from frazil.learn.data.class_scores import fit_temperature
 from frazil.learn.data.load import Batches
 from frazil.learn.data.scenes import IGNORE, CropSampler, HeldOutScenes, LabelledScene, scene_logits
 from frazil.learn.infer.torch_engine import TorchEngine
@@ -50,7 +51,7 @@ def train_toy(seed: int, optim: OptimConfig = OPTIM, **options) -> torch.nn.Modu
 
 def test_learns_the_toy_on_a_scene_it_has_not_seen() -> None:
     network = train_toy(0)
-    result = evaluate(network, HeldOutScenes([toy_scene(9)]), 2)
+    result = HeldOutScenes([toy_scene(9)], BINARY).score(network)
     assert np.trace(result.counts) / result.counts.sum() > 0.95
     assert result.counts.sum() == 128 * 118
 

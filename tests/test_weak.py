@@ -11,10 +11,11 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.infer.weak import ScoreMap, cam_scores, mask_scores, part_scores
 from frazil.learn.infer.weak.grid import prepared, scores_of, trunk_grid
 from frazil.learn.infer.weak.partial import agreement
-from frazil.learn.metocean_losses import PUBLISHED_RARITY, activated, label_loss, rarity_of, weighted_bce
 from frazil.learn.models import create_model
 from frazil.learn.models.im2px import field
+from frazil.learn.models.output import activated
 from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.strategies.phenomena_losses import PUBLISHED_RARITY, label_loss, rarity_of, weighted_bce
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,8 +16,7 @@ from frazil.files import refuse_existing, whole_output
 from frazil.labels.imagettes import join_imagettes, open_imagettes
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import SceneData
-from frazil.learn.data.class_scores import evaluate
-from frazil.learn.data.imagettes import judged, rounded
+from frazil.learn.data.imagettes import HeldOutImagettes
 from frazil.learn.data.learning_data import HeldOut
 from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.data.scenes import HeldOutScenes, label_scenes
@@ -75,15 +74,13 @@ def judge(
     held_out: HeldOut
     card = loaded.card
     if card.class_scheme in OCEAN_SCHEMES:
-        made = _imagettes(loaded, stores, device)
+        held_out, counts = _imagettes(loaded, stores)
+    elif stores:
+        held_out, counts = _patches(loaded, tuple(stores), learnt)
     else:
-        if stores:
-            held_out, counts = _patches(loaded, tuple(stores), learnt)
-        else:
-            held_out, counts = _products(loaded, paths, labels, options or SceneData(), learnt, function, stride)
-        result = evaluate(loaded.network, held_out, len(card.scheme.classes), card.temperature, device)
-        made = {**counts, **result.to_json(card.scheme.names)}
-    scores: dict[str, Any] = {"model": card.id, **made}
+        held_out, counts = _products(loaded, paths, labels, options or SceneData(), learnt, function, stride)
+    made = held_out.score(loaded.network.to(device), temperature=card.temperature, device=device).to_json()
+    scores: dict[str, Any] = {"model": card.id, **counts, **made}
     if output is not None:
         with whole_output(output, overwrite=overwrite) as part:
             part.write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -114,7 +111,7 @@ def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[H
     }
 
 
-def _imagettes(model: Model, stores: list[str], device: str | None) -> dict[str, Any]:
+def _imagettes(model: Model, stores: list[str]) -> tuple[HeldOut, dict[str, Any]]:
     if not stores:
         raise OptionError(f"Model {model.card.id} is scored on imagettes. Pass a set (.zarr) of `frazil imagettes`.")
     ds = join_imagettes([open_imagettes(path) for path in stores])
@@ -123,13 +120,10 @@ def _imagettes(model: Model, stores: list[str], device: str | None) -> dict[str,
     known = np.isin(ds["group"].values, learnt)
     if known.all():
         raise LabelError(f"All {known.size} imagettes are of groups that {model.card.id} has learnt from. Pass others.")
-    held_out = ds.isel(imagette=np.flatnonzero(~known))
-    place = usable_device(device).type
-    made = judged(model.network.to(place), held_out, model.card.scheme, place)
-    return {
-        "data": f"{made['images']} imagettes",
+    held_out = HeldOutImagettes(ds.isel(imagette=np.flatnonzero(~known)), model.card.scheme)
+    return held_out, {
+        "data": f"{held_out.n_scored} imagettes",
         "left_out": {"imagettes": int(known.sum()), "why": "of groups that the model has learnt from"},
-        **rounded(made),
     }
 
 
@@ -150,7 +144,7 @@ def _products(
         options, labels=labels, channels=tuple(c.name for c in card.channels), class_scheme=card.class_scheme,
         looks=looks, boxcar=card.boxcar and looks == 1, denoise=card.denoise,  # type: ignore[arg-type]
     )  # fmt: skip
-    scenes = HeldOutScenes(label_scenes(tuple(chosen), config), function, stride)
+    scenes = HeldOutScenes(label_scenes(tuple(chosen), config), card.scheme, function, stride)
     n = len(chosen)
     return scenes, {
         "data": f"pixels of {n} scene{'s' if n > 1 else ''}",

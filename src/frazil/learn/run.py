@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
+from frazil.learn.check import check_run
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
-from frazil.learn.config import Cifar10Data, ImagetteData, PatchData, RunConfig
-from frazil.learn.data.class_scores import calibrate, evaluate
+from frazil.learn.config import RunConfig
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import Progress as Report
 from frazil.learn.data.load import load_data
@@ -30,14 +30,17 @@ from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_seed
 from frazil.learn.infer.device import usable_device
 from frazil.learn.log import RunLog
-from frazil.learn.models import ARCHITECTURES, create_model
+from frazil.learn.models import create_model
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
 from frazil.learn.seen import Seen
 from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
-from frazil.learn.train import plain, seed_everything, train_loop
+from frazil.learn.train import seed_everything, train_loop
 from frazil.learn.transfer import start_from
+
+#: Of scores: what only reports read.
+_NOT_ON_CARDS = ("confusion_per_scene", "reliability")
 
 
 def train(
@@ -66,10 +69,6 @@ def train(
         OutputExistsError: the folder holds another run, or something else; the message names the settings that differ.
         LabelError, OptionError, ModelError: data or settings that do not work, saying what to do.
     """
-    if isinstance(config.data, ImagetteData):
-        from frazil.learn.metocean_run import train_imagettes
-
-        return train_imagettes(config, folder, device=device, overwrite=overwrite, progress=progress, command=command)
     target, team = Path(folder), Team.of()
     place = _device(device, team)
     team.join(config.ddp, place)
@@ -86,12 +85,12 @@ def _train(
         return finished
     config, asked = with_worker_seed(config), config
     seed_everything(config.seed)
-    network = _network_check(config)
+    check_run(config)
     data = load_data(config, lambda f, what: report(0.1 * f, what))
     data = shared_out(config, data, team)
     counted, every = _in_steps(config, data, team)
     config = counted
-    network = _network(config, data, network).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = _network(config, data).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.optim.compile:
         network.compile()
     strategy = make_strategy(config, network, data, place)
@@ -103,16 +102,13 @@ def _train(
         torch.manual_seed(config.seed + team.rank)  # dropout differs from process to process
     validate = None
     if data.validation is not None:
-        held_out, n = data.validation, len(data.scheme.classes)
+        held_out = data.validation
 
         def validate(network: nn.Module) -> dict[str, float]:
-            scores: dict[str, Any] = {}
-            if team.first:
-                scores = evaluate(network, held_out, n, device=place.type).to_json(data.scheme.names)
+            found = held_out.score(network, device=place.type).figures() if team.first else {}
             if isinstance(peers, WithPeers):
-                peers.score = scores.get("macro_f1")
-            looked = plain({k: scores.get(k) for k in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")})
-            return team.share(looked)
+                peers.score = found.get("macro_f1")
+            return team.share(found)
 
     with RunLog(target, config.optim.steps) if team.first else nullcontext() as log:
 
@@ -144,41 +140,22 @@ def _device(name: str | None, team: Team) -> torch.device:
     return place
 
 
-def _network_check(config: RunConfig) -> nn.Module:
-    """The network with the settings of the run, before any data is read: an impossible one fails early."""
-    n_channels = len(config.data.channels) or 3
-    with torch.random.fork_rng(devices=[]):
-        return create_model(
-            config.model.architecture, n_channels=n_channels, n_classes=2, settings=config.model.settings
-        )
-
-
 def _in_steps(config: RunConfig, data: LearningData, team: Team) -> tuple[RunConfig, int]:
     """The run with epochs turned into steps, and how many steps lie between looks at the validation scenes."""
     plan, optim = make_plan(config, data), scaled(config.optim, config.ddp, team.world)
     return replace(config, optim=replace(optim, steps=plan.steps)), optim.validate_every or plan.look
 
 
-def _network(config: RunConfig, data: LearningData, check: nn.Module) -> nn.Module:
+def _network(config: RunConfig, data: LearningData) -> nn.Module:
     """The network with its first weights, of the run's seed or of a file."""
     settings = dict(config.model.settings)
-    if isinstance(check, PatchClassifier) and isinstance(config.data, PatchData | Cifar10Data):
+    if config.data.learnt_by == "patch":
         size = int(data.train.batch(0, 1)[0].shape[-1])
         if "patch" in settings and settings["patch"] != size:
             raise OptionError(
                 f"model.settings.patch is {settings['patch']}, but the patches have {size} pixels. Leave it out."
             )
         settings["patch"] = size
-    elif isinstance(config.data, PatchData | Cifar10Data):
-        raise OptionError(
-            f"Architecture {config.model.architecture!r} learns from labelled scenes, not from patches. Choose one of "
-            f"{[n for n, (kind, _) in ARCHITECTURES.items() if issubclass(kind, PatchClassifier)]}."
-        )
-    elif isinstance(check, PatchClassifier):
-        raise OptionError(
-            f"Architecture {config.model.architecture!r} learns from patches, not from labelled scenes. Cut some with "
-            "`frazil patches`, or choose 'unet'."
-        )
     network = create_model(
         config.model.architecture, n_channels=len(data.channels), n_classes=len(data.scheme.classes), settings=settings
     )
@@ -192,25 +169,18 @@ def _finish(
 ) -> Model:
     """Calibrate on the validation scenes, score on the test scenes, write model and scores."""
     network.eval()
-    names = data.scheme.names
-    temperature = calibrate(network, data.validation, place.type) if data.validation is not None else 1.0
+    temperature = data.validation.temperature(network, place.type) if data.validation is not None else 1.0
     scores: dict[str, Any] = {}
     for side, held_out in (("validation", data.validation), ("test", data.test)):
         if held_out is not None:
-            scores[side] = evaluate(network, held_out, len(names), temperature, place.type).to_json(names)
+            scores[side] = held_out.score(network, temperature=temperature, device=place.type).to_json()
             scores[side]["leaks"] = bool(data.description.get("leaks"))
-    judged = next((side for side in ("test", "validation") if side in scores), None)
+    scored = next((side for side in ("test", "validation") if side in scores), None)
     card_scores: dict[str, Any] = {}
-    if judged:
-        card_scores = {k: v for k, v in scores[judged].items() if k not in ("confusion_per_scene", "reliability")}
-        n = len(set((data.test if judged == "test" else data.validation).names))  # type: ignore[union-attr]
-        if isinstance(config.data, Cifar10Data):
-            card_scores["data"] = f"the {judged} images of CIFAR-10"
-        else:
-            card_scores["data"] = f"{n} {judged} scene{'s' if n > 1 else ''}, split by {data.description.get('split')}"
-        if data.description.get("leaks"):
-            card_scores["data"] += " (leaks: neighbours of test patches were learnt)"
-    settings = {f: getattr(network, f) for f in ("patch",) if isinstance(network, PatchClassifier)}
+    if scored:
+        card_scores = {k: v for k, v in scores[scored].items() if k not in _NOT_ON_CARDS}
+        card_scores["data"] = data.words(scored)
+    settings = {"patch": network.patch} if isinstance(network, PatchClassifier) else {}
     card = ModelCard(
         id=model_id(config.name, network),
         architecture=config.model.architecture,
@@ -223,7 +193,7 @@ def _finish(
         incidence_range=data.incidence_range,
         temperature=round(temperature, 4),
         seen=Seen.of(data.train.scene_images(), data.channels, data.description.get("train", {}).get("scenes", ())),
-        statement=config.statement,
+        statement=config.statement or data.statement,
         training={
             "config": config.to_json(),
             "commit": git_commit(),
@@ -232,14 +202,17 @@ def _finish(
             "steps": done.step,
             "stopped_early": done.stopped,
             "kept_step": done.best_step if config.optim.keep == "best" else done.step,
-            "data": {
-                side: {k: v for k, v in data.description.get(side, {}).items() if k != "checksum"}
-                for side in ("train", "validation", "test", "labels", "unlabelled")
-                if side in data.description or side in ("train", "validation", "test")
-            },
+            "data": _without_checksums({"train": {}, "validation": {}, "test": {}} | data.description),
         },
         scores=card_scores,
     )
     save_model(network, card, target / MODEL, in_run=True)
     write_json(target / SCORES, scores)
     return Model(network.cpu().eval(), card)
+
+
+def _without_checksums(description: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: {k: v for k, v in value.items() if k != "checksum"} if isinstance(value, dict) else value
+        for key, value in description.items()
+    }

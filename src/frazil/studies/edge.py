@@ -26,7 +26,6 @@ from frazil.files import whole_output
 from frazil.labels.splits import Split
 from frazil.learn.checkpoint import Model, git_commit, load_model
 from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
-from frazil.learn.data.class_scores import evaluate
 from frazil.learn.data.scenes import HeldOutScenes, labelled_scene, to_scheme
 from frazil.learn.infer.dense import agreement
 from frazil.learn.models.patch import PatchClassifier
@@ -175,11 +174,10 @@ def dense_or_patchwise(
         scene = held_out_scene(seed, lines).isel(pixel=slice(-pixels, None))
         scenes.append(labelled_scene(scene, to_scheme(scene["ice_class"].values, card.class_scheme), names))
     alike = [agreement(network, _whole(scene.image, stride), stride=stride) for scene in scenes]
-    n = len(card.scheme.classes)
     scores = {
-        function: evaluate(network, HeldOutScenes(scenes, function, stride), n, card.temperature).to_json(
-            card.scheme.names
-        )
+        function: HeldOutScenes(scenes, card.scheme, function, stride)
+        .score(network, temperature=card.temperature)
+        .to_json()
         for function in ("dense", "patchwise")
     }
     return {

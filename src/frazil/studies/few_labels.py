@@ -40,7 +40,7 @@ from frazil.learn.config import (
     override,
     run_config,
 )
-from frazil.learn.data.class_scores import Evaluation, evaluate
+from frazil.learn.data.class_scores import Evaluation
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data, read_sides
 from frazil.learn.data.patches import Patches
@@ -197,14 +197,14 @@ def _train(config: RunConfig, data: LearningData, test: Patches, state: Path | N
         known = data.unlabelled.take(np.flatnonzero(data.unlabelled.label < n))
         pool = float((known.logits(result).argmax(axis=0) == known.label).mean())
     return {
-        "test": _scores(evaluate(result, test, n, device=place.type), data), "pool": pool, "curve": curve,
+        "test": _scores(test.score(result, device=place.type)), "pool": pool, "curve": curve,
         "steps": done.step, "training_seconds": round(done.seconds, 1),
         "parameters": sum(p.numel() for p in result.parameters()),
     }  # fmt: skip
 
 
-def _scores(found: Evaluation, data: LearningData) -> dict[str, Any]:
-    return {k: v for k, v in found.to_json(data.scheme.names).items() if k not in _LEFT_OUT}
+def _scores(found: Evaluation) -> dict[str, Any]:
+    return {k: v for k, v in found.to_json().items() if k not in _LEFT_OUT}
 
 
 def _control(method: str, data: LearningData, test: Patches) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def _control(method: str, data: LearningData, test: Patches) -> dict[str, Any]:
         mine = (test.scene == name) & (said[1] < n)  # where no label reaches, nothing is said
         per_scene[name] = confusion_counts(test.label[mine], said[1][mine], n)
         counts += per_scene[name]
-    scores = _scores(Evaluation(counts, Reliability(), Reliability(), per_scene), data)
+    scores = _scores(Evaluation(data.scheme.names, counts, Reliability(), Reliability(), per_scene))
     right = float((said[1] == test.label).mean())  # silence counts as wrong
     known = data.unlabelled.label < n
     pool = float((said[0] == data.unlabelled.label)[known].mean()) if known.any() else None

@@ -33,7 +33,6 @@ from frazil.files import replaced_file
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConfig
-from frazil.learn.data.class_scores import evaluate
 from frazil.learn.data.load import Batches
 from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.models import create_model
@@ -183,7 +182,7 @@ def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str,
         seed: of weights, batches, and of the patches held out.
 
     Returns:
-        Scores ``patch`` and ``scene`` as `frazil.learn.data.class_scores.Evaluation.to_json` gives them, and how it went.
+        Scores ``patch`` and ``scene`` as `Evaluation.to_json` gives them, and how it went.
     """
     started = time.perf_counter()
     seed_everything(seed)
@@ -206,7 +205,7 @@ def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str,
     def look(network: nn.Module) -> dict[str, float]:
         row = {"loss": float(np.mean(losses[-epoch:]))}
         for name in ("patch", "scene"):
-            row[name] = float(evaluate(network, getattr(sides, name), n_classes).to_json(("",))["accuracy"])
+            row[name] = getattr(sides, name).score(network).figures()["accuracy"]
         curve.append(row)
         return {"macro_f1": 0.0}
 
@@ -215,10 +214,7 @@ def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str,
         validate=look if case.curve else None, validate_every=epoch,
     )  # fmt: skip
     trained = time.perf_counter() - started
-    scores = {
-        name: evaluate(network, getattr(sides, name), n_classes).to_json(patches.scheme.names)
-        for name in ("patch", "scene")
-    }
+    scores = {name: getattr(sides, name).score(network).to_json() for name in ("patch", "scene")}
     return {
         **scores,
         "case": _plain(case),

@@ -26,6 +26,7 @@ from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
 from frazil.files import replaced_file
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes, save_imagettes
+from frazil.learn import run
 from frazil.learn.checkpoint import Model, git_commit
 from frazil.learn.config import (
     CategorisationConfig,
@@ -36,9 +37,8 @@ from frazil.learn.config import (
     RunConfig,
     SegmentationConfig,
 )
-from frazil.learn.data.imagettes import crop, drawn, judged, masked, mirrored, refuse_shared
+from frazil.learn.data.imagettes import crop, drawn, masked, mirrored, refuse_shared, scored
 from frazil.learn.infer.weak.grid import prepared
-from frazil.learn.metocean_run import train_imagettes
 from frazil.learn.models.inception import LEAST
 from frazil.learn.predict.imagettes import SegmentOptions, one_image
 from frazil.ocean_scores import THRESHOLDS, OceanScores
@@ -265,8 +265,8 @@ def _resolution(study: MetoceanStudy, metres: float, sets: tuple[str, str], seed
             path = folder.with_suffix(".zarr")
             save_imagettes(large[0], path, overwrite=True)
             here = replace(study, train=(str(path),), size=None)
-            model = train_imagettes(_config(here, "categoriser", seed, study.labelled), folder)
-            made = judged(model.network, large[1], check_imagettes(test))
+            model = _trained(_config(here, "categoriser", seed, study.labelled), folder)
+            made = scored(model.network, large[1], check_imagettes(test))
             shutil.rmtree(path, ignore_errors=True)
             row |= {k: made[k] for k in ("accuracy", "f1_by_category", "classes")}
             row |= {"steps": study.steps[1], "batch": study.batch}
@@ -275,12 +275,18 @@ def _resolution(study: MetoceanStudy, metres: float, sets: tuple[str, str], seed
     return job
 
 
+def _trained(config: RunConfig, folder: Path) -> Model:
+    """The model of a run, its scores as the network gives them: the source knows no calibration."""
+    model = run.train(config, folder)
+    return Model(model.network, replace(model.card, temperature=1.0))
+
+
 def _unet(study: MetoceanStudy, seed: int, weighting: str, annotated: int | None, case: str) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         config = _config(study, "unet", seed, annotated)
         config = replace(config, strategy=SegmentationConfig(weighting=weighting))  # type: ignore[arg-type]
         started = time.monotonic()
-        model = train_imagettes(config, folder)
+        model = _trained(config, folder)
         more = {"annotated": model.card.training["data"]["train"]["with_masks"], "a_category": annotated}
         return [_judge(study, model, case, "unet", SegmentOptions(), seed, started) | more]
 
@@ -290,7 +296,7 @@ def _unet(study: MetoceanStudy, seed: int, weighting: str, annotated: int | None
 def _im2px(study: MetoceanStudy, seed: int) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         started = time.monotonic()
-        model = train_imagettes(_config(study, "im2px", seed, study.labelled), folder)
+        model = _trained(_config(study, "im2px", seed, study.labelled), folder)
         return [_judge(study, model, "IM2PX", "im2px", SegmentOptions(), seed, started)]
 
     return job
@@ -299,9 +305,9 @@ def _im2px(study: MetoceanStudy, seed: int) -> Job:
 def _categoriser(study: MetoceanStudy, seed: int) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         started = time.monotonic()
-        model = train_imagettes(_config(study, "categoriser", seed, study.labelled), folder)
+        model = _trained(_config(study, "categoriser", seed, study.labelled), folder)
         ds, scheme = _set(study.test, study.size, study.judged)
-        seen = judged(model.network, ds, scheme)
+        seen = scored(model.network, ds, scheme)
         accuracy = seen["accuracy" if len(scheme.classes) > 1 else "presence_accuracy"]
         rows = []
         for case, method, options in weak_methods(study):

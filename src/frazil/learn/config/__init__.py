@@ -31,7 +31,7 @@ from frazil.learn.config.optim import (
 from frazil.learn.config.phenomena import (
     CategorisationConfig,
     Im2PxStrategyConfig,
-    MetoceanStrategy,
+    PhenomenaConfig,
     SegmentationConfig,
 )
 from frazil.learn.config.run import (
@@ -70,13 +70,13 @@ __all__ = [
     "LabelPropagationConfig",
     "LabelsConfig",
     "MeanTeacherConfig",
-    "MetoceanStrategy",
     "MixMatchConfig",
     "Mixed",
     "ModelConfig",
     "OptimConfig",
     "PatchData",
     "PeersConfig",
+    "PhenomenaConfig",
     "Propagating",
     "PropagationConfig",
     "RunConfig",

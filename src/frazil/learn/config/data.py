@@ -1,9 +1,14 @@
-"""Settings of what a run learns from: simulated scenes, products, patches, imagettes, CIFAR-10."""
+"""Settings of what a run learns from: simulated scenes, products, patches, imagettes, CIFAR-10.
+
+Besides its settings, each kind says which networks learn from it (``learnt_by``: those that take a ``"patch"``, a
+``"scene"`` crop by crop, or an ``"imagette"``), and how often a run is validated where its settings do not say
+(``n_validations``; None: once an epoch).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator
 
@@ -40,6 +45,8 @@ class SimulatedData(Settings):
     """
 
     kind: Literal["simulated"] = "simulated"
+    learnt_by: ClassVar[str] = "scene"
+    n_validations: ClassVar[int | None] = 20
     channels: tuple[str, ...] = ("hh", "hv", "incidence_angle")
     class_scheme: str = "five_classes"
     spacing_m: float = 120.0
@@ -81,6 +88,8 @@ class SceneData(Settings):
     """
 
     kind: Literal["scenes"] = "scenes"
+    learnt_by: ClassVar[str] = "scene"
+    n_validations: ClassVar[int | None] = 20
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
@@ -134,6 +143,8 @@ class PatchData(Settings):
     """
 
     kind: Literal["patches"] = "patches"
+    learnt_by: ClassVar[str] = "patch"
+    n_validations: ClassVar[int | None] = None  # once an epoch
     patches: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     class_scheme: str | None = None
@@ -203,6 +214,8 @@ class ImagetteData(Settings):
     """
 
     kind: Literal["imagettes"] = "imagettes"
+    learnt_by: ClassVar[str] = "imagette"
+    n_validations: ClassVar[int | None] = 10
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
@@ -237,6 +250,8 @@ class Cifar10Data(Settings):
     """
 
     kind: Literal["cifar10"] = "cifar10"
+    learnt_by: ClassVar[str] = "patch"
+    n_validations: ClassVar[int | None] = 20
     path: str = ""
     per_class: int | None = None
     test_per_class: int | None = None

@@ -1,9 +1,13 @@
-"""Settings of the ways to learn from imagettes: the losses of the three networks."""
+"""Settings of the ways to learn from imagettes: the losses of the three networks.
+
+Each says which networks learn so (``takes``): those that take an ``"imagette"`` and answer cell by cell, or those that
+take a ``"patch"`` and name it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, check_choice
@@ -22,6 +26,7 @@ class SegmentationConfig(Settings):
     """
 
     name: Literal["segmentation"] = "segmentation"
+    takes: ClassVar[str] = "imagette"
     weighting: Literal["paper", "code", "none"] = "paper"
     rarity: tuple[float, ...] = ()
     rarest: float = 250.0
@@ -43,6 +48,7 @@ class CategorisationConfig(Settings):
     """
 
     name: Literal["categorisation"] = "categorisation"
+    takes: ClassVar[str] = "patch"
     labels: Literal["category", "present"] = "category"
     label_smoothing: float = 0.0
 
@@ -59,10 +65,11 @@ class Im2PxStrategyConfig(Settings):
     """
 
     name: Literal["im2px"] = "im2px"
+    takes: ClassVar[str] = "imagette"
     labels: Literal["category", "present"] = "category"
 
     def __post_init__(self) -> None:
         check_choice("labels", self.labels, ("category", "present"))
 
 
-MetoceanStrategy = SegmentationConfig | CategorisationConfig | Im2PxStrategyConfig
+PhenomenaConfig = SegmentationConfig | CategorisationConfig | Im2PxStrategyConfig

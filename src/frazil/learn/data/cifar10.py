@@ -59,6 +59,7 @@ def load_cifar10(config: Cifar10Data, seed: int) -> LearningData:
             "split": "the publication", "leaks": False, "train": train.describe(), "validation": held_out.describe(),
             "test": test.describe(),
         },
+        scored_on="the {side} images of CIFAR-10",
     )  # fmt: skip
 
 

@@ -6,20 +6,21 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from torch import nn
 
 from frazil.answer import CONFIDENCE_PERCENT
-from frazil.conventions import WATER
-from frazil.learn.data.learning_data import HeldOut
+from frazil.conventions import WATER, ClassScheme
 from frazil.learn.infer.softmax import softmax
 from frazil.metrics import IceWater, Reliability, confusion_counts, scores
 
 _ASKED = (50, 60, 70, 80, 90, 95)  #: confidences, percent, of which scores tell what is undecided and what wrong
+_LOGGED = ("accuracy", "balanced_accuracy", "macro_f1", "ece", "nll")
 _CALIBRATE_ON = 100_000  #: samples of a scene that decide about the temperature
 _RELIABILITY_ON = 2_000_000  #: samples of a scene that go into the reliability diagram
 
@@ -42,7 +43,15 @@ def fit_temperature(logits: list[np.ndarray], labels: list[np.ndarray]) -> float
     return float(np.exp(minimize_scalar(nll, bounds=(-2.0, 2.0), method="bounded").x))
 
 
-def calibrate(network: nn.Module, held_out: HeldOut, device: str | None = None) -> float:
+class Outputs(Protocol):
+    """Scenes with one class a sample."""
+
+    def outputs(self, network: nn.Module, device: str | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Scene name, logits (class, n) and labels (n,), scene by scene."""
+        ...
+
+
+def calibrate(network: nn.Module, held_out: Outputs, device: str | None = None) -> float:
     """`fit_temperature` on held-out scenes, each thinned to the same number of samples at most."""
     logits, labels = [], []
     for _, z, y in held_out.outputs(network, device):
@@ -56,20 +65,26 @@ def calibrate(network: nn.Module, held_out: HeldOut, device: str | None = None) 
 class Evaluation:
     """Counts over scenes, and per scene; reliability with the temperature and without; ice against water by scene."""
 
+    names: tuple[str, ...]
     counts: np.ndarray
     reliability: Reliability
     uncalibrated: Reliability
     per_scene: dict[str, np.ndarray]
     ice_water: dict[str, IceWater] = field(default_factory=dict)
 
-    def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
+    def figures(self) -> dict[str, float]:
+        """See `frazil.learn.data.learning_data.Scores`."""
+        found = self.to_json()
+        return {k: float(found[k]) for k in _LOGGED if found[k] is not None}
+
+    def to_json(self) -> dict[str, Any]:
         """Scores of the classes, of ice against water where these are the classes, calibration, accuracy per scene."""
         binary = {}
-        if names[0] == WATER.name:
+        if self.names[0] == WATER.name:
             binary["binary"] = {k: _rounded(v) for k, v in scores(binary_counts(self.counts)).items()}
             binary["ice_water"] = self._ice_water()
         return {
-            "classes": list(names),
+            "classes": list(self.names),
             **{k: _rounded(v) for k, v in scores(self.counts).items()},
             **binary,
             "ece": round(self.reliability.ece, 4),
@@ -94,17 +109,22 @@ class Evaluation:
 
 
 def evaluate(
-    network: nn.Module, held_out: HeldOut, n_classes: int, temperature: float = 1.0, device: str | None = None
+    network: nn.Module,
+    held_out: Outputs,
+    names: tuple[str, ...],
+    temperature: float = 1.0,
+    device: str | None = None,
 ) -> Evaluation:
     """Counts of a network on held-out scenes, added up over their samples.
 
     Args:
         network: in evaluation mode.
         held_out: scenes or patches.
-        n_classes: how many classes there are.
+        names: of the classes.
         temperature: logits are divided by it before the softmax.
         device: ``"cpu"`` or ``"cuda"``.
     """
+    n_classes = len(names)
     total = np.zeros((n_classes, n_classes), np.int64)
     reliability = Reliability()
     uncalibrated = reliability if temperature == 1.0 else Reliability()
@@ -122,7 +142,38 @@ def evaluate(
         ice_water[name].add(label[::every] > 0, np.rint(100 * (1 - probability[0])))
         if uncalibrated is not reliability:
             uncalibrated.add(label[::every], softmax(z))
-    return Evaluation(total, reliability, uncalibrated, per_scene, ice_water)
+    return Evaluation(names, total, reliability, uncalibrated, per_scene, ice_water)
+
+
+class OneClassEach:
+    """Held-out samples of one class each: scored by counts of confusion, calibrated by their likelihood.
+
+    A base of such sets; see `frazil.learn.data.learning_data.HeldOut`.
+    """
+
+    scheme: ClassScheme
+
+    @property
+    def names(self) -> list[str]:
+        """Product names."""
+        raise NotImplementedError
+
+    @property
+    def n_scored(self) -> int:
+        """How many scenes it holds."""
+        return len(set(self.names))
+
+    def outputs(self, network: nn.Module, device: str | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Scene name, logits (class, n) and labels (n,), scene by scene."""
+        raise NotImplementedError
+
+    def score(self, network: nn.Module, *, temperature: float = 1.0, device: str | None = None) -> Evaluation:
+        """See `evaluate`."""
+        return evaluate(network, self, self.scheme.names, temperature, device)
+
+    def temperature(self, network: nn.Module, device: str | None = None) -> float:
+        """See `calibrate`."""
+        return calibrate(network, self, device)
 
 
 def binary_counts(counts: np.ndarray) -> np.ndarray:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
 
 from frazil.conventions import ClassScheme
 from frazil.errors import LabelError
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, join_imagettes, open_imagettes
-from frazil.learn.config import ImagetteData
-from frazil.learn.infer.weak.grid import output_of
-from frazil.learn.metocean_losses import activated
+from frazil.learn.config import ImagetteData, PhenomenaConfig, SegmentationConfig
+from frazil.learn.data.learning_data import LearningData
+from frazil.learn.models.output import activated, output_of
+from frazil.learn.models.patch import PatchClassifier
 from frazil.ocean_scores import OceanScores
+from frazil.scene.scaling import CHANNELS
+
+_HALF_IMAGETTE_DEG = 0.75  # an imagette's angle is that of its centre
 
 
 class ImagetteSampler:
@@ -67,9 +72,8 @@ class ImagetteSampler:
             yield np.nan_to_num(image.astype(np.float32))[None]
 
     def class_frequency(self, n_classes: int) -> np.ndarray:
-        """Share of images in which each class is there."""
-        share: np.ndarray = (self.label.reshape(len(self.label), n_classes, -1) == 1).any(2).mean(0)
-        return share
+        """Share of the cells, or of the images, on which each class is there."""
+        return np.asarray((self.label.reshape(len(self.label), n_classes, -1) == 1).mean((0, 2)))
 
 
 def turn(image: np.ndarray, way: int) -> np.ndarray:
@@ -78,24 +82,45 @@ def turn(image: np.ndarray, way: int) -> np.ndarray:
     return turned[..., ::-1] if way >= 4 else turned
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ImagetteSides:
-    """What a run learns from and is judged by; None where a side has no sets."""
+@dataclass(frozen=True, eq=False)
+class HeldOutImagettes:
+    """A set of imagettes that a network is scored on, see `frazil.learn.data.learning_data.HeldOut`."""
 
-    train: xr.Dataset
-    validation: xr.Dataset | None
-    test: xr.Dataset | None
+    imagettes: xr.Dataset
     scheme: ClassScheme
+    unit: ClassVar[str] = "images"
 
-    def describe(self) -> dict[str, Any]:
-        """For run folders and model cards."""
-        sides = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {
-            "split": "set", "leaks": False, "scaling": self.train.attrs["scaling"],
-            "cell": int(self.train.attrs["cell"]), "size": self.train.sizes["line"],
-            **{name: _described(ds, self.scheme) for name, ds in sides.items() if ds is not None},
-            "learnt_groups": sorted(set(self.train["group"].values.tolist())),
-        }  # fmt: skip
+    @property
+    def n_scored(self) -> int:
+        """How many images it holds."""
+        return int(self.imagettes.sizes["imagette"])
+
+    def score(self, network: nn.Module, *, temperature: float = 1.0, device: str | None = None) -> MaskScores:
+        """See `scored`."""
+        return MaskScores(scored(network, self.imagettes, self.scheme, device or "cpu", temperature))
+
+    def temperature(self, network: nn.Module, device: str | None = None) -> float:
+        """Of least binary cross-entropy on the cells of drawn masks; 1 without any, and of networks that name images.
+
+        What names images keeps the scores that its methods (MASK, PART, CAM) are published with.
+        """
+        return fit_mask_temperature(network, self.imagettes, device or "cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class MaskScores:
+    """What `scored` found."""
+
+    found: dict[str, Any]
+
+    def figures(self) -> dict[str, float]:
+        """See `frazil.learn.data.learning_data.Scores`."""
+        return {k: float(v) for k, v in self.found.items() if isinstance(v, int | float) and k != "images"}
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, four digits."""
+        made: dict[str, Any] = rounded(self.found)
+        return made
 
 
 def _described(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, Any]:
@@ -108,12 +133,13 @@ def _described(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, Any]:
     }
 
 
-def read_sides(config: ImagetteData, *, masks: bool) -> ImagetteSides:
+def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -> LearningData:
     """The sets of a run, cut and drawn as its settings say.
 
     Args:
         config: see `ImagetteData`.
-        masks: learn only from images with masks.
+        strategy: says what is learnt: masks, and then images without any are left out, or what images are called.
+        seed: of the run.
 
     Raises:
         LabelError: no set to learn from, sets that do not fit together, or no image with masks.
@@ -131,13 +157,49 @@ def read_sides(config: ImagetteData, *, masks: bool) -> ImagetteSides:
     if config.size is not None:
         read = {side: crop(ds, config.size) for side, ds in read.items()}
     train = read["train"]
+    masks = isinstance(strategy, SegmentationConfig)
     if masks:
         train = train.isel(imagette=np.flatnonzero(masked(train)))
         if not train.sizes["imagette"]:
             raise LabelError("The training sets hold no masks, from which this network learns.")
     if config.annotated is not None:
         train = train.isel(imagette=drawn(train["category"].values, config.annotated, config.draw_seed))
-    return ImagetteSides(train=train, validation=read.get("validation"), test=read.get("test"), scheme=scheme)
+    read["train"] = train
+    by_category = not isinstance(strategy, SegmentationConfig) and strategy.labels == "category"
+    if isinstance(strategy, SegmentationConfig):
+        label = train["mask"].values
+    else:
+        label = image_labels(train, scheme, strategy.labels)
+    angle = train["incidence_angle"].values
+    known = angle[np.isfinite(angle)]
+    low, high = (0.0, 90.0) if not known.size else (known.min() - _HALF_IMAGETTE_DEG, known.max() + _HALF_IMAGETTE_DEG)
+    held_out = {side: HeldOutImagettes(read[side], scheme) for side in ("validation", "test") if side in read}
+    return LearningData(
+        train=ImagetteSampler(train["image"].values, label, seed=seed, augment=config.augment),
+        validation=held_out.get("validation"),
+        test=held_out.get("test"),
+        channels=(CHANNELS["roughness_vv"],),
+        scheme=scheme,
+        spacing_m=float(train.attrs["spacing_m"]),
+        denoise="esa",
+        incidence_range=(round(float(low), 2), round(float(high), 2)),
+        description={
+            "split": "set", "leaks": False, "scaling": train.attrs["scaling"], "cell": int(train.attrs["cell"]),
+            "size": train.sizes["line"],
+            **{side: _described(ds, scheme) for side, ds in read.items()},
+            "learnt_groups": sorted(set(train["group"].values.tolist())),
+        },
+        scored_on="{n} {side} imagettes of other sets",
+        statement=_statement(train),
+        cell=int(train.attrs["cell"]) if masks else 0,
+        unnamed=int((train["category"].values == UNKNOWN).sum()) if by_category else 0,
+    )  # fmt: skip
+
+
+def _statement(train: xr.Dataset) -> str:
+    """What users of the maps must know of the images that the network has learnt from."""
+    simulated = str(train.attrs.get("source", "")).startswith("simulated")
+    return "The model was trained on simulated images; it has seen no real ones." if simulated else ""
 
 
 def refuse_shared(sides: dict[str, tuple[str, ...]]) -> None:
@@ -198,37 +260,57 @@ def mirrored(ds: xr.Dataset, side: int) -> xr.Dataset:
     return ds.drop_vars(["image", "mask"], errors="ignore").assign(image=(ds["image"].dims, image))
 
 
-def image_labels(ds: xr.Dataset, scheme: ClassScheme, labels: str, output: str) -> np.ndarray:
-    """Labels of whole images, uint8 (n, class): 1, 0, 255 unknown. With ``"category"`` exactly one is there, or none.
-
-    Raises:
-        LabelError: images without a category, for a softmax.
-    """
+def image_labels(ds: xr.Dataset, scheme: ClassScheme, labels: str) -> np.ndarray:
+    """Labels of whole images, uint8 (n, class): 1, 0, 255 unknown. With ``"category"`` one is there, or none."""
     if labels == "present":
         return np.asarray(ds["present"].values)
-    category = ds["category"].values
-    if output == "softmax" and (category == UNKNOWN).any():
-        raise LabelError(
-            f"{int((category == UNKNOWN).sum())} images have no category; leave them out, or train with "
-            "model.settings.output=sigmoid."
-        )
-    return np.asarray(category[:, None] == np.arange(len(scheme.classes))[None], np.uint8)
+    return np.asarray(ds["category"].values[:, None] == np.arange(len(scheme.classes))[None], np.uint8)
 
 
 @torch.inference_mode()
-def outputs(
-    network: nn.Module, ds: xr.Dataset, device: str = "cpu", batch: int = 16
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Number and scores of every image: (class) of a categoriser, else (class, rows, columns)."""
+def _batches(network: nn.Module, ds: xr.Dataset, device: str, batch: int = 16) -> Iterator[tuple[int, Tensor]]:
+    """Number of the first image and logits (image, class, …) of some images after the other."""
     images = ds["image"].values
     for start in range(0, len(images), batch):
         part = torch.from_numpy(np.nan_to_num(images[start : start + batch].astype(np.float32)))[:, None]
-        x = part.to(device).contiguous(memory_format=torch.channels_last)
-        for i, score in enumerate(activated(network(x).float(), output_of(network)).cpu().numpy()):
+        yield start, network(part.to(device).contiguous(memory_format=torch.channels_last)).float()
+
+
+def outputs(
+    network: nn.Module, ds: xr.Dataset, device: str = "cpu", batch: int = 16, temperature: float = 1.0
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and scores of every image: (class) of an image classifier, else (class, rows, columns)."""
+    for start, logits in _batches(network, ds, device, batch):
+        for i, score in enumerate(activated(logits / temperature, output_of(network)).cpu().numpy()):
             yield start + i, score
 
 
-def judged(network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str = "cpu") -> dict[str, Any]:
+def fit_mask_temperature(network: nn.Module, ds: xr.Dataset, device: str = "cpu") -> float:
+    """The temperature by which logits are divided for the least binary cross-entropy on drawn masks.
+
+    Args:
+        network: of a logit a class and cell, each for itself (sigmoid); of any other the answer is 1.
+        ds: imagettes; those without masks do not count, and without any the answer is 1.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+    known = masked(ds)
+    if isinstance(network, PatchClassifier) or output_of(network) != "sigmoid" or not known.any():
+        return 1.0
+    drawn_on = ds.isel(imagette=np.flatnonzero(known))
+    side = ds.sizes["line"] // int(ds.attrs["cell"])
+    found = [on_side(one, side) for _, part in _batches(network, drawn_on, device) for one in part.cpu().numpy()]
+    z, there = np.stack(found).astype(np.float64), drawn_on["mask"].values == 1
+
+    def loss(log_t: float) -> float:
+        scaled = z / np.exp(log_t)
+        return float(np.mean(np.logaddexp(0.0, scaled) - scaled * there))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 2.0), method="bounded").x))
+
+
+def scored(
+    network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str = "cpu", temperature: float = 1.0
+) -> dict[str, Any]:
     """Scores of a network on a set: of masks (see `OceanScores`), and how often the category is right.
 
     ``presence_accuracy``: how often a class that is known to be there, or not, is scored 0.5 or more anywhere, or not.
@@ -242,7 +324,7 @@ def judged(network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str 
     side = ds.sizes["line"] // int(ds.attrs["cell"])
     dense, right = False, []
     present = ds["present"].values
-    for i, score in outputs(network, ds, device):
+    for i, score in outputs(network, ds, device, temperature=temperature):
         dense = score.ndim == 3
         flat = score.reshape(n, -1).mean(1) if dense else score
         told = present[i] != UNKNOWN

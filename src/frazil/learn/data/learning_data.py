@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import nn
@@ -36,16 +36,38 @@ class Sampler(Protocol):
         ...
 
 
-class HeldOut(Protocol):
-    """What judges a network."""
+class Scores(Protocol):
+    """How a network did on a held-out set."""
 
-    @property
-    def names(self) -> list[str]:
-        """Product names."""
+    def figures(self) -> dict[str, float]:
+        """Single numbers, for the log; the best network is that of the highest ``macro_f1``."""
         ...
 
-    def outputs(self, network: nn.Module, device: str | None = None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Scene name, logits (class, n) and labels (n,), scene by scene."""
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with the names of the classes."""
+        ...
+
+
+class HeldOut(Protocol):
+    """What a network is scored on, and how.
+
+    Attributes:
+        unit: what is counted: ``"patches"``, ``"pixels"`` or ``"images"``.
+    """
+
+    unit: ClassVar[str]
+
+    @property
+    def n_scored(self) -> int:
+        """How many scenes, or images, it holds."""
+        ...
+
+    def score(self, network: nn.Module, *, temperature: float = 1.0, device: str | None = None) -> Scores:
+        """Scores of a network whose logits are divided by a temperature."""
+        ...
+
+    def temperature(self, network: nn.Module, device: str | None = None) -> float:
+        """The temperature that makes a network's confidence true here; 1 where the set cannot tell."""
         ...
 
 
@@ -63,6 +85,10 @@ class LearningData:
         scheme: of the labels.
         spacing_m, denoise, boxcar, incidence_range: of the scenes, for the model card.
         description: scenes and samples of each side, for people and for checking that a resumed run sees the same.
+        scored_on: what the scores of a side are of, in words: ``"{n} {side} scene{s}, split by scene"``.
+        statement: what users of the maps must know, where the run does not say so itself.
+        cell: side of the cells that masks hold a value for, pixels; 0 of labels of whole images and of pixels.
+        unnamed: training images without a category.
     """
 
     train: Sampler
@@ -76,3 +102,14 @@ class LearningData:
     incidence_range: tuple[float, float] = (0.0, 90.0)
     description: dict[str, Any] = field(default_factory=dict)
     unlabelled: Patches | None = None
+    scored_on: str = "{n} {side} scene{s}"
+    statement: str = ""
+    cell: int = 0
+    unnamed: int = 0
+
+    def words(self, side: str) -> str:
+        """What the scores of a side are of."""
+        held_out = {"validation": self.validation, "test": self.test}[side]
+        n = held_out.n_scored if held_out is not None else 0
+        leaks = " (leaks: neighbours of test patches were learnt)" if self.description.get("leaks") else ""
+        return self.scored_on.format(n=n, side=side, s="s" if n > 1 else "") + leaks

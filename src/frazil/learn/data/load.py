@@ -17,16 +17,20 @@ from torch import Tensor
 from frazil.conventions import CLASS_SCHEMES
 from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
+from frazil.learn.check import check_strategy
 from frazil.learn.config import (
     Cifar10Data,
     ImagetteData,
     LabelsConfig,
     PatchData,
+    PhenomenaConfig,
     RunConfig,
     SceneData,
     SimulatedData,
     SupervisedConfig,
 )
+from frazil.learn.data.cifar10 import load_cifar10
+from frazil.learn.data.imagettes import load_imagettes
 from frazil.learn.data.labels import choose_labels, unlabelled_pool
 from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
@@ -61,25 +65,26 @@ def load_data(config: RunConfig, progress: Progress | None = None, read: Reader 
     Raises:
         LabelError and others: data that is missing, broken, or does not suffice, saying what to do.
     """
+    check_strategy(config)
     report = progress or (lambda _fraction, _what: None)
-    data = config.data
-    if isinstance(data, PatchData):
-        return _patches(data, config, report, read or read_sides)
-    if isinstance(data, ImagetteData):
-        raise OptionError("Imagettes are read by frazil.learn.data.imagettes, not as scenes or patches.")
-    if config.labels.count is not None or not isinstance(config.strategy, SupervisedConfig):
-        raise OptionError(
-            f"labels.count and strategy {config.strategy.name!r} are for patches. Cut some with `frazil patches`."
-        )
-    if isinstance(data, Cifar10Data):
-        from frazil.learn.data.cifar10 import load_cifar10
+    match data := config.data:
+        case PatchData():
+            return _patches(data, config, report, read or read_sides)
+        case ImagetteData():
+            report(0.0, "reading imagettes")
+            assert isinstance(config.strategy, PhenomenaConfig)
+            return load_imagettes(data, config.strategy, config.seed)
+        case Cifar10Data():
+            report(0.0, "reading CIFAR-10")
+            return load_cifar10(data, config.seed)
+        case SimulatedData():
+            return _simulated(data, config.seed, _view(config), report)
+        case SceneData():
+            return _scenes(data, config.seed, _view(config), report)
 
-        report(0.0, "reading CIFAR-10")
-        return load_cifar10(data, config.seed)
-    view = view_of(config.model.architecture, config.model.settings)
-    if isinstance(data, SimulatedData):
-        return _simulated(data, config.seed, view, report)
-    return _scenes(data, config.seed, view, report)
+
+def _view(config: RunConfig) -> int:
+    return view_of(config.model.architecture, config.model.settings)
 
 
 def split_sides(config: PatchData) -> tuple[dict[str, Patches], Split]:
@@ -152,6 +157,7 @@ def _patches(config: PatchData, run: RunConfig, report: Progress, read: Reader) 
         incidence_range=known["incidence_range"],
         description=description,
         unlabelled=pool,
+        scored_on=f"{{n}} {{side}} scene{{s}}, split by {split.by}",
     )
 
 
@@ -219,8 +225,8 @@ def _of_scenes(
     low, high = zip(*(s.incidence_range for s in train), strict=True)
     return LearningData(
         train=sampler,
-        validation=HeldOutScenes(scenes["validation"]) if scenes["validation"] else None,
-        test=HeldOutScenes(scenes["test"]) if scenes["test"] else None,
+        validation=HeldOutScenes(scenes["validation"], scheme) if scenes["validation"] else None,
+        test=HeldOutScenes(scenes["test"], scheme) if scenes["test"] else None,
         channels=tuple(CHANNELS[name] for name in config.channels),
         scheme=scheme,
         spacing_m=spacing_m,
@@ -231,6 +237,7 @@ def _of_scenes(
             "split": "scene", "leaks": False,
             **{name: describe_scenes(side, scheme.names) for name, side in scenes.items()},
         },
+        scored_on="{n} {side} scene{s}, split by scene",
     )  # fmt: skip
 
 

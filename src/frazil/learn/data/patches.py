@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from frazil.errors import LabelError, OptionError
 from frazil.labels.classes import into_scheme
 from frazil.labels.patch_set import blocks, check_patches, join_patches, open_patches
 from frazil.learn.data.augment import augment
+from frazil.learn.data.class_scores import OneClassEach
 from frazil.learn.models.patch import PatchClassifier
 from frazil.scene.scaling import CHANNELS
 
@@ -26,7 +27,7 @@ _BATCH = 256  # patches at a time through a network that is being judged
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
+class Patches(OneClassEach):
     """Patches in memory: 2 bytes a pixel and channel.
 
     Attributes:
@@ -47,6 +48,7 @@ class Patches:
     channels: tuple[str, ...]
     scheme: ClassScheme
     conditions: dict[str, Any]
+    unit: ClassVar[str] = "patches"
 
     def __len__(self) -> int:
         return len(self.label)

@@ -11,13 +11,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from torch import nn
 
-from frazil.conventions import CLASS_LAND, CLASS_SCHEMES
+from frazil.conventions import CLASS_LAND, CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError
 from frazil.labels.classes import LabelOptions
 from frazil.labels.patches import filled_label
@@ -25,6 +25,7 @@ from frazil.labels.sigrid3 import ChartSettings
 from frazil.labels.sources import open_labels
 from frazil.learn.config import SceneData, SimulatedData
 from frazil.learn.data.augment import coarsen
+from frazil.learn.data.class_scores import OneClassEach
 from frazil.learn.infer.dense import make_engine
 from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.wide import wide_view
@@ -298,17 +299,20 @@ class CropSampler:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOutScenes:
+class HeldOutScenes(OneClassEach):
     """Scenes that judge a network.
 
     Attributes:
         scenes: with labels.
+        scheme: of the labels.
         function, stride: of a patch classifier, see `frazil.learn.infer.dense.make_engine`.
     """
 
     scenes: list[LabelledScene]
+    scheme: ClassScheme
     function: str = "auto"
     stride: int | None = None
+    unit: ClassVar[str] = "pixels"
 
     @property
     def names(self) -> list[str]:

@@ -15,7 +15,9 @@ References:
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from frazil.learn.models.output import activated
 
 _EPS = 1e-12
 
@@ -63,17 +65,21 @@ def _scaled(distances: Tensor, normalised: bool) -> Tensor:
     return distances / mean.clamp(min=_EPS)
 
 
-def output_distillation(logits: Tensor, teachers: list[Tensor]) -> Tensor:
+def output_distillation(logits: Tensor, teachers: list[Tensor], output: str = "softmax") -> Tensor:
     """Cross-entropy of the student's probabilities against the mean of its teachers'.
 
     Args:
-        logits: of the student, (sample, class).
+        logits: of the student, (sample, class, …).
         teachers: logits of the same samples.
+        output: what logits mean: ``"softmax"``, or ``"sigmoid"``, where the cross-entropy is the mean of those of each
+            class by itself.
 
     Returns:
         A scalar; 0 without teachers.
     """
     if not teachers:
         return logits.sum() * 0.0
-    target = torch.stack([t.detach().float().softmax(1) for t in teachers]).mean(0)
+    target = torch.stack([activated(t.detach().float(), output) for t in teachers]).mean(0)
+    if output == "sigmoid":
+        return nn.functional.binary_cross_entropy_with_logits(logits.float(), target)
     return -(target * logits.float().log_softmax(1)).sum(1).mean()

@@ -28,6 +28,7 @@ from frazil.learn.config import OptimConfig, PeersConfig
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
 from frazil.learn.distributed.team import Team
+from frazil.learn.models.output import output_of
 from frazil.learn.train import Strategy
 
 _LOG = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class WithPeers(Strategy):
                 "feature": _loss(learning and s.method == "afsd", feature_distillation, own.features.float(),
                                  [a for a, _ in answers], normalised=s.loss == "normalised"),
                 "output": _loss(learning and s.method == "codistillation", output_distillation, own.logits,
-                                [b for _, b in answers]),
+                                [b for _, b in answers], output=output_of(self.student)),
             }  # fmt: skip
             if learning:
                 loss = loss + s.alpha * distilled["feature" if s.method == "afsd" else "output"]

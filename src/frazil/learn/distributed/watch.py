@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from frazil.errors import OptionError
 from frazil.files import refuse_existing
 from frazil.learn.checkpoint import Model, ModelCard, load_model, model_id, save_model
 from frazil.learn.config import run_config
-from frazil.learn.data.class_scores import calibrate, evaluate
 from frazil.learn.data.learning_data import HeldOut
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.manifest import (
@@ -30,11 +28,10 @@ from frazil.learn.distributed.manifest import (
 )
 from frazil.learn.distributed.store import Store
 from frazil.learn.infer.device import usable_device
-from frazil.learn.infer.softmax import softmax
 from frazil.learn.models import create_model
 from frazil.learn.models.ensemble import ENSEMBLE, Ensemble
+from frazil.learn.models.output import output_of
 from frazil.learn.run_folder import MODEL, read_run
-from frazil.metrics import confusion_counts, scores
 
 _MOST_READ = 200  # manifests of one worker
 _PATIENCE_S = 60.0  # a worker whose next publication is late by less is not called late
@@ -170,25 +167,27 @@ def choose(
     if not networks:
         raise OptionError(f"No worker in {path} has published a network that fits the run in {run_folder}.")
     report(0.2, "judging")
-    outputs = {name: list(data.validation.outputs(network, device)) for name, network in networks.items()}
     steps = {seen.manifest.worker: seen.manifest.step for seen in found}
     candidates: list[dict[str, Any]] = [
-        {"model": name, "step": steps[name], **_scores([out], n)} for name, out in outputs.items()
+        {"model": name, "step": steps[name], **_figures(network, data.validation, device)}
+        for name, network in networks.items()
     ]
-    if len(networks) > 1:
-        candidates.append({"model": "ensemble", "step": None, **_scores(list(outputs.values()), n)})
+    together = len(networks) > 1 and output_of(next(iter(networks.values()))) == "softmax"
+    if together:
+        both = Ensemble(list(networks.values())).eval()
+        candidates.append({"model": "ensemble", "step": None, **_figures(both, data.validation, device)})
     best = max(candidates, key=lambda c: c["macro_f1"])
     members: list[str] = list(networks) if best["model"] == "ensemble" else [best["model"]]
     result: dict[str, Any] = {
         "candidates": candidates, "chosen": best["model"], "members": members, "cost": len(members),
     }  # fmt: skip
+    chosen: nn.Module = networks[members[0]] if len(members) == 1 else Ensemble([networks[m] for m in members]).eval()
     if data.test is not None:
         report(0.6, "scoring the chosen")
-        result["test"] = _scores([list(data.test.outputs(networks[name], device)) for name in members], n)
+        result["test"] = _figures(chosen, data.test, device)
     if target is not None:
-        chosen, of_chosen = networks[members[0]], card
+        of_chosen = card
         if len(members) > 1:
-            chosen = Ensemble([networks[name] for name in members]).eval()
             settings = {"members": len(members), "architecture": card.architecture, "settings": card.settings}
             of_chosen = replace(card, architecture=ENSEMBLE, settings=settings)
         model = _model(chosen, of_chosen, config.name, members, data.validation, data.test, device)
@@ -197,23 +196,17 @@ def choose(
     return result
 
 
-def _scores(outputs: list[list[tuple[str, np.ndarray, np.ndarray]]], n: int) -> dict[str, float]:
-    """Scores of the mean probabilities of several networks over all scenes."""
-    counts = np.zeros((n, n), np.int64)
-    for scene in zip(*outputs, strict=True):
-        probability = np.mean([softmax(logits.astype(np.float32)) for _, logits, _ in scene], axis=0)
-        counts += confusion_counts(scene[0][2], probability.argmax(0).astype(np.uint8), n)
-    both = scores(counts)
-    return {name: round(float(both[name]), 4) for name in ("accuracy", "macro_f1")}  # type: ignore[arg-type]
+def _figures(network: nn.Module, held_out: HeldOut, device: str) -> dict[str, float]:
+    found = held_out.score(network, device=device).figures()
+    return {name: round(found[name], 4) for name in ("accuracy", "macro_f1")}
 
 
 def _model(
     network: nn.Module, card: ModelCard, name: str, workers: list[str], validation: HeldOut, test: HeldOut | None,
     device: str | None,
 ) -> Model:  # fmt: skip
-    temperature = calibrate(network, validation, device)
-    told = evaluate(network, test or validation, len(card.scheme.classes), temperature, device)
-    found = told.to_json(card.scheme.names)
+    temperature = validation.temperature(network, device)
+    found = (test or validation).score(network, temperature=temperature, device=device).to_json()
     kept = {k: v for k, v in found.items() if k not in ("confusion_per_scene", "reliability")}
     new = replace(
         card, id=model_id(f"{name}-{'-'.join(workers)}", network),

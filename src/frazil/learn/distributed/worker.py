@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 
 from frazil.errors import OptionError
-from frazil.learn.config import RunConfig, SupervisedConfig
+from frazil.learn.config import Mixed, RunConfig
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.distributed.allreduce import Sharded
 from frazil.learn.distributed.courier import Courier
@@ -52,7 +52,7 @@ def shared_out(config: RunConfig, data: LearningData, team: Team) -> LearningDat
     """
     if team.world == 1:
         return data
-    if not isinstance(config.strategy, SupervisedConfig):
+    if isinstance(config.strategy, Mixed):
         raise OptionError(
             f"Strategy {config.strategy.name!r} does not run under torchrun. Start one process for each server, with "
             "--peers."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -43,6 +44,8 @@ class IM2PX(nn.Module):
     Any size: what is missing to whole cells is filled with the last pixel. A logit sees the `field` × `field` pixels
     about its cell, and nothing else.
     """
+
+    takes: ClassVar[str] = "imagette"
 
     def __init__(self, n_channels: int, n_classes: int, config: IM2PXConfig) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -52,6 +53,7 @@ class MetoceanUNet(nn.Module):
     for its class alone (sigmoid). It depends on what lies within `margin` pixels of its cell.
     """
 
+    takes: ClassVar[str] = "imagette"
     output = "sigmoid"
 
     def __init__(self, n_channels: int, n_classes: int, config: MetoceanUNetConfig) -> None:

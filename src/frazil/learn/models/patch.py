@@ -31,6 +31,7 @@ class PatchClassifier(nn.Module):
         input_mean, input_std: by which the published weights want red, green and blue in [0, 1] normalised.
     """
 
+    takes: ClassVar[str] = "patch"
     first: ClassVar[tuple[str, str | None]]
     untransferred: tuple[str, ...]
     input_mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -23,6 +24,8 @@ class UNet(nn.Module):
     Height and width must be multiples of `stride`. There is no normalisation over the image, so the result at a pixel
     depends only on what lies within `margin` pixels.
     """
+
+    takes: ClassVar[str] = "scene"
 
     def __init__(self, n_channels: int, n_classes: int, config: UNetConfig) -> None:
         super().__init__()

@@ -19,10 +19,10 @@ from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.data.imagettes import masked, on_side
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.weak import cam_scores, mask_scores, part_scores
-from frazil.learn.infer.weak.grid import as_tensor, output_of, prepared
-from frazil.learn.metocean_losses import activated
+from frazil.learn.infer.weak.grid import as_tensor, prepared
 from frazil.learn.models.im2px import IM2PX
 from frazil.learn.models.metocean_unet import MetoceanUNet
+from frazil.learn.models.output import activated, output_of
 from frazil.learn.models.patch import PatchClassifier
 from frazil.ocean_scores import OceanScores
 
@@ -97,7 +97,7 @@ def segment(
     images = ds["image"].values
     scores = np.empty((len(images), len(loaded.card.scheme.classes), side, side), np.float16)
     for i, image in enumerate(images):
-        scores[i] = one_image(network, image[None], way, settings, cell)
+        scores[i] = one_image(network, image[None], way, settings, cell, loaded.card.temperature)
         unseen = ~np.isfinite(image).reshape(side, cell, side, cell)
         scores[i][:, unseen.mean((1, 3)) > 0.5] = np.nan
         if progress:
@@ -105,8 +105,13 @@ def segment(
     return _dataset(ds, scores, loaded, way, settings)
 
 
-def one_image(network: nn.Module, image: np.ndarray, method: str, options: SegmentOptions, cell: int) -> np.ndarray:
+def one_image(
+    network: nn.Module, image: np.ndarray, method: str, options: SegmentOptions, cell: int, temperature: float = 1.0
+) -> np.ndarray:
     """Scores float32 (class, rows, columns) of an image (1, height, width) on cells of some pixels.
+
+    Logits of networks that answer cell by cell are divided by a temperature; masks at a threshold of 0.5 do not depend
+    on it.
 
     Raises:
         ModelError: a network that the method is not for.
@@ -128,7 +133,8 @@ def one_image(network: nn.Module, image: np.ndarray, method: str, options: Segme
     if method == "cam":
         return cam_scores(network, image).on_cells(shape, cell, linear=True)
     with torch.inference_mode():
-        score = activated(network(as_tensor(network, image)).float(), output_of(network))[0].cpu().numpy()
+        logits = network(as_tensor(network, image)).float() / temperature
+        score = activated(logits, output_of(network))[0].cpu().numpy()
     return on_side(score, shape[0])
 
 

@@ -34,7 +34,8 @@ from frazil.conventions import (
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.infer.device import usable_device
-from frazil.learn.infer.weak.grid import output_of, prepared
+from frazil.learn.infer.weak.grid import prepared
+from frazil.learn.models.output import activated, output_of
 from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.predict.scene import FlagSettings, Progress, _read_rows, open_for
 from frazil.scene.geolocation import Geolocation
@@ -197,7 +198,7 @@ def score_scene(
                 x = part.to(place, next(network.parameters()).dtype, memory_format=torch.channels_last)
                 logits = network(x)[0].float()
                 check_logits(logits.cpu().numpy(), model.card)
-                made = logits.softmax(0) if output_of(model.network) == "softmax" else torch.sigmoid(logits)
+                made = activated(logits[None] / model.card.temperature, output_of(model.network))[0]
             inner = kept.inside(reach)
             percent = np.rint(100 * made.cpu().numpy()).astype(np.uint8)
             percent = percent[:, inner[0].start // cell :, inner[1].start // cell :]

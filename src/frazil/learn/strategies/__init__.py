@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from frazil.errors import OptionError
+from frazil.errors import LabelError, OptionError
 from frazil.learn.config import (
+    CategorisationConfig,
     FixMatchConfig,
     LabelPropagationConfig,
     MeanTeacherConfig,
-    MetoceanStrategy,
     MixMatchConfig,
     PatchData,
+    PhenomenaConfig,
     RunConfig,
+    SegmentationConfig,
     SemiGANConfig,
     SupervisedConfig,
     TeacherStudentConfig,
@@ -25,12 +27,15 @@ from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.load import Batches
 from frazil.learn.data.pool import Pool, PoolBatches
 from frazil.learn.models import create_model
+from frazil.learn.models.output import output_of
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.propagation.pseudo import PseudoLabels
 from frazil.learn.strategies.fixmatch import FixMatch
 from frazil.learn.strategies.label_propagation import LabelPropagation
 from frazil.learn.strategies.mean_teacher import MeanTeacher
 from frazil.learn.strategies.mixmatch import MixMatch
+from frazil.learn.strategies.phenomena import ImageLabels, Segmentation
+from frazil.learn.strategies.phenomena_losses import rarity_of
 from frazil.learn.strategies.plan import Plan, make_plan
 from frazil.learn.strategies.semi_gan import Generator, SemiGAN
 from frazil.learn.strategies.supervised import Supervised
@@ -47,8 +52,8 @@ def make_strategy(config: RunConfig, network: nn.Module, data: LearningData, dev
         few = Batches(data.train, config.optim.batch, device)
         weights = class_weights(data.train, len(data.scheme.classes), settings.class_balance).to(device)
         return Supervised(network, few, weights, settings.label_smoothing)
-    if isinstance(settings, MetoceanStrategy):
-        raise OptionError(f"Strategy {settings.name!r} learns from imagettes, not from patches or scenes.")
+    if isinstance(settings, PhenomenaConfig):
+        return _from_imagettes(settings, config, network, data, device)
     assert data.unlabelled is not None
     assert isinstance(config.data, PatchData)
     assert isinstance(network, PatchClassifier)
@@ -84,6 +89,33 @@ def make_strategy(config: RunConfig, network: nn.Module, data: LearningData, dev
             return SemiGAN(network, generator, batches(weak), pool.label, settings, config.seed)
         case _:
             raise OptionError(f"There is no strategy for settings of class {type(settings).__name__}.")
+
+
+def _from_imagettes(
+    settings: PhenomenaConfig, config: RunConfig, network: nn.Module, data: LearningData, device: torch.device
+) -> Strategy:
+    """A strategy that learns masks, or what images are called.
+
+    Raises:
+        OptionError: masks of other cells, or a K of another number of classes. LabelError: images without a category.
+    """
+    batches, n = Batches(data.train, config.optim.batch, device), len(data.scheme.classes)
+    if isinstance(settings, SegmentationConfig):
+        cell = getattr(network, "cell", 1)
+        if cell != data.cell:
+            raise OptionError(f"The network has cells of {cell} pixels, the masks of {data.cell}: set output.")
+        if settings.rarity and len(settings.rarity) != n:
+            raise OptionError(f"strategy.rarity has {len(settings.rarity)} numbers for {n} classes.")
+        shares = torch.from_numpy(data.train.class_frequency(n).astype(np.float32))
+        rarity = torch.tensor(settings.rarity) if settings.rarity else rarity_of(shares, settings.rarest)
+        return Segmentation(network, batches, rarity.to(device), settings.weighting)
+    output = output_of(network)
+    if output == "softmax" and data.unnamed:
+        raise LabelError(
+            f"{data.unnamed} images have no category; leave them out, or train with model.settings.output=sigmoid."
+        )
+    smoothing = settings.label_smoothing if isinstance(settings, CategorisationConfig) else 0.0
+    return ImageLabels(network, batches, output, smoothing)
 
 
 def _another(config: RunConfig, network: PatchClassifier, data: LearningData) -> nn.Module:

@@ -6,14 +6,7 @@ import math
 from dataclasses import dataclass
 
 from frazil.errors import OptionError
-from frazil.learn.config import (
-    LabelPropagationConfig,
-    MetoceanStrategy,
-    PatchData,
-    RunConfig,
-    SupervisedConfig,
-    TeacherStudentConfig,
-)
+from frazil.learn.config import LabelPropagationConfig, Mixed, RunConfig, TeacherStudentConfig
 from frazil.learn.data.learning_data import LearningData
 
 
@@ -45,12 +38,11 @@ def make_plan(config: RunConfig, data: LearningData) -> Plan:
         OptionError: batches without room for unlabelled patches, or too few steps.
     """
     optim, settings, n = config.optim, config.strategy, data.train.n_samples
-    if isinstance(settings, SupervisedConfig):
+    if not isinstance(settings, Mixed):
         epoch = math.ceil(n / optim.batch)
         steps = optim.steps if optim.epochs is None else max(round(optim.epochs * n / optim.batch), 1)
-        return Plan(steps=steps, epoch=epoch, look=epoch if isinstance(config.data, PatchData) else max(steps // 20, 1))
-    if isinstance(settings, MetoceanStrategy):
-        raise OptionError(f"Strategy {settings.name!r} learns from imagettes, not from patches or scenes.")
+        often = config.data.n_validations
+        return Plan(steps=steps, epoch=epoch, look=epoch if often is None else max(steps // often, 1))
     assert data.unlabelled is not None
     room = optim.batch - settings.labelled
     if room < 1:

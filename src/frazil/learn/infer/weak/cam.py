@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import ModelError
-from frazil.learn.infer.weak.grid import ScoreMap, as_tensor, check_categoriser, output_of, trunk_grid
-from frazil.learn.metocean_losses import activated
+from frazil.learn.infer.weak.grid import ScoreMap, as_tensor, check_categoriser, trunk_grid
+from frazil.learn.models.output import activated, output_of
 from frazil.learn.models.patch import PatchClassifier
 
 

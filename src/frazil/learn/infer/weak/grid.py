@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from frazil.errors import ModelError, OptionError
 from frazil.learn.infer.dilate import dilated_trunk, folded
 from frazil.learn.infer.torch_engine import PRECISIONS
-from frazil.learn.metocean_losses import activated
+from frazil.learn.models.output import activated, output_of
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.models.unet import fold_batch_norm
 
@@ -77,11 +77,6 @@ def prepared(network: nn.Module, precision: str = "float32", device: str | torch
     if isinstance(ready, PatchClassifier):
         ready.head.float()
     return ready
-
-
-def output_of(network: nn.Module) -> str:
-    """What logits of a network mean: ``"softmax"`` or ``"sigmoid"``."""
-    return str(getattr(network, "output", "softmax"))
 
 
 def as_tensor(network: nn.Module, image: np.ndarray) -> Tensor:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from frazil.errors import OptionError
-from frazil.learn.infer.weak.grid import ScoreMap, as_tensor, check_categoriser, output_of, scores_of, trunk_grid
-from frazil.learn.metocean_losses import activated
+from frazil.learn.infer.weak.grid import ScoreMap, as_tensor, check_categoriser, scores_of, trunk_grid
+from frazil.learn.models.output import activated, output_of
 
 
 @torch.inference_mode()

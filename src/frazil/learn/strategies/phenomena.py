@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.metocean_losses import label_loss, weighted_bce
+from frazil.learn.strategies.phenomena_losses import label_loss, weighted_bce
 from frazil.learn.train import Strategy
 
 

@@ -6,7 +6,6 @@ References:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 #: K of C, equation 2, in the order AF BS IB LWA MCC OF POW RC SI WS.
@@ -53,8 +52,3 @@ def label_loss(logits: Tensor, target: Tensor, output: str, smoothing: float = 0
     known = (spread != 255).float()
     each = nn.functional.binary_cross_entropy_with_logits(logits.float(), (spread == 1).float(), reduction="none")
     return (each * known).sum() / known.sum().clamp(min=1)
-
-
-def activated(logits: Tensor, output: str) -> Tensor:
-    """Scores in [0, 1] of logits (batch, class, …)."""
-    return logits.softmax(1) if output == "softmax" else torch.sigmoid(logits)

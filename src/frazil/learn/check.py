@@ -1,0 +1,72 @@
+"""Whether network, data and way to learn belong together: asked before anything is read."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from frazil.errors import OptionError
+from frazil.learn.config import PhenomenaConfig, RunConfig, SupervisedConfig
+from frazil.learn.models import ARCHITECTURES, create_model
+
+
+def check_run(config: RunConfig) -> nn.Module:
+    """A network as a run's settings say, with weights of its own; the run's random numbers are not touched.
+
+    Raises:
+        ModelError: an unknown architecture or setting of it.
+        OptionError: a way to learn, a kind of data or a network that do not go together.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = create_model(
+            config.model.architecture, n_channels=len(config.data.channels) or 3, n_classes=2,
+            settings=config.model.settings,
+        )  # fmt: skip
+    check_strategy(config)
+    _check_network(config, str(getattr(network, "takes", "")))
+    return network
+
+
+def check_strategy(config: RunConfig) -> None:
+    """Raise OptionError where a way to learn, or few labels, are not for a run's kind of data."""
+    strategy, learnt_by, few = config.strategy, config.data.learnt_by, config.labels.count is not None
+    if learnt_by == "imagette":
+        if not isinstance(strategy, PhenomenaConfig):
+            raise OptionError(
+                f"strategy {strategy.name!r} does not learn from imagettes. Choose segmentation, categorisation or "
+                "im2px."
+            )
+        if few:
+            raise OptionError(
+                "labels.count draws labels of patches. Set data.annotated: so many images of each category are learnt "
+                "from."
+            )
+    elif isinstance(strategy, PhenomenaConfig):
+        raise OptionError(f"Strategy {strategy.name!r} learns from imagettes, not from patches or scenes.")
+    elif config.data.kind != "patches" and (few or not isinstance(strategy, SupervisedConfig)):
+        raise OptionError(
+            f"labels.count and strategy {strategy.name!r} are for patches. Cut some with `frazil patches`."
+        )
+
+
+def _check_network(config: RunConfig, takes: str) -> None:
+    name, strategy, learnt_by = config.model.architecture, config.strategy, config.data.learnt_by
+    if learnt_by == "imagette":
+        assert isinstance(strategy, PhenomenaConfig)
+        if takes != strategy.takes:
+            raise OptionError(
+                f"Architecture {name!r} does not learn by {strategy.name!r} from imagettes. Recipes that fit: "
+                "metocean:unet, metocean:categoriser, metocean:im2px."
+            )
+    elif learnt_by == "patch" and takes != "patch":
+        fitting = [n for n, (kind, _) in ARCHITECTURES.items() if getattr(kind, "takes", "") == "patch"]
+        raise OptionError(
+            f"Architecture {name!r} learns from labelled scenes, not from patches. Choose one of {fitting}."
+        )
+    elif learnt_by == "scene" and takes == "patch":
+        raise OptionError(
+            f"Architecture {name!r} learns from patches, not from labelled scenes. Cut some with `frazil patches`, or "
+            "choose 'unet'."
+        )
+    elif learnt_by == "scene" and takes != "scene":
+        raise OptionError(f"Architecture {name!r} learns from imagettes, not from labelled scenes. Choose 'unet'.")
