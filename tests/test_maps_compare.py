@@ -15,7 +15,8 @@ from frazil.errors import ContractError, LabelError, OptionError, ProductNotFoun
 from frazil.maps.areas import PixelAreas
 from frazil.maps.compare import CATEGORIES, Comparison, compare
 from frazil.maps.displacement import EdgeLines, displacement, placed_lines
-from frazil.maps.edges import edge_between, ice_edge, ice_polygons
+from frazil.maps.edges import edge_between, ice_edge
+from frazil.maps.polygons import ice_polygons
 from frazil.maps.summary import summarise
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map

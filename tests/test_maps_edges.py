@@ -12,7 +12,8 @@ from pyproj import Geod, Transformer
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, UNDECIDED
 from frazil.errors import ContractError, OptionError
 from frazil.maps.areas import PixelAreas
-from frazil.maps.edges import ice_edge, ice_polygons
+from frazil.maps.edges import ice_edge
+from frazil.maps.polygons import ice_polygons
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 

@@ -31,8 +31,10 @@ from frazil.errors import (
     ProductNotFoundError,
 )
 from frazil.geojson import to_lonlat
-from frazil.maps.edges import ice_edge, ice_polygons
-from frazil.maps.export import FORMATS, export, open_map
+from frazil.maps.edges import ice_edge
+from frazil.maps.export import export, open_map
+from frazil.maps.layers import files_of
+from frazil.maps.polygons import ice_polygons
 from frazil.marks import LIST
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
@@ -119,7 +121,7 @@ def test_every_file_is_there_and_nothing_else(ice_map, tmp_path):
     done: list[str] = []
     files = export(ice_map, tmp_path / "deep" / "map", progress=done.append)
     assert all(path.is_file() for path in files.values())
-    assert list(files) == [name for choice in FORMATS.values() for name in choice]
+    assert list(files) == [name for choice in files_of("exclusive").values() for name in choice]
     companions = {"class.tif.aux.xml", "class.qml", LIST}
     assert {p.name for p in (tmp_path / "deep" / "map").iterdir()} == {p.name for p in files.values()} | companions
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["map"]

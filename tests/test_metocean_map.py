@@ -7,26 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import geopandas as gpd
+import jsonschema
 import numpy as np
 import pytest
 import rasterio
 import torch
 import xarray as xr
 from click.testing import CliRunner
+from rio_cogeo.cogeo import cog_validate
 
 from frazil.cli import cli
-from frazil.conventions import CLASS_LAND, METOCEAN, QUALITY_FLAGS
+from frazil.conventions import CLASS_LAND, METOCEAN, QUALITY_FLAGS, check_map
 from frazil.errors import ContractError, FrazilError, LabelError, ModelError, OptionError, UnsupportedProductError
 from frazil.labels.imagettes_products import cut_imagettes
 from frazil.learn.checkpoint import Model, ModelCard, save_model
 from frazil.learn.models import create_model
 from frazil.learn.predict.phenomena import DropRule, MetoceanMapOptions, predict_metocean, score_scene
 from frazil.learn.predict.scene import open_for
-from frazil.maps.metocean_files import export_metocean, summarise_metocean
+from frazil.maps.export import export, open_map
+from frazil.maps.polygons import phenomena_polygons
+from frazil.maps.summary import summarise
 from frazil.scene.ocean import detrend
 from frazil.scene.scaling import CHANNELS, network_input
 from frazil.simulate.product import simulate_product
+from frazil.testing import make_map
 from tests.conftest import ROOT
+from tests.test_maps_export import ITEM_SCHEMA
 
 DATA = ROOT / "tests" / "data"
 
@@ -160,7 +167,7 @@ def test_sea_ice_of_another_model_wins(iw: Path, made: xr.Dataset) -> None:
 
 
 def test_files(made: xr.Dataset, tmp_path: Path) -> None:
-    files = export_metocean(made, tmp_path / "map")
+    files = export(made, tmp_path / "map")
     with rasterio.open(files["dominant"]) as tiff:
         np.testing.assert_array_equal(tiff.read(1), made["dominant"].values)
         assert tiff.colormap(1)[2][:3] == METOCEAN.classes[2].colour
@@ -170,11 +177,59 @@ def test_files(made: xr.Dataset, tmp_path: Path) -> None:
         np.testing.assert_array_equal(back["phenomena"].values, made["phenomena"].values)
     summary = json.loads(files["summary"].read_text())
     sea = (made["dominant"].values < 254).sum() * 0.16
-    assert summary["observed_sea_km2"] == pytest.approx(sea, abs=0.1)
+    assert summary["mapped_sea_km2"] == pytest.approx(sea, abs=0.1)
     with pytest.raises(FrazilError, match="exists"):
-        export_metocean(made, tmp_path / "map")
+        export(made, tmp_path / "map")
     with pytest.raises(ContractError):
-        summarise_metocean(xr.Dataset())
+        summarise(xr.Dataset())
+
+
+def test_the_folder_holds_what_that_of_an_ice_map_does(made: xr.Dataset, tmp_path: Path) -> None:
+    files = export(made, tmp_path / "map")
+    assert all(path.is_file() for path in files.values())
+    assert {path.suffix for path in files.values()} == {".tif", ".nc", ".gpkg", ".geojson", ".png", ".json"}
+    xr.testing.assert_identical(open_map(tmp_path / "map"), open_map(tmp_path / "map" / "map.nc"))
+    back = open_map(tmp_path / "map")
+    assert check_map(back) is METOCEAN
+    for name in made.data_vars:
+        np.testing.assert_array_equal(back[name].values, made[name].values)
+        assert back[name].dtype == made[name].dtype
+    item = json.loads(files["stac"].read_text())
+    assert set(item["assets"]) == set(files) - {"stac"}
+    assert item["id"].endswith("_phenomena")
+    assert len(item["assets"]["phenomena"]["classification:bitfields"]) == 10
+    jsonschema.validate(item, ITEM_SCHEMA)
+    assert "Iceberg" in (tmp_path / "map" / "dominant.qml").read_text()
+    for asset in ("dominant", "score", "phenomena", "flags"):
+        assert cog_validate(files[asset], strict=True)[0]
+
+
+def test_polygons_cover_what_was_found(made: xr.Dataset, tmp_path: Path) -> None:
+    """Without least area and simplification their areas are those of the cells, class by class, overlaps and all."""
+    frame = phenomena_polygons(made, min_area_km2=0, simplify_m=0)
+    told = summarise(made)["found_km2"]
+    for code, name in enumerate(METOCEAN.names):
+        mine = frame[frame["name"] == name]
+        assert mine["area_km2"].sum() == pytest.approx(told[name], abs=0.01)
+        n = int(((made["phenomena"].values >> code) & 1).sum())
+        assert mine.geometry.area.sum() == pytest.approx(n * 400.0**2)
+    assert frame.geometry.is_valid.all()
+    assert frame["mean_score"].between(50, 100).all()
+    assert (frame["area_km2"].diff().dropna() <= 0).all()
+    layer = gpd.read_file(export(made, tmp_path / "map")["vectors"], layer="phenomena")
+    assert set(layer["name"]) <= set(METOCEAN.names)
+    assert layer.crs == frame.crs
+
+
+def test_what_needs_sea_ice_says_so(made: xr.Dataset, tmp_path: Path) -> None:
+    export(made, tmp_path / "map", formats=["netcdf"])
+    for words in (["edge"], ["compare"]):
+        more = [str(tmp_path / "map")] if words == ["compare"] else []
+        done = CliRunner().invoke(cli, [*words, str(tmp_path / "map"), *more, "-o", str(tmp_path / "out.gpkg")])
+        assert done.exit_code == 1
+        assert "a map of phenomena (metocean), and a map of sea ice is needed" in str(done.exception) + done.output
+    with pytest.raises(ContractError, match="a map of phenomena is needed"):
+        phenomena_polygons(make_map())
 
 
 def test_a_map_without_sea_says_so(iw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,17 +241,17 @@ def test_a_map_without_sea_says_so(iw: Path, tmp_path: Path, monkeypatch: pytest
     assert done.exit_code == 0, done.output
     assert "no sea was observed in this product" in done.output
     summary = json.loads((tmp_path / "map" / "summary.json").read_text())
-    assert summary["observed_sea_km2"] == 0
+    assert summary["mapped_sea_km2"] == 0
     assert not any(summary["dominant_km2"].values())
 
 
 def test_areas_are_those_of_the_ground(iw: Path) -> None:
     """On a grid that stretches lengths, areas are those of a UTM map of the same sea."""
     wide = "+proj=merc +k_0=1.2 +datum=WGS84"
-    stretched, utm = (summarise_metocean(predict_metocean(iw, model(), crs=crs)) for crs in (wide, "auto"))
-    assert stretched["observed_sea_km2"] == pytest.approx(utm["observed_sea_km2"], rel=0.02)
+    stretched, utm = (summarise(predict_metocean(iw, model(), crs=crs)) for crs in (wide, "auto"))
+    assert stretched["mapped_sea_km2"] == pytest.approx(utm["mapped_sea_km2"], rel=0.02)
     grid_km2 = (predict_metocean(iw, model(), crs=wide)["dominant"].values < 254).sum() * 0.16
-    assert stretched["observed_sea_km2"] < 0.9 * grid_km2
+    assert stretched["mapped_sea_km2"] < 0.9 * grid_km2
 
 
 def test_land_is_masked_and_land_only_products_are_refused(iw: Path, monkeypatch: pytest.MonkeyPatch) -> None:

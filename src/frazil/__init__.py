@@ -14,7 +14,7 @@ _HOME = {
     "export": "frazil.maps.export",
     "fuse_prior": "frazil.maps.prior",
     "ice_edge": "frazil.maps.edges",
-    "ice_polygons": "frazil.maps.edges",
+    "ice_polygons": "frazil.maps.polygons",
     "judge": "frazil.learn.judge",
     "open_map": "frazil.maps.netcdf",
     "open_patches": "frazil.labels.patch_set",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from frazil.errors import ContractError, OptionError
 
@@ -40,10 +40,17 @@ class IceClass:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScheme:
-    """An ordered set of classes; the first one is open water."""
+    """An ordered set of classes.
+
+    Attributes:
+        name: of the scheme.
+        classes: by code. Of sea ice the first one is open water.
+        kind: ``"exclusive"``: one class a pixel; ``"multilabel"``: each holds for itself, several or none at one place.
+    """
 
     name: str
     classes: tuple[IceClass, ...]
+    kind: Literal["exclusive", "multilabel"] = "exclusive"
 
     def __post_init__(self) -> None:
         if [c.code for c in self.classes] != list(range(len(self.classes))):
@@ -121,6 +128,7 @@ AI4ARCTIC = ClassScheme(
         IceClass(code=5, name="old_ice", title="Old ice", sigrid3=("95", "96", "97"), colour=(180, 100, 50)),
     ),
 )
+#: Schemes of sea ice.
 CLASS_SCHEMES = {scheme.name: scheme for scheme in (BINARY, FIVE_CLASSES, AI4ARCTIC)}
 LAND_COLOUR = (150, 150, 145)
 #: What `UNDECIDED` is called, and how it is drawn.
@@ -134,6 +142,7 @@ def _phenomenon(code: int, name: str, title: str, colour: tuple[int, int, int]) 
 #: The ten phenomena of Wang et al. (2019) in the order of Colin et al. (2022). Several may hold at one place, none may.
 METOCEAN = ClassScheme(
     name="metocean",
+    kind="multilabel",
     classes=(
         _phenomenon(0, "atmospheric_front", "Atmospheric front", (228, 26, 28)),
         _phenomenon(1, "biological_slick", "Biological slick", (77, 175, 74)),
@@ -148,9 +157,11 @@ METOCEAN = ClassScheme(
     ),
 )
 #: Oil or other surface film against everything else.
-SLICKS = ClassScheme(name="slicks", classes=(_phenomenon(0, "slick", "Slick", (77, 175, 74)),))
-#: Schemes whose classes are phenomena: each has a probability of its own, and they need not sum to one.
-OCEAN_SCHEMES = {scheme.name: scheme for scheme in (METOCEAN, SLICKS)}
+SLICKS = ClassScheme(name="slicks", kind="multilabel", classes=(_phenomenon(0, "slick", "Slick", (77, 175, 74)),))
+#: Schemes of phenomena.
+PHENOMENA_SCHEMES = {scheme.name: scheme for scheme in (METOCEAN, SLICKS)}
+#: Schemes of maps.
+SCHEMES = CLASS_SCHEMES | PHENOMENA_SCHEMES
 #: Short names of the ten phenomena, as the papers write them.
 METOCEAN_LETTERS = ("AF", "BS", "IB", "LWA", "MCC", "OF", "POW", "RC", "SI", "WS")
 
@@ -167,6 +178,14 @@ QUALITY_FLAGS: dict[str, tuple[int, str]] = {
     "undecided": (512, "neither ice nor open water is as probable as was asked for"),
     "prior_changed": (1024, "without the prior the answer would be another one of water, ice and undecided"),
 }
+
+#: What maps hold: kind of class scheme -> variable -> whether it has a plane for each class.
+MAP_VARIABLES: dict[str, dict[str, bool]] = {
+    "exclusive": {
+        "probability": True, "ice_probability": False, "ice_class": False, "confidence": False, "quality_flags": False,
+    },
+    "multilabel": {"score": True, "phenomena": False, "dominant": False, "quality_flags": False},
+}  # fmt: skip
 
 #: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.
 VARIABLES: dict[str, dict[str, Any]] = {
@@ -296,37 +315,55 @@ def _check_angles(scene: xr.Dataset) -> None:
         )
 
 
-def check_map(ice_map: xr.Dataset) -> ClassScheme:
+def check_map(ds: xr.Dataset) -> ClassScheme:
     """The class scheme of a map; raise unless the Dataset is one.
 
-    A map holds, on dims ``y, x`` (projected, metres, ``spatial_ref`` carries the CRS; y descends) or ``line, pixel``:
+    All maps hold, on dims ``y, x`` (projected, metres, ``spatial_ref`` carries the CRS; y descends) or ``line, pixel``:
 
-    - ``probability(category, y, x)``: uint8 percent; 255 where there is no class (land, nodata);
-    - ``ice_probability(y, x)`` and ``confidence(y, x)``: uint8 percent, likewise;
-    - ``ice_class(y, x)``: uint8 code of the scheme as `frazil.answer.answers` gives it, 253 undecided, 254 land,
-      255 nodata;
     - ``quality_flags(y, x)``: uint16 bits of `QUALITY_FLAGS`;
     - coordinate ``category``: the class names, in code order;
     - attrs ``class_scheme``, ``product``, ``model``, ``start_time``, ``stop_time``.
 
+    Maps of sea ice, whose classes exclude each other, hold
+
+    - ``probability(category, y, x)``: uint8 percent; 255 where there is no class (land, nodata);
+    - ``ice_probability(y, x)`` and ``confidence(y, x)``: uint8 percent, likewise;
+    - ``ice_class(y, x)``: uint8 code of the scheme as `frazil.answer.answers` gives it, 253 undecided, 254 land,
+      255 nodata.
+
+    Maps of phenomena, each of which holds for itself, hold
+
+    - ``score(category, y, x)``: uint8 percent; 255 on land and where nothing was observed;
+    - ``phenomena(y, x)``: uint16, a bit for each class that was found;
+    - ``dominant(y, x)``: uint8 code of the highest score found, 253 where none was, 254 land, 255 nodata.
+
     Raises:
         ContractError: naming what is missing or of the wrong dims.
     """
-    grid = ("y", "x") if "y" in ice_map.dims else ("line", "pixel")
-    want = {
-        "probability": ("category", *grid),
-        "ice_probability": grid,
-        "ice_class": grid,
-        "confidence": grid,
-        "quality_flags": grid,
+    name, held = ds.attrs.get("class_scheme"), {str(v) for v in ds.variables}
+    scheme = SCHEMES.get(str(name))
+    kind = scheme.kind if scheme else "multilabel" if "score" in held else "exclusive"
+    grid = ("y", "x") if "y" in ds.dims else ("line", "pixel")
+    want: dict[str, tuple[str, ...]] = {
+        variable: ("category", *grid) if many else grid for variable, many in MAP_VARIABLES[kind].items()
     }
-    _check(ice_map, want, ("class_scheme", "product", "model", "start_time"), "a map", "frazil.predict")
-    name = ice_map.attrs["class_scheme"]
-    if name not in CLASS_SCHEMES:
-        raise ContractError(
-            f"class_scheme {name!r} of the map is not one of {sorted(CLASS_SCHEMES)}. Make the map anew."
-        )
-    return CLASS_SCHEMES[name]
+    maker = {"exclusive": "frazil.predict", "multilabel": "frazil.predict_metocean"}[kind]
+    _check(ds, want, ("class_scheme", "product", "model", "start_time"), "a map", maker)
+    if scheme is None:
+        raise ContractError(f"class_scheme {name!r} of the map is not one of {sorted(SCHEMES)}. Make the map anew.")
+    return scheme
+
+
+def check_ice_map(ds: xr.Dataset) -> ClassScheme:
+    """The class scheme of a map of sea ice; raise unless the Dataset is one, see `check_map`.
+
+    Raises:
+        ContractError: no map, or one of phenomena, which knows no ice edge and no probability of ice.
+    """
+    scheme = check_map(ds)
+    if scheme.kind != "exclusive":
+        raise ContractError(f"This is a map of phenomena ({scheme.name}), and a map of sea ice is needed.")
+    return scheme
 
 
 def _check(ds: xr.Dataset, want: dict[str, tuple[str, ...]], attrs: tuple[str, ...], what: str, maker: str) -> None:

@@ -19,7 +19,7 @@ from frazil.conventions import (
     UNDECIDED,
     VARIABLES,
     ClassScheme,
-    check_map,
+    check_ice_map,
     class_attrs,
     flag_attrs,
 )
@@ -65,7 +65,7 @@ def make_map(
         **attrs: attributes of the map, in place of the made-up ones (``note=...``).
 
     Returns:
-        A Dataset on dims ``category, y, x`` that passes `frazil.conventions.check_map`.
+        A Dataset on dims ``category, y, x`` that passes `frazil.conventions.check_ice_map`.
     """
     import xarray as xr
     from pyproj import Transformer
@@ -124,7 +124,7 @@ def make_map(
             **attrs,
         },
     )
-    check_map(ice_map)
+    check_ice_map(ice_map)
     return ice_map
 
 

@@ -162,7 +162,7 @@ def map_command(
     """
     import time
 
-    from frazil.conventions import OCEAN_SCHEMES
+    from frazil.conventions import PHENOMENA_SCHEMES
     from frazil.files import refuse_existing
     from frazil.learn.checkpoint import load_model
     from frazil.learn.predict.scene import FlagSettings, predict
@@ -175,7 +175,7 @@ def map_command(
         refuse_given(DETAILS, "without --prior")
     refuse_existing(output, overwrite=overwrite)
     loaded = load_model(model)
-    of_ocean = loaded.card.class_scheme in OCEAN_SCHEMES
+    of_ocean = loaded.card.class_scheme in PHENOMENA_SCHEMES
     if of_ocean:
         refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
         refuse_given(("function", "stride", "engine", "confidence_percent", "adapt"), "with a model of phenomena")

@@ -69,7 +69,7 @@ def imagettes(
         for side, path in wanted.items():
             save_imagettes(made[side], path, overwrite=overwrite)
     if picture:
-        from frazil.maps.metocean_figures import draw_imagettes
+        from frazil.maps.phenomena_figures import draw_imagettes
 
         draw_imagettes(ds, picture, overwrite=overwrite)
     broken = [str(words) for words in ds.attrs.get("left_out_broken", [])]
@@ -168,7 +168,7 @@ def segment(
     from frazil.labels.imagettes import open_imagettes
     from frazil.learn.predict.imagettes import SegmentOptions, judge_segments
     from frazil.learn.predict.imagettes import segment as run
-    from frazil.maps.metocean_files import save_segments
+    from frazil.maps.segment_files import save_segments
 
     for path in (output, picture):
         if path:
@@ -179,7 +179,7 @@ def segment(
         found = run(ds, model, method=method, options=options, device=device, progress=progress)
         save_segments(found, output, overwrite=overwrite)
     if picture:
-        from frazil.maps.metocean_figures import draw_imagettes
+        from frazil.maps.phenomena_figures import draw_imagettes
 
         draw_imagettes(ds, picture, found=[found], overwrite=overwrite)
     scores = judge_segments(found, ds)
@@ -229,7 +229,7 @@ def map_ocean(
     from frazil.files import refuse_existing
     from frazil.learn.predict.phenomena import MetoceanMapOptions, predict_metocean
     from frazil.learn.predict.scene import FlagSettings, predict
-    from frazil.maps.metocean_files import export_metocean
+    from frazil.maps.export import export
 
     refuse_existing(output, overwrite=overwrite)
     options = MetoceanMapOptions(
@@ -242,7 +242,7 @@ def map_ocean(
             crs = crs or str(ice["spatial_ref"].attrs.get("crs_wkt", ""))
         ds = predict_metocean(product, model, crs=crs or "auto", spacing_m=spacing, options=options, ice=ice,
                               progress=progress)  # fmt: skip
-        files = export_metocean(ds, output, overwrite=overwrite)
+        files = export(ds, output, overwrite=overwrite)
     say_notes(ds.attrs, ds["dominant"].values)
     if chosen:
         say_crs(ds)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil import __version__
-from frazil.conventions import METOCEAN, OCEAN_SCHEMES, ClassScheme
+from frazil.conventions import METOCEAN, PHENOMENA_SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
 from frazil.files import whole_output
 from frazil.seeds import check_seed
@@ -75,9 +75,9 @@ class Imagette:
 
 def ocean_scheme(name: str) -> ClassScheme:
     """A scheme of phenomena by name; raises OptionError."""
-    if name not in OCEAN_SCHEMES:
-        raise OptionError(f"class_scheme {name!r} is not one of {sorted(OCEAN_SCHEMES)}.")
-    return OCEAN_SCHEMES[name]
+    if name not in PHENOMENA_SCHEMES:
+        raise OptionError(f"class_scheme {name!r} is not one of {sorted(PHENOMENA_SCHEMES)}.")
+    return PHENOMENA_SCHEMES[name]
 
 
 def scaled(roughness: np.ndarray) -> np.ndarray:
@@ -318,9 +318,9 @@ def check_imagettes(ds: xr.Dataset) -> ClassScheme:
     for name, dims in want.items():
         if name not in ds or ds[name].dims != dims:
             raise ContractError(f"This Dataset is no set of imagettes: {name!r} {dims} is missing.")
-    if ds.attrs.get("class_scheme") not in OCEAN_SCHEMES:
-        raise ContractError(f"class_scheme {ds.attrs.get('class_scheme')!r} is not one of {sorted(OCEAN_SCHEMES)}.")
-    return OCEAN_SCHEMES[ds.attrs["class_scheme"]]
+    if ds.attrs.get("class_scheme") not in PHENOMENA_SCHEMES:
+        raise ContractError(f"class_scheme {ds.attrs.get('class_scheme')!r} is not one of {sorted(PHENOMENA_SCHEMES)}.")
+    return PHENOMENA_SCHEMES[ds.attrs["class_scheme"]]
 
 
 def save_imagettes(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

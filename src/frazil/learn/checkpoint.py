@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
+from frazil.conventions import SCHEMES, ClassScheme
 from frazil.errors import FrazilError, MissingDependencyError, ModelError, printable
 from frazil.extras import FAST, LEARN, installed
 from frazil.files import replaced_file, whole_output
@@ -30,7 +30,7 @@ from frazil.untrusted import open_regular, read_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_SCHEMES = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
+_SCHEMES = SCHEMES | {CIFAR10.name: CIFAR10}
 WEIGHTS, CARD = "model.safetensors", "card.json"
 DEFAULT_MODEL = "ice-measured"
 _FORMAT = 1
@@ -49,7 +49,7 @@ class ModelCard:
     Attributes:
         id: name and version; the name of the folder by default.
         architecture, settings: as `create_model` takes them, or as `create_ensemble` does.
-        class_scheme: one of `CLASS_SCHEMES` or `OCEAN_SCHEMES`.
+        class_scheme: one of `CLASS_SCHEMES` or `PHENOMENA_SCHEMES`.
         channels: inputs in order, with their scaling.
         spacing_m: of the pixels it was trained on.
         denoise: how their noise was removed.

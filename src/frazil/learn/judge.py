@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from frazil.conventions import OCEAN_SCHEMES
+from frazil.conventions import PHENOMENA_SCHEMES
 from frazil.errors import LabelError, ModelError, OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.labels.imagettes import join_imagettes, open_imagettes
@@ -73,7 +73,7 @@ def judge(
     learnt = {scene for side in ("train", "unlabelled") for scene in seen.get(side, {}).get("scenes", [])}
     held_out: HeldOut
     card = loaded.card
-    if card.class_scheme in OCEAN_SCHEMES:
+    if card.class_scheme in PHENOMENA_SCHEMES:
         held_out, counts = _imagettes(loaded, stores)
     elif stores:
         held_out, counts = _patches(loaded, tuple(stores), learnt)

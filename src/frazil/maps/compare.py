@@ -27,7 +27,7 @@ from frazil.conventions import (
     UNDECIDED,
     ClassScheme,
     IceClass,
-    check_map,
+    check_ice_map,
 )
 from frazil.errors import LabelError, OptionError
 from frazil.maps.areas import PixelAreas
@@ -154,7 +154,7 @@ def compare(
     )
     if isinstance(ice_map, (str, os.PathLike)):
         ice_map = open_map(ice_map)
-    check_map(ice_map)
+    check_ice_map(ice_map)
     grid = MapGrid.of(ice_map)
     when = map_time(ice_map)
     opened = open_reference(reference, kind=kind, options=replace(options, near=when.middle if when else None))

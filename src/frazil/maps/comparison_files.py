@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_NODATA, check_map
+from frazil.conventions import CLASS_NODATA, check_ice_map
 from frazil.errors import OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.compare import CATEGORIES, Comparison
@@ -63,7 +63,7 @@ def save_comparison(
     target = refuse_existing(directory, overwrite=overwrite)
     if isinstance(ice_map, (str, os.PathLike)):
         ice_map = open_map(ice_map)
-    check_map(ice_map)
+    check_ice_map(ice_map)
     attrs = {str(key): value for key, value in ice_map.attrs.items()}
     files = {"scores": "comparison.json", "figure": "comparison.png"}
     content: list[dict[str, Any]] = []

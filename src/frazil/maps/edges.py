@@ -1,7 +1,6 @@
-"""Vectors of a map: the lines of the ice edge and the polygons of the ice classes.
+"""The lines of the ice edge of a map.
 
-Contours come from contourpy, outlines and the removal of specks from GDAL (rasterio.features), simplification that
-keeps neighbours together from GEOS (``coverage_simplify``). Areas and lengths are those on the ground, see
+Contours come from contourpy, the removal of specks from GDAL (rasterio.features). Lengths are geodesic, see
 `frazil.maps.areas`.
 """
 
@@ -16,14 +15,12 @@ from frazil.conventions import (
     CLASS_LAND,
     CLASS_NODATA,
     QUALITY_FLAGS,
-    UNDECIDED,
-    UNDECIDED_NAME,
-    UNDECIDED_TITLE,
-    check_map,
+    check_ice_map,
 )
 from frazil.errors import OptionError
-from frazil.maps.areas import PixelAreas, geodesic_lengths_km
-from frazil.maps.outlines import Outlines, bands
+from frazil.maps.areas import geodesic_lengths_km
+from frazil.maps.outlines import bands
+from frazil.maps.polygons import framed, pixels_covering, refuse_negative, without_specks
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EDGE_MIN_AREA_KM2 = 10.0  #: smaller patches of ice or water have no edge of their own
-POLYGON_MIN_AREA_KM2 = 1.0  #: smaller patches of a class join their largest neighbour
 
 _UNSURE = QUALITY_FLAGS["border"][0] | QUALITY_FLAGS["noise_missing"][0]
 
@@ -54,7 +50,7 @@ def ice_edge(
     `frazil.compare` measures the same lines.
 
     Args:
-        ice_map: a map, see `frazil.conventions.check_map`.
+        ice_map: a map, see `frazil.conventions.check_ice_map`.
         threshold_percent: the probability that counts as ice, above 0 and at most 100; at 50 what the map calls ice.
         min_area_km2: patches smaller than this have no edge of their own; 0 keeps every pixel.
         smooth_m: width of a square over which the probability is averaged first, metres on the map: a calmer and
@@ -69,10 +65,10 @@ def ice_edge(
         ContractError: not a map, or not on a projected grid.
         OptionError: a threshold or size outside its range.
     """
-    check_map(ice_map)
+    check_ice_map(ice_map)
     if not 0 < threshold_percent <= 100:
         raise OptionError(f"threshold_percent is {threshold_percent}; it must lie above 0 and at most at 100.")
-    _refuse_negative(min_area_km2=min_area_km2, smooth_m=smooth_m)
+    refuse_negative(min_area_km2=min_area_km2, smooth_m=smooth_m)
     grid = MapGrid.of(ice_map)
     sides = edge_sides(ice_map, None if threshold_percent == ICE_PERCENT else threshold_percent)
     sea = sides != CLASS_NODATA
@@ -87,7 +83,7 @@ def ice_edge(
     near = ice_map["confidence"].values[row, column].astype(float)
     near = np.add.reduceat(near, first[:-1]) if lines else near
     xy = np.column_stack([grid.x[0] + index[:, 0] * grid.spacing_m, grid.y[0] - index[:, 1] * grid.spacing_m])
-    return _frame(
+    return framed(
         _linestrings(xy, first),
         grid,
         ice_map,
@@ -146,114 +142,6 @@ def _smoothed_edge(
 
 def _without_small(ice: np.ndarray, use: np.ndarray, grid: MapGrid, min_area_km2: float) -> np.ndarray:
     return without_specks(ice, use, (pixels_covering(min_area_km2, grid) if min_area_km2 > 0 else 0,))
-
-
-def ice_polygons(
-    ice_map: xr.Dataset,
-    *,
-    min_area_km2: float = POLYGON_MIN_AREA_KM2,
-    simplify_m: float | None = None,
-) -> gpd.GeoDataFrame:
-    """Polygons of the classes, water and undecided included, largest first; no overlaps, and no gaps at sea.
-
-    Patches below the least area join their largest neighbour; those without one (enclosed by land) are left out.
-    ``area_km2`` is the sum of the ground areas of the pixels inside (areal scale of the projection), exact before the
-    outlines are simplified.
-
-    Args:
-        ice_map: a map, see `frazil.conventions.check_map`.
-        min_area_km2: the least area of a polygon; 0 keeps every pixel and gives exactly the areas of the classes.
-        simplify_m: how far outlines may be simplified: the root of the area that dropping a vertex may move, metres.
-            Default one and a half pixels, which turns the staircase of pixels into slopes; 0 keeps the pixel outlines.
-
-    Returns:
-        One row a polygon, in the CRS of the map, with ``code``, ``name``, ``title``, ``sigrid3`` (codes joined by
-        commas), ``area_km2``, ``mean_confidence`` (percent, mean over the pixels), ``product``, ``start_time``,
-        ``model``. No rows if there is no sea. Land and nodata have no polygons.
-
-    Raises:
-        ContractError: not a map, or not on a projected grid.
-        OptionError: a negative size.
-    """
-    import shapely
-
-    scheme = check_map(ice_map)
-    grid = MapGrid.of(ice_map)
-    simplify_m = 1.5 * grid.spacing_m if simplify_m is None else simplify_m
-    _refuse_negative(min_area_km2=min_area_km2, simplify_m=simplify_m)
-    codes = ice_map["ice_class"].values
-    sea = codes < CLASS_LAND
-    codes = without_specks(codes, sea, _growing(pixels_covering(min_area_km2, grid)))
-    outlines = Outlines.of(codes, sea)
-
-    areas = PixelAreas(grid)
-    confidence = ice_map["confidence"].values
-    area, mean = outlines.sums(
-        lambda rows: (areas.rows(rows.start, rows.stop), np.where(sea[rows], confidence[rows], 0)), codes.shape
-    )
-    shapes = outlines.polygons()
-    mean /= shapely.area(shapes)
-
-    keep = area >= min_area_km2 * (1 - 1e-9)
-    shapes = shapes[keep]
-    if simplify_m > 0 and len(shapes):
-        shapes = shapely.coverage_simplify(shapes, simplify_m / grid.spacing_m)
-    shapes = shapely.transform(
-        shapes, lambda c: np.column_stack([grid.left + c[:, 0] * grid.spacing_m, grid.top - c[:, 1] * grid.spacing_m])
-    )
-    bad = ~shapely.is_valid(shapes)
-    shapes[bad] = shapely.make_valid(shapes[bad], method="structure", keep_collapsed=False)
-    code = outlines.codes[keep]
-    words = {c.code: (c.name, c.title, ",".join(c.sigrid3)) for c in scheme.classes} | {
-        UNDECIDED: (UNDECIDED_NAME, UNDECIDED_TITLE, "")
-    }
-    name, title, sigrid3 = (np.array([words[int(c)][k] for c in code], dtype=object) for k in range(3))
-    return _frame(
-        shapes,
-        grid,
-        ice_map,
-        {
-            "code": code.astype(np.int16),
-            "name": name,
-            "title": title,
-            "sigrid3": sigrid3,
-            "area_km2": np.round(area[keep], 6),
-            "mean_confidence": np.round(mean[keep], 1),
-        },
-        sort_by="area_km2",
-    )
-
-
-def pixels_covering(area_km2: float, grid: MapGrid) -> int:
-    """How many pixels anywhere on the grid surely cover an area."""
-    areas = PixelAreas(grid)
-    rows = grid.shape[0]
-    least = min(float(areas.rows(row, row + 1).min()) for row in (0, rows // 2, rows - 1))
-    return int(np.ceil(area_km2 / least * (1 - 1e-9)))
-
-
-def _growing(pixels: int) -> tuple[int, ...]:
-    """Sizes up to the one wanted: in noise among many classes a speck finds no large neighbour until smaller ones went.
-
-    Four pixels first, for noise is of the size of pixels, then sixteen times as many, and so on.
-    """
-    sizes = [4]
-    while sizes[-1] * 64 <= pixels:
-        sizes.append(sizes[-1] * 16)
-    return (*sizes, pixels) if pixels > 16 else (pixels,)
-
-
-def without_specks(codes: np.ndarray, use: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """A uint8 raster whose patches below each size in turn have joined their largest neighbours; the rest stays."""
-    from rasterio.features import sieve
-
-    if not use.any():
-        return codes
-    for size in sizes:
-        least = min(size, codes.size)  # rasterio refuses more than there are
-        if least > 1:
-            codes = sieve(codes, least, mask=use, connectivity=4)
-    return codes
 
 
 class _Field:
@@ -339,21 +227,3 @@ def _linestrings(xy: np.ndarray, first: np.ndarray) -> np.ndarray:
     if len(first) < 2:
         return np.zeros(0, dtype=object)
     return np.asarray(shapely.linestrings(xy, indices=np.repeat(np.arange(len(first) - 1), np.diff(first))))
-
-
-def _frame(
-    shapes: np.ndarray, grid: MapGrid, ice_map: xr.Dataset, columns: dict[str, Any], *, sort_by: str
-) -> gpd.GeoDataFrame:
-    import geopandas as gpd
-
-    where = {
-        name: np.full(len(shapes), str(ice_map.attrs[name]), object) for name in ("product", "start_time", "model")
-    }
-    frame = gpd.GeoDataFrame({**columns, **where}, geometry=list(shapes), crs=grid.crs)
-    return frame.sort_values(sort_by, ascending=False, kind="stable").reset_index(drop=True)
-
-
-def _refuse_negative(**sizes: float) -> None:
-    for name, size in sizes.items():
-        if not size >= 0:
-            raise OptionError(f"{name} is {size}; it must be 0 or more.")

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from frazil.conventions import CLASS_NODATA, QUALITY_FLAGS, check_map, class_attrs, prior_attrs
+from frazil.conventions import ClassScheme, check_map, prior_attrs
 from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
+from frazil.maps.layers import FORMATS, LAYERS, files_of
 from frazil.maps.netcdf import open_map
 from frazil.scene.grid import MapGrid
 
@@ -24,45 +25,35 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _FULL_BYTES = 2**20
+#: Attributes of a map that its GeoTIFFs bear as tags.
+_TAGS = (
+    "product", "start_time", "stop_time", "model", "model_card", "note", "outside_training", "class_scheme",
+)  # fmt: skip
 
 __all__ = ["FORMATS", "export", "open_map"]
 
-#: What can be written: name of the choice -> files, each with its name among the STAC assets.
-FORMATS: dict[str, dict[str, str]] = {
-    "geotiff": {
-        "class": "class.tif",
-        "probability": "probability.tif",
-        "ice_probability": "ice_probability.tif",
-        "confidence": "confidence.tif",
-        "flags": "flags.tif",
-    },
-    "netcdf": {"netcdf": "map.nc"},
-    "geopackage": {"vectors": "ice.gpkg"},
-    "geojson": {"ice_edge": "ice_edge.geojson", "ice_classes": "ice_classes.geojson"},
-    "png": {"figure": "map.png"},
-    "stac": {"stac": "stac_item.json"},
-    "summary": {"summary": "summary.json"},
-}
-
 
 def export(
-    ice_map: xr.Dataset,
+    ds: xr.Dataset,
     directory: str | os.PathLike[str],
     *,
     overwrite: bool = False,
     timings: Mapping[str, float] | None = None,
     progress: Callable[[str], None] | None = None,
-    formats: Collection[str] = tuple(FORMATS),
+    formats: Collection[str] = FORMATS,
 ) -> dict[str, Path]:
     """Write a map as a folder of files; the folder appears whole or not at all.
 
-    ``class.tif`` (codes, colour table, category names, QGIS style), ``probability.tif`` (a band a class),
-    ``ice_probability.tif``, ``confidence.tif``, ``flags.tif``: Cloud-Optimised GeoTIFF. ``map.nc``: all of it as CF
-    NetCDF-4, which `open_map` reads back. ``ice.gpkg`` (layers ``ice_edge`` and ``ice_classes``, CRS of the map),
-    ``ice_edge.geojson`` and ``ice_classes.geojson`` (WGS 84). ``map.png``, ``stac_item.json``, ``summary.json``.
+    Of sea ice: ``class.tif`` (codes, colour table, category names, QGIS style), ``probability.tif`` (a band a class),
+    ``ice_probability.tif``, ``confidence.tif``, ``flags.tif``: Cloud-Optimised GeoTIFF. ``ice.gpkg`` (layers
+    ``ice_edge`` and ``ice_classes``, CRS of the map), ``ice_edge.geojson`` and ``ice_classes.geojson`` (WGS 84).
+    Of phenomena: ``dominant.tif`` (like ``class.tif``), ``score.tif`` (a band a class, percent), ``phenomena.tif`` (a
+    bit a class), ``flags.tif``; ``phenomena.gpkg`` and ``phenomena.geojson``, a polygon wherever one is found.
+    Of both: ``map.nc``, all rasters as CF NetCDF-4, which `open_map` reads back; ``map.png``, ``stac_item.json``,
+    ``summary.json``.
 
     Args:
-        ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
+        ds: a map, see `frazil.conventions.check_map`, on a projected grid.
         directory: the folder; made with its parents.
         overwrite: replace the folder if it exists.
         timings: seconds by step so far; they go into ``summary.json``, together with those of the export.
@@ -81,111 +72,118 @@ def export(
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise OptionError(f"formats {list(formats)} are not all known; choose from {list(FORMATS)}.")
-    check_map(ice_map)
-    MapGrid.of(ice_map)
+    scheme = check_map(ds)
+    MapGrid.of(ds)
     target = refuse_existing(directory, overwrite=overwrite)
-    chosen = {name: file for choice in FORMATS if choice in formats for name, file in FORMATS[choice].items()}
-    ice_map = ice_map.compute()
+    known = files_of(scheme.kind)
+    chosen = {name: file for choice in FORMATS if choice in formats for name, file in known[choice].items()}
+    ds = ds.compute()
     clock = _Clock(timings, progress)
     with whole_output(target, overwrite=overwrite) as part, as_output_error(target):
         part.mkdir()
-        _write_all(ice_map, part, set(formats), chosen, clock)
+        _write_all(ds, scheme, part, set(formats), chosen, clock)
     return {name: target / file for name, file in chosen.items()}
 
 
-def _write_all(ice_map: xr.Dataset, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock) -> None:
+def _write_all(
+    ds: xr.Dataset, scheme: ClassScheme, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock
+) -> None:
     """Fill the folder. Compression runs beside the vectors and the picture, which are one thread's work."""
-    from frazil.geojson import write_geojson
-    from frazil.maps.edges import ice_edge, ice_polygons
-    from frazil.maps.figures import draw_map
     from frazil.maps.netcdf import write_netcdf
     from frazil.maps.stac import make_item
     from frazil.maps.summary import summarise
 
-    def path(name: str) -> Path:
-        return folder / files[name]
-
     with ThreadPoolExecutor(1) as pool:
         compressed: list[Future[Any]] = []
         if "geotiff" in formats:
-            compressed.append(pool.submit(lambda: _write_rasters(ice_map, folder, clock)))
+            compressed.append(pool.submit(lambda: _write_rasters(ds, scheme, folder, clock)))
         if "netcdf" in formats:
-            compressed.append(pool.submit(lambda: clock.timed("map.nc", write_netcdf, ice_map, path("netcdf"))))
-        edge = polygons = None
-        if formats & {"geopackage", "geojson", "png", "summary"}:
-            edge = clock.timed("ice edge", ice_edge, ice_map)
-        if formats & {"geopackage", "geojson"}:
-            polygons = clock.timed("ice polygons", ice_polygons, ice_map)
-        if "geopackage" in formats:
-            clock.timed(files["vectors"], _write_geopackage, path("vectors"), edge, polygons)
-        if "geojson" in formats:
-            clock.timed(files["ice_edge"], write_geojson, edge, path("ice_edge"))
-            clock.timed(files["ice_classes"], write_geojson, polygons, path("ice_classes"))
-        if "png" in formats:
-            clock.timed(files["figure"], draw_map, ice_map, path("figure"), edge=edge)
+            nc = folder / files["netcdf"]
+            compressed.append(pool.submit(lambda: clock.timed("map.nc", write_netcdf, ds, nc)))
+        draw = _draw_ice if scheme.kind == "exclusive" else _draw_phenomena
+        edge = draw(ds, folder, formats, files, clock)
         for job in compressed:
             job.result()
     if "stac" in formats:
         assets = {name: file for name, file in files.items() if name != "stac"}
-        item = make_item(ice_map, assets)
-        _write_json(path("stac"), item.to_dict(include_self_link=False, transform_hrefs=False))
+        item = make_item(ds, assets)
+        _write_json(folder / files["stac"], item.to_dict(include_self_link=False, transform_hrefs=False))
     if "summary" in formats:
-        _write_json(path("summary"), summarise(ice_map, edge=edge, timings=clock.seconds))
+        _write_json(folder / files["summary"], summarise(ds, edge=edge, timings=clock.seconds))
 
 
-def _write_rasters(ice_map: xr.Dataset, folder: Path, clock: _Clock) -> None:
+def _draw_ice(
+    ds: xr.Dataset, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock
+) -> gpd.GeoDataFrame | None:
+    """Edge, polygons and picture of a map of sea ice; the edge."""
+    from frazil.geojson import write_geojson
+    from frazil.maps.edges import ice_edge
+    from frazil.maps.figures import draw_map
+    from frazil.maps.polygons import ice_polygons
+
+    def path(name: str) -> Path:
+        return folder / files[name]
+
+    edge = polygons = None
+    if formats & {"geopackage", "geojson", "png", "summary"}:
+        edge = clock.timed("ice edge", ice_edge, ds)
+    if formats & {"geopackage", "geojson"}:
+        polygons = clock.timed("ice polygons", ice_polygons, ds)
+    if "geopackage" in formats:
+        layers = {"ice_classes": polygons, "ice_edge": edge}
+        clock.timed(files["vectors"], _write_geopackage, path("vectors"), layers)
+    if "geojson" in formats:
+        clock.timed(files["ice_edge"], write_geojson, edge, path("ice_edge"))
+        clock.timed(files["ice_classes"], write_geojson, polygons, path("ice_classes"))
+    if "png" in formats:
+        clock.timed(files["figure"], draw_map, ds, path("figure"), edge=edge)
+    return edge
+
+
+def _draw_phenomena(ds: xr.Dataset, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock) -> None:
+    """Polygons and picture of a map of phenomena."""
+    from frazil.geojson import write_geojson
+    from frazil.maps.phenomena_figures import draw_phenomena_map
+    from frazil.maps.polygons import phenomena_polygons
+
+    if formats & {"geopackage", "geojson"}:
+        polygons = clock.timed("polygons", phenomena_polygons, ds)
+        if "geopackage" in formats:
+            clock.timed(files["vectors"], _write_geopackage, folder / files["vectors"], {"phenomena": polygons})
+        if "geojson" in formats:
+            name = files["phenomena_areas"]
+            clock.timed(name, write_geojson, polygons, folder / name)
+    if "png" in formats:
+        clock.timed(files["figure"], draw_phenomena_map, ds, folder / files["figure"])
+
+
+def _write_rasters(ds: xr.Dataset, scheme: ClassScheme, folder: Path, clock: _Clock) -> None:
     from frazil.maps import geotiff
 
-    scheme = check_map(ice_map)
-    grid = MapGrid.of(ice_map)
-    tags = {
-        name: str(ice_map.attrs[name])
-        for name in ("product", "start_time", "stop_time", "model", "model_card", "note", "class_scheme")
-        if ice_map.attrs.get(name)
-    } | {name: str(value) for name, value in prior_attrs(ice_map.attrs).items()}
+    grid = MapGrid.of(ds)
+    tags = {name: str(ds.attrs[name]) for name in _TAGS if ds.attrs.get(name)}
+    tags |= {name: str(value) for name, value in prior_attrs(ds.attrs).items()}
+    for layer in LAYERS[scheme.kind]:
+        values, how = ds[layer.variable].values, geotiff.settings_of(layer, scheme, ds[layer.variable].attrs)
+        more = how.pop("tags")
+        clock.timed(
+            layer.file, geotiff.write_cog, folder / layer.file, values if values.ndim == 3 else values[None], grid,
+            tags=tags | more, **how,
+        )  # fmt: skip
+        if layer.holds == "code":
+            geotiff.write_category_names(folder / layer.file, scheme)
+            geotiff.write_qgis_style(folder / layer.file, scheme)
 
-    meanings = class_attrs(scheme, undecided=True)
 
-    def write(
-        file: str, variable: str, descriptions: tuple[str, ...], *, more_tags: dict[str, str] | None = None, **how: Any
-    ) -> Path:
-        values = ice_map[variable].values
-        values = values if values.ndim == 3 else values[None]
-        return clock.timed(
-            file,
-            geotiff.write_cog,
-            folder / file,
-            values,
-            grid,
-            descriptions=descriptions,
-            tags=tags | (more_tags or {}),
-            **how,
+def _write_geopackage(path: Path, layers: dict[str, gpd.GeoDataFrame]) -> None:
+    """Polygons as multipolygons, and lines as they are, a layer after the other."""
+    for name, frame in layers.items():
+        lines = (
+            {"geometry_type": "LineString"}
+            if name == "ice_edge"
+            else {"geometry_type": "MultiPolygon", "promote_to_multi": True}
         )
-
-    tiff = write(
-        "class.tif",
-        "ice_class",
-        ("ice class",),
-        nodata=CLASS_NODATA,
-        overviews="MODE",
-        colours=geotiff.class_colours(scheme),
-        more_tags={
-            "flag_values": " ".join(map(str, meanings["flag_values"])), "flag_meanings": meanings["flag_meanings"],
-        },
-    )  # fmt: skip
-    geotiff.write_category_names(tiff, scheme)
-    geotiff.write_qgis_style(tiff, scheme)
-    write("probability.tif", "probability", scheme.names, **geotiff.PERCENT)
-    write("ice_probability.tif", "ice_probability", ("ice probability",), **geotiff.PERCENT)
-    write("confidence.tif", "confidence", ("confidence",), **geotiff.PERCENT)
-    unseen = QUALITY_FLAGS["nodata"][0]
-    write("flags.tif", "quality_flags", ("quality flags",), nodata=unseen, more_tags=geotiff.flag_tags())
-
-
-def _write_geopackage(path: Path, edge: gpd.GeoDataFrame, polygons: gpd.GeoDataFrame) -> None:
-    how = {"driver": "GPKG", "engine": "pyogrio"}
-    polygons.to_file(path, layer="ice_classes", geometry_type="MultiPolygon", promote_to_multi=True, **how)
-    edge.to_file(path, layer="ice_edge", geometry_type="LineString", mode="a", **how)
+        frame.to_file(path, layer=name, driver="GPKG", engine="pyogrio", mode="a" if path.exists() else "w", **lines)
 
 
 class _Clock:

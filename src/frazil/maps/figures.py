@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frazil.conventions import UNDECIDED, UNDECIDED_COLOUR, check_map
+from frazil.conventions import UNDECIDED, UNDECIDED_COLOUR, check_ice_map
 from frazil.errors import ContractError, OptionError
 from frazil.files import whole_output
 from frazil.maps.areas import PixelAreas
@@ -39,7 +39,7 @@ def draw_map(
     scale bar is true at the centre of the map. ``attrs["note"]`` is printed in a band under the title.
 
     Args:
-        ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
+        ice_map: a map, see `frazil.conventions.check_ice_map`, on a projected grid.
         path: the PNG.
         style: what the large panel shows.
         background: radar image on the grid of the map, ``(y, x)``, any units; shades the colours of the large panel.
@@ -57,7 +57,7 @@ def draw_map(
         raise OptionError(f"style {style!r} is unknown; choose from {list(TITLES)}.")
     if not 20 <= dpi <= 1200:
         raise OptionError(f"dpi is {dpi}; it must lie between 20 and 1200.")
-    scheme = check_map(ice_map)
+    scheme = check_ice_map(ice_map)
     grid = MapGrid.of(ice_map)
     if background is not None and np.shape(background) != grid.shape:
         raise ContractError(f"background has shape {np.shape(background)}, the map {grid.shape}; pass one on its grid.")

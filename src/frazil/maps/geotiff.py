@@ -31,6 +31,7 @@ from frazil.conventions import (
 )
 
 if TYPE_CHECKING:
+    from frazil.maps.layers import MapLayer
     from frazil.scene.grid import MapGrid
 
 THREADS = 2
@@ -108,6 +109,30 @@ def write_cog(
     return path
 
 
+def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """How `write_cog` writes a layer of a map: band descriptions, nodata, overviews, colours, units and further tags.
+
+    Args:
+        layer: which.
+        scheme: of the map.
+        attrs: of the variable; of codes and bits they say what the values mean.
+    """
+    tags: dict[str, str] = {}
+    how: dict[str, Any] = {"descriptions": (layer.variable.replace("_", " "),), "overviews": layer.overviews}
+    if layer.holds == "percent":
+        how |= {"nodata": PERCENT_NODATA, "units": "percent"}
+        if layer.variable in ("probability", "score"):
+            how["descriptions"] = scheme.names
+    elif layer.holds == "code":
+        how |= {"nodata": CLASS_NODATA, "colours": class_colours(scheme)}
+        tags = {"flag_values": " ".join(map(str, attrs["flag_values"])), "flag_meanings": str(attrs["flag_meanings"])}
+    elif layer.variable == "quality_flags":
+        how["nodata"], tags = QUALITY_FLAGS["nodata"][0], flag_tags()
+    else:
+        tags = {f"bit_{1 << code}": name for code, name in enumerate(scheme.names)}
+    return how | {"tags": tags}
+
+
 def class_colours(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:
     """Colour of every code of ``ice_class``: the classes, land grey, nodata transparent."""
     return {
@@ -157,6 +182,3 @@ def write_qgis_style(tiff: Path, scheme: ClassScheme) -> Path:
 def flag_tags() -> dict[str, str]:
     """Meaning of each bit of ``quality_flags`` as tags of the file (``bit_1`` is ``nodata: no observation``)."""
     return {f"bit_{mask}": f"{name}: {meaning}" for name, (mask, meaning) in QUALITY_FLAGS.items()}
-
-
-PERCENT: dict[str, Any] = {"nodata": PERCENT_NODATA, "overviews": "AVERAGE", "units": "percent"}

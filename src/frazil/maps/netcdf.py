@@ -22,6 +22,7 @@ import numpy as np
 from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
 from frazil.hdf5_files import DAMAGED, netcdf_engine
+from frazil.maps.layers import LAYERS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,21 +30,16 @@ if TYPE_CHECKING:
 MAP_FILE = "map.nc"
 _CHUNK = 512  # pixels
 _LEVEL = 1  # of deflate: higher levels save a tenth and take three times as long
-_FILL = {
-    "ice_class": CLASS_NODATA,
-    "probability": PERCENT_NODATA,
-    "ice_probability": PERCENT_NODATA,
-    "confidence": PERCENT_NODATA,
-}
+_FILL = {"code": CLASS_NODATA, "percent": PERCENT_NODATA}
 NAMES = "category_name"  # of the class names beside the codes
 _OF_THE_FILE = ("Conventions", "title", "source", "history", "time_coverage_start", "time_coverage_end")
 
 
-def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
+def write_netcdf(ds: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
     """Write a map on a projected grid as CF-1.11 NetCDF-4.
 
     Args:
-        ice_map: a map, see `frazil.conventions.check_map`, with coordinates ``y``, ``x`` and ``spatial_ref``.
+        ds: a map, see `frazil.conventions.check_map`, with coordinates ``y``, ``x`` and ``spatial_ref``.
         path: the file; must not exist.
         threads: how many threads compress.
 
@@ -53,27 +49,25 @@ def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
     import h5netcdf
     import h5py
 
-    names = ["probability", "ice_probability", "ice_class", "confidence", "quality_flags"]
+    layers = {layer.variable: layer for layer in LAYERS[check_map(ds).kind]}
     image = io.BytesIO()  # HDF5 may crash the process when the disk is full while it closes a file
     with h5netcdf.File(image, "w", decode_vlen_strings=True) as file:
-        file.dimensions = {"category": ice_map.sizes["category"], "y": ice_map.sizes["y"], "x": ice_map.sizes["x"]}
+        file.dimensions = {"category": ds.sizes["category"], "y": ds.sizes["y"], "x": ds.sizes["x"]}
         for axis in ("y", "x"):
-            file.create_variable(axis, (axis,), "f8", data=ice_map[axis].values).attrs.update(
-                _plain(ice_map[axis].attrs)
-            )
+            file.create_variable(axis, (axis,), "f8", data=ds[axis].values).attrs.update(_plain(ds[axis].attrs))
         # Codes as the coordinate and names beside them (CF 6.1): CDO refuses files whose coordinate is of words.
-        codes = np.arange(ice_map.sizes["category"], dtype=np.int32)
+        codes = np.arange(ds.sizes["category"], dtype=np.int32)
         category = file.create_variable("category", ("category",), "i4", data=codes)
-        category.attrs.update(_plain(ice_map["category"].attrs) | {"long_name": "class code", "units": "1"})
-        words = np.array([str(name).encode() for name in ice_map["category"].values])
+        category.attrs.update(_plain(ds["category"].attrs) | {"long_name": "class code", "units": "1"})
+        words = np.array([str(name).encode() for name in ds["category"].values])
         letters = words.view("S1").reshape(len(words), -1)
         file.dimensions["name_length"] = letters.shape[1]
-        name = file.create_variable(NAMES, ("category", "name_length"), "S1", data=letters)
-        name.attrs.update(long_name="class name", _Encoding="utf-8")
+        told = file.create_variable(NAMES, ("category", "name_length"), "S1", data=letters)
+        told.attrs.update(long_name="class name", _Encoding="utf-8")
         crs = file.create_variable("spatial_ref", (), "i4", data=np.int32(0))
-        crs.attrs.update(_plain(ice_map["spatial_ref"].attrs))
-        for name in names:
-            array = ice_map[name]
+        crs.attrs.update(_plain(ds["spatial_ref"].attrs))
+        for name in layers:
+            array = ds[name]
             variable = file.create_variable(
                 name,
                 array.dims,
@@ -81,14 +75,14 @@ def write_netcdf(ice_map: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
                 chunks=_chunks(array.shape),
                 compression="gzip",
                 compression_opts=_LEVEL,
-                fillvalue=_FILL.get(name),
+                fillvalue=_FILL.get(layers[name].holds),
             )
             beside = {"coordinates": NAMES} if "category" in array.dims else {}
             variable.attrs.update(_plain(array.attrs) | {"grid_mapping": "spatial_ref"} | beside)
-        file.attrs.update(_plain(ice_map.attrs) | _file_attrs(ice_map))
+        file.attrs.update(_plain(ds.attrs) | _file_attrs(ds))
     with h5py.File(image, "r+") as raw, ThreadPoolExecutor(threads) as pool:
-        for name in names:
-            _write_chunks(raw[name], ice_map[name].values, pool)
+        for name in layers:
+            _write_chunks(raw[name], ds[name].values, pool)
     path.write_bytes(image.getbuffer())
     return path
 
@@ -112,7 +106,7 @@ def write_dataset(ds: xr.Dataset, path: Path, encoding: dict[Any, dict[str, Any]
 
 
 def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
-    """The map that `frazil.export` wrote, as `frazil.predict` gave it: whole in memory, uint8 kept, nothing masked.
+    """The map that `frazil.export` wrote, as it was given: whole in memory, integers kept, nothing masked.
 
     Args:
         path: the folder of the map, or the ``map.nc`` in it.
@@ -159,13 +153,13 @@ def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
     return ice_map
 
 
-def _file_attrs(ice_map: xr.Dataset) -> dict[str, str]:
+def _file_attrs(ds: xr.Dataset) -> dict[str, str]:
     from frazil import __version__
 
-    attrs = ice_map.attrs
+    attrs, what = ds.attrs, {"exclusive": "Sea-ice map", "multilabel": "Phenomena of sea and air,"}[check_map(ds).kind]
     return {
         "Conventions": "CF-1.11, ACDD-1.3",
-        "title": f"Sea-ice map of {attrs['product']}",
+        "title": f"{what} of {attrs['product']}",
         "source": f"Sentinel-1 SAR, classified by frazil {__version__}, model {attrs['model']}",
         "time_coverage_start": str(attrs["start_time"]),
         "time_coverage_end": str(attrs.get("stop_time", attrs["start_time"])),

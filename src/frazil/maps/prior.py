@@ -34,7 +34,7 @@ from scipy import ndimage
 
 from frazil import __version__
 from frazil.answer import CONFIDENCE_PERCENT, answers
-from frazil.conventions import PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_map, flag_attrs
+from frazil.conventions import PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_ice_map, flag_attrs
 from frazil.errors import OptionError
 from frazil.maps.areas import PixelAreas
 from frazil.maps.netcdf import open_map
@@ -133,7 +133,7 @@ def fuse_prior(
     """
     if isinstance(ice_map, (str, os.PathLike)):
         ice_map = open_map(ice_map)
-    check_map(ice_map)
+    check_ice_map(ice_map)
     grid = MapGrid.of(ice_map)
     check_numbers(weight, max_age_days)
     if ice_map.attrs.get("prior"):

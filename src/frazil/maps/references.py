@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
-from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, UNDECIDED, check_map
+from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, UNDECIDED, check_ice_map
 from frazil.errors import LabelError, LabelNotFoundError, OptionError, printable
 from frazil.gdal_files import refuse_address
 from frazil.hdf5_files import DAMAGED
@@ -169,7 +169,7 @@ def ice_codes(ice_map: xr.Dataset, ice_probability_percent: float | None = None)
         ice_map: a map.
         ice_probability_percent: probability from which a pixel is ice, all others are water; None: what the map says.
     """
-    n = len(check_map(ice_map).classes)
+    n = len(check_ice_map(ice_map).classes)
     classes = ice_map["ice_class"].values
     if ice_probability_percent is None:
         return np.where(classes < n, np.minimum(classes, 1), np.maximum(classes, UNDECIDED)).astype(np.uint8)

@@ -20,6 +20,7 @@ from frazil.conventions import (
     CLASS_LAND,
     CLASS_NODATA,
     LAND_COLOUR,
+    PERCENT_NODATA,
     QUALITY_FLAGS,
     UNDECIDED,
     UNDECIDED_COLOUR,
@@ -30,6 +31,7 @@ from frazil.conventions import (
 )
 from frazil.errors import ContractError
 from frazil.geojson import to_lonlat
+from frazil.maps.layers import LAYERS, VECTORS, MapLayer
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -47,37 +49,43 @@ _NAME = re.compile(
     r"(?P<mission>S1[A-D])_(?P<mode>S[1-6]|IW|EW|WV)_(?P<type>SLC|GRD|OCN)[FHM_]_[12]S(?P<polarization>SH|SV|DH|DV)_"
     r"\d{8}T\d{6}_\d{8}T\d{6}_(?P<orbit>\d{6})_"
 )
+_SUFFIX = {"exclusive": "sea_ice", "multilabel": "phenomena"}
+_TITLE = {"exclusive": "Sea-ice map of {product}", "multilabel": "Phenomena of sea and air in {product}"}
+_DESCRIPTION = {
+    "exclusive": "Sea-ice classes, their probabilities and confidence, from Sentinel-1 radar.",
+    "multilabel": "Phenomena of sea and air and their scores, from Sentinel-1 radar.",
+}
 _POLARIZATIONS = {"SH": ["HH"], "SV": ["VV"], "DH": ["HH", "HV"], "DV": ["VV", "VH"]}
 
 
-def make_item(ice_map: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
+def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
     """The STAC item that describes a folder of files made from a map.
 
     The geometry is the convex hull of the observed pixels, cut at the antimeridian and closed over the pole as GeoJSON
     wants it; there the bounding box has a western limit larger than the eastern one, or spans all longitudes.
 
     Args:
-        ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
+        ds: a map, see `frazil.conventions.check_map`, on a projected grid.
         files: asset name (as `frazil.export` returns it) -> file name in the folder.
     """
     import pystac
     import shapely
 
-    scheme = check_map(ice_map)
-    grid = MapGrid.of(ice_map)
-    attrs = ice_map.attrs
-    outline = footprint(ice_map, grid)
+    scheme = check_map(ds)
+    grid = MapGrid.of(ds)
+    attrs = ds.attrs
+    outline = footprint(ds, grid)
     start = _time(attrs["start_time"])
     stop = _time(attrs.get("stop_time", attrs["start_time"]))
     product = str(attrs["product"])
     item = pystac.Item(
-        id=f"{re.sub(r'[^A-Za-z0-9_.-]', '_', product)}_sea_ice",
+        id=f"{re.sub(r'[^A-Za-z0-9_.-]', '_', product)}_{_SUFFIX[scheme.kind]}",
         geometry=shapely.geometry.mapping(outline),
         bbox=bounding_box(outline),
         datetime=start,
         properties={
-            "title": f"Sea-ice map of {product}",
-            "description": _description(attrs),
+            "title": _TITLE[scheme.kind].format(product=product),
+            "description": " ".join(filter(None, [_DESCRIPTION[scheme.kind], str(attrs.get("note") or "")])),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "end_datetime": stop.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -87,7 +95,7 @@ def make_item(ice_map: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
         stac_extensions=[PROJECTION, PROCESSING],
     )
     _describe_product(item, product)
-    if "class" in files or "flags" in files:
+    if any(layer.asset in files for layer in LAYERS[scheme.kind] if layer.holds != "percent"):
         item.stac_extensions.append(CLASSIFICATION)
     known = _assets(scheme)
     for name, file in files.items():
@@ -150,11 +158,6 @@ def _processing(attrs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _description(attrs: Mapping[str, Any]) -> str:
-    text = "Sea-ice classes, their probabilities and confidence, from Sentinel-1 radar."
-    return f"{text} {attrs['note']}" if attrs.get("note") else text
-
-
 def _describe_product(item: pystac.Item, product: str) -> None:
     """What the name of a Sentinel-1 product tells; nothing if it is not such a name."""
     found = _NAME.match(product)
@@ -176,16 +179,56 @@ def _describe_product(item: pystac.Item, product: str) -> None:
 
 def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
     """Asset name -> title, media type, roles and fields."""
-    percent = {"data_type": "uint8", "nodata": 255, "unit": "percent"}
+    rasters = {
+        layer.asset: {
+            "title": layer.title, "media_type": _COG, "roles": ["data-mask" if layer.asset == "flags" else "data"],
+            "extra_fields": _raster_fields(layer, scheme),
+        }
+        for layer in LAYERS[scheme.kind]
+    }  # fmt: skip
+    vectors = {
+        asset: {"title": title, "media_type": media_type, "roles": ["data"]}
+        for files in VECTORS[scheme.kind].values()
+        for asset, (_, title, media_type) in files.items()
+    }
+    return {
+        **rasters,
+        "netcdf": {
+            "title": "The whole map, CF-1.11 NetCDF-4", "media_type": "application/netcdf", "roles": ["data"],
+        },
+        **vectors,
+        "figure": {"title": "Picture of the map", "media_type": "image/png", "roles": ["overview", "thumbnail"]},
+        "summary": {"title": "Areas, extent, flags", "media_type": "application/json", "roles": ["metadata"]},
+    }  # fmt: skip
+
+
+def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, Any]:
+    """What STAC says of the values of a raster."""
+    if layer.holds == "percent":
+        fields: dict[str, Any] = {"data_type": "uint8", "nodata": PERCENT_NODATA, "unit": "percent"}
+        if layer.variable in ("probability", "score"):
+            what = layer.variable.capitalize()
+            fields["bands"] = [{"name": c.name, "description": f"{what} of {c.title.lower()}"} for c in scheme.classes]
+        return fields
+    if layer.holds == "bits":
+        told = {name: (mask, meaning) for name, (mask, meaning) in QUALITY_FLAGS.items()}
+        if layer.variable != "quality_flags":
+            told = {c.name: (1 << c.code, c.title) for c in scheme.classes}
+        return {"data_type": "uint16", "unit": "1", "classification:bitfields": _bitfields(told)}
     codes = [
         *((c.code, c.name, c.title, c.colour) for c in scheme.classes),
         (UNDECIDED, UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR), (CLASS_LAND, "land", "Land", LAND_COLOUR),
     ]  # fmt: skip
-    classes = [
+    classes: list[dict[str, Any]] = [
         {"value": code, "name": name, "title": title, "color_hint": "{:02X}{:02X}{:02X}".format(*colour)}
         for code, name, title, colour in codes
     ]
-    bits = [
+    classes.append({"value": CLASS_NODATA, "name": "nodata", "nodata": True})
+    return {"data_type": "uint8", "nodata": CLASS_NODATA, "classification:classes": classes}
+
+
+def _bitfields(meanings: Mapping[str, tuple[int, str]]) -> list[dict[str, Any]]:
+    return [
         {
             "name": name,
             "description": meaning,
@@ -196,41 +239,8 @@ def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
                 {"value": 1, "name": name, "description": meaning},
             ],
         }
-        for name, (mask, meaning) in QUALITY_FLAGS.items()
+        for name, (mask, meaning) in meanings.items()
     ]
-
-    def raster(title: str, roles: list[str], **fields: Any) -> dict[str, Any]:
-        return {"title": title, "media_type": _COG, "roles": roles, "extra_fields": fields}
-
-    def vector(title: str, media_type: str) -> dict[str, Any]:
-        return {"title": title, "media_type": media_type, "roles": ["data"]}
-
-    return {
-        "class": raster(
-            "Ice classes",
-            ["data"],
-            data_type="uint8",
-            nodata=CLASS_NODATA,
-            **{"classification:classes": [*classes, {"value": CLASS_NODATA, "name": "nodata", "nodata": True}]},
-        ),
-        "probability": raster(
-            "Probability of each class",
-            ["data"],
-            bands=[{"name": c.name, "description": f"Probability of {c.title.lower()}"} for c in scheme.classes],
-            **percent,
-        ),
-        "ice_probability": raster("Probability of ice of any class", ["data"], **percent),
-        "confidence": raster("Confidence of the class shown", ["data"], **percent),
-        "flags": raster(
-            "Quality flags", ["data-mask"], data_type="uint16", unit="1", **{"classification:bitfields": bits}
-        ),
-        "netcdf": vector("The whole map, CF-1.11 NetCDF-4", "application/netcdf"),
-        "vectors": vector("Ice edge and class polygons, GeoPackage", "application/geopackage+sqlite3"),
-        "ice_edge": vector("Ice edge, GeoJSON", "application/geo+json"),
-        "ice_classes": vector("Class polygons, GeoJSON", "application/geo+json"),
-        "figure": {"title": "Picture of the map", "media_type": "image/png", "roles": ["overview", "thumbnail"]},
-        "summary": {"title": "Areas, extent, flags", "media_type": "application/json", "roles": ["metadata"]},
-    }
 
 
 def _time(text: Any) -> datetime:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_LAND, PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_map, prior_attrs
+from frazil.conventions import (
+    CLASS_LAND,
+    PERCENT_NODATA,
+    QUALITY_FLAGS,
+    UNDECIDED,
+    ClassScheme,
+    check_map,
+    prior_attrs,
+)
 from frazil.maps.areas import PixelAreas
 from frazil.maps.edges import ice_edge
 from frazil.scene.grid import MapGrid
@@ -22,36 +30,31 @@ if TYPE_CHECKING:
 
 
 def summarise(
-    ice_map: xr.Dataset,
+    ds: xr.Dataset,
     *,
     edge: gpd.GeoDataFrame | None = None,
     timings: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Areas, extent, edge length, confidence and flags of a map, ready for JSON.
+    """What a map says in numbers, ready for JSON: areas, flags, where it is from; of sea ice extent and edge, too.
 
     Shares of flags are percent of the *sea pixels*: those of the grid that are flagged neither ``nodata`` nor ``land``.
     The ice extent is the ground area of all classes of ice; with the undecided area it would be the upper end of
     ``ice_extent_range_km2``. Shares refer to the mapped sea: all that was observed of it, undecided or not. Means over
-    no pixels are None.
+    no pixels are None. Of phenomena, ``found_km2`` is the area where each was found, ``dominant_km2`` that where its
+    score was the highest.
 
     Args:
-        ice_map: a map, see `frazil.conventions.check_map`, on a projected grid.
-        edge: the lines of `frazil.ice_edge`, if they are there already; else they are made.
+        ds: a map, see `frazil.conventions.check_map`, on a projected grid.
+        edge: of sea ice: the lines of `frazil.ice_edge`, if they are there already; else they are made.
         timings: seconds by step, kept as they are.
 
     Raises:
         ContractError: not a map, or not on a projected grid.
     """
-    scheme = check_map(ice_map)
-    grid = MapGrid.of(ice_map)
-    edge = ice_edge(ice_map) if edge is None else edge
-    codes = ice_map["ice_class"].values
-    area = PixelAreas(grid).by_code(codes)
-    count, confidence = _confidence_by_code(codes, ice_map["confidence"].values)
-    sea_pixels, flagged = flag_counts(ice_map["quality_flags"].values)
-    n = len(scheme.classes)
-    sea, ice, undecided = float(area[:CLASS_LAND].sum()), float(area[1:n].sum()), float(area[UNDECIDED])
-    attrs = ice_map.attrs
+    scheme = check_map(ds)
+    grid, attrs = MapGrid.of(ds), ds.attrs
+    sea_pixels, flagged = flag_counts(ds["quality_flags"].values)
+    told = _of_ice(ds, scheme, grid, edge) if scheme.kind == "exclusive" else _of_phenomena(ds, scheme, grid)
     return {
         "product": str(attrs["product"]),
         "start_time": str(attrs["start_time"]),
@@ -62,6 +65,29 @@ def summarise(
         "outside_training": _text(attrs.get("outside_training")),
         "class_scheme": scheme.name,
         **_prior(attrs),
+        **told,
+        "flags_percent_of_sea": {name: _percent(flagged[name], sea_pixels) for name in flagged},
+        "sea_pixels": sea_pixels,
+        "areas_are": "ground areas on the ellipsoid",
+        "grid": {
+            "crs": grid.crs,
+            "spacing_m": grid.spacing_m,
+            "shape": list(grid.shape),
+            "bounds_m": list(grid.bounds),
+        },
+        "timings": {name: round(float(seconds), 3) for name, seconds in (timings or {}).items()},
+        "versions": versions(),
+    }
+
+
+def _of_ice(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid, edge: gpd.GeoDataFrame | None) -> dict[str, Any]:
+    edge = ice_edge(ds) if edge is None else edge
+    codes = ds["ice_class"].values
+    area = PixelAreas(grid).by_code(codes)
+    count, confidence = _confidence_by_code(codes, ds["confidence"].values)
+    n = len(scheme.classes)
+    sea, ice, undecided = float(area[:CLASS_LAND].sum()), float(area[1:n].sum()), float(area[UNDECIDED])
+    return {
         "ice_extent_km2": round(ice, 3),
         "ice_extent_percent_of_mapped_sea": _percent(ice, sea),
         "ice_extent_range_km2": [round(ice, 3), round(ice + undecided, 3)],
@@ -83,18 +109,25 @@ def summarise(
             }
             for c in scheme.classes
         ],
-        "flags_percent_of_sea": {name: _percent(flagged[name], sea_pixels) for name in flagged},
-        "sea_pixels": sea_pixels,
-        "areas_are": "ground areas on the ellipsoid",
-        "grid": {
-            "crs": grid.crs,
-            "spacing_m": grid.spacing_m,
-            "shape": list(grid.shape),
-            "bounds_m": list(grid.bounds),
-        },
-        "timings": {name: round(float(seconds), 3) for name, seconds in (timings or {}).items()},
-        "versions": versions(),
     }
+
+
+def _of_phenomena(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid) -> dict[str, Any]:
+    areas, flags = PixelAreas(grid), ds["quality_flags"].values
+    area = areas.by_code(ds["dominant"].values)
+    observed = ds["dominant"].values < CLASS_LAND
+    found = areas.by_bit(ds["phenomena"].values, len(scheme.names))
+    return {
+        "mapped_sea_km2": round(float(area[:CLASS_LAND].sum()), 3),
+        "land_km2": round(float(area[CLASS_LAND]), 3),
+        "undecided_km2": round(float(area[UNDECIDED]), 3),
+        "found_km2": {name: round(float(found[code]), 3) for code, name in enumerate(scheme.names)},
+        "dominant_km2": {name: round(float(area[code]), 3) for code, name in enumerate(scheme.names)},
+        "flagged_km2": {
+            name: round(float(areas.by_code((((flags & mask) > 0) & observed).astype(np.uint8))[1]), 3)
+            for name, (mask, _) in QUALITY_FLAGS.items() if name not in ("nodata", "land")
+        },
+    }  # fmt: skip
 
 
 def versions() -> dict[str, str]:

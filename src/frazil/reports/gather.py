@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_SCHEMES, OCEAN_SCHEMES, ClassScheme
+from frazil.conventions import SCHEMES, ClassScheme
 from frazil.errors import ContractError, LabelError, ModelError, OptionError
 from frazil.labels.contact_sheet import patch_pictures
 from frazil.labels.datasets.cifar10 import CIFAR10
@@ -133,7 +133,7 @@ def _scheme(card: dict[str, Any], data: dict[str, Any], sides: dict[str, SideSco
     names = next((tuple(s.classes) for s in sides.values()), None)
     for side in SIDES:
         names = names or next((tuple(v) for v in _dict(data, side).values() if isinstance(v, dict)), None)
-    known = CLASS_SCHEMES | OCEAN_SCHEMES | {CIFAR10.name: CIFAR10}
+    known = SCHEMES | {CIFAR10.name: CIFAR10}
     scheme = known.get(str(card.get("class_scheme")))
     if scheme is None:
         scheme = next((s for s in known.values() if s.names == names), None)

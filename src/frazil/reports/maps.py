@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_NODATA, ClassScheme, check_map
+from frazil.conventions import CLASS_NODATA, ClassScheme, check_ice_map
 from frazil.errors import LabelError, OptionError
 from frazil.labels.classes import LabelOptions
 from frazil.labels.sources import PolygonLabels, product_key
@@ -109,7 +109,7 @@ def read_map(one: MapWithTruth, n: int, runs: Sequence[RunFindings]) -> OpenMap:
         ProductNotFoundError, ContractError, LabelNotFoundError, LabelError: as `frazil.compare`.
     """
     ice_map = open_map(one.folder)
-    scheme = check_map(ice_map)
+    scheme = check_ice_map(ice_map)
     product, model = product_key(str(ice_map.attrs["product"])), str(ice_map.attrs["model"])
     learnt, others = [], 0
     for k, run in enumerate(runs, start=1):

@@ -15,7 +15,7 @@ from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.export import as_output_error
-from frazil.maps.metocean_figures import draw_imagettes
+from frazil.maps.phenomena_figures import draw_imagettes
 from frazil.reports import figures
 from frazil.reports.findings import ImagettesShown, MetoceanFindings, MetoceanScores
 from frazil.reports.html import write_html

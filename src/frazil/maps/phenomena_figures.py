@@ -12,8 +12,8 @@ import numpy as np
 from frazil.conventions import (
     CLASS_LAND,
     LAND_COLOUR,
-    OCEAN_SCHEMES,
     PERCENT_NODATA,
+    PHENOMENA_SCHEMES,
     UNDECIDED,
     UNDECIDED_COLOUR,
     UNDECIDED_TITLE,
@@ -50,7 +50,7 @@ def draw_imagettes(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    scheme = OCEAN_SCHEMES[ds.attrs["class_scheme"]]
+    scheme = PHENOMENA_SCHEMES[ds.attrs["class_scheme"]]
     n = min(most, ds.sizes["imagette"])
     chosen = np.unique(np.linspace(0, ds.sizes["imagette"] - 1, n).round().astype(int))
     drawn = "mask" in ds
@@ -111,7 +111,9 @@ def painted(dominant: np.ndarray, scheme: ClassScheme) -> np.ndarray:
     return table[dominant]
 
 
-def draw_metocean(ds: xr.Dataset, path: str | os.PathLike[str], *, dpi: float = 130, overwrite: bool = False) -> Path:
+def draw_phenomena_map(
+    ds: xr.Dataset, path: str | os.PathLike[str], *, dpi: float = 130, overwrite: bool = False
+) -> Path:
     """Draw a map of phenomena as a PNG: the dominant one, how high its score is, and where not to trust it.
 
     The legend gives the ground area where each phenomenon is dominant, and where it is found at all.
@@ -125,7 +127,7 @@ def draw_metocean(ds: xr.Dataset, path: str | os.PathLike[str], *, dpi: float = 
     Raises:
         ContractError: not on a projected grid. OutputExistsError, OutputError: as `frazil.files.whole_output`.
     """
-    scheme, grid = OCEAN_SCHEMES[ds.attrs["class_scheme"]], MapGrid.of(ds)
+    scheme, grid = PHENOMENA_SCHEMES[ds.attrs["class_scheme"]], MapGrid.of(ds)
     areas = PixelAreas(grid)
     codes = ds["dominant"].values
     score = ds["score"].values

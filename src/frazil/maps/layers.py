@@ -1,0 +1,101 @@
+"""The rasters of maps, one line each: what GeoTIFFs, NetCDF, STAC items and summaries are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: Kinds of class schemes, see `frazil.conventions.ClassScheme`.
+Kind = Literal["exclusive", "multilabel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapLayer:
+    """One raster of a map.
+
+    Attributes:
+        variable: of the Dataset.
+        file: the GeoTIFF in the map's folder.
+        asset: its name among the STAC assets.
+        holds: ``"code"``: codes of classes, 253 undecided, 254 land, 255 nodata; ``"percent"``: 0 to 100, 255 nodata, a
+            band a class where the variable has dimension ``category``; ``"bits"``.
+        title: for people.
+        overviews: how GDAL makes them.
+    """
+
+    variable: str
+    file: str
+    asset: str
+    holds: Literal["code", "percent", "bits"]
+    title: str
+    overviews: Literal["MODE", "AVERAGE", "NEAREST"]
+
+
+FLAGS = MapLayer(
+    variable="quality_flags", file="flags.tif", asset="flags", holds="bits", title="Quality flags", overviews="NEAREST"
+)
+
+
+def _percent(variable: str, title: str) -> MapLayer:
+    return MapLayer(
+        variable=variable, file=f"{variable}.tif", asset=variable, holds="percent", title=title, overviews="AVERAGE"
+    )
+
+
+LAYERS: dict[Kind, tuple[MapLayer, ...]] = {
+    "exclusive": (
+        MapLayer(
+            variable="ice_class", file="class.tif", asset="class", holds="code", title="Ice classes", overviews="MODE"
+        ),
+        _percent("probability", "Probability of each class"),
+        _percent("ice_probability", "Probability of ice of any class"),
+        _percent("confidence", "Confidence of the class shown"),
+        FLAGS,
+    ),
+    "multilabel": (
+        MapLayer(
+            variable="dominant", file="dominant.tif", asset="dominant", holds="code",
+            title="Phenomenon of the highest score found", overviews="MODE",
+        ),
+        _percent("score", "Score of each phenomenon"),
+        MapLayer(
+            variable="phenomena", file="phenomena.tif", asset="phenomena", holds="bits",
+            title="Phenomena found, a bit each", overviews="MODE",
+        ),
+        FLAGS,
+    ),
+}  # fmt: skip
+
+#: Vector files: name of the choice -> asset -> (file, title, media type).
+VECTORS: dict[Kind, dict[str, dict[str, tuple[str, str, str]]]] = {
+    "exclusive": {
+        "geopackage": {
+            "vectors": ("ice.gpkg", "Ice edge and class polygons, GeoPackage", "application/geopackage+sqlite3")
+        },
+        "geojson": {
+            "ice_edge": ("ice_edge.geojson", "Ice edge, GeoJSON", "application/geo+json"),
+            "ice_classes": ("ice_classes.geojson", "Class polygons, GeoJSON", "application/geo+json"),
+        },
+    },
+    "multilabel": {
+        "geopackage": {
+            "vectors": ("phenomena.gpkg", "Polygons of phenomena, GeoPackage", "application/geopackage+sqlite3")
+        },
+        "geojson": {
+            "phenomena_areas": ("phenomena.geojson", "Polygons of phenomena, GeoJSON", "application/geo+json"),
+        },
+    },
+}
+FORMATS = ("geotiff", "netcdf", "geopackage", "geojson", "png", "stac", "summary")
+
+
+def files_of(kind: Kind) -> dict[str, dict[str, str]]:
+    """What can be written of a kind of map: name of the choice -> asset -> file."""
+    return {
+        "geotiff": {layer.asset: layer.file for layer in LAYERS[kind]},
+        "netcdf": {"netcdf": "map.nc"},
+        **{choice: {asset: told[0] for asset, told in files.items()} for choice, files in VECTORS[kind].items()},
+        "png": {"figure": "map.png"},
+        "stac": {"stac": "stac_item.json"},
+        "summary": {"summary": "summary.json"},
+    }
