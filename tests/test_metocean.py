@@ -16,7 +16,7 @@ from frazil.cli import cli
 from frazil.errors import FrazilError, LabelError, ModelError, OptionError, OutputExistsError
 from frazil.labels.imagettes import open_imagettes, save_imagettes
 from frazil.learn.checkpoint import Model, load_model
-from frazil.learn.config import RunConfig, override, run_config
+from frazil.learn.config import PeersConfig, RunConfig, override, run_config
 from frazil.learn.data.imagettes import (
     ImagetteSampler,
     crop,
@@ -27,6 +27,8 @@ from frazil.learn.data.imagettes import (
     on_side,
     turn,
 )
+from frazil.learn.distributed.losses import output_distillation
+from frazil.learn.log import read_log
 from frazil.learn.models import create_model
 from frazil.learn.predict.imagettes import SegmentOptions, dominant, segment
 from frazil.learn.run import train
@@ -34,6 +36,8 @@ from frazil.ocean_scores import THRESHOLDS, OceanScores
 from frazil.recipes import find_recipe
 from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.wave_mode import WaveModeConfig
+from tests.test_ddp import torchrun
+from tests.test_peers import PATIENCE_S, still_running
 
 SMALL = WaveModeConfig(side_m=8000)
 CLASSES = {"sea_ice": 3, "low_wind_area": 3, "wind_streaks": 3}
@@ -258,6 +262,40 @@ def test_temperature_changes_scores_but_no_mask(sets: dict[str, Path], tmp_path:
     np.testing.assert_array_equal(plain["found"].values, made["found"].values)
     odds = [np.log(x / (1 - x)) for x in (d["score"].values.astype(np.float64) for d in (plain, made))]
     np.testing.assert_allclose(odds[0] / 3, odds[1], atol=0.02)
+
+
+@pytest.mark.parametrize(("method", "loss"), [("afsd", "loss_feature"), ("codistillation", "loss_output")])
+def test_runs_on_imagettes_learn_with_peers(method: str, loss: str, sets: dict[str, Path], tmp_path: Path) -> None:
+    config = run("metocean:unet", sets, optim__steps="6")
+    peers = PeersConfig(path=str(tmp_path / "x"), worker="a", every=3, log_every=1, lockstep=1, method=method)  # type: ignore[arg-type]
+    train(replace(config, peers=peers), tmp_path / "a")
+    still_running(tmp_path / "x" / config.name, 3)
+    train(replace(config, peers=replace(peers, worker="b")), tmp_path / "b")
+    rows = [row for row in read_log(tmp_path / "b") if row.get("peers")]
+    assert [row["step"] for row in rows] == [3, 4, 5]
+    assert all(row[loss] > 0 for row in rows)
+
+
+def test_what_peers_say_of_masks_is_compared_class_by_class() -> None:
+    rng = np.random.default_rng(0)
+    own, others = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, 2, 3, 4, 4))
+    target = (1 / (1 + np.exp(-others))).mean(0)
+    p = 1 / (1 + np.exp(-own))
+    by_hand = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean()
+    logits, *teachers = (torch.from_numpy(x.astype(np.float32)) for x in (own, *others))
+    assert float(output_distillation(logits, teachers, "sigmoid")) == pytest.approx(by_hand, rel=1e-5)
+    assert float(output_distillation(logits, [], "sigmoid")) == 0.0
+
+
+def test_runs_on_imagettes_train_in_step(sets: dict[str, Path], tmp_path: Path) -> None:
+    config = run("metocean:unet", sets, **as_validation(sets), optim__validate_every="2")
+    process = torchrun(config, tmp_path / "two")
+    _, error = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, error
+    rows = read_log(tmp_path / "two")
+    assert len([row for row in rows if "loss" in row]) == 4
+    assert len([row for row in rows if "validation_macro_f1" in row]) == 2
+    assert load_model(tmp_path / "two" / "model").card.training["steps"] == 4
 
 
 def test_a_categoriser_begins_with_published_weights(sets: dict[str, Path], tmp_path: Path) -> None:
