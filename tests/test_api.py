@@ -12,9 +12,12 @@ import frazil
 
 SOURCE = Path(frazil.__file__).parent
 PUBLIC = [
-    "__version__", "compare", "cut_patches", "export", "fuse_prior", "ice_edge", "ice_polygons", "judge", "open_map",
-    "open_patches", "open_product", "open_scene", "predict", "propagate_labels", "rasterize_chart", "read_chart",
-    "report", "save_comparison", "save_patches", "simulate_product", "simulate_scene", "split_patches", "train",
+    "__version__", "check_map", "check_scene", "compare", "cut_imagettes", "cut_patches", "draw_map",
+    "draw_phenomena_map", "evaluate", "export", "fuse_prior", "ice_edge", "ice_polygons", "load_model",
+    "open_imagettes", "open_map", "open_patches", "open_product", "open_scene", "phenomena_polygons", "predict",
+    "predict_phenomena", "propagate_labels", "rasterize_chart", "read_chart", "report", "save_comparison",
+    "save_imagettes", "save_patches", "save_segments", "segment", "simulate_product", "simulate_scene",
+    "simulated_imagettes", "split_imagettes", "split_patches", "summarise", "train",
 ]  # fmt: skip
 HEAVY = ("torch", "matplotlib", "xarray", "rasterio", "numpy", "numba", "scipy", "geopandas")
 
@@ -25,6 +28,8 @@ def test_public_names_are_these_and_load() -> None:
         assert getattr(frazil, name) is not None
     with pytest.raises(AttributeError, match="open_scene"):
         _ = frazil.open_scenes
+    with pytest.raises(AttributeError, match="frazil.evaluate now"):
+        _ = frazil.judge
 
 
 def loaded_after(code: str) -> set[str]:

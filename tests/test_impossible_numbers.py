@@ -14,7 +14,7 @@ from frazil.cli import cli
 from frazil.errors import FrazilError, OptionError
 from frazil.learn.config import LabelsConfig, OptimConfig, override
 from frazil.learn.predict.imagettes import SegmentOptions
-from frazil.learn.predict.phenomena import MetoceanMapOptions
+from frazil.learn.predict.phenomena import PhenomenaMapOptions
 from frazil.recipes import find_recipe
 from frazil.simulate import WorldConfig
 from frazil.simulate.wave_mode import simulate_imagette
@@ -48,8 +48,8 @@ def test_commands(words: list[str], tmp_path: Path) -> None:
         lambda: SegmentOptions(mask_stride=0),
         lambda: SegmentOptions(tile=-75),
         lambda: SegmentOptions(threshold=float("nan")),
-        lambda: MetoceanMapOptions(tile=0),
-        lambda: MetoceanMapOptions(threshold=float("nan")),
+        lambda: PhenomenaMapOptions(tile=0),
+        lambda: PhenomenaMapOptions(threshold=float("nan")),
     ],
 )
 def test_library(make: Callable[[], Any]) -> None:

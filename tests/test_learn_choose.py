@@ -34,7 +34,7 @@ from frazil.learn.data.labels import choose_labels, drawing_order, empty
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data
 from frazil.learn.data.patches import Patches
-from frazil.learn.judge import judge
+from frazil.learn.evaluate import evaluate
 from frazil.learn.log import read_log
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
@@ -246,7 +246,7 @@ def test_a_run_from_the_command_line_explained_trained_and_gone_on_with(store: P
     assert {"pseudo_accuracy", "pseudo_coverage", "loss_student", "loss_teacher"} <= set().union(*rows)
     assert read_run(tmp_path / "run")["data"]["labels"]["by"] == "scene"
     assert read_run(tmp_path / "run")["steps"] == sum("loss" in row for row in rows)
-    scores = judge(tmp_path / "run" / "model", [store])
+    scores = evaluate(tmp_path / "run" / "model", [store])
     seen = read_run(tmp_path / "run")["data"]
     assert not set(scores["accuracy_per_scene"]) & {*seen["train"]["scenes"], *seen["unlabelled"]["scenes"]}
 

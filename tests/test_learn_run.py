@@ -24,7 +24,7 @@ from frazil.learn.checkpoint import load_model
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, RunConfig, override, run_config
 from frazil.learn.data.load import evenly, load_data, split_sides
 from frazil.learn.data.patches import Patches, PatchSampler, read_patches
-from frazil.learn.judge import judge
+from frazil.learn.evaluate import evaluate
 from frazil.learn.log import read_log
 from frazil.learn.predict.scene import predict
 from frazil.learn.run import train
@@ -316,7 +316,7 @@ def test_one_class_is_refused(patches: Path) -> None:
 
 def test_scoring_leaves_out_what_was_learnt(patches: Path, tmp_path: Path) -> None:
     model = train(tiny_run(patches, steps=5), tmp_path / "run")
-    scores = judge(model, [patches], output=tmp_path / "scores.json")
+    scores = evaluate(model, [patches], output=tmp_path / "scores.json")
     learnt = model.card.training["data"]["train"]
     assert scores["left_out"]["patches"] == sum(learnt["patches"].values())
     assert not set(scores["accuracy_per_scene"]) & set(learnt["scenes"])
@@ -324,11 +324,11 @@ def test_scoring_leaves_out_what_was_learnt(patches: Path, tmp_path: Path) -> No
     assert {k: v for k, v in written.items() if k != "written_by"} == scores
     only = some_scenes(patches, learnt["scenes"], tmp_path / "learnt.zarr")
     with pytest.raises(LabelError, match="are of scenes that tiny-[0-9a-f]{8} has learnt from"):
-        judge(model, [only])
+        evaluate(model, [only])
     with pytest.raises(ModelError, match="takes patches of 32 pixels, but these have 20"):
-        judge(model, [toy_set(tmp_path / "small.zarr", n=20, size=20)])
+        evaluate(model, [toy_set(tmp_path / "small.zarr", n=20, size=20)])
     with pytest.raises(OptionError, match="Products need labels"):
-        judge(model, ["product.SAFE"])
+        evaluate(model, ["product.SAFE"])
 
 
 def some_scenes(patches: Path, scenes: list[str], path: Path) -> Path:

@@ -32,7 +32,7 @@ from frazil.learn.log import read_log
 from frazil.learn.models import create_model
 from frazil.learn.predict.imagettes import SegmentOptions, dominant, segment
 from frazil.learn.run import train
-from frazil.ocean_scores import THRESHOLDS, OceanScores
+from frazil.mask_counts import THRESHOLDS, MaskCounts
 from frazil.recipes import find_recipe
 from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.wave_mode import WaveModeConfig
@@ -363,7 +363,7 @@ def test_scores_cell_by_cell() -> None:
     rng = np.random.default_rng(0)
     score = [rng.random((3, 5, 4)) for _ in range(4)]
     mask = [rng.random((3, 5, 4)) < 0.4 for _ in range(4)]
-    scores = OceanScores(3)
+    scores = MaskCounts(3)
     for s, m in zip(score, mask, strict=True):
         scores.add(s, m)
     made = scores.result()
@@ -379,7 +379,7 @@ def test_scores_cell_by_cell() -> None:
 
 def test_per_pixel_dice_of_masks_is_the_iou() -> None:
     rng = np.random.default_rng(1)
-    scores = OceanScores(2)
+    scores = MaskCounts(2)
     scores.add((rng.random((2, 9, 9)) < 0.5).astype(float), rng.random((2, 9, 9)) < 0.5)
     made = scores.result()
     assert made["pixel_dice"] == pytest.approx(made["iou"])
@@ -387,7 +387,7 @@ def test_per_pixel_dice_of_masks_is_the_iou() -> None:
 
 
 def test_a_class_that_is_nowhere_has_no_score() -> None:
-    scores = OceanScores(2)
+    scores = MaskCounts(2)
     mask = np.zeros((2, 3, 3), bool)
     mask[0] = True
     scores.add(mask.astype(float), mask, category=0)

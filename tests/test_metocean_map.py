@@ -23,7 +23,7 @@ from frazil.errors import ContractError, FrazilError, LabelError, ModelError, Op
 from frazil.labels.imagettes_products import cut_imagettes
 from frazil.learn.checkpoint import Model, ModelCard, save_model
 from frazil.learn.models import create_model
-from frazil.learn.predict.phenomena import DropRule, MetoceanMapOptions, predict_metocean, score_scene
+from frazil.learn.predict.phenomena import DropRule, PhenomenaMapOptions, predict_phenomena, score_scene
 from frazil.learn.predict.scene import open_for
 from frazil.maps.export import export, open_map
 from frazil.maps.polygons import phenomena_polygons
@@ -73,7 +73,7 @@ def open_sea() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def made(iw: Path) -> xr.Dataset:
-    return predict_metocean(iw, model())
+    return predict_phenomena(iw, model())
 
 
 def test_the_map(made: xr.Dataset) -> None:
@@ -95,12 +95,12 @@ def test_the_map(made: xr.Dataset) -> None:
 def test_tiles_do_not_show(iw: Path) -> None:
     loaded = model()
     scene = open_for(iw, loaded.card)
-    whole, flags = score_scene(scene, loaded, MetoceanMapOptions(tile=4096))
-    tiled, again = score_scene(scene, loaded, MetoceanMapOptions(tile=96))
+    whole, flags = score_scene(scene, loaded, PhenomenaMapOptions(tile=4096))
+    tiled, again = score_scene(scene, loaded, PhenomenaMapOptions(tile=96))
     assert np.abs(whole.astype(int) - tiled).max() <= 1  # rounding to percent
     np.testing.assert_array_equal(flags, again)
     assert whole.shape == (10, 75, 100)
-    half, _ = score_scene(scene, loaded, MetoceanMapOptions(tiling="half-overlap"))
+    half, _ = score_scene(scene, loaded, PhenomenaMapOptions(tiling="half-overlap"))
     assert np.abs(whole.astype(int) - half).mean() < 5
 
 
@@ -114,7 +114,7 @@ def test_scores_are_those_of_the_network(iw: Path) -> None:
     with torch.inference_mode():
         logits = loaded.network(torch.from_numpy(image)[None, None])[0]
     expected = np.rint(100 * torch.sigmoid(logits).numpy())
-    score, _ = score_scene(scene, loaded, MetoceanMapOptions())
+    score, _ = score_scene(scene, loaded, PhenomenaMapOptions())
     seen = score != 255
     assert np.abs(expected[:, :75, :100] - score)[seen].max() <= 1
     arrays = {k: scene[k].values for k in ("sigma0", "nesz", "incidence_angle")}
@@ -125,11 +125,11 @@ def test_scores_are_those_of_the_network(iw: Path) -> None:
 
 
 def test_angles_outside_training_are_flagged(iw: Path) -> None:
-    low = predict_metocean(iw, model(incidence_range=(10.0, 20.0)))
+    low = predict_phenomena(iw, model(incidence_range=(10.0, 20.0)))
     bit = QUALITY_FLAGS["incidence_out_of_range"][0]
     seen = low["dominant"].values < 254
     assert ((low["quality_flags"].values[seen] & bit) > 0).all()
-    wide = predict_metocean(iw, model(incidence_range=(10.0, 60.0)))
+    wide = predict_phenomena(iw, model(incidence_range=(10.0, 60.0)))
     assert not (wide["quality_flags"].values & bit).any()
 
 
@@ -145,18 +145,18 @@ def test_classes_that_cannot_be_there(iw: Path, made: xr.Dataset) -> None:
         (DropRule(name=best, months=(month,)), True),
     ):
         score = (
-            predict_metocean(iw, model(), options=MetoceanMapOptions(drop=(rule,)))["score"].sel(category=best).values
+            predict_phenomena(iw, model(), options=PhenomenaMapOptions(drop=(rule,)))["score"].sel(category=best).values
         )
         assert (score[score != 255].max() == 0) == dropped
     with pytest.raises(OptionError, match="ships"):
-        predict_metocean(iw, model(), options=MetoceanMapOptions(drop=(DropRule(name="ships"),)))
+        predict_phenomena(iw, model(), options=PhenomenaMapOptions(drop=(DropRule(name="ships"),)))
 
 
 def test_sea_ice_of_another_model_wins(iw: Path, made: xr.Dataset) -> None:
     ice = np.full(made["dominant"].shape, 10, np.uint8)
     ice[: len(ice) // 2] = 90
     other = xr.Dataset({"ice_probability": (("y", "x"), ice)}, {"y": made["y"], "x": made["x"]}, {"model": "ice-1"})
-    both = predict_metocean(iw, model(), ice=other)
+    both = predict_phenomena(iw, model(), ice=other)
     seen = both["dominant"].values < 254
     code = METOCEAN.names.index("sea_ice")
     assert (both["dominant"].values[(ice == 90) & seen] == code).all()
@@ -248,9 +248,9 @@ def test_a_map_without_sea_says_so(iw: Path, tmp_path: Path, monkeypatch: pytest
 def test_areas_are_those_of_the_ground(iw: Path) -> None:
     """On a grid that stretches lengths, areas are those of a UTM map of the same sea."""
     wide = "+proj=merc +k_0=1.2 +datum=WGS84"
-    stretched, utm = (summarise(predict_metocean(iw, model(), crs=crs)) for crs in (wide, "auto"))
+    stretched, utm = (summarise(predict_phenomena(iw, model(), crs=crs)) for crs in (wide, "auto"))
     assert stretched["mapped_sea_km2"] == pytest.approx(utm["mapped_sea_km2"], rel=0.02)
-    grid_km2 = (predict_metocean(iw, model(), crs=wide)["dominant"].values < 254).sum() * 0.16
+    grid_km2 = (predict_phenomena(iw, model(), crs=wide)["dominant"].values < 254).sum() * 0.16
     assert stretched["mapped_sea_km2"] < 0.9 * grid_km2
 
 
@@ -259,7 +259,7 @@ def test_land_is_masked_and_land_only_products_are_refused(iw: Path, monkeypatch
     import frazil.learn.predict.phenomena as maps
 
     monkeypatch.setattr(maps, "land_on", lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32)))
-    made = predict_metocean(iw, model())
+    made = predict_phenomena(iw, model())
     assert (made["dominant"].values == CLASS_LAND).all()
     assert (made["score"].values == 255).all()
     assert not made["phenomena"].values.any()
@@ -284,17 +284,17 @@ def test_products_without_vv(small_safe: Path) -> None:
     with pytest.raises(UnsupportedProductError, match="VV"):
         cut_imagettes(small_safe)
     with pytest.raises(ModelError, match="VV"):
-        predict_metocean(small_safe, model())
+        predict_phenomena(small_safe, model())
 
 
 def test_models_that_give_no_map(iw: Path) -> None:
     with pytest.raises(ModelError, match="metocean:unet"):
-        predict_metocean(iw, model("inception_v3"))
+        predict_phenomena(iw, model("inception_v3"))
     with pytest.raises(ModelError, match="grey"):
-        predict_metocean(iw, model(training={"data": {"scaling": "8-bit"}}))
+        predict_phenomena(iw, model(training={"data": {"scaling": "8-bit"}}))
     for settings in ({"threshold": 1.0}, {"tiling": "x"}, {"precision": "float16"}):
         with pytest.raises(OptionError):
-            MetoceanMapOptions(**settings)  # type: ignore[arg-type]
+            PhenomenaMapOptions(**settings)  # type: ignore[arg-type]
     with pytest.raises(OptionError):
         DropRule(name="sea_ice", months=(13,))
 
@@ -379,13 +379,13 @@ def test_no_crs_keeps_the_radar_grid_as_for_sea_ice(iw: Path, monkeypatch: pytes
 
     scene = opened(iw, model().card).load()
     monkeypatch.setattr("frazil.scene.land.land_mask", lambda lon, lat: np.zeros(np.broadcast(lon, lat).shape, bool))
-    made = predict_metocean(scene, model(), crs=None)
+    made = predict_phenomena(scene, model(), crs=None)
     cell = model().network.cell
     assert made["dominant"].dims == ("line", "pixel")
     assert made["dominant"].shape == tuple(n // cell for n in (scene.sizes["line"], scene.sizes["pixel"]))
-    score, _ = score_scene(scene, model(), MetoceanMapOptions())
+    score, _ = score_scene(scene, model(), PhenomenaMapOptions())
     np.testing.assert_array_equal(made["score"].values, score)
     assert "spatial_ref" not in made.coords
     assert {"tie_latitude", "tie_longitude"} <= set(made.coords) | set(made.data_vars)
     with pytest.raises(OptionError, match="radar grid"):
-        predict_metocean(scene, model(), crs=None, spacing_m=400.0)
+        predict_phenomena(scene, model(), crs=None, spacing_m=400.0)

@@ -16,7 +16,9 @@ from frazil.labels.imagettes import coarser, save_imagettes
 from frazil.learn.checkpoint import load_model
 from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.wave_mode import WaveModeConfig
-from frazil.studies.metocean_page import (
+from frazil.studies.phenomena import PhenomenaStudy, changed, run_study
+from frazil.studies.phenomena_page import write_phenomena_page
+from frazil.studies.phenomena_tables import (
     annotation_table,
     class_table,
     draw_annotations,
@@ -26,8 +28,6 @@ from frazil.studies.metocean_page import (
     power_laws,
     resolution_table,
 )
-from frazil.studies.metocean_study_page import write_metocean_page
-from frazil.studies.phenomena import MetoceanStudy, changed, run_study
 
 
 def test_interval_by_hand() -> None:
@@ -55,7 +55,7 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
         made = simulated_imagettes({"sea_ice": 3, "low_wind_area": 3}, seed=seed, config=small)
         sets[name] = str(save_imagettes(made, tmp_path / f"{name}.zarr"))
         save_imagettes(coarser(made, 200), tmp_path / f"coarse-{name}.zarr")
-    study = MetoceanStudy(
+    study = PhenomenaStudy(
         train=(sets["train"],), validation=(sets["validation"],), test=(sets["test"],), seeds=2, steps=(2, 2, 2),
         batch=2, unet={"widths": (2, 3, 4, 5)}, im2px={"widths": (2, 3)}, categoriser={"width": 0.05}, numbers=(1, 3),
         weightings=("code",), tiles=(75,), mask_side=40, mask_stride=40,
@@ -91,13 +91,13 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     assert "low wind area" in class_table(rows)
     with pytest.raises(LabelError, match="stands in validation and test"):  # thresholds would be chosen on the judges
         run_study("weak-vs-full", replace(study, validation=study.test), tmp_path / "other")
-    page = write_metocean_page("weak-vs-full", rows, tmp_path / "a.md", command="frazil x", simulated=True)
+    page = write_phenomena_page("weak-vs-full", rows, tmp_path / "a.md", command="frazil x", simulated=True)
     words = page.read_text(encoding="utf-8")
     assert "**Simulated**" in words
     assert "MASK with squares of 40 pixels every 40; PART with tiles of 75 pixels" in words
     assert "![Masks or labels of images: five methods](a.png)" in words
     page.write_text(words.replace("## Result", "## What it shows\n\nNothing.\n\n## Result"), encoding="utf-8")
-    write_metocean_page("weak-vs-full", rows, page, command="frazil y", simulated=True, overwrite=True)
+    write_phenomena_page("weak-vs-full", rows, page, command="frazil y", simulated=True, overwrite=True)
     assert "\nNothing.\n" in page.read_text(encoding="utf-8")
     noted = run_study("annotations", study, tmp_path / "study")
     assert {r["annotated"] for r in noted} == {2, 6}
@@ -111,13 +111,13 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     assert ((laws > 0) & (laws < 1)).all()
     np.testing.assert_allclose(said[:, 0], [0.3, 0.31])  # two numbers lie on their law
     draw_annotations(noted, tmp_path / "law.png", weak=0.3)
-    page = write_metocean_page("annotations", noted, tmp_path / "b.md", command="frazil x", simulated=False)
+    page = write_phenomena_page("annotations", noted, tmp_path / "b.md", command="frazil x", simulated=False)
     assert "**Simulated**" not in page.read_text(encoding="utf-8")
     accuracy = run_study("resolution", study, tmp_path / "study")
     assert "| 100 | 80 |" in resolution_table(accuracy)
     assert {r["pixels"] for r in accuracy} == {80, 40}  # 40 pixels were mirrored to the 75 that the network needs
     assert all(r["texture_accuracy"] >= 0.5 for r in accuracy)
-    page = write_metocean_page("resolution", accuracy, tmp_path / "c.md", command="frazil x", simulated=True)
+    page = write_phenomena_page("resolution", accuracy, tmp_path / "c.md", command="frazil x", simulated=True)
     assert "| 100 m |" in page.read_text(encoding="utf-8")
     assert "labels of all images of each category" in page.read_text(encoding="utf-8")
     assert not list((tmp_path / "study").rglob("*.run"))
@@ -126,9 +126,9 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
 
 
 def test_settings_of_a_study_from_the_command_line() -> None:
-    study = changed(MetoceanStudy(), {"steps": "[3, 2, 1]", "precision": "bfloat16", "unet": '{"widths": [2, 3]}'})
+    study = changed(PhenomenaStudy(), {"steps": "[3, 2, 1]", "precision": "bfloat16", "unet": '{"widths": [2, 3]}'})
     assert (study.steps, study.precision, study.unet) == ((3, 2, 1), "bfloat16", {"widths": [2, 3]})
-    assert study.tiles == MetoceanStudy().tiles
+    assert study.tiles == PhenomenaStudy().tiles
     for wrong in ({"step": "3"}, {"train": "x"}, {"seeds": "0"}, {"precision": "float16"}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
-            changed(MetoceanStudy(), wrong)
+            changed(PhenomenaStudy(), wrong)

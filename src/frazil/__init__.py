@@ -9,33 +9,52 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "check_map": "frazil.conventions",
+    "check_scene": "frazil.conventions",
     "compare": "frazil.maps.compare",
+    "cut_imagettes": "frazil.labels.imagettes_products",
     "cut_patches": "frazil.labels.patches",
+    "draw_map": "frazil.maps.figures",
+    "draw_phenomena_map": "frazil.maps.phenomena_figures",
+    "evaluate": "frazil.learn.evaluate",
     "export": "frazil.maps.export",
     "fuse_prior": "frazil.maps.prior",
     "ice_edge": "frazil.maps.edges",
     "ice_polygons": "frazil.maps.polygons",
-    "judge": "frazil.learn.judge",
+    "load_model": "frazil.learn.checkpoint",
+    "open_imagettes": "frazil.labels.imagettes",
     "open_map": "frazil.maps.netcdf",
     "open_patches": "frazil.labels.patch_set",
     "open_product": "frazil.sentinel1.product",
     "open_scene": "frazil.sentinel1.scene",
+    "phenomena_polygons": "frazil.maps.polygons",
     "predict": "frazil.learn.predict.scene",
+    "predict_phenomena": "frazil.learn.predict.phenomena",
     "propagate_labels": "frazil.learn.propagation.graph",
     "rasterize_chart": "frazil.labels.chart",
     "read_chart": "frazil.labels.chart",
     "report": "frazil.reports.build",
     "save_comparison": "frazil.maps.comparison_files",
+    "save_imagettes": "frazil.labels.imagettes",
     "save_patches": "frazil.labels.patch_set",
+    "save_segments": "frazil.maps.segment_files",
+    "segment": "frazil.learn.predict.imagettes",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",
+    "simulated_imagettes": "frazil.simulate.imagettes",
+    "split_imagettes": "frazil.labels.imagettes",
     "split_patches": "frazil.labels.splits",
+    "summarise": "frazil.maps.summary",
     "train": "frazil.learn.run",
 }
+#: Names of before, and what they are called now.
+_FORMERLY = {"judge": "evaluate", "predict_metocean": "predict_phenomena", "export_metocean": "export"}
 __all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FORMERLY:
+        raise AttributeError(f"frazil.{name} is called frazil.{_FORMERLY[name]} now.")
     if name not in _HOME:
         raise AttributeError(f"module 'frazil' has no attribute {name!r}; it has {__all__}")
     try:

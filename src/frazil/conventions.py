@@ -28,7 +28,7 @@ PERCENT_NODATA = 255  #: ``probability`` and ``confidence`` where there is no cl
 
 
 @dataclass(frozen=True, kw_only=True)
-class IceClass:
+class MapClass:
     """One class of a scheme: its code in ``ice_class``, its name, the SIGRID-3 codes it covers, and its colour."""
 
     code: int
@@ -49,7 +49,7 @@ class ClassScheme:
     """
 
     name: str
-    classes: tuple[IceClass, ...]
+    classes: tuple[MapClass, ...]
     kind: Literal["exclusive", "multilabel"] = "exclusive"
 
     def __post_init__(self) -> None:
@@ -67,12 +67,12 @@ class ClassScheme:
         return tuple(c.title for c in self.classes)
 
 
-WATER = IceClass(code=0, name="open_water", title="Open water", sigrid3=("02",), colour=(94, 158, 214))
+WATER = MapClass(code=0, name="open_water", title="Open water", sigrid3=("02",), colour=(94, 158, 214))
 BINARY = ClassScheme(
     name="binary",
     classes=(
         WATER,
-        IceClass(code=1, name="sea_ice", title="Sea ice", sigrid3=("01", "83", "86", "95"), colour=(250, 250, 252)),
+        MapClass(code=1, name="sea_ice", title="Sea ice", sigrid3=("01", "83", "86", "95"), colour=(250, 250, 252)),
     ),
 )
 #: The five classes of Khaleghian (2022), paper 1, in WMO colours (water lightened so that it reads as water).
@@ -80,22 +80,22 @@ FIVE_CLASSES = ClassScheme(
     name="five_classes",
     classes=(
         WATER,
-        IceClass(
+        MapClass(
             code=1,
             name="brash_pancake",
             title="Brash or pancake ice",
             sigrid3=("01", "70", "81"),
             colour=(240, 210, 250),
         ),
-        IceClass(code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)),
-        IceClass(
+        MapClass(code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)),
+        MapClass(
             code=3,
             name="level_first_year_ice",
             title="Level first-year ice",
             sigrid3=("86", "87", "88", "89"),
             colour=(255, 255, 0),
         ),
-        IceClass(
+        MapClass(
             code=4,
             name="deformed_ice",
             title="Old or deformed ice",
@@ -108,24 +108,24 @@ FIVE_CLASSES = ClassScheme(
 AI4ARCTIC = ClassScheme(
     name="ai4arctic",
     classes=(
-        IceClass(code=0, name="open_water", title="Open water", sigrid3=("00", "55", "80"), colour=WATER.colour),
-        IceClass(code=1, name="new_ice", title="New ice", sigrid3=("81", "82"), colour=(240, 210, 250)),
-        IceClass(code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)),
-        IceClass(
+        MapClass(code=0, name="open_water", title="Open water", sigrid3=("00", "55", "80"), colour=WATER.colour),
+        MapClass(code=1, name="new_ice", title="New ice", sigrid3=("81", "82"), colour=(240, 210, 250)),
+        MapClass(code=2, name="young_ice", title="Young ice", sigrid3=("83", "84", "85"), colour=(135, 60, 215)),
+        MapClass(
             code=3,
             name="thin_first_year_ice",
             title="Thin first-year ice",
             sigrid3=("87", "88", "89"),
             colour=(155, 210, 0),
         ),
-        IceClass(
+        MapClass(
             code=4,
             name="thick_first_year_ice",
             title="Thick first-year ice",
             sigrid3=("86", "91", "93"),
             colour=(0, 120, 0),
         ),
-        IceClass(code=5, name="old_ice", title="Old ice", sigrid3=("95", "96", "97"), colour=(180, 100, 50)),
+        MapClass(code=5, name="old_ice", title="Old ice", sigrid3=("95", "96", "97"), colour=(180, 100, 50)),
     ),
 )
 #: Schemes of sea ice.
@@ -135,8 +135,8 @@ LAND_COLOUR = (150, 150, 145)
 UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR = "undecided", "Undecided", (66, 76, 92)
 
 
-def _phenomenon(code: int, name: str, title: str, colour: tuple[int, int, int]) -> IceClass:
-    return IceClass(code=code, name=name, title=title, sigrid3=(), colour=colour)
+def _phenomenon(code: int, name: str, title: str, colour: tuple[int, int, int]) -> MapClass:
+    return MapClass(code=code, name=name, title=title, sigrid3=(), colour=colour)
 
 
 #: The ten phenomena of Wang et al. (2019) in the order of Colin et al. (2022). Several may hold at one place, none may.
@@ -163,7 +163,7 @@ PHENOMENA_SCHEMES = {scheme.name: scheme for scheme in (METOCEAN, SLICKS)}
 #: Schemes of maps.
 SCHEMES = CLASS_SCHEMES | PHENOMENA_SCHEMES
 #: Short names of the ten phenomena, as the papers write them.
-METOCEAN_LETTERS = ("AF", "BS", "IB", "LWA", "MCC", "OF", "POW", "RC", "SI", "WS")
+PHENOMENA_LETTERS = ("AF", "BS", "IB", "LWA", "MCC", "OF", "POW", "RC", "SI", "WS")
 
 #: Bits of ``quality_flags``: name -> (mask, meaning). 32 (``near_noise_floor``) and 128 (``low_confidence``) are of
 #: maps made before there was a third answer: where they stood, maps were no worse than elsewhere.
@@ -347,7 +347,7 @@ def check_map(ds: xr.Dataset) -> ClassScheme:
     want: dict[str, tuple[str, ...]] = {
         variable: ("category", *grid) if many else grid for variable, many in MAP_VARIABLES[kind].items()
     }
-    maker = {"exclusive": "frazil.predict", "multilabel": "frazil.predict_metocean"}[kind]
+    maker = {"exclusive": "frazil.predict", "multilabel": "frazil.predict_phenomena"}[kind]
     _check(ds, want, ("class_scheme", "product", "model", "start_time"), "a map", maker)
     if scheme is None:
         raise ContractError(f"class_scheme {name!r} of the map is not one of {sorted(SCHEMES)}. Make the map anew.")

@@ -19,10 +19,10 @@ import click
 
 from frazil import __version__
 from frazil.cli.guard import guarded, refuse_given
+from frazil.cli.imagettes import imagettes, phenomena_options, segment
 from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
 from frazil.cli.maps import compare
-from frazil.cli.metocean import imagettes, ocean_options, segment
 from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.peers import peers
 from frazil.cli.prior import DETAILS, check_prior, prior_options
@@ -149,7 +149,7 @@ def scene(
 )  # fmt: skip
 @prior_options
 @click.option("--adapt", is_flag=True, help="Let the scene teach the model its signatures (of every-pixel models).")
-@ocean_options
+@phenomena_options
 @_shared("check", "crs", "overwrite", "json")
 def map_command(
     product: str, check: Check, model: str, output: str, spacing: float | None, precision: str, coast_m: float,
@@ -175,17 +175,17 @@ def map_command(
         refuse_given(DETAILS, "without --prior")
     refuse_existing(output, overwrite=overwrite)
     loaded = load_model(model)
-    of_ocean = loaded.card.class_scheme in PHENOMENA_SCHEMES
-    if of_ocean:
+    of_phenomena = loaded.card.class_scheme in PHENOMENA_SCHEMES
+    if of_phenomena:
         refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
         refuse_given(("function", "stride", "engine", "confidence_percent", "adapt"), "with a model of phenomena")
     else:
         refuse_given(("tiling", "drop", "ice_model"), "with a model of sea ice")
     opened = open_product(product, check=check)
-    if of_ocean:
-        from frazil.cli.metocean import map_ocean
+    if of_phenomena:
+        from frazil.cli.imagettes import map_phenomena
 
-        map_ocean(
+        map_phenomena(
             opened, loaded, output, spacing=spacing, precision=precision, crs=crs, coast_m=coast_m, tiling=tiling,
             drop=drop, ice_model=ice_model, overwrite=overwrite, as_json=as_json,
         )  # fmt: skip

@@ -112,14 +112,14 @@ def evaluate(
     Scenes that the model has learnt from are left out.
     """
     from frazil.learn.config import SceneData
-    from frazil.learn.judge import judge
+    from frazil.learn.evaluate import evaluate as score_model
 
     meaning = pairs(classes, "--class", "VALUE=NAME")
     reading = SceneData(
         classes=meaning, mask_land=not keep_land, class_column=class_column, scene_column=scene_column, layer=layer,
         assume_crs=assume_crs, unknown_codes=unknown_codes, dialect=dialect, dominance=dominance,
     )  # fmt: skip
-    result = judge(model, data, options=reading, **options)
+    result = score_model(model, data, options=reading, **options)
     if as_json:
         say_json(result)
         return

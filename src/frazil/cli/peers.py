@@ -23,7 +23,7 @@ from frazil.cli.say import say, say_json
     help="Draw accuracy against samples, time and bytes, from the logs of --log.",
 )  # fmt: skip
 @click.option("--log", "logs", multiple=True, type=click.Path(), help="Run folder of a worker; repeat for several.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to judge.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def peers(

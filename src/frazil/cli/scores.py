@@ -14,7 +14,7 @@ def print_scores(scores: dict[str, Any]) -> None:
         return
     say(f"on        {scores.get('data', 'held-out scenes')}")
     if "f1_by_category" in scores:
-        _print_metocean(scores)
+        _print_phenomena(scores)
         return
     say(f"accuracy  {100 * scores['accuracy']:.2f} %, of all classes")
     if told := scores.get("ice_water"):
@@ -31,7 +31,7 @@ def print_scores(scores: dict[str, Any]) -> None:
         say(f"  {name:<24} precision {precision}  recall {recall}  F1 {f1}")
 
 
-def _print_metocean(scores: dict[str, Any]) -> None:
+def _print_phenomena(scores: dict[str, Any]) -> None:
     several = len(scores["classes"]) > 1  # of one class every image has the right name
     if several:
         say(f"category  {_percent(scores['accuracy'])} of the images named right")

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from frazil.cli.guard import refuse_given
-from frazil.cli.metocean_study import NAMES, ocean_study
 from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
+from frazil.cli.study_phenomena import NAMES, phenomena_study
 
 
 @click.command()
@@ -55,7 +55,7 @@ def study(
     """
     _refuse_options(name)
     if name in NAMES:
-        ocean_study(
+        phenomena_study(
             name, stores, output, seeds=few["seeds"], changes=few["changes"], page=page, overwrite=overwrite,
             as_json=as_json,
         )  # fmt: skip

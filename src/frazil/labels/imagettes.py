@@ -73,7 +73,7 @@ class Imagette:
     latitude: float = float("nan")
 
 
-def ocean_scheme(name: str) -> ClassScheme:
+def phenomena_scheme(name: str) -> ClassScheme:
     """A scheme of phenomena by name; raises OptionError."""
     if name not in PHENOMENA_SCHEMES:
         raise OptionError(f"class_scheme {name!r} is not one of {sorted(PHENOMENA_SCHEMES)}.")

@@ -26,7 +26,7 @@ from frazil.conventions import (
     QUALITY_FLAGS,
     UNDECIDED,
     ClassScheme,
-    IceClass,
+    MapClass,
     check_ice_map,
 )
 from frazil.errors import LabelError, OptionError
@@ -58,10 +58,10 @@ if TYPE_CHECKING:
 CATEGORIES = ClassScheme(
     name="difference",
     classes=(
-        IceClass(code=0, name="agree_water", title="Both: water", sigrid3=(), colour=(183, 212, 236)),
-        IceClass(code=1, name="agree_ice", title="Both: ice", sigrid3=(), colour=(247, 248, 250)),
-        IceClass(code=2, name="over", title="Over-estimation", sigrid3=(), colour=(229, 92, 48)),
-        IceClass(code=3, name="under", title="Under-estimation", sigrid3=(), colour=(112, 71, 168)),
+        MapClass(code=0, name="agree_water", title="Both: water", sigrid3=(), colour=(183, 212, 236)),
+        MapClass(code=1, name="agree_ice", title="Both: ice", sigrid3=(), colour=(247, 248, 250)),
+        MapClass(code=2, name="over", title="Over-estimation", sigrid3=(), colour=(229, 92, 48)),
+        MapClass(code=3, name="under", title="Under-estimation", sigrid3=(), colour=(112, 71, 168)),
     ),
 )
 OVER, UNDER = 2, 3

@@ -186,7 +186,7 @@ class RunFindings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetoceanScores:
+class PhenomenaScores:
     """Scores on one side of a run on imagettes, as ``evaluation.json`` holds them; None where nothing is known.
 
     Attributes:
@@ -241,7 +241,7 @@ class ImagettesShown:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MetoceanFindings(RunFindings):
+class PhenomenaFindings(RunFindings):
     """All that a report says of a run on imagettes.
 
     Attributes:
@@ -249,5 +249,5 @@ class MetoceanFindings(RunFindings):
         shown: imagettes to look at, worst ones first.
     """
 
-    metocean: dict[str, MetoceanScores] = field(default_factory=dict)
+    metocean: dict[str, PhenomenaScores] = field(default_factory=dict)
     shown: tuple[ImagettesShown, ...] = ()

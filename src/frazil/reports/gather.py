@@ -25,8 +25,8 @@ from frazil.learn.data.patches import Patches
 from frazil.learn.infer.softmax import softmax
 from frazil.learn.log import read_log
 from frazil.learn.run_folder import MODEL, SCORES, STATE, read_run
-from frazil.reports.findings import MetoceanFindings, MetoceanScores, Mistake, Mistakes, RunFindings, SideScores
-from frazil.reports.gather_phenomena import metocean_findings
+from frazil.reports.findings import Mistake, Mistakes, PhenomenaFindings, PhenomenaScores, RunFindings, SideScores
+from frazil.reports.gather_phenomena import phenomena_findings
 from frazil.untrusted import parse_json, read_json
 
 SIDES = ("train", "validation", "test")
@@ -51,7 +51,7 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
     place = Path(folder)
     run, log = read_run(place), _numbers(read_log(place))
     of_imagettes = _dict(_dict(run, "config"), "data").get("kind") == "imagettes"
-    judged = _scores(place / SCORES, MetoceanScores if of_imagettes else SideScores)
+    judged = _scores(place / SCORES, PhenomenaScores if of_imagettes else SideScores)
     sides = {} if of_imagettes else judged
     card = _json(place / MODEL / CARD) if (place / MODEL / CARD).is_file() else {}
     config, data = _dict(run, "config"), _dict(run, "data")
@@ -74,8 +74,8 @@ def gather_findings(folder: str | os.PathLike[str], *, worst: int = 24, device: 
         "card": card,
     }
     if of_imagettes:
-        found = MetoceanFindings(**common, unit="images", metocean=judged if finished else {})
-        return metocean_findings(found, place, worst=worst, device=device)
+        found = PhenomenaFindings(**common, unit="images", metocean=judged if finished else {})
+        return phenomena_findings(found, place, worst=worst, device=device)
     mistakes, why = (None, "It was asked for none.") if worst == 0 else _mistakes(place, run, sides, worst, device)
     return RunFindings(
         **common,

@@ -17,16 +17,16 @@ from frazil.learn.data.imagettes import crop, masked, outputs
 from frazil.learn.infer.device import usable_device
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict.imagettes import check_fit, segment
-from frazil.reports.findings import ImagettesShown, MetoceanFindings
+from frazil.reports.findings import ImagettesShown, PhenomenaFindings
 
 _LOOKED_AT = 400  #: imagettes among which the worst are looked for
 _AS_THEY_COME = 16
 Rows = tuple[np.ndarray, np.ndarray]  #: what images are taken for, and their set Dice
 
 
-def metocean_findings(
-    found: MetoceanFindings, place: Path, *, worst: int = 12, device: str | None = None
-) -> MetoceanFindings:
+def phenomena_findings(
+    found: PhenomenaFindings, place: Path, *, worst: int = 12, device: str | None = None
+) -> PhenomenaFindings:
     """Add imagettes of the test side to what is known of a finished run: the worst ones, and some as they come.
 
     Args:

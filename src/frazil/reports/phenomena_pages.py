@@ -17,7 +17,7 @@ from frazil.files import refuse_existing, whole_output
 from frazil.maps.export import as_output_error
 from frazil.maps.phenomena_figures import draw_imagettes
 from frazil.reports import figures
-from frazil.reports.findings import ImagettesShown, MetoceanFindings, MetoceanScores
+from frazil.reports.findings import ImagettesShown, PhenomenaFindings, PhenomenaScores
 from frazil.reports.html import write_html
 from frazil.reports.maps import FIGURES
 from frazil.reports.pages import PAGE, SIDES, duration, facts_of, state_of, title_of
@@ -39,8 +39,8 @@ _OF_ONE_CLASS = ("Class there, or not, told", ("validation_presence_accuracy",))
 _OF_MASKS = ("set_dice", "pixel_dice", "precision", "recall", "iou")
 
 
-def write_metocean_report(
-    runs: Sequence[MetoceanFindings], directory: str | os.PathLike[str], *, overwrite: bool = False
+def write_phenomena_report(
+    runs: Sequence[PhenomenaFindings], directory: str | os.PathLike[str], *, overwrite: bool = False
 ) -> dict[str, Path]:
     """Write the report; the folder appears whole or not at all. See `frazil.reports.pages.write_report`.
 
@@ -65,7 +65,7 @@ def write_metocean_report(
     return {name: target / page for name, page in pages.items()}
 
 
-def _run(run: MetoceanFindings, n: int, folder: Path) -> dict[str, Any]:
+def _run(run: PhenomenaFindings, n: int, folder: Path) -> dict[str, Any]:
     """What the page says of a run; its figures are written."""
     data = d if isinstance(d := run.run.get("data"), dict) else {}
     config = c if isinstance(c := run.run.get("config"), dict) else {}
@@ -82,15 +82,15 @@ def _run(run: MetoceanFindings, n: int, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _several(run: MetoceanFindings) -> bool:
+def _several(run: PhenomenaFindings) -> bool:
     return run.scheme is None or len(run.scheme.classes) > 1
 
 
-def _panels(panels: figures.Panels, run: MetoceanFindings) -> figures.Panels:
+def _panels(panels: figures.Panels, run: PhenomenaFindings) -> figures.Panels:
     return panels if _several(run) else (*panels[:2], _OF_ONE_CLASS)
 
 
-def _data_table(run: MetoceanFindings, data: dict[str, Any]) -> dict[str, Any]:
+def _data_table(run: PhenomenaFindings, data: dict[str, Any]) -> dict[str, Any]:
     """A column a side: images, those with masks, and images of each category."""
     parts = [p if isinstance(p := data.get(side), dict) else {} for side in SIDES]
     counts = [c if isinstance(c := part.get("categories"), dict) else {} for part in parts]
@@ -104,7 +104,7 @@ def _data_table(run: MetoceanFindings, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _side(scores: MetoceanScores, scheme: ClassScheme | None, side: str) -> dict[str, Any]:
+def _side(scores: PhenomenaScores, scheme: ClassScheme | None, side: str) -> dict[str, Any]:
     assert scheme is not None
     counts, several = np.array(scores.confusion, np.int64), len(scheme.classes) > 1
     return {
@@ -147,7 +147,7 @@ def _sheet(sheet: ImagettesShown, name: str, folder: Path) -> dict[str, Any]:
             "method": str(sheet.found.attrs["method"])}  # fmt: skip
 
 
-def _overview(runs: Sequence[MetoceanFindings], described: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+def _overview(runs: Sequence[PhenomenaFindings], described: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
     """Runs side by side: scores on the test side, or on the validation side where there is no other."""
     judged = [next(((s, r.metocean[s]) for s in ("test", "validation") if s in r.metocean), None) for r in runs]
     curves = f"{FIGURES}/curves.png"

@@ -41,7 +41,7 @@ from frazil.learn.data.imagettes import crop, drawn, masked, mirrored, refuse_sh
 from frazil.learn.infer.weak.grid import prepared
 from frazil.learn.models.inception import LEAST
 from frazil.learn.predict.imagettes import SegmentOptions, one_image
-from frazil.ocean_scores import THRESHOLDS, OceanScores
+from frazil.mask_counts import THRESHOLDS, MaskCounts
 from frazil.studies.texture import texture_accuracy
 from frazil.untrusted import read_json
 
@@ -51,7 +51,7 @@ STUDIES = ("weak-vs-full", "annotations", "resolution")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetoceanStudy:
+class PhenomenaStudy:
     """What a study trains and judges.
 
     Attributes:
@@ -104,7 +104,7 @@ class MetoceanStudy:
             raise OptionError("seeds, steps and batch must be 1 or more.")
 
 
-def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
+def changed(study: PhenomenaStudy, changes: dict[str, str]) -> PhenomenaStudy:
     """A study with some settings changed: name -> value as on a command line, JSON or a bare word.
 
     Raises:
@@ -124,7 +124,7 @@ def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
         except json.JSONDecodeError:
             values[name] = text
     try:
-        return TypeAdapter(MetoceanStudy).validate_python(now | values)
+        return TypeAdapter(PhenomenaStudy).validate_python(now | values)
     except ValidationError as error:
         first = error.errors()[0]
         raise OptionError(
@@ -132,7 +132,7 @@ def changed(study: MetoceanStudy, changes: dict[str, str]) -> MetoceanStudy:
         ) from error
 
 
-def weak_methods(study: MetoceanStudy) -> Iterator[tuple[str, str, SegmentOptions]]:
+def weak_methods(study: PhenomenaStudy) -> Iterator[tuple[str, str, SegmentOptions]]:
     """(name, method, options) of those of table 2 that need a categoriser; PART in one pass besides."""
     for v, fill in (("mean", "mean"), ("0", "zero")):
         options = SegmentOptions(mask_side=study.mask_side, mask_stride=study.mask_stride, mask_fill=fill)
@@ -145,7 +145,7 @@ def weak_methods(study: MetoceanStudy) -> Iterator[tuple[str, str, SegmentOption
 
 def run_study(
     name: str,
-    study: MetoceanStudy,
+    study: PhenomenaStudy,
     folder: str | os.PathLike[str],
     progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ def run_study(
 _FREE = ("seeds", "first_seed", "numbers", "resolutions", "weightings", "finest")
 
 
-def _settings(study: MetoceanStudy, name: str) -> dict[str, Any]:
+def _settings(study: PhenomenaStudy, name: str) -> dict[str, Any]:
     """What a row depends on, as JSON has it; sets by their names."""
     kept = {f.name: getattr(study, f.name) for f in fields(study) if f.name not in _FREE}
     kept |= {side: [Path(p).name for p in kept[side]] for side in ("train", "validation", "test")}
@@ -221,14 +221,14 @@ def _keep_model(run: Path, target: Path) -> None:
     shutil.rmtree(run, ignore_errors=True)
 
 
-def _seeds(study: MetoceanStudy) -> range:
+def _seeds(study: PhenomenaStudy) -> range:
     return range(study.first_seed, study.first_seed + study.seeds)
 
 
 Job = Callable[[Path], list[dict[str, Any]]]
 
 
-def _weak_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
+def _weak_jobs(study: PhenomenaStudy) -> Iterator[tuple[str, Job]]:
     for seed in _seeds(study):
         for weighting in study.weightings:
             yield (
@@ -239,19 +239,19 @@ def _weak_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
         yield f"categoriser-{seed}", _categoriser(study, seed)
 
 
-def _annotation_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
+def _annotation_jobs(study: PhenomenaStudy) -> Iterator[tuple[str, Job]]:
     for seed in _seeds(study):
         for n in study.numbers:
             yield f"{n}-{seed}", _unet(study, seed, study.weightings[0], n, f"{n} a category")
 
 
-def _resolution_jobs(study: MetoceanStudy) -> Iterator[tuple[str, Job]]:
+def _resolution_jobs(study: PhenomenaStudy) -> Iterator[tuple[str, Job]]:
     for seed in _seeds(study):
         for metres, sets in study.resolutions.items():
             yield f"{metres:g}m-{seed}", _resolution(study, metres, sets, seed)
 
 
-def _resolution(study: MetoceanStudy, metres: float, sets: tuple[str, str], seed: int) -> Job:
+def _resolution(study: PhenomenaStudy, metres: float, sets: tuple[str, str], seed: int) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         started = time.monotonic()
         train, test = (open_imagettes(path) for path in sets)
@@ -281,7 +281,7 @@ def _trained(config: RunConfig, folder: Path) -> Model:
     return Model(model.network, replace(model.card, temperature=1.0))
 
 
-def _unet(study: MetoceanStudy, seed: int, weighting: str, annotated: int | None, case: str) -> Job:
+def _unet(study: PhenomenaStudy, seed: int, weighting: str, annotated: int | None, case: str) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         config = _config(study, "unet", seed, annotated)
         config = replace(config, strategy=SegmentationConfig(weighting=weighting))  # type: ignore[arg-type]
@@ -293,7 +293,7 @@ def _unet(study: MetoceanStudy, seed: int, weighting: str, annotated: int | None
     return job
 
 
-def _im2px(study: MetoceanStudy, seed: int) -> Job:
+def _im2px(study: PhenomenaStudy, seed: int) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         started = time.monotonic()
         model = _trained(_config(study, "im2px", seed, study.labelled), folder)
@@ -302,7 +302,7 @@ def _im2px(study: MetoceanStudy, seed: int) -> Job:
     return job
 
 
-def _categoriser(study: MetoceanStudy, seed: int) -> Job:
+def _categoriser(study: PhenomenaStudy, seed: int) -> Job:
     def job(folder: Path) -> list[dict[str, Any]]:
         started = time.monotonic()
         model = _trained(_config(study, "categoriser", seed, study.labelled), folder)
@@ -319,7 +319,7 @@ def _categoriser(study: MetoceanStudy, seed: int) -> Job:
     return job
 
 
-def _config(study: MetoceanStudy, kind: str, seed: int, each: int | None) -> RunConfig:
+def _config(study: PhenomenaStudy, kind: str, seed: int, each: int | None) -> RunConfig:
     which = ("unet", "categoriser", "im2px").index(kind)
     architecture = ("metocean_unet", "inception_v3", "im2px")[which]
     settings = dict(getattr(study, kind))
@@ -348,7 +348,7 @@ def _set(paths: tuple[str, ...], size: int | None, each: int | None) -> tuple[xr
 
 
 def _judge(
-    study: MetoceanStudy, model: Model, case: str, method: str, options: SegmentOptions, seed: int, started: float
+    study: PhenomenaStudy, model: Model, case: str, method: str, options: SegmentOptions, seed: int, started: float
 ) -> dict[str, Any]:
     """One row: scores on the test images at 0.5, and at the thresholds that were best on the validation images."""
     sums = {}
@@ -356,7 +356,7 @@ def _judge(
     network = prepared(model.network, options.precision)
     for side, paths in (("validation", study.validation), ("test", study.test)):
         ds, scheme = _set(paths, study.size, study.judged)
-        scores = OceanScores(len(scheme.classes))
+        scores = MaskCounts(len(scheme.classes))
         known, images, cell = masked(ds), ds["image"].values, int(ds.attrs["cell"])
         for i, image in enumerate(images):
             score = one_image(network, image[None], method, options, cell)

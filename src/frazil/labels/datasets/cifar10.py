@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from frazil.conventions import ClassScheme, IceClass
+from frazil.conventions import ClassScheme, MapClass
 from frazil.errors import LabelError, LabelNotFoundError
 from frazil.pictures import read_picture
 from frazil.untrusted import read_bytes
@@ -34,7 +34,7 @@ NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 CIFAR10 = ClassScheme(
     name="cifar10",
     classes=tuple(
-        IceClass(code=i, name=name, title=name.capitalize(), sigrid3=(), colour=(25 * i, 90 + 16 * i, 255 - 25 * i))
+        MapClass(code=i, name=name, title=name.capitalize(), sigrid3=(), colour=(25 * i, 90 + 16 * i, 255 - 25 * i))
         for i, name in enumerate(NAMES)
     ),
 )

@@ -16,7 +16,7 @@ import numpy as np
 from frazil.conventions import METOCEAN, ClassScheme
 from frazil.errors import LabelError, LabelNotFoundError
 from frazil.labels.datasets.imagette_files import grey, read_array, read_mask, walk
-from frazil.labels.imagettes import Imagette, make_imagettes, ocean_scheme, sizes_for
+from frazil.labels.imagettes import Imagette, make_imagettes, phenomena_scheme, sizes_for
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,7 +66,7 @@ def read_masks(
     """
     root = Path(source)
     pairs = _by_suffix(root, image_suffix, mask_suffix) if mask_suffix else _by_folder(root, "", images, masks)
-    return _pairs(root, pairs, ocean_scheme(scheme), values, resolution_m, (cell, group_size))
+    return _pairs(root, pairs, phenomena_scheme(scheme), values, resolution_m, (cell, group_size))
 
 
 def _pairs(

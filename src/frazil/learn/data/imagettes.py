@@ -20,7 +20,7 @@ from frazil.learn.config import ImagetteData, PhenomenaConfig, SegmentationConfi
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.models.output import activated, output_of
 from frazil.learn.models.patch import PatchClassifier
-from frazil.ocean_scores import OceanScores
+from frazil.mask_counts import MaskCounts
 from frazil.scene.scaling import CHANNELS
 
 _HALF_IMAGETTE_DEG = 0.75  # an imagette's angle is that of its centre
@@ -311,14 +311,14 @@ def fit_mask_temperature(network: nn.Module, ds: xr.Dataset, device: str = "cpu"
 def scored(
     network: nn.Module, ds: xr.Dataset, scheme: ClassScheme, device: str = "cpu", temperature: float = 1.0
 ) -> dict[str, Any]:
-    """Scores of a network on a set: of masks (see `OceanScores`), and how often the category is right.
+    """Scores of a network on a set: of masks (see `MaskCounts`), and how often the category is right.
 
     ``presence_accuracy``: how often a class that is known to be there, or not, is scored 0.5 or more anywhere, or not.
     ``macro_f1`` is the mean set Dice, or of a categoriser the mean F1 over categories.
     """
     known = masked(ds)
     n = len(scheme.classes)
-    scores = OceanScores(n)
+    scores = MaskCounts(n)
     confusion = np.zeros((n, n), int)
     categories = ds["category"].values
     side = ds.sizes["line"] // int(ds.attrs["cell"])

@@ -24,7 +24,7 @@ from frazil.learn.models.im2px import IM2PX
 from frazil.learn.models.metocean_unet import MetoceanUNet
 from frazil.learn.models.output import activated, output_of
 from frazil.learn.models.patch import PatchClassifier
-from frazil.ocean_scores import OceanScores
+from frazil.mask_counts import MaskCounts
 
 METHODS = ("unet", "mask", "part", "cam", "im2px")
 _NETWORKS: dict[str, type[nn.Module]] = {"unet": MetoceanUNet, "im2px": IM2PX}
@@ -182,12 +182,12 @@ def _dataset(ds: xr.Dataset, scores: np.ndarray, model: Model, method: str, opti
     })  # fmt: skip
 
 
-def judge_segments(found: xr.Dataset, ds: xr.Dataset) -> dict[str, Any]:
+def score_segments(found: xr.Dataset, ds: xr.Dataset) -> dict[str, Any]:
     """Scores of what was found against the masks of a set, JSON-ready (None for NaN); empty where none were drawn."""
     known = masked(ds)
     if not known.any():
         return {}
-    scores = OceanScores(ds.sizes["class"], float(found.attrs["threshold"]))
+    scores = MaskCounts(ds.sizes["class"], float(found.attrs["threshold"]))
     for i in np.flatnonzero(known):
         category = int(ds["category"].values[i])
         scores.add(found["score"].values[i], ds["mask"].values[i] == 1, None if category == UNKNOWN else category)

@@ -68,7 +68,7 @@ class DropRule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetoceanMapOptions:
+class PhenomenaMapOptions:
     """How a scene is mapped.
 
     Attributes:
@@ -98,9 +98,9 @@ class MetoceanMapOptions:
             raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
 
 
-def predict_metocean(
+def predict_phenomena(
     scene: xr.Dataset | Product | str | os.PathLike[str], model: Model | str | os.PathLike[str], *,
-    crs: str | None = "auto", spacing_m: float | None = None, options: MetoceanMapOptions | None = None,
+    crs: str | None = "auto", spacing_m: float | None = None, options: PhenomenaMapOptions | None = None,
     ice: xr.Dataset | None = None, device: str | None = None, progress: Progress | None = None,
 ) -> xr.Dataset:  # fmt: skip
     """The map of phenomena of a scene.
@@ -111,7 +111,7 @@ def predict_metocean(
         crs: of the map, in metres; ``"auto"``: a UTM zone, or polar stereographic beyond 60° of latitude; None keeps
             the radar grid (line, pixel), as in `frazil.predict`.
         spacing_m: of the map; by default that of the cells, 400 m at 100 m.
-        options: see `MetoceanMapOptions`.
+        options: see `PhenomenaMapOptions`.
         ice: a sea-ice map of the same scene and CRS (`frazil.predict`): where it finds ice, that wins.
         device: ``"cpu"`` or ``"cuda"``.
         progress: called as work proceeds.
@@ -128,7 +128,7 @@ def predict_metocean(
     if crs is None and (spacing_m is not None or ice is not None):
         raise OptionError("The radar grid (crs=None) has its own spacing, and takes no map of sea ice. Name a CRS.")
     loaded = model if isinstance(model, Model) else load_model(model)
-    card, settings = loaded.card, options or MetoceanMapOptions()
+    card, settings = loaded.card, options or PhenomenaMapOptions()
     report = progress or (lambda _fraction, _what: None)
     cell = _check_model(loaded)
     rules = _check_rules(settings.drop, card.scheme.names)
@@ -167,7 +167,7 @@ def predict_metocean(
 
 
 def score_scene(
-    scene: xr.Dataset, model: Model, options: MetoceanMapOptions, *, device: str | None = None,
+    scene: xr.Dataset, model: Model, options: PhenomenaMapOptions, *, device: str | None = None,
     sample: Sample | None = None, progress: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Scores uint8 percent (class, rows, columns) and flags uint16 (rows, columns) on cells of the radar grid.
@@ -300,7 +300,7 @@ def _onto(values: np.ndarray) -> np.ndarray:
 
 
 def _finish(
-    percent: np.ndarray, flags: np.ndarray, land: np.ndarray, distance: np.ndarray, settings: MetoceanMapOptions,
+    percent: np.ndarray, flags: np.ndarray, land: np.ndarray, distance: np.ndarray, settings: PhenomenaMapOptions,
     ice: xr.Dataset | None, coords: dict[str, Any], names: list[str],
     dims: tuple[str, str] = ("y", "x"),
 ) -> dict[str, tuple[Any, ...]]:  # fmt: skip
@@ -351,7 +351,7 @@ def _finish(
 
 def _dataset(
     maps: dict[str, tuple[Any, ...]], coords: dict[str, Any], scene: xr.Dataset, model: Model,
-    settings: MetoceanMapOptions, ice: xr.Dataset | None,
+    settings: PhenomenaMapOptions, ice: xr.Dataset | None,
 ) -> xr.Dataset:  # fmt: skip
     card = model.card
     kept = ("product", "mission", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source", "denoise")

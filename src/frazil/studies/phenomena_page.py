@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from frazil.studies.metocean_page import (
+from frazil.studies.page import write_page
+from frazil.studies.phenomena_tables import (
     Row,
     annotation_table,
     class_table,
@@ -19,7 +20,6 @@ from frazil.studies.metocean_page import (
     method_table,
     resolution_table,
 )
-from frazil.studies.page import write_page
 
 #: What a study asks, in a title and a paragraph.
 QUESTIONS = {
@@ -48,7 +48,7 @@ QUESTIONS = {
 _SIMULATED = "**Simulated** images: they rank methods where the truth is known, and say nothing about real images."
 
 
-def write_metocean_page(
+def write_phenomena_page(
     name: str, rows: Sequence[Row], path: str | os.PathLike[str], *, command: str, simulated: bool,
     overwrite: bool = False,
 ) -> Path:  # fmt: skip

@@ -166,7 +166,7 @@ def segment(
     """
     from frazil.files import refuse_existing
     from frazil.labels.imagettes import open_imagettes
-    from frazil.learn.predict.imagettes import SegmentOptions, judge_segments
+    from frazil.learn.predict.imagettes import SegmentOptions, score_segments
     from frazil.learn.predict.imagettes import segment as run
     from frazil.maps.segment_files import save_segments
 
@@ -182,7 +182,7 @@ def segment(
         from frazil.maps.phenomena_figures import draw_imagettes
 
         draw_imagettes(ds, picture, found=[found], overwrite=overwrite)
-    scores = judge_segments(found, ds)
+    scores = score_segments(found, ds)
     result: dict[str, Any] = {"segments": output, "method": found.attrs["method"], "images": ds.sizes["imagette"]}
     if as_json:
         say_json(result | {"scores": scores})
@@ -201,7 +201,7 @@ def _say(result: dict[str, Any], as_json: bool) -> None:
         say(f"{key:<{width}}  {Path(value) if key in ('imagettes', 'segments') else value}")
 
 
-def ocean_options(command: Any) -> Any:
+def phenomena_options(command: Any) -> Any:
     """Options of `frazil map` for models of phenomena of sea and air."""
     options = (
         click.option(
@@ -221,18 +221,18 @@ def ocean_options(command: Any) -> Any:
     return command
 
 
-def map_ocean(
+def map_phenomena(
     product: Any, model: Any, output: str, *, spacing: float | None, precision: str, crs: str | None, coast_m: float,
     tiling: str, drop: tuple[str, ...], ice_model: str | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """`frazil map` with a model of phenomena."""
     from frazil.files import refuse_existing
-    from frazil.learn.predict.phenomena import MetoceanMapOptions, predict_metocean
+    from frazil.learn.predict.phenomena import PhenomenaMapOptions, predict_phenomena
     from frazil.learn.predict.scene import FlagSettings, predict
     from frazil.maps.export import export
 
     refuse_existing(output, overwrite=overwrite)
-    options = MetoceanMapOptions(
+    options = PhenomenaMapOptions(
         tiling=tiling, drop=tuple(map(drop_rule, drop)), precision=precision, flags=FlagSettings(coast_m=coast_m)
     )
     chosen = crs is None
@@ -240,7 +240,7 @@ def map_ocean(
         ice = predict(product, ice_model, crs=crs or "auto") if ice_model else None
         if ice is not None:
             crs = crs or str(ice["spatial_ref"].attrs.get("crs_wkt", ""))
-        ds = predict_metocean(product, model, crs=crs or "auto", spacing_m=spacing, options=options, ice=ice,
+        ds = predict_phenomena(product, model, crs=crs or "auto", spacing_m=spacing, options=options, ice=ice,
                               progress=progress)  # fmt: skip
         files = export(ds, output, overwrite=overwrite)
     say_notes(ds.attrs, ds["dominant"].values)

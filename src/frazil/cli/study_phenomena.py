@@ -19,7 +19,7 @@ _METRES = (50.0, 100.0, 200.0, 340.0)
 _SIDE_M = 25_600.0  # as the source's images of 512 pixels: at 340 m they have the 75 that InceptionV3 needs
 
 
-def ocean_study(
+def phenomena_study(
     name: str, stores: tuple[str, ...], output: str, *, seeds: int, changes: tuple[str, ...], page: str | None,
     overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
@@ -31,8 +31,8 @@ def ocean_study(
     """
     from frazil.files import refuse_existing
     from frazil.labels.imagettes import open_imagettes
-    from frazil.studies.metocean_study_page import tables, write_metocean_page
-    from frazil.studies.phenomena import MetoceanStudy, changed, run_study
+    from frazil.studies.phenomena import PhenomenaStudy, changed, run_study
+    from frazil.studies.phenomena_page import tables, write_phenomena_page
     from frazil.studies.texture import require_sklearn
 
     if page:
@@ -46,7 +46,7 @@ def ocean_study(
         raise click.BadParameter(
             "give three sets of imagettes (train, validation, test), or 'simulated'.", param_hint="--data"
         )
-    study = MetoceanStudy(train=(stores[0],), validation=(stores[1],), test=(stores[2],), seeds=seeds, annotated=30)
+    study = PhenomenaStudy(train=(stores[0],), validation=(stores[1],), test=(stores[2],), seeds=seeds, annotated=30)
     study = changed(study, pairs(changes, "--set", "KEY=VALUE"))
     if name == "resolution":
         study = replace(study, resolutions=_resolutions(folder, stores))
@@ -56,7 +56,7 @@ def ocean_study(
         words = [f"frazil study {name}", *(f"--data {store}" for store in given), f"-o {output} --seeds {seeds}"]
         command = " ".join([*words, *(f"--set {shlex.quote(change)}" for change in changes)])
         simulated = str(open_imagettes(stores[0]).attrs["source"]).startswith("simulated")
-        write_metocean_page(name, rows, page, command=command, simulated=simulated, overwrite=overwrite)
+        write_phenomena_page(name, rows, page, command=command, simulated=simulated, overwrite=overwrite)
     if as_json:
         say_json(rows)
     else:

@@ -23,7 +23,7 @@ THRESHOLDS = np.round(np.arange(0.02, 1.0, 0.02), 2)  #: at which masks are also
 
 
 @dataclass(eq=False)
-class OceanScores:
+class MaskCounts:
     """Adds up counts image by image.
 
     Attributes:

@@ -27,7 +27,7 @@ from frazil.learn.predict.imagettes import check_fit
 from frazil.sentinel1.product import open_product
 
 
-def judge(
+def evaluate(
     model: Model | str | os.PathLike[str],
     data: Sequence[str | os.PathLike[str]],
     *,
