@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "frazil"
 #: From the ground up; a room imports from those below it alone, and rooms of one line know nothing of each other.
 FLOORS = """
 errors jit percent untrusted geojson
-conventions extras georeference memory ocean_scores pictures seeds shapefiles zarr_stores
+conventions extras georeference memory mask_counts pictures seeds shapefiles zarr_stores
 answer gdal_files
 hdf5_files marks metrics
 files
@@ -28,7 +28,7 @@ learn.checkpoint learn.train learn.check
 learn.transfer learn.run_folder learn.infer
 learn.data
 learn.explain learn.predict learn.propagation
-learn.strategies learn.distributed learn.judge
+learn.strategies learn.distributed learn.evaluate
 learn.run
 recipes
 reports
