@@ -77,8 +77,22 @@ class _Guarded(click.Group):
 
 @click.group(cls=_Guarded, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="frazil")
-def cli() -> None:
-    """Sentinel-1 radar products to maps of sea ice."""
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-v", "--verbose", is_flag=True, help="More of what is being done.")
+@click.pass_context
+def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
+    """Sentinel-1 radar products to maps of sea ice, and of the sea and the air above it.
+
+    On a terminal a bar shows the progress of a command; in a log file there is a line a minute.
+    """
+    if quiet and verbose:
+        raise click.UsageError("-q and -v exclude each other.")
+    context.ensure_object(dict)["verbosity"] = 1 if verbose else -1 if quiet else 0
+    if verbose:
+        handler = logging.StreamHandler()  # to stderr
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logging.getLogger("frazil").addHandler(handler)
+        logging.getLogger("frazil").setLevel(logging.INFO)
 
 
 @cli.command()
