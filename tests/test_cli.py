@@ -18,6 +18,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 from frazil.cli import cli
+from frazil.cli.guard import leaves
 from frazil.learn.checkpoint import save_model
 from tests.test_learn_predict import random_model
 
@@ -191,7 +192,7 @@ def test_disk_that_refuses_leaves_nothing(small_safe: Path, model: Path, tmp_pat
 
 
 def test_every_command_has_help_and_every_option_too() -> None:
-    for name, command in cli.commands.items():
+    for name, command in leaves(cli):
         assert command.help, name
         for parameter in command.params:
             if isinstance(parameter, click.Option):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import rasterio
@@ -41,7 +42,10 @@ def test_options_in_shell_examples_exist() -> None:
             r"^(?:\.venv/bin/)?frazil (\w+ .*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE
         ):
             name, _, rest = line.partition(" ")
-            known = {o for p in cli.commands[name].params for o in p.opts}
+            command = cli.commands[name]
+            if isinstance(command, click.Group):
+                command = command.commands[rest.split()[0]]
+            known = {o for p in command.params for o in p.opts}
             for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest.split("#")[0]):
                 assert option in known, f"{page.name}: frazil {name} {option}"
 

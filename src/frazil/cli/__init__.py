@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import click
 
 from frazil import __version__
-from frazil.cli.guard import guarded, refuse_given
+from frazil.cli.guard import Guarded, refuse_given
 from frazil.cli.imagettes import imagettes, phenomena_options, segment
 from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
@@ -67,15 +67,7 @@ def _shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return add
 
 
-class _Guarded(click.Group):
-    """Every command of the program, checked as `frazil.cli.guard` says."""
-
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, guarded."""
-        super().add_command(guarded(cmd), name)
-
-
-@click.group(cls=_Guarded, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Guarded, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="frazil")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("-v", "--verbose", is_flag=True, help="More of what is being done.")

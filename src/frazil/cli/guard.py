@@ -18,7 +18,51 @@ from frazil.errors import is_utf8, printable
 
 OUTPUTS = ("output", "sheet", "picture", "figure", "page", "explain")
 """Parameters that name what a command writes."""
-_FOLDERS_TO_FILL = ("simulate", "study", "train")  # their output is a folder that they add to, by rules of its own
+#: Commands whose output is a folder that they add to, by rules of its own: by name, or by that of their group.
+_FOLDERS_TO_FILL = ("simulate", "study", "train")
+
+
+class Guarded(click.Group):
+    """A group whose commands are all checked as `guarded` says."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, guarded."""
+        super().add_command(cmd if isinstance(cmd, click.Group) else guarded(cmd), name)
+
+
+class Grouped(Guarded):
+    """A group of commands of one noun, whose options differ by kind.
+
+    An option that another command of the group has is told to be that one's, not to be unknown.
+    """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called, by its name."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            own = {o for p in command.params for o in p.opts}
+            others = {o for c in self.commands.values() for p in c.params for o in p.opts} - own
+            strange = [word.split("=")[0] for word in rest if word.split("=")[0] in others]
+            if strange:
+                words = ", ".join(dict.fromkeys(strange))
+                raise click.UsageError(
+                    f"{words} {'does' if len(set(strange)) == 1 else 'do'} not apply to the {self.name} {name!r}. "
+                    "Leave out.",
+                    ctx,
+                )
+        return name, command, rest
+
+
+def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group, with its name in full: ``study channels``."""
+    for name, command in group.commands.items():
+        full = f"{path} {name}".strip()
+        if isinstance(command, click.Group):
+            yield from leaves(command, full)
+        else:
+            yield full, command
 
 
 def guarded(command: click.Command) -> click.Command:
@@ -33,9 +77,9 @@ def guarded(command: click.Command) -> click.Command:
     def call(*args: Any, **values: Any) -> Any:
         _refuse_strange_numbers(command, values)
         _refuse_strange_names(values)
-        _refuse_places(command, values)
+        _refuse_places(values)
         if values.get("overwrite"):
-            _refuse_inputs(command, values)
+            _refuse_inputs(values)
         try:
             return inner(*args, **values)
         except ModuleNotFoundError as error:
@@ -64,13 +108,17 @@ def _refuse_strange_names(values: dict[str, Any]) -> None:
             raise click.BadParameter(f"{printable(given)} is not UTF-8. Choose another name.", param_hint=f"--{name}")
 
 
-def _refuse_places(command: click.Command, values: dict[str, Any]) -> None:
+def _refuse_places(values: dict[str, Any]) -> None:
     """A place that takes nothing is told before the work, not after."""
     from frazil.files import refuse_unwritable
 
     for name in OUTPUTS:
         if isinstance(values.get(name), str):
-            refuse_unwritable(values[name], inside=name == "output" and command.name in _FOLDERS_TO_FILL)
+            refuse_unwritable(values[name], inside=name == "output" and _fills_a_folder())
+
+
+def _fills_a_folder() -> bool:
+    return bool(set(click.get_current_context().command_path.split()) & set(_FOLDERS_TO_FILL))
 
 
 def refuse_given(names: Iterable[str], why: str) -> None:
@@ -92,12 +140,12 @@ def refuse_given(names: Iterable[str], why: str) -> None:
         raise click.UsageError(f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not apply {why}. Leave out.")
 
 
-def _refuse_inputs(command: click.Command, values: dict[str, Any]) -> None:
+def _refuse_inputs(values: dict[str, Any]) -> None:
     from frazil.files import refuse_existing
 
     inputs = [path for name, value in values.items() if name not in OUTPUTS for path in _paths(value)]
     for name in OUTPUTS:
-        if isinstance(values.get(name), str) and not (name == "output" and command.name in _FOLDERS_TO_FILL):
+        if isinstance(values.get(name), str) and not (name == "output" and _fills_a_folder()):
             refuse_existing(values[name], overwrite=True, inputs=inputs)
 
 

@@ -46,3 +46,23 @@ def pairs(items: tuple[str, ...], option: str, form: str) -> dict[str, str]:
     if wrong:
         raise click.BadParameter(f"{wrong[0]!r} is not {form}.", param_hint=option)
     return dict(item.split("=", 1) for item in items)
+
+
+def study_options(data: str) -> Decorator:
+    """What all studies take: --data (described by the argument), -o, --page, --overwrite, --json."""
+    options = (
+        click.option("--data", "stores", multiple=True, required=True, help=data),
+        click.option(
+            "-o", "--output", required=True, type=click.Path(), help="Folder; a study begun there is resumed."
+        ),
+        click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it."),
+        click.option("--overwrite", is_flag=True, help='Replace a page; its title and "What it shows" stay.'),
+        click.option("--json", "as_json", is_flag=True, help="Print all rows as JSON."),
+    )
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add

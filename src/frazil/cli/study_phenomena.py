@@ -13,7 +13,6 @@ from frazil.cli.options import pairs
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
 
-NAMES = ("weak-vs-full", "annotations", "resolution")
 _COUNTS = {"train": 100, "validation": 10, "test": 25}
 _METRES = (50.0, 100.0, 200.0, 340.0)
 _SIDE_M = 25_600.0  # as the source's images of 512 pixels: at 340 m they have the 75 that InceptionV3 needs

@@ -1,21 +1,17 @@
-"""``python -m frazil.studies.peers``: what learning from others buys, at equal samples, against independent networks.
-
-Every finished run is kept as a JSON file; the same command goes on after an interruption.
-"""
+"""`frazil study workers`: what learning from others buys, at equal samples, against independent networks."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import click
 
 from frazil.cli.options import pairs
-from frazil.errors import FrazilError
+from frazil.cli.progress import progress_bar
+from frazil.cli.say import say_json
 
 
-@click.command()
+@click.command("workers")
 @click.option(
     "--data",
     "named",
@@ -34,7 +30,7 @@ from frazil.errors import FrazilError
 @click.option("--finished", is_flag=True, help="Run nothing; tell what is finished.")
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
-def study(
+def workers(
     named: tuple[str, ...], split: str | None, every: int, seeds: int, capped: bool, changes: tuple[str, ...],
     output: str, processes: int, finished: bool, page: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
@@ -48,20 +44,13 @@ def study(
         if name not in STUDIED:
             raise click.BadParameter(f"{name!r} is not one of {', '.join(STUDIED)}.", param_hint="--data")
         config = override(studied(name, path, split), pairs(changes, "--set", "KEY=VALUE"))
-        rows[name] = run_peers_study(
-            config, caps(every) if capped else ways(every), seeds, Path(output) / name, processes=processes,
-            finished=finished, progress=lambda fraction, what: click.echo(f"{100 * fraction:3.0f} %  {what}", err=True),
-        )  # fmt: skip
-    click.echo(json.dumps({name: summarise(part) for name, part in rows.items()}, indent=2, ensure_ascii=False))
+        with progress_bar(name) as progress:
+            rows[name] = run_peers_study(
+                config, caps(every) if capped else ways(every), seeds, Path(output) / name, processes=processes,
+                finished=finished, progress=progress,
+            )  # fmt: skip
+    say_json({name: summarise(part) for name, part in rows.items()})
     if page:
         words = " ".join(f"--data {item.split('=')[0]}=…" for item in named)
-        command = f"python -m frazil.studies.peers {words}{' --split …' if split else ''} --seeds {seeds} -o …"
+        command = f"frazil study workers {words}{' --split …' if split else ''} --seeds {seeds} -o …"
         write_peers_page(rows, page, command=command, overwrite=overwrite)
-
-
-if __name__ == "__main__":
-    try:
-        study.main(standalone_mode=False)
-    except (FrazilError, click.ClickException) as error:
-        click.echo(f"frazil: {error}", err=True)
-        sys.exit(1)
