@@ -91,7 +91,7 @@ def writers() -> list[Writer]:
     from frazil.scene.scaling import CHANNELS
     from frazil.simulate.imagettes import simulated_imagettes
     from frazil.simulate.scene import simulate_scene
-    from frazil.studies.rows import read_row, write_row
+    from frazil.studies.runner import Case, read_rows, run_cases
     from frazil.testing import make_map
 
     torch.set_num_threads(1)
@@ -181,8 +181,9 @@ def writers() -> list[Writer]:
                    features / f"{k}.npy", p, labels=features / f"labels-{k}.npy", overwrite=o),
                lambda p: digest(np.load(p)["label"], np.load(p)["weight"])),
         Writer("state.safetensors", write_state, read_state),
-        Writer("row.json", lambda p, k, _: write_row(p, list(range(1000 + k)), "x"),
-               lambda p: digest(read_row(p, "x"))),
+        Writer("rows.jsonl", lambda p, k, _: run_cases(
+                   [Case(name="a", depends_on={}, make=lambda _: [{"n": list(range(1000 + k))}])], p),
+               lambda p: digest(read_rows(p))),
     ]  # fmt: skip
 
 

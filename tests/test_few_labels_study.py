@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from frazil.cli import cli
+from frazil.errors import OptionError
 from frazil.metrics import student_interval
 from frazil.recipes import find_recipe
 from frazil.studies.few_labels import (
@@ -57,23 +58,22 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     page = ["--page", str(tmp_path / "page.md")]
     done = CliRunner().invoke(cli, [*words, *page], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    files = sorted((tmp_path / "few-labels").iterdir())
-    assert len(files) == 2 * 2 * 4
-    assert all(f.suffix == ".json" for f in files)
-    rows = [json.loads(f.read_text()) for f in files]
-    stamps = [f.stat().st_mtime_ns for f in files]
-    files[0].unlink()
-    files[1].write_text('{"method": ')  # cut off by a kill
-    other = json.loads(files[2].read_text())
-    other["config"]["optim"]["lr"] /= 2  # of a study with other settings
-    files[2].write_text(json.dumps(other))
-    older = json.loads(files[3].read_text())
-    del older["config"]["peers"]  # made before there was such a setting
-    files[3].write_text(json.dumps(older))
-    stamps[3] = files[3].stat().st_mtime_ns
+    file = tmp_path / "few-labels.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    assert len(lines) == 2 * 2 * 4
+    rows = [row for line in lines for row in json.loads(line)["rows"]]
+    older = json.loads(lines[3])
+    del older["depends_on"]["config"]["peers"]  # made before there was such a setting
+    older["digest"] = "another"
+    lines[3] = json.dumps(older) + "\n"
+    file.write_text("".join(lines[1:-1]) + lines[-1][:30])  # one is gone, one was cut off by a kill
     again = CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False)
-    assert [f.stat().st_mtime_ns for f in files[3:]] == stamps[3:]
-    assert files[2].stat().st_mtime_ns > stamps[2]
+    after = file.read_text().splitlines(keepends=True)
+    assert after[:-2] == lines[1:-1]
+    assert {json.loads(line)["case"] for line in after} == {json.loads(line)["case"] for line in lines}
+    other = CliRunner().invoke(cli, [*words, "--set", "optim.lr=0.123"])
+    assert isinstance(other.exception, OptionError)
+    assert "was made with config.optim.lr=" in str(other.exception)
     key = lambda r: (r["method"], r["config"]["labels"]["count"], r["config"]["labels"]["seed"])  # noqa: E731
     before = {key(r): r["test"] for r in rows}
     for row in json.loads(again.output):

@@ -16,14 +16,14 @@ from frazil.learn.run import train
 from frazil.studies.data import TEST, TRAIN, VALIDATION, simulated_patches, simulated_split
 from frazil.studies.edge import dense_or_patchwise, run_edge
 from frazil.studies.page import write_study_page
-from frazil.studies.patches import Case, run_study, scene_split, sides_of, studies, summarise
+from frazil.studies.patches import Trial, run_study, scene_split, sides_of, studies, summarise
 from tests.test_learn_run import tiny_run, toy_set
 
 OPTIM = OptimConfig(optimiser="adam", epochs=1, batch=16, lr=1e-3, warmup=2)
 SMALL = (("widths", (4, 4)), ("hidden", (8,)))
 CASES = (
-    Case(name="HH", channels=("hh",), settings=SMALL, size=16, scheme="five_classes", optim=OPTIM, seeds=2),
-    Case(
+    Trial(name="HH", channels=("hh",), settings=SMALL, size=16, scheme="five_classes", optim=OPTIM, seeds=2),
+    Trial(
         name="all & more", settings=SMALL, size=20, scheme="five_classes", optim=OPTIM, seeds=2, published=98.5,
         augment=("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor"), curve=True,
     ),
@@ -53,18 +53,20 @@ def test_a_study_goes_on_and_tells_the_same(patches: Path, tmp_path: Path) -> No
     stores = (str(patches),)
     rows = run_study("toy", stores, tmp_path / "rows", cases=CASES)
     assert len(rows) == 4
-    files = sorted((tmp_path / "rows" / "toy").iterdir())
-    stamps = [f.stat().st_mtime_ns for f in files]
-    files[0].unlink()
-    files[1].write_text('{"case": ')  # cut off by a kill
+    file = tmp_path / "rows" / "toy.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[1:3]) + '{"case": ')  # one is gone, one was cut off by a kill
     again = run_study("toy", stores, tmp_path / "rows", cases=CASES)
     for a, b in zip(rows, again, strict=True):
         for side in ("patch", "scene"):
             assert a[side] == b[side]
-    assert [f.stat().st_mtime_ns for f in files[2:]] == stamps[2:]
-    other = run_study("toy", stores, tmp_path / "rows", cases=(replace(CASES[0], size=12), CASES[1]))
-    assert [r["case"]["size"] for r in other] == [12, 12, 20, 20]  # rows of other settings do not count
-    assert other[2:] == again[2:]
+    assert file.read_text().splitlines(keepends=True)[:2] == lines[1:3]
+    with pytest.raises(OptionError, match=r"hh-0 in .*toy.jsonl was made with case.size=16, and 12 is asked for"):
+        run_study("toy", stores, tmp_path / "rows", cases=(replace(CASES[0], size=12), CASES[1]))
+    with pytest.raises(OptionError, match="was made with split="):
+        run_study("toy", stores, tmp_path / "rows", cases=CASES, split=replace(scene_split(stores), seed=9))
+    more = run_study("toy", stores, tmp_path / "rows", cases=(replace(CASES[0], seeds=3), CASES[1]))
+    assert len(more) == 5  # how many seeds there are is no setting of any row
     table = summarise(rows)
     accuracy = [100 * r["scene"]["accuracy"] for r in rows[:2]]
     assert table[0]["scene"] == pytest.approx(np.mean(accuracy))
@@ -118,7 +120,7 @@ def test_simulated_patches_and_the_edge_study(tmp_path: Path) -> None:
     assert all(r["iiee_km2"] == pytest.approx(r["over_km2"] + r["under_km2"], rel=1e-6) for r in rows)
     again = {"lines": lines, "precision": "float32"}
     assert run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), **again) == rows
-    with pytest.raises(OptionError, match="77-toy.json was made with other settings"):
+    with pytest.raises(OptionError, match="scene-77 in .*edge.jsonl was made with precision="):
         run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), lines=lines)  # bfloat16
     both = dense_or_patchwise(model, (77,), lines=lines, pixels=200, stride=8)
     assert 0 <= both["same_class"] <= 1

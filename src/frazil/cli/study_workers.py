@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from frazil.cli.options import pairs
@@ -46,7 +44,7 @@ def workers(
         config = override(studied(name, path, split), pairs(changes, "--set", "KEY=VALUE"))
         with progress_bar(name) as progress:
             rows[name] = run_peers_study(
-                config, caps(every) if capped else ways(every), seeds, Path(output) / name, processes=processes,
+                config, caps(every) if capped else ways(every), seeds, output, processes=processes,
                 finished=finished, progress=progress,
             )  # fmt: skip
     say_json({name: summarise(part) for name, part in rows.items()})

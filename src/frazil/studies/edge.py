@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ from frazil.simulate.scene import simulate_scene
 from frazil.simulate.truth import regions
 from frazil.studies.data import moving_average
 from frazil.studies.page import SIMULATED
-from frazil.studies.rows import digest, read_row, write_row
+from frazil.studies.runner import Case, run_cases
 
 _CELL_KM = 10.0
 _THRESHOLD = 0.15
@@ -68,37 +69,39 @@ def run_edge(
 
     Args:
         models: name -> model folder.
-        folder: where ``SEED-MODEL.json`` is kept.
+        folder: where ``edge.jsonl`` is kept.
         seeds: of scenes that no model has learnt from.
         lines: of the template to simulate.
         precision: of the networks.
         function: of the patch classifiers, see `frazil.learn.infer.dense`; patch by patch takes an hour a scene.
         progress: called with the fraction done and what was done last.
     """
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    loaded = {name: load_model(path) for name, path in models.items()}
-    out: list[dict[str, Any]] = []
-    for i, seed in enumerate(seeds):
-        paths = {name: target / f"{seed}-{name.replace(' ', '-')}.json" for name in models}
-        marks = {
-            name: digest(model=loaded[name].card.id, seed=seed, lines=lines, precision=precision, function=function)
-            for name in models
-        }
-        missing = [name for name, path in paths.items() if not path.is_file()]
-        for name in set(models) - set(missing):
-            read_row(paths[name], marks[name])  # those of other settings are told before hours of mapping
-        scene = held_out_scene(seed, lines) if missing else None
-        for name in missing:
-            assert scene is not None
-            made = predict(scene, loaded[name], precision=precision, function=function, flags=_EVERYWHERE)
-            rows = _compare_all(made, scene, name, seed)
-            write_row(paths[name], rows, marks[name])
-        for name, path in paths.items():
-            out += read_row(path, marks[name])
-        if progress:
-            progress((i + 1) / len(seeds), f"scene {seed}")
-    return out
+    cards = {name: load_model(path).card.id for name, path in models.items()}
+    how = {"lines": list(lines), "precision": precision, "function": function}
+    cases = [
+        Case(
+            name=f"scene-{seed}",
+            depends_on={"models": cards, "seed": seed, **how},
+            make=functools.partial(_rows_of, models, seed, lines, precision, function),
+        )
+        for seed in seeds
+    ]
+    return run_cases(cases, Path(folder) / "edge.jsonl", report=progress)
+
+
+def _rows_of(
+    models: Mapping[str, str | os.PathLike[str]],
+    seed: int,
+    lines: tuple[int, int],
+    precision: str,
+    function: str,
+    _scratch: Path,
+) -> list[dict[str, Any]]:
+    scene, rows = held_out_scene(seed, lines), []
+    for name, path in models.items():
+        made = predict(scene, load_model(path), precision=precision, function=function, flags=_EVERYWHERE)
+        rows += _compare_all(made, scene, name, seed)
+    return rows
 
 
 def _compare_all(ice_map: xr.Dataset, scene: xr.Dataset, model: str, seed: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ All methods of a draw get the same labels, the same pool and the same scenes to 
 compared in pairs. The last weights are judged, once; nothing is chosen by looking at the test scenes. Two controls need
 no network: the nearest labelled patch, and label propagation over the patches themselves.
 
-Every finished run is a small JSON file; a run that was killed goes on where it last saved its state.
+Every finished run is a line of one file; a run that was killed goes on where it last saved its state.
 
 References:
     Khaleghian (2022), paper 2, tables III to V.
@@ -18,9 +18,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,6 @@ import numpy as np
 import torch
 
 from frazil.errors import OptionError
-from frazil.files import replaced_file
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import (
     LabelPropagationConfig,
@@ -50,7 +47,7 @@ from frazil.learn.propagation.neighbours import nearest_neighbours
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.train import seed_everything, train_loop
 from frazil.metrics import Reliability, confusion_counts, student_interval
-from frazil.untrusted import read_json
+from frazil.studies.runner import Case, data_stamp, run_cases
 
 #: Methods without a network: what any other must beat.
 CONTROLS = ("nearest label", "raw propagation")
@@ -246,57 +243,36 @@ def run_few_labels(
 
     Args:
         todo: of `trials`.
-        folder: where ``few-labels/METHOD-COUNT-DRAW-SEED.json`` is kept.
+        folder: where ``few-labels.jsonl`` is kept.
         workers: processes; each computes with its share of the cores.
         progress: called with the fraction done and what was done last.
     """
-    target = Path(folder) / "few-labels"
-    target.mkdir(parents=True, exist_ok=True)
-    paths = {trial.slug: target / f"{trial.slug}.json" for trial in todo}
-    missing = [trial for trial in todo if not _fits(paths[trial.slug], trial)]
-    done, report = len(todo) - len(missing), progress or (lambda _fraction, _what: None)
-    report(done / max(len(todo), 1), "few-labels")
-    if workers == 1:
-        for trial in missing:
-            _one(trial, paths[trial.slug], 0)
-            done += 1
-            report(done / len(todo), trial.slug)
-    else:
-        threads = max((os.cpu_count() or 1) // workers, 1)
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(_one, trial, paths[trial.slug], threads): trial for trial in missing}
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                report(done / len(todo), futures[future].slug)
-    return [read_json(paths[trial.slug]) for trial in todo]
+    stamps = {path: data_stamp(path) for path in {p for trial in todo for p in _sets_of(trial)}}
+    cases = [
+        Case(
+            name=trial.slug,
+            depends_on={**trial.key, "data": {Path(p).name: stamps[p] for p in _sets_of(trial)}},
+            make=functools.partial(_rows_of, trial),
+            complete=_complete,
+        )
+        for trial in todo
+    ]
+    return run_cases(cases, Path(folder) / "few-labels.jsonl", workers=workers, report=progress)
 
 
-def _one(trial: Trial, path: Path, threads: int) -> None:
-    if threads:
-        torch.set_num_threads(threads)
-    state = path.with_suffix(f".{_digest(trial)}.safetensors")
-    row = run_trial(trial, state)
-    with replaced_file(path) as part:
-        part.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    state.unlink(missing_ok=True)
+def _complete(depends_on: dict[str, Any]) -> dict[str, Any]:
+    """Settings that a row does not know yet stood at their defaults."""
+    made = Trial(method=depends_on["method"], config=run_config(depends_on["config"]))
+    return {**depends_on, **made.key}
 
 
-def _digest(trial: Trial) -> str:
-    """So that a state is gone on with by the same settings only."""
-    import hashlib
-
-    return hashlib.sha256(json.dumps(trial.key, sort_keys=True).encode()).hexdigest()[:12]
+def _sets_of(trial: Trial) -> tuple[str, ...]:
+    data = trial.config.data
+    return (*data.patches, *data.unlabelled) if isinstance(data, PatchData) else ()
 
 
-def _fits(path: Path, trial: Trial) -> bool:
-    """Whether a row is there, and of this very trial; settings that it does not know yet stood at their defaults."""
-    try:
-        row = read_json(path)
-        made = Trial(method=row["method"], config=run_config(row["config"]))
-    except (OSError, ValueError, KeyError, TypeError, OptionError):
-        return False
-    return made.key == trial.key
+def _rows_of(trial: Trial, scratch: Path) -> list[dict[str, Any]]:
+    return [run_trial(trial, scratch)]
 
 
 def by_draw(rows: list[dict[str, Any]], method: str, count: int, score: str = "accuracy") -> dict[int, float]:

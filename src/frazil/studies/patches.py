@@ -5,7 +5,7 @@ papers' split, which leaks, since neighbours of the judged patches were learnt) 
 (``scene``). Both figures come from one and the same network. There is no early stopping and no choice among epochs, so
 no held-out patch has decided anything.
 
-Every finished run is a small JSON file: an interrupted study goes on, and processes may share the work.
+Every finished run is a line of one file: an interrupted study is resumed, and processes may share the work.
 
 References:
     Khaleghian (2022), paper 1, tables 3 to 6 and figure 6.
@@ -13,14 +13,13 @@ References:
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
-from frazil.files import replaced_file
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConfig
@@ -42,7 +40,7 @@ from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.train import seed_everything, train_loop
 from frazil.learn.transfer import load_pretrained
 from frazil.metrics import student_interval
-from frazil.untrusted import read_json
+from frazil.studies.runner import Case, data_stamp, digest, run_cases, slug
 
 _KEPT = 0.8  #: share of the patches of the training scenes that is learnt from
 
@@ -52,7 +50,7 @@ def _small() -> OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class Trial:
     """One way to train, of those that a study compares.
 
     Attributes:
@@ -92,7 +90,7 @@ _HH, _DUAL, _ANGLE = ("hh",), ("hh", "hv"), ("hh", "hv", "incidence_angle")
 _NOISE = (*_ANGLE, "nesz_hh", "nesz_hv")
 
 
-def studies(pretrained: str | None = None) -> dict[str, tuple[Case, ...]]:
+def studies(pretrained: str | None = None) -> dict[str, tuple[Trial, ...]]:
     """The studies by name.
 
     Args:
@@ -100,46 +98,46 @@ def studies(pretrained: str | None = None) -> dict[str, tuple[Case, ...]]:
     """
     five = {"scheme": "five_classes", "channels": _ANGLE}
     transfer = (
-        Case(name="EfficientNet-Lite0, from scratch", architecture="efficientnet_lite0", optim=_NORMED, seeds=2),
-        Case(name="EfficientNet-Lite0, from ImageNet", architecture="efficientnet_lite0", pretrained=pretrained,
+        Trial(name="EfficientNet-Lite0, from scratch", architecture="efficientnet_lite0", optim=_NORMED, seeds=2),
+        Trial(name="EfficientNet-Lite0, from ImageNet", architecture="efficientnet_lite0", pretrained=pretrained,
              optim=_NORMED, seeds=2),
     )  # fmt: skip
     vgg = {"optim": _LARGE, "seeds": 2}
     return {
         "channels": (
-            Case(name="HH", channels=_HH, published=88.4),
-            Case(name="HH, HV", channels=_DUAL, published=98.2),
-            Case(name="HH, HV, incidence angle", channels=_ANGLE, published=98.4),
-            Case(name="HH, HV, incidence angle, NESZ", channels=_NOISE),
+            Trial(name="HH", channels=_HH, published=88.4),
+            Trial(name="HH, HV", channels=_DUAL, published=98.2),
+            Trial(name="HH, HV, incidence angle", channels=_ANGLE, published=98.4),
+            Trial(name="HH, HV, incidence angle, NESZ", channels=_NOISE),
         ),
         "patch-size": tuple(
-            Case(name=f"{size} pixels", size=size, published=published)
+            Trial(name=f"{size} pixels", size=size, published=published)
             for size, published in ((10, 95.54), (20, 97.49), (32, 98.53), (36, 98.75), (46, 99.09))
         ),
         "training": (
-            Case(name="ad hoc network", published=98.4),
-            Case(name="VGG-16, from scratch", architecture="vgg16", published=99.5, **vgg),  # type: ignore[arg-type]
-            Case(name="VGG-16, augmented", architecture="vgg16", augment=PAPER_AUGMENTATIONS, published=99.79, **vgg),  # type: ignore[arg-type]
-            Case(name="modified VGG-16, augmented", architecture="modified_vgg16", augment=PAPER_AUGMENTATIONS,
+            Trial(name="ad hoc network", published=98.4),
+            Trial(name="VGG-16, from scratch", architecture="vgg16", published=99.5, **vgg),  # type: ignore[arg-type]
+            Trial(name="VGG-16, augmented", architecture="vgg16", augment=PAPER_AUGMENTATIONS, published=99.79, **vgg),  # type: ignore[arg-type]
+            Trial(name="modified VGG-16, augmented", architecture="modified_vgg16", augment=PAPER_AUGMENTATIONS,
                  published=99.89, **vgg),  # type: ignore[arg-type]
-            Case(name="modified VGG-16, augmented, 20 pixels", architecture="modified_vgg16", size=20,
+            Trial(name="modified VGG-16, augmented, 20 pixels", architecture="modified_vgg16", size=20,
                  augment=PAPER_AUGMENTATIONS, published=99.30, **vgg),  # type: ignore[arg-type]
-            Case(name="modified VGG-16, augmentation that keeps physics", architecture="modified_vgg16",
+            Trial(name="modified VGG-16, augmentation that keeps physics", architecture="modified_vgg16",
                  augment=("flip", "rotate", "speckle", "noise_floor"), **vgg),  # type: ignore[arg-type]
             *(transfer if pretrained else transfer[:1]),
         ),
         "models": tuple(
-            Case(name=name, architecture=architecture, augment=PAPER_AUGMENTATIONS, optim=optim, seeds=2, curve=True)
+            Trial(name=name, architecture=architecture, augment=PAPER_AUGMENTATIONS, optim=optim, seeds=2, curve=True)
             for name, architecture, optim in (
                 ("modified VGG-16", "modified_vgg16", _LARGE), ("MobileNetV2", "mobilenet_v2", _NORMED),
                 ("ResNet-50", "resnet50", _NORMED), ("DenseNet-121", "densenet121", _NORMED),
             )
         ),
         "classes": (
-            Case(name="ad hoc network", **five),  # type: ignore[arg-type]
-            Case(name="ad hoc network, class weights", class_balance=0.5, **five),  # type: ignore[arg-type]
-            Case(name="ad hoc network, resampled", resample=True, **five),  # type: ignore[arg-type]
-            Case(name="modified VGG-16, augmented, class weights", architecture="modified_vgg16", class_balance=0.5,
+            Trial(name="ad hoc network", **five),  # type: ignore[arg-type]
+            Trial(name="ad hoc network, class weights", class_balance=0.5, **five),  # type: ignore[arg-type]
+            Trial(name="ad hoc network, resampled", resample=True, **five),  # type: ignore[arg-type]
+            Trial(name="modified VGG-16, augmented, class weights", architecture="modified_vgg16", class_balance=0.5,
                  augment=PAPER_AUGMENTATIONS, optim=_LARGE, seeds=2, **five),  # type: ignore[arg-type]
         ),
     }  # fmt: skip
@@ -172,7 +170,7 @@ def sides_of(patches: Patches, split: Split, seed: int) -> Sides:
     return Sides(patches.take(np.sort(drawn[:n])), patches.take(np.sort(drawn[n:])), patches.take(of_test))
 
 
-def run_case(case: Case, patches: Patches, split: Split, seed: int) -> dict[str, Any]:
+def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> dict[str, Any]:
     """Train one network and judge it.
 
     Args:
@@ -237,7 +235,7 @@ def run_study(
     folder: str | os.PathLike[str],
     *,
     split: Split | None = None,
-    cases: tuple[Case, ...] | None = None,
+    cases: tuple[Trial, ...] | None = None,
     workers: int = 1,
     progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -246,7 +244,7 @@ def run_study(
     Args:
         name: of `studies`.
         stores: patch sets.
-        folder: where ``NAME/CASE-SEED.json`` is kept.
+        folder: where ``NAME.jsonl`` is kept.
         split: scenes; drawn with `scene_split` by default.
         cases: in place of the study's own.
         workers: processes; each computes with its share of the cores.
@@ -260,59 +258,37 @@ def run_study(
         raise OptionError(f"There is no study {name!r}. Choose one of {sorted(known)}.")
     chosen = cases if cases is not None else known[name]
     scenes = split or scene_split(stores)
-    target = Path(folder) / name
-    target.mkdir(parents=True, exist_ok=True)
-    runs = [(case, seed, target / f"{_slug(case.name)}-{seed}.json") for case in chosen for seed in range(case.seeds)]
-    # All cases once before any twice: a study that is interrupted can tell of every case.
-    missing = sorted((run for run in runs if not _fits(run[2], run[0])), key=lambda run: run[1])
-    threads = max((os.cpu_count() or 1) // workers, 1)
-    report = progress or (lambda _fraction, _what: None)
-    done = len(runs) - len(missing)
-    report(done / len(runs), name)
-    if workers == 1:
-        for case, seed, path in missing:
-            _one(stores, scenes, case, seed, path, 0)
-            done += 1
-            report(done / len(runs), f"{case.name}, seed {seed}")
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(_one, stores, scenes, *run, threads): run for run in missing}
-            for future in as_completed(futures):
-                future.result()
-                done += 1
-                report(done / len(runs), f"{futures[future][0].name}, seed {futures[future][1]}")
-    return [read_json(path) for _, _, path in runs]
+    chosen_split = digest(split=asdict(scenes))
+    data = {"stores": [Path(store).name for store in stores], "stamps": [data_stamp(store) for store in stores]}
+    work = [
+        Case(
+            name=f"{slug(trial.name)}-{seed}",
+            depends_on={
+                "case": _plain(trial, kept=True),
+                "seed": seed,
+                "data": data,
+                "split": chosen_split,
+            },
+            make=functools.partial(_rows_of, stores, scenes, trial, seed),
+            repeat=seed,
+        )
+        for trial in chosen
+        for seed in range(trial.seeds)
+    ]
+    return run_cases(work, Path(folder) / f"{name}.jsonl", workers=workers, report=progress)
 
 
-def _one(stores: tuple[str, ...], split: Split, case: Case, seed: int, path: Path, threads: int) -> None:
-    if threads:
-        torch.set_num_threads(threads)
-    patches, _ = read_patches(stores, channels=case.channels, scheme=case.scheme)
-    row = run_case(case, patches, split, seed)
-    with replaced_file(path) as part:
-        part.write_text(json.dumps(row) + "\n", encoding="utf-8")
+def _rows_of(stores: tuple[str, ...], split: Split, trial: Trial, seed: int, _scratch: Path) -> list[dict[str, Any]]:
+    patches, _ = read_patches(stores, channels=trial.channels, scheme=trial.scheme)
+    return [run_case(trial, patches, split, seed)]
 
 
-def _fits(path: Path, case: Case) -> bool:
-    """Whether a row is there, and of this very case."""
-    try:
-        row = read_json(path)
-    except (OSError, ValueError):
-        return False
-    if not isinstance(row, dict):
-        return False
-    said, asked = ({**c, "seeds": 0, "published": None} for c in (row.get("case", {}), _plain(case)))
-    return bool(said == asked)
-
-
-def _plain(case: Case) -> dict[str, Any]:
-    """As it stands in a row: the weight file by its name alone."""
-    values = json.loads(json.dumps(asdict(case)))
-    return {**values, "pretrained": Path(case.pretrained).name if case.pretrained else None}
-
-
-def _slug(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+def _plain(trial: Trial, *, kept: bool = False) -> dict[str, Any]:
+    """As it stands in a row: the weight file by its name alone; ``kept``: without what no row depends on."""
+    values = json.loads(json.dumps(asdict(trial)))
+    if kept:
+        del values["seeds"], values["published"]
+    return {**values, "pretrained": Path(trial.pretrained).name if trial.pretrained else None}
 
 
 def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -24,7 +25,6 @@ import xarray as xr
 
 from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
-from frazil.files import replaced_file
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes, save_imagettes
 from frazil.learn import run
 from frazil.learn.checkpoint import Model, git_commit
@@ -42,8 +42,8 @@ from frazil.learn.infer.weak.grid import prepared
 from frazil.learn.models.inception import LEAST
 from frazil.learn.predict.imagettes import SegmentOptions, one_image
 from frazil.mask_counts import THRESHOLDS, MaskCounts
+from frazil.studies.runner import Case, data_stamp, run_cases
 from frazil.studies.texture import texture_accuracy
-from frazil.untrusted import read_json
 
 #: What the U-Net is called in tables, by the weighting of its loss.
 UNET = {"paper": "U-Net, equation 1", "code": "U-Net, weights reversed", "none": "U-Net, K alone"}
@@ -149,7 +149,7 @@ def run_study(
     folder: str | os.PathLike[str],
     progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """All rows of a study; trainings that were done before are read. Models are kept in ``models`` beside the rows.
+    """All rows of a study; trainings that were done before are read. Their models are kept in ``NAME/models``.
 
     Raises:
         OptionError: an unknown study, or a folder with trainings of other settings.
@@ -159,24 +159,23 @@ def run_study(
     jobs = list(
         {"weak-vs-full": _weak_jobs, "annotations": _annotation_jobs, "resolution": _resolution_jobs}[name](study)
     )
-    rows, settings, place = [], _settings(study, name), Path(folder) / name
     refuse_shared({"train": study.train, "validation": study.validation, "test": study.test})
-    for path in (place / f"{key}.json" for key, _ in jobs):
-        if path.is_file():
-            _rows_of(path, settings)  # those of other settings are told before hours of training
-    for i, (key, job) in enumerate(jobs):
-        if progress:
-            progress(i / len(jobs), key)
-        path = place / f"{key}.json"
-        if not path.is_file():
-            run = place / f".{key}.run"
-            made = job(run)
-            place.mkdir(parents=True, exist_ok=True)
-            known = {"settings": settings, "commit": git_commit()}
-            with replaced_file(path) as part:
-                part.write_text(json.dumps([{**row, **known} for row in made]) + "\n", encoding="utf-8")
-                _keep_model(run, place / "models" / key)
-        rows += _rows_of(path, settings)
+    settings, models = _settings(study, name), Path(folder) / name / "models"
+    stamps = {side: [data_stamp(path) for path in getattr(study, side)] for side in ("train", "validation", "test")}
+    cases = [
+        Case(
+            name=key, depends_on={"case": key, "settings": settings, "data": stamps},
+            make=functools.partial(_rows_of, job, settings, models / key),
+        )
+        for key, job in jobs
+    ]  # fmt: skip
+    return run_cases(cases, Path(folder) / f"{name}.jsonl", report=progress)
+
+
+def _rows_of(job: Job, settings: dict[str, Any], model: Path, scratch: Path) -> list[dict[str, Any]]:
+    known = {"settings": settings, "commit": git_commit()}
+    rows = [{**row, **known} for row in job(scratch)]
+    _keep_model(scratch, model)
     return rows
 
 
@@ -194,22 +193,6 @@ def _settings(study: PhenomenaStudy, name: str) -> dict[str, Any]:
         kept["finest"] = study.finest
     out: dict[str, Any] = json.loads(json.dumps(kept))
     return out
-
-
-def _rows_of(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    try:
-        rows: list[dict[str, Any]] = read_json(path)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{path} cannot be read ({error}). Delete it, and its trainings are made again.") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise OptionError(f"{path} holds no rows of a study. Delete it, and its trainings are made again.")
-    for row in rows:
-        there = row.get("settings", settings)
-        other = sorted(k for k in settings if k in there and there[k] != settings[k])
-        if other:
-            was, now = (json.dumps(values[other[0]]) for values in (there, settings))
-            raise OptionError(f"{path} was made with {other[0]}={was}, now {now} is asked for. Name another folder.")
-    return rows
 
 
 def _keep_model(run: Path, target: Path) -> None:

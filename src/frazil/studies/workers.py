@@ -15,10 +15,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from multiprocessing import get_context
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +39,7 @@ from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data
 from frazil.learn.data.patches import Patches
 from frazil.learn.distributed.allreduce import scaled
-from frazil.studies.rows import data_stamp, digest, read_row, write_row
+from frazil.studies.runner import Case, data_stamp, run_cases, slug
 from frazil.studies.workers_reference import (
     Worker,
     ensemble,
@@ -176,7 +174,7 @@ def run_peers_study(
     config: RunConfig, chosen: tuple[Way, ...], seeds: int, folder: str | os.PathLike[str], *, processes: int = 1,
     finished: bool = False, progress: Callable[[float, str], None] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Run what the study still lacks; every row is a file of its own.
+    """The rows of the study; what it lacks is run.
 
     Raises:
         OptionError: a row in the folder was made with other settings or other data.
@@ -185,34 +183,32 @@ def run_peers_study(
         config: see `studied`.
         chosen: see `ways`.
         seeds: how many runs of each.
-        folder: where rows are kept.
+        folder: where ``NAME.jsonl`` is kept, NAME being that of the run.
         processes: side by side, each on one thread.
         finished: run nothing, return what is there.
         progress: called with the fraction done and what was done last.
     """
-    target, report = Path(folder), progress or (lambda _fraction, _what: None)
-    target.mkdir(parents=True, exist_ok=True)
-    runs = [(way, seed, target / f"{_slug(way.name)}-{seed}.json") for seed in range(seeds) for way in chosen]
-    if finished:
-        runs = [run for run in runs if run[2].is_file()]
     data = config.data
     places = data.patches if isinstance(data, PatchData) else (data.path,) if isinstance(data, Cifar10Data) else ()
     stamps = [data_stamp(place) for place in places]
-    marks = {run[2]: digest(config=_placeless(config), data=stamps, way=asdict(run[0]), seed=run[1]) for run in runs}
-    missing = []
-    for run in runs:
-        if run[2].is_file():
-            read_row(run[2], marks[run[2]])  # those of other settings are told before hours of training
-        else:
-            missing.append(run)
-    done = len(runs) - len(missing)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_one, config, *run, marks[run[2]]): run for run in missing}
-        for future in as_completed(futures):
-            future.result()
-            done += 1
-            report(done / len(runs), f"{futures[future][0].name}, seed {futures[future][1]}")
-    return [read_row(path, marks[path]) for _, _, path in runs]
+    cases = [
+        Case(
+            name=f"{slug(way.name)}-{seed}",
+            depends_on={"config": _placeless(config), "data": stamps, "way": asdict(way), "seed": seed},
+            make=partial(_rows_of, config, way, seed),
+            complete=_complete,
+            repeat=seed,
+        )
+        for seed in range(seeds)
+        for way in chosen
+    ]
+    file = Path(folder) / f"{config.name}.jsonl"
+    return run_cases(cases, file, workers=processes, finished=finished, report=progress)
+
+
+def _complete(depends_on: dict[str, Any]) -> dict[str, Any]:
+    """Settings that a row does not know yet stood at their defaults."""
+    return {**depends_on, "config": _placeless(run_config(depends_on["config"]))}
 
 
 def _placeless(config: RunConfig) -> dict[str, Any]:
@@ -221,9 +217,13 @@ def _placeless(config: RunConfig) -> dict[str, Any]:
     return {**values, "data": {k: v for k, v in values["data"].items() if k not in ("path", "patches", "split")}}
 
 
-def _one(config: RunConfig, way: Way, seed: int, path: Path, made_by: str) -> None:
-    torch.set_num_threads(1)
-    write_row(path, run_way(config, way, seed, _data(json.dumps(config.to_json()))), made_by)
+def _rows_of(config: RunConfig, way: Way, seed: int, _scratch: Path) -> list[dict[str, Any]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a row is the same on every machine of a kind, however many share it
+    try:
+        return [run_way(config, way, seed, _data(json.dumps(config.to_json())))]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _mean(part: np.ndarray) -> float:
@@ -234,7 +234,3 @@ def _mean(part: np.ndarray) -> float:
 @lru_cache(maxsize=1)
 def _data(config: str) -> LearningData:
     return load_data(run_config(json.loads(config)))
-
-
-def _slug(name: str) -> str:
-    return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in name.lower()).split())
