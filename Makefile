@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test map lint docs bench real-scores fuzz torture model clean
+.PHONY: help env test wheel map lint docs bench real-scores fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,14 @@ test: $(VENV)/.tested ## create the environment and run all tests
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+BASE := .venv-base
+wheel: $(VENV)/.installed ## build the wheel, and try it without PyTorch in an environment of its own
+	rm -rf $(OUT)/wheel $(BASE)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(OUT)/wheel .
+	$(PYTHON) -m venv $(BASE)
+	$(BASE)/bin/python -m pip install --quiet --constraint constraints.txt $(OUT)/wheel/*.whl
+	cp benchmarks/try_wheel.py $(OUT)/wheel && cd $(OUT)/wheel && $(CURDIR)/$(BASE)/bin/python try_wheel.py
 
 map: $(VENV)/.installed ## map the bundled sample scene with the bundled model
 	@test -d $(OUT)/sample || $(BIN)/frazil simulate --sample $(OUT)/sample
