@@ -61,7 +61,7 @@ SMALL: dict[str, dict[str, str]] = {
         "data.train": "train.zarr", "data.validation": "validation.zarr", "data.test": "test.zarr",
         "optim.epochs": "null", "optim.steps": "2", "optim.batch": "4",
     },
-    "metocean:unet": {"model.settings.widths": "[4,8,8]"},
+    "metocean:unet": {"model.settings.widths": "[4,8,8,8]"},
     "metocean:categoriser": {"model.settings.width": "0.125"},
     "scenes": {
         "data.crop": "64", "optim.steps": "2", "optim.batch": "2", "model.settings.widths": "[4,8]",
@@ -104,6 +104,10 @@ def make_data(lab: Lab) -> None:
     for name, seed in (("train", 0), ("validation", 1000), ("test", 2000)):
         lab.frazil("imagettes", "simulated", "--count", "2", "--seed", str(seed), "-o", f"{name}.zarr")
     lab.frazil("simulate", "--sample", "sample")
+    lab.frazil(
+        "simulate", "wide", "--template", str(ROOT / "tests" / "data" / "iw-2021-ipf331.zip"), "--seed", "1", "--lines",
+        "0", "3000", "--pixels", "0", "4000", "--open-sea",
+    )  # fmt: skip
     inside = lab.folder / "cifar" / "cifar-10-batches-bin"
     inside.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -122,7 +126,8 @@ def recipe(lab: Lab, name: str) -> dict[str, Any]:
         changes |= {"data.train": ",".join(scenes[:4]), "data.validation": scenes[4], "data.test": scenes[5]}
     run = f"runs/{name.replace(':', '-')}"
     lab.frazil("train", name, "-o", run, *(w for k, v in changes.items() for w in ("--set", f"{k}={v}")))
-    rows = [json.loads(line) for line in (lab.folder / run / "log.jsonl").read_text().splitlines()]
+    lines = (lab.folder / run / "log.jsonl").read_text().splitlines()
+    rows = [{k: v for k, v in json.loads(line).items() if "seconds" not in k} for line in lines]
     model = lab.folder / run / "model"
     card = json.loads((model / "card.json").read_text())
     return {"log": rows, "scores": card["scores"], "weights": weights_digest(next(model.glob("*.safetensors")))}
@@ -171,7 +176,7 @@ def ice_map(lab: Lab, *more: str) -> dict[str, str]:
 
 
 def phenomena_map(lab: Lab) -> dict[str, str]:
-    product = next((lab.folder / "sample").glob("*.SAFE")).relative_to(lab.folder)
+    product = next((lab.folder / "wide").glob("*.SAFE")).relative_to(lab.folder)
     lab.frazil("map", str(product), "--model", "runs/metocean-unet/model", "-o", "phenomena", "--overwrite")
     return map_folder(lab.folder / "phenomena")
 
