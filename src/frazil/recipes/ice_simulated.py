@@ -41,6 +41,10 @@ def measured() -> RunConfig:
     return replace(
         run,
         name="ice-measured",
+        statement=(
+            "Trained and scored on simulated scenes only; it has seen no real labels. Use its maps to try out frazil, "
+            "not to navigate."
+        ),
         model=ModelConfig(
             architecture="wide_unet",
             settings={
