@@ -108,6 +108,14 @@ def test_what_is_no_row_is_refused_and_kept(text: str, calls: Path, tmp_path: Pa
     assert not list(calls.iterdir())
 
 
+def test_rows_of_an_earlier_version_are_not_passed_over(calls: Path, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "case-0.json").write_text("{}")
+    with pytest.raises(OptionError, match=r"case-0.json is of an earlier version of frazil"):
+        run_cases(cases(calls), tmp_path / "toy.jsonl")
+    assert not list(calls.iterdir())
+
+
 def test_a_case_twice_is_refused(calls: Path, tmp_path: Path) -> None:
     file = tmp_path / "toy.jsonl"
     with pytest.raises(OptionError, match="Two cases of the study are called 'case-0'"):

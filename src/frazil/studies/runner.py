@@ -108,6 +108,12 @@ def run_cases(
     if len(set(names)) != len(names):
         raise OptionError(f"Two cases of the study are called {next(n for n in names if names.count(n) > 1)!r}.")
     there = read_rows(target) if target.exists() else {}
+    earlier = next(target.with_suffix("").glob("*.json"), None)
+    if earlier is not None and not target.exists():
+        raise OptionError(
+            f"{earlier} is of an earlier version of frazil, which kept a file for each row: not read any more. "
+            "Name another folder."
+        )
     for case in cases:
         if case.name in there:
             _refuse_another(target, case, there[case.name])
