@@ -23,6 +23,7 @@ from frazil.learn.models.patch import PatchClassifier
 from frazil.mask_counts import MaskCounts
 from frazil.scene.scaling import CHANNELS
 
+_CALIBRATE_ON = 5_000_000  # cells, of all classes, that decide about the temperature
 _HALF_IMAGETTE_DEG = 0.75  # an imagette's angle is that of its centre
 
 
@@ -157,19 +158,15 @@ def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -
     if config.size is not None:
         read = {side: crop(ds, config.size) for side, ds in read.items()}
     train = read["train"]
-    masks = isinstance(strategy, SegmentationConfig)
-    if masks:
+    labels = None if isinstance(strategy, SegmentationConfig) else strategy.labels  # None: masks are learnt
+    if labels is None:
         train = train.isel(imagette=np.flatnonzero(masked(train)))
         if not train.sizes["imagette"]:
             raise LabelError("The training sets hold no masks, from which this network learns.")
     if config.annotated is not None:
         train = train.isel(imagette=drawn(train["category"].values, config.annotated, config.draw_seed))
     read["train"] = train
-    by_category = not isinstance(strategy, SegmentationConfig) and strategy.labels == "category"
-    if isinstance(strategy, SegmentationConfig):
-        label = train["mask"].values
-    else:
-        label = image_labels(train, scheme, strategy.labels)
+    label = train["mask"].values if labels is None else image_labels(train, scheme, labels)
     angle = train["incidence_angle"].values
     known = angle[np.isfinite(angle)]
     low, high = (0.0, 90.0) if not known.size else (known.min() - _HALF_IMAGETTE_DEG, known.max() + _HALF_IMAGETTE_DEG)
@@ -191,8 +188,8 @@ def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -
         },
         scored_on="{n} {side} imagettes of other sets",
         statement=_statement(train),
-        cell=int(train.attrs["cell"]) if masks else 0,
-        unnamed=int((train["category"].values == UNKNOWN).sum()) if by_category else 0,
+        cell=int(train.attrs["cell"]) if labels is None else 0,
+        unnamed=int((train["category"].values == UNKNOWN).sum()) if labels == "category" else 0,
     )  # fmt: skip
 
 
@@ -296,8 +293,10 @@ def fit_mask_temperature(network: nn.Module, ds: xr.Dataset, device: str = "cpu"
     known = masked(ds)
     if isinstance(network, PatchClassifier) or output_of(network) != "sigmoid" or not known.any():
         return 1.0
-    drawn_on = ds.isel(imagette=np.flatnonzero(known))
     side = ds.sizes["line"] // int(ds.attrs["cell"])
+    most = max(_CALIBRATE_ON // (ds.sizes["class"] * side**2), 1)  # images, spread over the set
+    which = np.flatnonzero(known)
+    drawn_on = ds.isel(imagette=which[:: -(-which.size // most)])
     found = [on_side(one, side) for _, part in _batches(network, drawn_on, device) for one in part.cpu().numpy()]
     z, there = np.stack(found).astype(np.float64), drawn_on["mask"].values == 1
 
