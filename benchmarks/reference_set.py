@@ -210,7 +210,8 @@ def page_words(path: Path) -> str:
     """The visible words of an HTML page, without times, sizes, dates and digests."""
     parser = _Words()
     parser.feed(path.read_text(encoding="utf-8"))
-    return _UNSTEADY.sub("~", " ".join(parser.words))
+    words = re.sub(r"\S*/__main__\.py", "frazil", " ".join(parser.words))  # a command says where frazil lies
+    return _UNSTEADY.sub("~", words)
 
 
 def _digest(*parts: bytes) -> str:

@@ -362,7 +362,9 @@ def check_ice_map(ds: xr.Dataset) -> ClassScheme:
     """
     scheme = check_map(ds)
     if scheme.kind != "exclusive":
-        raise ContractError(f"This is a map of phenomena ({scheme.name}), and a map of sea ice is needed.")
+        raise ContractError(
+            f"This is a map of phenomena ({scheme.name}), and a map of sea ice is needed: use a model of sea ice."
+        )
     return scheme
 
 

@@ -31,6 +31,11 @@ class MapLayer:
     overviews: Literal["MODE", "AVERAGE", "NEAREST"]
 
 
+#: What a map is called in its files.
+TITLES: dict[Kind, str] = {
+    "exclusive": "Sea-ice map of {product}",
+    "multilabel": "Phenomena of sea and air in {product}",
+}
 FLAGS = MapLayer(
     variable="quality_flags", file="flags.tif", asset="flags", holds="bits", title="Quality flags", overviews="NEAREST"
 )

@@ -22,7 +22,7 @@ import numpy as np
 from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
 from frazil.hdf5_files import DAMAGED, netcdf_engine
-from frazil.maps.layers import LAYERS
+from frazil.maps.layers import LAYERS, TITLES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -156,10 +156,10 @@ def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
 def _file_attrs(ds: xr.Dataset) -> dict[str, str]:
     from frazil import __version__
 
-    attrs, what = ds.attrs, {"exclusive": "Sea-ice map", "multilabel": "Phenomena of sea and air,"}[check_map(ds).kind]
+    attrs = ds.attrs
     return {
         "Conventions": "CF-1.11, ACDD-1.3",
-        "title": f"{what} of {attrs['product']}",
+        "title": TITLES[check_map(ds).kind].format(product=attrs["product"]),
         "source": f"Sentinel-1 SAR, classified by frazil {__version__}, model {attrs['model']}",
         "time_coverage_start": str(attrs["start_time"]),
         "time_coverage_end": str(attrs.get("stop_time", attrs["start_time"])),

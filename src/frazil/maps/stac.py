@@ -31,7 +31,7 @@ from frazil.conventions import (
 )
 from frazil.errors import ContractError
 from frazil.geojson import to_lonlat
-from frazil.maps.layers import LAYERS, VECTORS, MapLayer
+from frazil.maps.layers import LAYERS, TITLES, VECTORS, MapLayer
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ _NAME = re.compile(
     r"\d{8}T\d{6}_\d{8}T\d{6}_(?P<orbit>\d{6})_"
 )
 _SUFFIX = {"exclusive": "sea_ice", "multilabel": "phenomena"}
-_TITLE = {"exclusive": "Sea-ice map of {product}", "multilabel": "Phenomena of sea and air in {product}"}
 _DESCRIPTION = {
     "exclusive": "Sea-ice classes, their probabilities and confidence, from Sentinel-1 radar.",
     "multilabel": "Phenomena of sea and air and their scores, from Sentinel-1 radar.",
@@ -84,7 +83,7 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
         bbox=bounding_box(outline),
         datetime=start,
         properties={
-            "title": _TITLE[scheme.kind].format(product=product),
+            "title": TITLES[scheme.kind].format(product=product),
             "description": " ".join(filter(None, [_DESCRIPTION[scheme.kind], str(attrs.get("note") or "")])),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
