@@ -1,8 +1,8 @@
 """What each stage of `frazil map` costs, product to finished folder, beside another version of the code.
 
-    python benchmarks/stages.py [--against REVISION] [--rounds 3] [--model NAME|FOLDER] [--page]
+    python benchmarks/stages.py [--against REVISION | --engines] [--rounds 3] [--model NAME|FOLDER] [--page]
 
-A full-size Extra Wide product (10708 × 10487, HH + HV) is simulated once. Every run is a process of its own, in rounds
+With `--engines` this version runs with every engine and precision. A full-size Extra Wide product (10708 × 10487, HH + HV) is simulated once. Every run is a process of its own, in rounds
 A B A B …; medians count. Stages run beside each other on two cores: their seconds add up to more than the whole.
 """
 
@@ -45,10 +45,12 @@ for _names in STAGES.values():
     _names += [
         f"{EARLIER[name.split(':')[0]]}:{name.split(':')[1]}" for name in _names if name.split(":")[0] in EARLIER
     ]
+ENGINES = tuple((e, p) for e in ("torch", "openvino") for p in ("float32", "bfloat16"))
 PROBE = """
 import functools, importlib, json, resource, sys, threading, time
 start = time.perf_counter()
 product, out, stages, model = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+how = json.loads(sys.argv[5])
 from frazil import export, predict
 from frazil.learn.checkpoint import load_model
 imported = time.perf_counter() - start
@@ -78,7 +80,7 @@ for stage, names in stages.items():
             pass
 begun = time.perf_counter()
 loaded = load_model(model)
-made = predict(product, loaded)
+made = predict(product, loaded, **how)
 predicted = time.perf_counter() - begun
 begun = time.perf_counter()
 export(made, out, overwrite=True)
@@ -97,7 +99,7 @@ print("RESULT " + json.dumps({
 PAGE = """# What a map costs, stage by stage
 
 Extra Wide product of 10708 × 10487 pixels, HH and HV, to a finished map folder at 120 m, imports included; model
-`{model}`, float32. {cpu}, {cores} cores. Medians of {rounds} runs in turn, each a process of its own, files in the page
+`{model}`{precision}. {cpu}, {cores} cores. Medians of {rounds} runs in turn, each a process of its own, files in the page
 cache. Stages run beside each other: their seconds add up to more than the whole.
 
 | | {heads} |
@@ -108,12 +110,12 @@ Command: `{command}`
 """
 
 
-def run(source: Path, product: Path, out: Path, model: str) -> dict[str, float]:
-    """One run of the code in a source folder."""
+def run(source: Path, product: Path, out: Path, model: str, how: dict[str, str]) -> dict[str, float]:
+    """One run of the code in a source folder, with options of `frazil.predict`."""
     env = os.environ | {"PYTHONPATH": str(source)}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(product), str(out), json.dumps(STAGES), model], capture_output=True,
-        text=True, check=False, env=env,
+        [sys.executable, "-c", PROBE, str(product), str(out), json.dumps(STAGES), model, json.dumps(how)],
+        capture_output=True, text=True, check=False, env=env,
     )  # fmt: skip
     line = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
     if line is None:
@@ -140,6 +142,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", metavar="REVISION", help="another version of the code, of git")
+    parser.add_argument("--engines", action="store_true", help="every engine and precision of this version")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="ice-simulated", help="one that both versions know")
     parser.add_argument("--product", type=Path, help="a product at hand, in place of a simulated one")
@@ -153,8 +156,11 @@ def main() -> int:
 
             product = simulate_product(folder, seed=1)
         for number in range(given.rounds + 1):
-            for name, source in versions.items():
-                measured = run(source, product, Path(folder) / f"out-{name}-{number}", given.model)
+            cases = {name: (source, {}) for name, source in versions.items()}
+            if given.engines:
+                cases = {f"{e}, {p}": (versions["now"], {"engine": e, "precision": p}) for e, p in ENGINES}
+            for i, (name, (source, how)) in enumerate(cases.items()):
+                measured = run(source, product, Path(folder) / f"out-{i}-{number}", given.model, how)
                 if number:  # the first round is for compiled code and the page cache
                     found.setdefault(name, []).append(measured)
     keys = list(dict.fromkeys(k for runs in found.values() for k in runs[-1]))
@@ -165,12 +171,12 @@ def main() -> int:
 
     rows = "\n".join(f"| {key} | " + " | ".join(cell(name, key) for name in found) + " |" for key in keys)
     options = f"--rounds {given.rounds} --model {given.model}" + (
-        f" --against {given.against}" if given.against else ""
+        f" --against {given.against}" if given.against else " --engines" if given.engines else ""
     )
     cpu = next((x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x),
                platform.machine())  # fmt: skip
     text = PAGE.format(
-        model=given.model, cpu=cpu, cores=os.cpu_count(), rounds=given.rounds, heads=" | ".join(found),
+        model=given.model, precision="" if given.engines else ", float32", cpu=cpu, cores=os.cpu_count(), rounds=given.rounds, heads=" | ".join(found),
         rules="---|" * len(found), rows=rows, command=f"python benchmarks/stages.py {options}",
     )  # fmt: skip
     print(text)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
-from frazil.conventions import BINARY
+from frazil.conventions import BINARY, FIVE_CLASSES
 from frazil.errors import LabelError, ModelError, OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import OptimConfig, SimulatedData
@@ -96,6 +97,47 @@ def test_temperature_is_recovered() -> None:
     p = np.exp(logits) / np.exp(logits).sum(axis=0)
     truth = (rng.random(60_000) > p.cumsum(axis=0)).sum(axis=0)
     assert fit_temperature([2.5 * logits], [truth]) == pytest.approx(2.5, rel=0.05)
+
+
+def test_temperature_of_ice_against_water_is_that_of_a_logistic_regression() -> None:
+    rng = np.random.default_rng(1)
+    margin = rng.normal(0.5, 3, 50_000)
+    ice = rng.random(50_000) < 1 / (1 + np.exp(-margin / 1.7))
+    slope = LogisticRegression(fit_intercept=False, C=1e9).fit(margin[:, None], ice).coef_[0, 0]
+    logits = np.stack([np.zeros(50_000), margin])
+    assert fit_temperature([logits], [ice], ice_or_water=True) == pytest.approx(1 / slope, rel=1e-3)
+
+
+def test_networks_unsure_of_the_kind_of_ice_may_be_sure_of_ice() -> None:
+    rng = np.random.default_rng(2)
+    n = 40_000
+    ice = rng.random(n) < 0.6
+    kind = np.where(ice, rng.integers(1, 5, n), 0)  # which kind, the logits below know nothing of
+    logits = rng.normal(0, 3, (5, n))
+    logits[0] += np.where(ice, -4.0, 4.0)
+    each = (logits[0] < logits[1:].max(axis=0)) != ice
+    flipped = rng.random(n) < 0.1  # errors of ice against water, so that there is something to be unsure of
+    logits[0] = np.where(flipped & ~each, -logits[0], logits[0])
+
+    def nll(t: float) -> float:  # float64, as plainly as can be
+        z = np.exp((logits - logits.max(axis=0)) / t)
+        water = z[0] / z.sum(axis=0)
+        return -float(np.mean(np.log(np.where(ice, 1 - water, water).clip(1e-12))))
+
+    grid = np.exp(np.linspace(-2, 2, 2001))
+    best = grid[np.argmin([nll(t) for t in grid])]
+    told = fit_temperature([logits], [kind], ice_or_water=True)
+    assert told == pytest.approx(best, rel=5e-3)
+    assert fit_temperature([logits], [kind]) > 1.3 * told
+
+
+def test_a_run_on_ice_is_calibrated_on_ice_against_water() -> None:
+    torch.manual_seed(0)
+    network = create_model("unet", n_channels=3, n_classes=5, settings={"widths": (4, 6), "patch": 1}).eval()
+    held_out = HeldOutScenes([toy_scene(5)], FIVE_CLASSES)
+    _, logits, label = next(iter(held_out.outputs(network)))
+    assert held_out.temperature(network) == fit_temperature([logits], [label], ice_or_water=True)
+    assert held_out.temperature(network) != pytest.approx(fit_temperature([logits], [label]), rel=0.01)
 
 
 def test_scene_logits_do_not_depend_on_tiles() -> None:

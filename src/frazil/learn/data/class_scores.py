@@ -25,19 +25,24 @@ _CALIBRATE_ON = 100_000  #: samples of a scene that decide about the temperature
 _RELIABILITY_ON = 2_000_000  #: samples of a scene that go into the reliability diagram
 
 
-def fit_temperature(logits: list[np.ndarray], labels: list[np.ndarray]) -> float:
+def fit_temperature(logits: list[np.ndarray], labels: list[np.ndarray], *, ice_or_water: bool = False) -> float:
     """The temperature of least negative log-likelihood on held-out pixels.
 
     Args:
         logits: (class, pixel) per scene.
         labels: codes (pixel,) per scene, all below the number of classes.
+        ice_or_water: of ice against open water, the first class, in place of all classes. That is the confidence by
+            which maps answer (`frazil.answer`); a network may be too sure of its kind of ice and not of ice.
     """
     z = np.concatenate([x.astype(np.float32) for x in logits], axis=1)
     y = np.concatenate(labels).astype(int)
 
     def nll(log_t: float) -> float:
         p = softmax(z / np.float32(np.exp(log_t)))
-        at_truth = np.take_along_axis(p, y[None], axis=0)[0]
+        if ice_or_water:
+            at_truth = np.where(y == 0, p[0], p[1:].sum(axis=0))
+        else:
+            at_truth = np.take_along_axis(p, y[None], axis=0)[0]
         return -float(np.log(np.maximum(at_truth, 1e-12)).mean())
 
     return float(np.exp(minimize_scalar(nll, bounds=(-2.0, 2.0), method="bounded").x))
@@ -51,14 +56,22 @@ class Outputs(Protocol):
         ...
 
 
-def calibrate(network: nn.Module, held_out: Outputs, device: str | None = None) -> float:
-    """`fit_temperature` on held-out scenes, each thinned to the same number of samples at most."""
+def tells_ice(names: tuple[str, ...]) -> bool:
+    """Whether classes of these names are open water and kinds of ice."""
+    return names[0] == WATER.name
+
+
+def calibrate(network: nn.Module, held_out: Outputs, names: tuple[str, ...], device: str | None = None) -> float:
+    """`fit_temperature` on held-out scenes, each thinned to the same number of samples at most.
+
+    Classes of ice and open water are calibrated as ice against water, others as they are.
+    """
     logits, labels = [], []
     for _, z, y in held_out.outputs(network, device):
         every = max(z.shape[1] // _CALIBRATE_ON, 1)
         logits.append(z[:, ::every])
         labels.append(y[::every])
-    return fit_temperature(logits, labels)
+    return fit_temperature(logits, labels, ice_or_water=tells_ice(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +93,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Scores of the classes, of ice against water where these are the classes, calibration, accuracy per scene."""
         binary = {}
-        if self.names[0] == WATER.name:
+        if tells_ice(self.names):
             binary["binary"] = {k: _rounded(v) for k, v in scores(binary_counts(self.counts)).items()}
             binary["ice_water"] = self._ice_water()
         return {
@@ -173,7 +186,7 @@ class OneClassEach:
 
     def temperature(self, network: nn.Module, device: str | None = None) -> float:
         """See `calibrate`."""
-        return calibrate(network, self, device)
+        return calibrate(network, self, self.scheme.names, device)
 
 
 def binary_counts(counts: np.ndarray) -> np.ndarray:
