@@ -1,9 +1,10 @@
 """What each stage of `frazil map` costs, product to finished folder, beside another version of the code.
 
-    python benchmarks/stages.py [--against REVISION | --engines] [--rounds 3] [--model NAME|FOLDER] [--page]
+    python benchmarks/stages.py [--against REVISION | --engines] [--rounds 3] [--model NAME|FOLDER] [--page FILE]
 
-With `--engines` this version runs with every engine and precision. A full-size Extra Wide product (10708 × 10487, HH + HV) is simulated once. Every run is a process of its own, in rounds
-A B A B …; medians count. Stages run beside each other on two cores: their seconds add up to more than the whole.
+With `--engines` this version runs with every engine and precision. A full-size Extra Wide product (10708 × 10487,
+HH + HV) is simulated once. Every run is a process of its own, in rounds A B A B …; medians count. Stages run beside
+each other on two cores: their seconds add up to more than the whole.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ for _names in STAGES.values():
         f"{EARLIER[name.split(':')[0]]}:{name.split(':')[1]}" for name in _names if name.split(":")[0] in EARLIER
     ]
 ENGINES = tuple((e, p) for e in ("torch", "openvino") for p in ("float32", "bfloat16"))
+SHOWS = "\n## What it shows\n"
 PROBE = """
-import functools, importlib, json, resource, sys, threading, time
+import functools, importlib, importlib.util, json, resource, sys, threading, time
 start = time.perf_counter()
 product, out, stages, model = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
 how = json.loads(sys.argv[5])
@@ -67,9 +69,14 @@ def timed(stage, function):
                 spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - begun
     return call
 
+used = how.get("engine") or ("openvino" if importlib.util.find_spec("openvino") else "torch")
+other = {"openvino": "torch_engine", "torch": "openvino_engine"}[used]
+began = time.perf_counter()
 for stage, names in stages.items():
     for name in names:
         module, _, path = name.partition(":")
+        if module.endswith(other):  # which would be imported, with its library, only to be timed
+            continue
         try:
             owner = importlib.import_module(module)
             *inner, last = path.split(".")
@@ -78,6 +85,7 @@ for stage, names in stages.items():
             setattr(owner, last, timed(stage, getattr(owner, last)))
         except (ImportError, AttributeError):
             pass
+start += time.perf_counter() - began  # what it takes to look at the stages is no part of the whole
 begun = time.perf_counter()
 loaded = load_model(model)
 made = predict(product, loaded, **how)
@@ -99,8 +107,8 @@ print("RESULT " + json.dumps({
 PAGE = """# What a map costs, stage by stage
 
 Extra Wide product of 10708 × 10487 pixels, HH and HV, to a finished map folder at 120 m, imports included; model
-`{model}`{precision}. {cpu}, {cores} cores. Medians of {rounds} runs in turn, each a process of its own, files in the page
-cache. Stages run beside each other: their seconds add up to more than the whole.
+`{model}`{precision}. {cpu}, {cores} cores. Medians of {rounds} runs in turn, each a process of its own, files in the
+page cache. Stages run beside each other: their seconds add up to more than the whole.
 
 | | {heads} |
 |---|{rules}
@@ -146,7 +154,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="ice-simulated", help="one that both versions know")
     parser.add_argument("--product", type=Path, help="a product at hand, in place of a simulated one")
-    parser.add_argument("--page", action="store_true", help="write docs/results/stages.md")
+    parser.add_argument("--page", type=Path, help="Markdown to write; what stands under 'What it shows' stays")
     given = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, sources(given.against) as versions:
@@ -176,12 +184,14 @@ def main() -> int:
     cpu = next((x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x),
                platform.machine())  # fmt: skip
     text = PAGE.format(
-        model=given.model, precision="" if given.engines else ", float32", cpu=cpu, cores=os.cpu_count(), rounds=given.rounds, heads=" | ".join(found),
+        model=given.model, precision="" if given.engines else ", float32",
+        cpu=cpu, cores=os.cpu_count(), rounds=given.rounds, heads=" | ".join(found),
         rules="---|" * len(found), rows=rows, command=f"python benchmarks/stages.py {options}",
     )  # fmt: skip
     print(text)
     if given.page:
-        (ROOT / "docs" / "results" / "stages.md").write_text(text, encoding="utf-8")
+        before = given.page.read_text(encoding="utf-8") if given.page.exists() else ""
+        given.page.write_text(text + "".join(before.partition(SHOWS)[1:]), encoding="utf-8")
     return 0
 
 

@@ -114,7 +114,7 @@ def predict(
         flags: thresholds of the quality flags.
         adapt: let the scene teach the model its signatures (`frazil.learn.predict.adapt`): True, or the weight of what
             it teaches against the network, above 0 and at most 1. For models that classify every pixel.
-        tile: largest core size of the tiles, pixels; the result does not depend on it. By default 2048, and 1024 for
+        tile: largest core size of the tiles, pixels; the result does not depend on it. By default 1536, and 1024 for
             patch classifiers.
         precision: ``"float32"`` or ``"bfloat16"``.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
@@ -156,7 +156,7 @@ def predict(
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place: Future[Any] = pool.submit(_place, on, grid)
-        size = tile or (2048 if runs.cell == 1 else 1024)
+        size = tile or (1536 if runs.cell == 1 else 1024)
         radar = classify(
             scene, runs, card, settings, tile=size, progress=lambda f: report(0.05 + 0.75 * f, "classifying")
         )
@@ -237,7 +237,7 @@ def classify(
     card: ModelCard,
     settings: FlagSettings,
     *,
-    tile: int = 2048,
+    tile: int = 1536,
     progress: Callable[[float], None] | None = None,
 ) -> RadarMap:
     """Class probabilities and flags of a scene on its own grid, row of tiles by row of tiles."""
@@ -276,7 +276,7 @@ def dense(
     engine: Engine,
     card: ModelCard,
     *,
-    tile: int = 2048,
+    tile: int = 1536,
     progress: Callable[[float], None] | None = None,
     sample: Sample | None = None,
 ) -> Any:
