@@ -70,7 +70,7 @@ for pol in ("HH", "HV"):
             f"frazil map{words}, product to finished folder, imports included",
             "",
             f"""
-from frazil.learn.predict.scene import predict
+from frazil.learn.predict.ice import predict
 from frazil.maps.export import export
 export(predict(product, {options}), out)
 """,

@@ -30,11 +30,12 @@ STAGES = {
     "network": ["frazil.learn.infer.torch_engine:TorchEngine.__call__",
                 "frazil.learn.infer.openvino_engine:OpenVINOEngine.__call__"],
     "channels": ["frazil.learn.predict.scene:network_input"],
-    "softmax": ["frazil.learn.predict.scene:half_percents", "frazil.learn.predict.scene:softmax"],
+    "softmax": ["frazil.learn.predict.ice:half_percents", "frazil.learn.predict.scene:half_percents",
+                "frazil.learn.predict.scene:softmax"],
     "land": ["frazil.learn.predict.scene:land_on"],
     "warp": ["frazil.scene.grid:Warp.bilinear", "frazil.scene.grid:Warp.bilinear_planes",
              "frazil.scene.grid:Warp.nearest", "frazil.learn.predict.scene:plan_warp"],
-    "answers and flags": ["frazil.learn.predict.scene:_finish"],
+    "answers and flags": ["frazil.learn.predict.ice:IceAnswers.finish", "frazil.learn.predict.scene:_finish"],
 }  # fmt: skip
 #: Where modules were in versions to compare with.
 EARLIER = {

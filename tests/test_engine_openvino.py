@@ -24,7 +24,8 @@ from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.openvino_engine import OpenVINOEngine
 from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.models import create_model
-from frazil.learn.predict.scene import dense, predict
+from frazil.learn.predict.ice import predict
+from tests.cell_logits import cell_logits
 from tests.test_learn_predict import random_model
 
 pytestmark = [
@@ -69,7 +70,7 @@ def test_logits_are_those_of_pytorch(stage: int | None, patch: int) -> None:
     """Also of images that reach beyond the scene, of any height and width, one after another."""
     model = random_model(seed=4, patch=patch) if stage is None else wide_model(stage, patch)
     engine, reference = OpenVINOEngine(model), TorchEngine(model.network)
-    for name in ("stride", "margin", "cell", "view"):
+    for name in ("stride", "margin", "cell", "output", "view"):
         assert getattr(engine, name) == getattr(reference, name)
     step = engine.stride
     for one in (engine, reference) if engine.view > 1 else ():
@@ -84,9 +85,7 @@ def test_logits_are_those_of_pytorch(stage: int | None, patch: int) -> None:
 
 
 def classes_and_logits(scene: xr.Dataset, engine: Engine, card: ModelCard, tile: int) -> tuple[np.ndarray, np.ndarray]:
-    out = np.full((5, scene.sizes["line"], scene.sizes["pixel"]), np.nan, np.float32)
-    for core, logits, _ in dense(scene, engine, card, tile=tile):
-        out[(slice(None), *core)] = logits
+    out = cell_logits(scene, engine, card, tile)
     assert np.isfinite(out).all()
     return out.argmax(axis=0), out
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from frazil.conventions import QUALITY_FLAGS
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, bundled_models, load_model, save_model
-from frazil.learn.predict.scene import predict
+from frazil.learn.predict.ice import predict
 from frazil.learn.seen import Seen, medians
 from frazil.scene.scaling import CHANNELS
 from frazil.simulate.scene import simulate_scene

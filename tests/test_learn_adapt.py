@@ -10,7 +10,7 @@ from frazil.conventions import CLASS_LAND, check_map
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.predict.adapt import CELL, adapt, cell_means, taught
-from frazil.learn.predict.scene import predict
+from frazil.learn.predict.ice import predict
 from frazil.simulate.scene import simulate_scene
 
 

@@ -17,10 +17,13 @@ from frazil.learn.checkpoint import Model, ModelCard
 from frazil.learn.infer.softmax import half_percents, softmax
 from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.models import create_model
-from frazil.learn.predict.scene import FlagSettings, classify, dense, predict, to_binary
+from frazil.learn.predict.flags import FlagSettings
+from frazil.learn.predict.ice import IceAnswers, predict, to_binary
+from frazil.learn.predict.scene import classify
 from frazil.scene.grid import MapGrid
 from frazil.scene.lazy import lazy_variable
 from frazil.scene.scaling import CHANNELS
+from tests.cell_logits import cell_logits
 
 BIT = {name: mask for name, (mask, _) in QUALITY_FLAGS.items()}
 
@@ -56,23 +59,16 @@ def scene(small_safe: Path) -> xr.Dataset:
     return open_scene(small_safe, looks=3).load()
 
 
-def whole_logits(scene: xr.Dataset, model: Model, tile: int) -> np.ndarray:
-    shape = scene.sizes["line"], scene.sizes["pixel"]
-    out = np.full((5, *shape), np.nan, np.float32)
-    for core, logits, _ in dense(scene, TorchEngine(model.network), model.card, tile=tile):
-        out[(slice(None), *core)] = logits
-    return out
-
-
 @pytest.mark.parametrize("shape", [(300, 500), (211, 307), (64, 499), (129, 130)])
 @pytest.mark.parametrize("patch", [1, 2])
 def test_tiled_equals_whole_for_odd_sizes_and_any_tile(scene: xr.Dataset, shape, patch: int) -> None:
     model = random_model(seed=1, patch=patch)
     part = scene.isel(line=slice(0, shape[0]), pixel=slice(0, shape[1]))
-    whole = whole_logits(part, model, tile=4096)
+    engine = TorchEngine(model.network)
+    whole = cell_logits(part, engine, model.card, 4096)
     assert np.isfinite(whole).all()
     for tile in (64, 104):
-        np.testing.assert_allclose(whole_logits(part, model, tile=tile), whole, rtol=1e-4, atol=2e-5)
+        np.testing.assert_allclose(cell_logits(part, engine, model.card, tile), whole, rtol=1e-4, atol=2e-5)
 
 
 def test_receptive_field_ends_within_the_margin() -> None:
@@ -174,7 +170,7 @@ def test_flags(scene: xr.Dataset) -> None:
     model = random_model(incidence_range=(28.0, 29.0))
     changed = scene.copy(deep=True)
     changed["noise_missing"] = changed["noise_missing"] | (changed.line > 600)
-    radar = classify(changed, TorchEngine(model.network), model.card, FlagSettings(border_m=600.0))
+    radar = classify(changed, TorchEngine(model.network), model.card, IceAnswers(flags=FlagSettings(border_m=600.0)))
     flags = radar.flags
     angle = scene.incidence_angle.values
     outside = (angle < 28.0) | (angle > 29.0)

@@ -26,7 +26,7 @@ from frazil.learn.data.load import evenly, load_data, split_sides
 from frazil.learn.data.patches import Patches, PatchSampler, read_patches
 from frazil.learn.evaluate import evaluate
 from frazil.learn.log import read_log
-from frazil.learn.predict.scene import predict
+from frazil.learn.predict.ice import predict
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
 from frazil.recipes import find_recipe, recipe_names

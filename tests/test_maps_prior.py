@@ -37,7 +37,7 @@ from frazil.conventions import (
 from frazil.errors import ContractError, FrazilError, LabelError, LabelNotFoundError, OptionError
 from frazil.labels.classes import LabelOptions
 from frazil.learn.checkpoint import save_model
-from frazil.learn.predict.scene import to_binary
+from frazil.learn.predict.ice import to_binary
 from frazil.maps.compare import compare
 from frazil.maps.export import export, open_map
 from frazil.maps.prior import _TRUST, fuse_prior
@@ -615,7 +615,7 @@ def test_bad_priors_are_told_before_the_network_runs(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the network ran")
 
-    monkeypatch.setattr("frazil.learn.predict.scene.predict", never)
+    monkeypatch.setattr("frazil.learn.predict.ice.predict", never)
     assert run("map", small_safe, "--model", model, "-o", tmp_path / "m")[2] == "the network ran"
     old = tmp_path / "conc_20150101.tif"
     old.write_bytes(prior_file.read_bytes())

@@ -23,8 +23,8 @@ from frazil.errors import ContractError, FrazilError, LabelError, ModelError, Op
 from frazil.labels.imagettes_products import cut_imagettes
 from frazil.learn.checkpoint import Model, ModelCard, save_model
 from frazil.learn.models import create_model
-from frazil.learn.predict.phenomena import DropRule, PhenomenaMapOptions, predict_phenomena, score_scene
-from frazil.learn.predict.scene import open_for
+from frazil.learn.predict.phenomena import DropRule, PhenomenaAnswers, PhenomenaMapOptions, predict_phenomena
+from frazil.learn.predict.scene import classify, open_for
 from frazil.maps.export import export, open_map
 from frazil.maps.polygons import phenomena_polygons
 from frazil.maps.summary import summarise
@@ -67,7 +67,7 @@ def open_sea() -> Iterator[None]:
     """The real metadata lie over land, the simulated pixels are sea: take the land away."""
     with pytest.MonkeyPatch.context() as patch:
         nowhere = lambda grid: (np.zeros(grid.shape, bool), np.full(grid.shape, np.inf, np.float32))  # noqa: E731
-        patch.setattr("frazil.learn.predict.phenomena.land_on", nowhere)
+        patch.setattr("frazil.learn.predict.scene.land_on", nowhere)
         yield
 
 
@@ -92,15 +92,21 @@ def test_the_map(made: xr.Dataset) -> None:
     assert set(np.unique(made["dominant"].values)) <= {*range(10), 253, 254, 255}
 
 
+def radar_scores(scene: xr.Dataset, loaded: Model, options: PhenomenaMapOptions) -> tuple[np.ndarray, np.ndarray]:
+    answers = PhenomenaAnswers(options=options)
+    found = classify(scene, answers.engine(loaded), loaded.card, answers)
+    return found.scores, found.flags
+
+
 def test_tiles_do_not_show(iw: Path) -> None:
     loaded = model()
     scene = open_for(iw, loaded.card)
-    whole, flags = score_scene(scene, loaded, PhenomenaMapOptions(tile=4096))
-    tiled, again = score_scene(scene, loaded, PhenomenaMapOptions(tile=96))
+    whole, flags = radar_scores(scene, loaded, PhenomenaMapOptions(tile=4096))
+    tiled, again = radar_scores(scene, loaded, PhenomenaMapOptions(tile=96))
     assert np.abs(whole.astype(int) - tiled).max() <= 1  # rounding to percent
     np.testing.assert_array_equal(flags, again)
     assert whole.shape == (10, 75, 100)
-    half, _ = score_scene(scene, loaded, PhenomenaMapOptions(tiling="half-overlap"))
+    half, _ = radar_scores(scene, loaded, PhenomenaMapOptions(tiling="half-overlap"))
     assert np.abs(whole.astype(int) - half).mean() < 5
 
 
@@ -114,7 +120,7 @@ def test_scores_are_those_of_the_network(iw: Path) -> None:
     with torch.inference_mode():
         logits = loaded.network(torch.from_numpy(image)[None, None])[0]
     expected = np.rint(100 * torch.sigmoid(logits).numpy())
-    score, _ = score_scene(scene, loaded, PhenomenaMapOptions())
+    score, _ = radar_scores(scene, loaded, PhenomenaMapOptions())
     seen = score != 255
     assert np.abs(expected[:, :75, :100] - score)[seen].max() <= 1
     arrays = {k: scene[k].values for k in ("sigma0", "nesz", "incidence_angle")}
@@ -234,7 +240,7 @@ def test_what_needs_sea_ice_says_so(made: xr.Dataset, tmp_path: Path) -> None:
 
 def test_a_map_without_sea_says_so(iw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere = lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32))  # noqa: E731
-    monkeypatch.setattr("frazil.learn.predict.phenomena.land_on", everywhere)
+    monkeypatch.setattr("frazil.learn.predict.scene.land_on", everywhere)
     loaded = model()
     save_model(loaded.network, loaded.card, tmp_path / "model")
     done = CliRunner().invoke(cli, ["map", str(iw), "--model", str(tmp_path / "model"), "-o", str(tmp_path / "map")])
@@ -256,7 +262,7 @@ def test_areas_are_those_of_the_ground(iw: Path) -> None:
 
 def test_land_is_masked_and_land_only_products_are_refused(iw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import frazil.labels.imagettes_products as products
-    import frazil.learn.predict.phenomena as maps
+    import frazil.learn.predict.scene as maps
 
     monkeypatch.setattr(maps, "land_on", lambda grid: (np.ones(grid.shape, bool), np.zeros(grid.shape, np.float32)))
     made = predict_phenomena(iw, model())
@@ -383,7 +389,7 @@ def test_no_crs_keeps_the_radar_grid_as_for_sea_ice(iw: Path, monkeypatch: pytes
     cell = model().network.cell
     assert made["dominant"].dims == ("line", "pixel")
     assert made["dominant"].shape == tuple(n // cell for n in (scene.sizes["line"], scene.sizes["pixel"]))
-    score, _ = score_scene(scene, model(), PhenomenaMapOptions())
+    score, _ = radar_scores(scene, model(), PhenomenaMapOptions())
     np.testing.assert_array_equal(made["score"].values, score)
     assert "spatial_ref" not in made.coords
     assert {"tie_latitude", "tie_longitude"} <= set(made.coords) | set(made.data_vars)

@@ -15,7 +15,7 @@ from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.infer.wide import wide_view
 from frazil.learn.models import create_model, view_of
 from frazil.learn.models.wide_unet import Views, WideUNetConfig
-from frazil.learn.predict.scene import predict
+from frazil.learn.predict.ice import predict
 from frazil.learn.run import train
 from frazil.recipes.ice_simulated import tiny
 from frazil.scene.scaling import CHANNELS, network_input

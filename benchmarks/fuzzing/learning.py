@@ -111,7 +111,7 @@ def read_model(path: Path) -> Numbers:
     """What the model says of a scene, all of it sea: the map of land takes longer than everything else."""
     from frazil.learn.checkpoint import load_model
     from frazil.learn.predict import fit
-    from frazil.learn.predict.scene import predict
+    from frazil.learn.predict.ice import predict
 
     fit.land_mask = lambda lon, _: np.zeros(lon.shape, bool)  # type: ignore[attr-defined]
     made = predict(simulated_scene().isel(line=slice(0, 64), pixel=slice(0, 64)), load_model(path), crs=None)

@@ -28,7 +28,7 @@ _HOME = {
     "open_product": "frazil.sentinel1.product",
     "open_scene": "frazil.sentinel1.scene",
     "phenomena_polygons": "frazil.maps.polygons",
-    "predict": "frazil.learn.predict.scene",
+    "predict": "frazil.learn.predict.ice",
     "predict_phenomena": "frazil.learn.predict.phenomena",
     "propagate_labels": "frazil.learn.propagation.graph",
     "rasterize_chart": "frazil.labels.chart",

@@ -171,7 +171,8 @@ def map_command(
     from frazil.conventions import PHENOMENA_SCHEMES
     from frazil.files import refuse_existing
     from frazil.learn.checkpoint import load_model
-    from frazil.learn.predict.scene import FlagSettings, predict
+    from frazil.learn.predict.flags import FlagSettings
+    from frazil.learn.predict.ice import predict
     from frazil.maps.export import export
     from frazil.maps.prior import fuse_prior
     from frazil.sentinel1.product import open_product

@@ -227,8 +227,9 @@ def map_phenomena(
 ) -> None:  # fmt: skip
     """`frazil map` with a model of phenomena."""
     from frazil.files import refuse_existing
+    from frazil.learn.predict.flags import FlagSettings
+    from frazil.learn.predict.ice import predict
     from frazil.learn.predict.phenomena import PhenomenaMapOptions, predict_phenomena
-    from frazil.learn.predict.scene import FlagSettings, predict
     from frazil.maps.export import export
 
     refuse_existing(output, overwrite=overwrite)

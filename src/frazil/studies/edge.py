@@ -30,7 +30,8 @@ from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
 from frazil.learn.data.scenes import HeldOutScenes, labelled_scene, to_scheme
 from frazil.learn.infer.dense import agreement
 from frazil.learn.models.patch import PatchClassifier
-from frazil.learn.predict.scene import FlagSettings, predict
+from frazil.learn.predict.flags import FlagSettings
+from frazil.learn.predict.ice import predict
 from frazil.learn.run import train
 from frazil.maps.compare import compare
 from frazil.recipes import find_recipe
@@ -150,7 +151,7 @@ def _cell_means(values: np.ndarray, size: int) -> np.ndarray:
 def _as_map(like: xr.Dataset, codes: np.ndarray) -> xr.Dataset:
     """A map with other classes, water and ice."""
     from frazil.conventions import BINARY
-    from frazil.learn.predict.scene import to_binary
+    from frazil.learn.predict.ice import to_binary
 
     out = to_binary(like) if like.attrs["class_scheme"] != "binary" else like.copy()
     out["ice_class"] = (("y", "x"), codes, {**out["ice_class"].attrs, **class_attrs(BINARY)})

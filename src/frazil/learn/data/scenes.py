@@ -28,10 +28,10 @@ from frazil.learn.data.augment import coarsen
 from frazil.learn.data.class_scores import OneClassEach
 from frazil.learn.infer.dense import make_engine
 from frazil.learn.infer.engine import Engine
+from frazil.learn.infer.tiles import tile_logits, tiles_for
 from frazil.learn.infer.wide import wide_view
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, network_input
-from frazil.scene.tiles import TileGrid, even_core
 from frazil.sentinel1.scene import open_scene
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.thinning import as_quicklook
@@ -330,19 +330,18 @@ class HeldOutScenes(OneClassEach):
 
 def scene_logits(engine: Engine, scene: LabelledScene, tile: int = 2048) -> np.ndarray:
     """Logits float16 (class, line, pixel) of a scene in memory."""
-    shape = scene.label.shape
-    core = even_core(shape, tile, engine.stride)
-    out: np.ndarray | None = None
+    shape, cell = scene.label.shape, engine.cell
     if engine.view > 1:
         assert scene.wide is not None
         engine.look(scene.wide.astype(np.float32))
-    for kept, reach in TileGrid(shape=shape, core=core, margin=engine.margin, multiple=engine.stride):
-        part = scene.image[(slice(None), *reach.slices)].astype(np.float32)
-        padded = np.pad(part, [(0, 0), *((0, -n % engine.stride) for n in part.shape[1:])])
-        logits = engine(padded, (reach.slices[0].start, reach.slices[1].start))
+    out: np.ndarray | None = None
+    tiles = tiles_for(engine, (shape[0], shape[1]), tile)
+    for part in tile_logits(engine, tiles, lambda lines: (scene.image[:, lines].astype(np.float32), None)):
         if out is None:
-            out = np.empty((len(logits), *shape), np.float16)
-        out[(slice(None), *kept.slices)] = logits[(slice(None), *kept.inside(reach))]
+            out = np.empty((len(part.logits), *shape), np.float16)
+        lines, pixels = part.core.slices
+        logits = part.logits.repeat(cell, axis=1).repeat(cell, axis=2) if cell > 1 else part.logits
+        out[:, lines, pixels] = logits[:, : lines.stop - lines.start, : pixels.stop - pixels.start]
     assert out is not None
     return out
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from frazil.errors import ModelError, OptionError
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.dilate import DilatedMean, dilated_trunk, folded_trunk, plain_copy
-from frazil.learn.infer.engine import Engine
+from frazil.learn.infer.engine import Engine, filled
 from frazil.learn.infer.torch_engine import PRECISIONS, TorchEngine
 from frazil.learn.models.ensemble import Ensemble, mean_logits
 from frazil.learn.models.patch import PatchClassifier
@@ -39,13 +39,13 @@ class PatchEngine(ABC):
     """What both functions share: where patches lie, and one class for each square of `stride` pixels. An `Engine`.
 
     Attributes:
-        stride: pixels between patches; heights and widths of images must be multiples of it.
+        stride: pixels between patches.
         margin: pixels around a result that decide about it; a multiple of the stride.
         cell: the stride.
         patch: side of the patches, pixels.
     """
 
-    view = 1
+    view, output = 1, "softmax"
 
     def __init__(self, network: PatchClassifier, stride: int, device: str | None, precision: str) -> None:
         if precision not in PRECISIONS:
@@ -74,18 +74,15 @@ class PatchEngine(ABC):
 
     def _padded(self, image: np.ndarray) -> Tensor:
         """The image (1, channel, height, width) with zeros around it, so that every patch lies inside."""
-        height, width = image.shape[-2:]
-        if height % self.stride or width % self.stride:
-            raise OptionError(f"An image of {height} × {width} pixels is not a multiple of the stride {self.stride}.")
         pad = self.before, self.patch - self.stride - self.before
-        x = torch.from_numpy(image)[None].to(self.device, self.dtype)
+        x = torch.from_numpy(filled(image, self.stride))[None].to(self.device, self.dtype)
         return nn.functional.pad(x, pad * 2)
 
-    def _pixels(self, logits: Tensor, image: np.ndarray) -> np.ndarray:
-        """Logits float32 (class, height, width) from those of squares (class, rows, columns)."""
-        rows, columns = (n // self.stride for n in image.shape[-2:])
-        squares = logits[:, :rows, :columns].float().cpu().numpy()
-        return squares.repeat(self.stride, axis=1).repeat(self.stride, axis=2)
+    def _cells(self, logits: Tensor, image: np.ndarray) -> np.ndarray:
+        """Logits float32 (class, row, column) of the squares that hold the image, from those of all."""
+        rows, columns = (-(-n // self.stride) for n in image.shape[-2:])
+        squares: np.ndarray = logits[:, :rows, :columns].float().cpu().numpy()
+        return squares
 
 
 class PatchwiseEngine(PatchEngine):
@@ -127,7 +124,7 @@ class PatchwiseEngine(PatchEngine):
             chosen = torch.arange(i, min(i + self.batch, rows * columns), device=x.device)
             part = patches[chosen // columns, chosen % columns].contiguous(memory_format=torch.channels_last)
             logits.append(self.head(self.pool(self.trunk(part)).flatten(1)))
-        return self._pixels(torch.cat(logits).T.reshape(-1, rows, columns), image)
+        return self._cells(torch.cat(logits).T.reshape(-1, rows, columns), image)
 
 
 class DenseEngine(PatchEngine):
@@ -174,7 +171,7 @@ class DenseEngine(PatchEngine):
     def __call__(self, image: np.ndarray, _corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
         """See `Engine`."""
         x = self._padded(image).contiguous(memory_format=torch.channels_last)
-        return self._pixels(self.network(x)[0], image)
+        return self._cells(self.network(x)[0], image)
 
 
 def convolutional_head(
@@ -249,6 +246,7 @@ class EnsembleEngine:
         self.engines = engines
         first = engines[0]
         self.stride, self.margin, self.cell, self.view = first.stride, first.margin, first.cell, first.view
+        self.output = first.output
 
     def look(self, wide: np.ndarray) -> None:
         """See `Engine`."""
@@ -340,10 +338,14 @@ def agreement(network: PatchClassifier, image: np.ndarray, *, stride: int = 8, d
     Raises:
         OptionError: an image that does not hold a single patch, or is not a multiple of the stride.
     """
+    if any(n % stride for n in image.shape[1:]):
+        raise OptionError(
+            f"An image of {image.shape[1]} × {image.shape[2]} pixels is not a multiple of the stride {stride}."
+        )
     dense = DenseEngine(network, stride=stride, device=device)
     edge = -(-network.patch // stride)
     squares = [
-        engine(image)[:, ::stride, ::stride][:, edge:-edge, edge:-edge]
+        engine(image)[:, edge:-edge, edge:-edge]
         for engine in (dense, PatchwiseEngine(network, stride=stride, device=device))
     ]
     if squares[0].size == 0:

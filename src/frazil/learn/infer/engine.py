@@ -14,9 +14,10 @@ class Engine(Protocol):
     """Logits of images.
 
     Attributes:
-        stride: heights and widths must be multiples of it.
+        stride: images start at multiples of it; what is missing to a multiple is filled as the network has learnt it.
         margin: pixels around a result that decide about it; a multiple of the stride.
         cell: results come in squares of so many pixels.
+        output: what logits mean, see `frazil.learn.models.output.output_of`.
         view: pixels along a side of a cell of the network's wide view; 1 where it has none. Otherwise `look` comes
             first, once a scene.
     """
@@ -24,6 +25,7 @@ class Engine(Protocol):
     stride: int
     margin: int
     cell: int
+    output: str
     view: int
 
     def look(self, wide: np.ndarray) -> None:
@@ -31,10 +33,15 @@ class Engine(Protocol):
         ...
 
     def __call__(self, image: np.ndarray, corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
-        """Logits float32 (class, height, width) of one float32 image (channel, height, width).
+        """Logits float32 (class, row, column) of one image, one for each cell; a last one may stick out of the image.
 
         Args:
-            image: cut from a scene.
+            image: float32 (channel, height, width), cut from a scene.
             corner: its first line and pixel there, multiples of the stride.
         """
         ...
+
+
+def filled(image: np.ndarray, multiple: int) -> np.ndarray:
+    """An image (channel, height, width) with zeros after its last lines and pixels, to a multiple of so many."""
+    return np.pad(image, [(0, 0), *((0, -n % multiple) for n in image.shape[1:])])

@@ -22,6 +22,7 @@ import numpy as np
 from frazil.errors import MissingDependencyError, ModelError, OptionError
 from frazil.extras import FAST
 from frazil.learn.checkpoint import Model
+from frazil.learn.infer.engine import filled
 from frazil.learn.map_shapes import MAP_SHAPES, UNetConfig, WideUNetConfig, map_shape, outline
 
 _EPS = 1e-5  # that every batch norm of these networks adds to a variance
@@ -53,6 +54,7 @@ class OpenVINOEngine:
         if precision == "bfloat16" and not knows_bfloat16():
             raise OptionError("This processor has no bfloat16. Take precision 'float32'.")
         self.stride, self.margin, self.cell, self.view = shape.stride, shape.margin, 1, shape.view
+        self.output = "softmax"
         self._stages = len(shape.wide_widths) if isinstance(shape, WideUNetConfig) else 0
         self._features: np.ndarray | None = None
         graph = _Graph(weights)
@@ -71,10 +73,12 @@ class OpenVINOEngine:
 
     def __call__(self, image: np.ndarray, corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
         """See `Engine`."""
+        lines, pixels = image.shape[1:]
+        image = filled(image, self.stride)
         if self._look is None:
-            return self._run(image)
+            return self._run(image)[:, :lines, :pixels]
         assert self._features is not None, "look() comes first"
-        return self._run(image, self._under(image, corner))
+        return self._run(image, self._under(image, corner))[:, :lines, :pixels]
 
     def _under(self, image: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
         """The features of the wide view that lie under an image; zero beyond the scene."""

@@ -1,4 +1,4 @@
-"""Logits to probabilities."""
+"""Logits to probabilities and scores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from scipy.special import expit
 
 _CACHED = 2**18  # float32 numbers that stay in the cache of a core between two passes
 
@@ -33,3 +34,17 @@ def half_percents(logits: np.ndarray, temperature: float, out: np.ndarray) -> No
 
     with ThreadPoolExecutor(2) as pool:
         deque(pool.map(work, range(0, logits.shape[1], rows)), maxlen=0)
+
+
+def percents(logits: np.ndarray, temperature: float, output: str, out: np.ndarray) -> None:
+    """Scores (class, row, column) of logits in percent, 0…100, into uint8.
+
+    Args:
+        logits: float32.
+        temperature: by which they are divided.
+        output: ``"softmax"`` where classes exclude each other, ``"sigmoid"`` where each holds for itself.
+        out: where to.
+    """
+    z = logits / np.float32(temperature)
+    score = softmax(z) if output == "softmax" else expit(z)
+    np.rint(100 * score, out=out, casting="unsafe")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from frazil.errors import OptionError
 from frazil.learn.infer.device import usable_device
-from frazil.learn.infer.engine import PRECISION_NAMES
+from frazil.learn.infer.engine import PRECISION_NAMES, filled
+from frazil.learn.models.output import output_of
 from frazil.learn.models.unet import fold_batch_norm
 from frazil.learn.models.wide_unet import Views, crop
 
@@ -37,8 +38,10 @@ class TorchEngine:
         self.device, self.dtype = usable_device(device), PRECISIONS[precision]
         self.stride: int = network.stride  # type: ignore[assignment]
         self.margin: int = network.margin  # type: ignore[assignment]
-        self.cell = 1
+        self.cell: int = getattr(network, "cell", 1)
+        self.output = output_of(network)
         self.view: int = getattr(network, "view", 1)
+        self._fills = bool(getattr(network, "fills", False))
         self._features: Tensor | None = None
         folded = fold_batch_norm(copy.deepcopy(network).eval())
         self.network = folded.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -51,14 +54,15 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(self, image: np.ndarray, corner: tuple[int, int] = (0, 0), /) -> np.ndarray:
         """See `Engine`."""
-        x = self._tensor(image)
+        lines, pixels = (-(-n // self.cell) for n in image.shape[1:])
+        x = self._tensor(np.ascontiguousarray(image) if self._fills else filled(image, self.stride))
         if self.view == 1:
             found = self.network(x)
         else:
             assert self._features is not None, "look() comes first"
             views = Views(x, x, torch.tensor([corner]))
             found = self.network.with_features(x, crop(self._features, views, self.view))  # type: ignore[operator]
-        logits: np.ndarray = found[0].float().cpu().numpy()
+        logits: np.ndarray = found[0, :, :lines, :pixels].float().cpu().numpy()
         return logits
 
     def _tensor(self, image: np.ndarray) -> Tensor:

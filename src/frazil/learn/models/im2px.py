@@ -46,6 +46,7 @@ class IM2PX(nn.Module):
     """
 
     takes: ClassVar[str] = "imagette"
+    fills = True  #: images of any size, by itself
 
     def __init__(self, n_channels: int, n_classes: int, config: IM2PXConfig) -> None:
         super().__init__()

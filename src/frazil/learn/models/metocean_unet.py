@@ -54,6 +54,7 @@ class MetoceanUNet(nn.Module):
     """
 
     takes: ClassVar[str] = "imagette"
+    fills = True  #: images of any size, by itself
     output = "sigmoid"
 
     def __init__(self, n_channels: int, n_classes: int, config: MetoceanUNetConfig) -> None:
