@@ -16,7 +16,8 @@ from PIL import Image
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.labels.datasets.cifar10 import CIFAR10, NAMES, read_cifar10
 from frazil.learn.config import Cifar10Data, override
-from frazil.learn.data.cifar10 import CropFlip, load_cifar10
+from frazil.learn.data.cifar10 import load_cifar10
+from frazil.learn.data.patches import PatchSampler
 from frazil.learn.models import create_model
 from frazil.learn.run import train
 from frazil.recipes import find_recipe
@@ -166,7 +167,7 @@ def test_crops_and_flips_by_brute_force(tmp_path: Path) -> None:
     """Every augmented image is one of the 81 × 2 shifts and mirrorings of its original."""
     data = load_cifar10(Cifar10Data(path=str(write(tmp_path / "set", "binary"))), 5)
     sampler = data.train
-    assert isinstance(sampler, CropFlip)
+    assert isinstance(sampler, PatchSampler)
     images, labels = sampler.batch(3, 12)
     places = sampler.places(3, 12)
     np.testing.assert_array_equal(labels, sampler.patches.label[places])

@@ -43,7 +43,7 @@ def check_strategy(config: RunConfig) -> None:
             )
     elif isinstance(strategy, PhenomenaConfig):
         raise OptionError(f"Strategy {strategy.name!r} learns from imagettes, not from patches or scenes.")
-    elif config.data.kind != "patches" and (few or not isinstance(strategy, SupervisedConfig)):
+    elif config.data.kind not in ("patches", "cifar10") and (few or not isinstance(strategy, SupervisedConfig)):
         raise OptionError(
             f"labels.count and strategy {strategy.name!r} are for patches. Cut some with `frazil patches`."
         )
