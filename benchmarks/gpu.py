@@ -59,11 +59,11 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=PAPER_EPOCHS, help="of workers, at most")
     parser.add_argument("--few-epochs", type=int, default=60, help="of few labels, at most")
     parser.add_argument("--least", type=int, default=24, help="epochs of workers, or trainings are left out")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda, and with --toy cpu")
     parser.add_argument("--no-mps", action="store_true", help="without NVIDIA's Multi-Process Service")
     parser.add_argument("--scratch", type=Path, help="where images are unpacked, to be found there next time")
     parser.add_argument("--commit", help="of this code, where there is no git")
-    parser.add_argument("--toy", action="store_true", help="everything tiny, on made-up images and the CPU")
+    parser.add_argument("--toy", action="store_true", help="everything tiny; on made-up images without --cifar10")
     parser.add_argument("--pack", type=Path, nargs=2, metavar=("FOLDER", "FILE"))
     parser.add_argument("--page", type=Path, nargs="+", metavar="ROWS")
     given = parser.parse_args()
@@ -92,7 +92,7 @@ class Session:
         self.given, self.started = given, time.time()
         self.until = self.started + 60 * given.minutes - _RESERVE_S
         self.sizes = TOY if given.toy else Sizes()
-        self.device = "cpu" if given.toy else given.device
+        self.device: str = given.device or ("cpu" if given.toy else "cuda")
         self.images = scratch / "cifar10"
         given.output.mkdir(parents=True, exist_ok=True)
         self.file: Path = given.output / FILE
@@ -115,47 +115,54 @@ class Session:
     def run(self) -> int:
         """Everything; the exit status is 1 where a training failed."""
         todo = cases(self.sizes)
-        if self.given.toy:
+        if self.given.toy and self.device == "cpu":  # enough for a test
             todo = [c for c in todo if c.name.startswith(("independent", "AFSD", "label propagation"))]
         with shared_gpu(self.device == "cuda" and not self.given.no_mps) as mps:
             children = {case.name: Child(case.name) for case in todo}
             self.say(f"{len(children)} processes are started; Multi-Process Service: {mps}")
-            (first, second), others = list(children.values())[:2], list(children.values())[2:]
-            for child in (second, *others):
-                child.start(machine, "cpu")  # imports everything before anything is timed
-            first.start(prepared, self.given.cifar10, self.images)
-            ready = gather(list(children.values()), min(self.started + 120, self.until), self.say)
-            if first.name not in ready:
-                return 1
-            self.say("images are unpacked, processes ready")
-            second.start(machine, self.device)
-            found = gather([second], self.until, self.say).get(second.name)
-            if found is None:
-                return 1
-            self.row(
-                "machine", **found, cores=os.cpu_count(), minutes=self.given.minutes, mps=mps, sizes=asdict(self.sizes),
-                processes=len(children), versions=library_versions(), seeds=sorted({c.seed for c in todo}),
-            )  # fmt: skip
-            self.say(f"{found['device']}, torch {self.facts['torch']}")
-            self.scenes(second)
-            chosen = self.choose(todo, children)
-            good = self.train(chosen, children)
+            try:
+                good = self.begin(todo, children, mps) and self.train(self.choose(todo, children), children)
+            finally:
+                for child in children.values():
+                    child.end()
         self.say(f"rows are in {self.file}")
         return 0 if good else 1
+
+    def begin(self, todo: list[Case], children: dict[str, Child], mps: str) -> bool:
+        """Unpack, say on what machine, and time scenes; whether that went well."""
+        first, second, *others = children.values()
+        for child in (second, *others):
+            child.start(machine, "cpu")  # imports everything before anything is timed
+        first.start(prepared, self.given.cifar10, self.images)
+        ready = gather(list(children.values()), min(self.started + 120, self.until), self.say)
+        if first.name not in ready or second.name not in ready:
+            return False
+        self.say("images are unpacked, processes ready")
+        second.start(machine, self.device)
+        found = gather([second], self.until, self.say).get(second.name)
+        if found is None:
+            return False
+        self.row(
+            "machine", **found, cores=os.cpu_count(), minutes=self.given.minutes, mps=mps, sizes=asdict(self.sizes),
+            processes=len(children), versions=library_versions(), seeds=sorted({c.seed for c in todo}),
+        )  # fmt: skip
+        self.say(f"{found['device']}, torch {self.facts['torch']}")
+        self.scenes(second)
+        return True
 
     def scenes(self, child: Child) -> None:
         """Time scenes, while nothing else runs."""
         asked = [(side, self.device, p) for side in self.sizes.scene for p in ("float32", "bfloat16")]
         if self.device == "cuda":
             asked.insert(2, (self.sizes.scene[0], "cpu", "float32"))
-        most = self.started + max(0.2 * 60 * self.given.minutes, 45)
+        most = self.started + max(0.13 * 60 * self.given.minutes, 45)
         for side, device, precision in asked:
             name = f"{side} × {side} pixels, {device}, {precision}"
             if time.time() > most - 10 or not child.process.is_alive():
                 self.say(f"left out: a scene of {name} (no time)")
                 self.row("left out", part="scene", case=name, why="no time")
                 continue
-            child.start(scene_rows, side, device, precision)
+            child.start(scene_rows, side, device, precision, 2 if side < 5000 else 1)
             row = gather([child], most + 20, self.say).get(child.name)
             if row is None:
                 self.row("left out", part="scene", case=name, why="it failed, or took too long")
@@ -172,9 +179,9 @@ class Session:
             else:
                 self.left_out(case, "its process has ended")
         todo = alive
-        short = self.given.minutes < 3
-        begin = time.time() + (5 if self.given.toy else 14 if short else 22)
-        window = begin, begin + (2 if self.given.toy else 6 if short else 12)
+        short = self.given.toy or self.given.minutes < 3
+        begin = time.time() + (5 if self.device == "cpu" else 14 if short else 22)
+        window = begin, begin + (2 if self.device == "cpu" else 5 if short else 12)
         for case in todo:
             children[case.name].start(probe, case, self.sizes, str(self.images), self.device, window)
         found = gather([children[case.name] for case in todo], min(window[1] + 40, self.until), self.say)
@@ -185,7 +192,7 @@ class Session:
             else:
                 self.row("tried", part=case.part, case=case.name, **told)
                 self.say(f"{case.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in told.items()))
-        todo = [case for case in todo if found.get(case.name, {}).get("rate", 0) > 0]
+        todo = [case for case in todo if case.name in found]
         seconds = self.until - time.time()
         rest, epochs = list(todo), {WORKERS: 0, FEW: 0}
         while rest:

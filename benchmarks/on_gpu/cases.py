@@ -39,9 +39,13 @@ from frazil.studies.workers_reference import simulated_allreduce, simulated_loca
 WORKERS, FEW = "workers", "few labels"
 PAPER_EPOCHS = 65
 _WARM = 4 / PAPER_EPOCHS  # of the run
+_FEW_LOOKS = 2  # in an epoch
 _FIRST = 0.25  # of the steps of label propagation, on labels alone
 _RECIPES = {"supervised": few_labels.supervised, "label propagation": few_labels.lp,
             "teacher and student": few_labels.tslp, "mean teacher": few_labels.mean_teacher}  # fmt: skip
+
+
+_LEAST_STEPS, _LATE_S = 20, 15.0  # of those that began late
 
 
 class OutOfTimeError(Exception):
@@ -55,7 +59,7 @@ class Sizes:
     Attributes:
         epoch: steps of an epoch of a worker.
         batch: images of a step of a worker.
-        few_epoch: steps of a pass through the unlabelled images, and from one look at the test images to the next.
+        few_epoch: steps of a pass through the unlabelled images, of which a batch of 100 has 50.
         shrink: of the images, see `Cifar10Data`.
         width: of the 13-layer network.
         labels: numbers of labels.
@@ -65,7 +69,7 @@ class Sizes:
 
     epoch: int = 352
     batch: int = 128
-    few_epoch: int = 563
+    few_epoch: int = 880
     shrink: int = 1
     width: int = 128
     labels: tuple[int, ...] = (4000, 1000)
@@ -73,7 +77,7 @@ class Sizes:
     scene: tuple[int, ...] = (3334, 10_000)
 
 
-TOY = Sizes(epoch=3, batch=16, few_epoch=3, shrink=2, width=4, labels=(40,), intervals=(2,), scene=(256,))
+TOY = Sizes(epoch=3, batch=16, few_epoch=4, shrink=2, width=4, labels=(40,), intervals=(2,), scene=(256,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,14 +160,14 @@ def probe(case: Case, sizes: Sizes, path: str, device: str, window: tuple[float,
         ``rate``: steps a second; ``look``: seconds of a look at the test images; ``refresh``: of a propagation;
         ``batch_ms``: to make a batch, of workers.
     """
-    found = {"rate": 0.0, "look": 0.0, "refresh": 0.0}
+    found = {"rate": 0.0, "look": 0.0 if case.part == WORKERS else 1.0, "refresh": 0.0}  # the latter is a guess
     seen: list[float] = []
 
     def count(*_: Any) -> None:
         now = time.time()
         if now >= window[0]:
             seen.append(now)
-        if now >= window[1]:
+        if now >= window[1] and (len(seen) > _LEAST_STEPS or now >= window[1] + _LATE_S):
             raise OutOfTimeError
 
     config = config_of(case, sizes, path, 1000, device)
@@ -272,7 +276,7 @@ def _train_few(
         if "validation_accuracy" in logs:
             looked({"epoch": (step + 1) / sizes.few_epoch, "accuracy": logs["validation_accuracy"], **pseudo})
 
-    row = run_trial(Trial(method=case.method, config=config), every=sizes.few_epoch, note=note)
+    row = run_trial(Trial(method=case.method, config=config), every=max(sizes.few_epoch // _FEW_LOOKS, 1), note=note)
     del row["curve"]
     return {**row, "drawn": row["labels"], "config": _placeless(config)}
 
@@ -304,6 +308,6 @@ def epochs_for(part: str, found: list[dict[str, float]], sizes: Sizes, seconds: 
         seconds: that there are.
         most: epochs.
     """
-    steps = sizes.epoch if part == WORKERS else sizes.few_epoch
-    need = [steps / p["rate"] + p["look"] + p["refresh"] for p in found if p["rate"] > 0]
+    steps, looks = (sizes.epoch, 1) if part == WORKERS else (sizes.few_epoch, _FEW_LOOKS)
+    need = [steps / p["rate"] + looks * p["look"] + p["refresh"] for p in found if p["rate"] > 0]
     return min(most, math.floor(0.9 * seconds / max(need))) if need else 0

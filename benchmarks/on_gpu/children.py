@@ -13,12 +13,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+_NULL = subprocess.DEVNULL
 _TRY = "import torch; torch.ones(4, device='cuda').sum().item()"
 
 
@@ -48,8 +49,14 @@ class Child:
         theirs.close()
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Ask for a result, which `gather` takes."""
-        self.pipe.send((function, arguments))
+        """Ask for a result, which `gather` takes; a process that has ended it finds out about."""
+        with suppress(OSError):
+            self.pipe.send((function, arguments))
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join(5)
 
 
 def gather(children: list[Child], until: float, say: Callable[[str], None]) -> dict[str, Any]:
@@ -73,7 +80,7 @@ def gather(children: list[Child], until: float, say: Callable[[str], None]) -> d
                 say(f"{child.name} failed: {value}")
     for child in left.values():
         say(f"{child.name} did not answer in time and is ended")
-        child.process.kill()
+        child.end()
     return found
 
 
@@ -111,9 +118,9 @@ def shared_gpu(wanted: bool) -> Iterator[str]:
         os.environ.update(dict.fromkeys(names, folder))
         state, running = "on", False
         try:
-            subprocess.run([control, "-d"], check=True, timeout=20, capture_output=True)
+            subprocess.run([control, "-d"], check=True, timeout=20, stdout=_NULL, stderr=_NULL)  # it keeps them
             running = True
-            subprocess.run([sys.executable, "-c", _TRY], check=True, timeout=60, capture_output=True)
+            subprocess.run([sys.executable, "-c", _TRY], check=True, timeout=60, stdout=_NULL, stderr=_NULL)
         except (OSError, subprocess.SubprocessError) as error:
             state = f"does not work ({type(error).__name__})"
             if running:
@@ -132,6 +139,6 @@ def shared_gpu(wanted: bool) -> Iterator[str]:
 
 def _quit(control: str) -> None:
     try:
-        subprocess.run([control], input=b"quit\n", timeout=20, capture_output=True, check=False)
+        subprocess.run([control], input=b"quit\n", timeout=20, check=False, stdout=_NULL, stderr=_NULL)
     except (OSError, subprocess.SubprocessError):
         return

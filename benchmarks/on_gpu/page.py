@@ -93,8 +93,9 @@ its own. Allreduce and local SGD end in one network, the others in two: *a netwo
 averages their probabilities. *Reaches* is the first epoch within {100 * _LESS:.0f} point of Allreduce's last accuracy.
 Independent networks exchange nothing: they are the control."""
 _ABOUT_FEW = """\
-An epoch is a pass through the unlabelled images with 80 or 50 of them in a batch of 100, and for labels alone as many
-steps. *Pseudo-labels right* is what the last propagation gave the unlabelled images, against their hidden labels."""
+An epoch is a pass through the unlabelled images with 50 of them in a batch of 100, and for labels alone as many steps.
+Label propagation learns from labels alone in the first quarter. *Pseudo-labels right* is what the last propagation gave
+the unlabelled images, against their hidden labels."""
 _ABOUT_SCENES = """\
 The bundled model on made-up pixels, in memory, through the loop over tiles that maps are made with: scaling, network,
 probabilities, flags; without reading, land and warp. *The network* is its share, with the input in place."""
