@@ -58,7 +58,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--epochs", type=int, default=PAPER_EPOCHS, help="of workers, at most")
     parser.add_argument("--few-epochs", type=int, default=60, help="of few labels, at most")
-    parser.add_argument("--least", type=int, default=24, help="epochs of workers, or trainings are left out")
+    parser.add_argument("--least", type=int, default=20, help="epochs of workers, or trainings are left out")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda, and with --toy cpu")
     parser.add_argument("--no-mps", action="store_true", help="without NVIDIA's Multi-Process Service")
     parser.add_argument("--scratch", type=Path, help="where images are unpacked, to be found there next time")
@@ -89,7 +89,7 @@ class Session:
     """
 
     def __init__(self, given: argparse.Namespace, scratch: Path) -> None:
-        self.given, self.started = given, time.time()
+        self.given, self.started, self.why = given, time.time(), dict[str, str]()
         self.until = self.started + 60 * given.minutes - _RESERVE_S
         self.sizes = TOY if given.toy else Sizes()
         self.device: str = given.device or ("cpu" if given.toy else "cuda")
@@ -102,6 +102,15 @@ class Session:
     def say(self, text: str) -> None:
         """Print, with the seconds since the start."""
         print(f"{time.time() - self.started:6.1f} s  {text}", flush=True)
+
+    def tell(self, name: str, why: str) -> None:
+        """Print, and keep, why a process found nothing."""
+        self.why[name] = why
+        self.say(f"{name} {why}")
+
+    def reason(self, name: str) -> str:
+        """The last line of why a process found nothing."""
+        return (self.why.get(name, "").strip().splitlines() or ["no answer"])[-1].rstrip(".")
 
     def row(self, kind: str, **values: Any) -> None:
         """Add a row."""
@@ -134,12 +143,12 @@ class Session:
         for child in (second, *others):
             child.start(machine, "cpu")  # imports everything before anything is timed
         first.start(prepared, self.given.cifar10, self.images)
-        ready = gather(list(children.values()), min(self.started + 120, self.until), self.say)
+        ready = gather(list(children.values()), min(self.started + 120, self.until), self.tell)
         if first.name not in ready or second.name not in ready:
             return False
         self.say("images are unpacked, processes ready")
         second.start(machine, self.device)
-        found = gather([second], self.until, self.say).get(second.name)
+        found = gather([second], self.until, self.tell).get(second.name)
         if found is None:
             return False
         self.row(
@@ -163,7 +172,7 @@ class Session:
                 self.row("left out", part="scene", case=name, why="no time")
                 continue
             child.start(scene_rows, side, device, precision, 2 if side < 5000 else 1)
-            row = gather([child], most + 20, self.say).get(child.name)
+            row = gather([child], most + 20, self.tell).get(child.name)
             if row is None:
                 self.row("left out", part="scene", case=name, why="it failed, or took too long")
                 continue
@@ -172,48 +181,54 @@ class Session:
 
     def choose(self, todo: list[Case], children: dict[str, Child]) -> list[tuple[Case, int]]:
         """Try all at once, and say which are trained, and for how many epochs."""
-        alive = []
-        for case in todo:
-            if children[case.name].process.is_alive():
-                alive.append(case)
-            else:
-                self.left_out(case, "its process has ended")
-        todo = alive
         short = self.given.toy or self.given.minutes < 3
-        begin = time.time() + (5 if self.device == "cpu" else 14 if short else 22)
-        window = begin, begin + (2 if self.device == "cpu" else 5 if short else 12)
-        for case in todo:
-            children[case.name].start(probe, case, self.sizes, str(self.images), self.device, window)
-        found = gather([children[case.name] for case in todo], min(window[1] + 40, self.until), self.say)
-        for case in todo:
-            told = found.get(case.name)
-            if told is None:
-                self.left_out(case, "it failed when it was tried")
-            else:
-                self.row("tried", part=case.part, case=case.name, **told)
-                self.say(f"{case.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in told.items()))
-        todo = [case for case in todo if case.name in found]
-        seconds = self.until - time.time()
-        rest, epochs = list(todo), {WORKERS: 0, FEW: 0}
-        while rest:
-            faster = len(todo) / len(rest)  # those that remain share what the others had
-            for part, most in ((WORKERS, self.given.epochs), (FEW, self.given.few_epochs)):
-                mine = [found[case.name] for case in rest if case.part == part]
-                quick = [p | {"rate": p["rate"] * faster} for p in mine]
-                epochs[part] = epochs_for(part, quick, self.sizes, seconds, most)
-            if epochs[WORKERS] >= self.given.least or rest[-1].part == WORKERS or self.given.toy:
+        window = (5.0, 2.0) if self.device == "cpu" else (14.0, 5.0) if short else (22.0, 12.0)
+        found = self.tried(todo, children, *window)
+        there = [case for case in todo if case.name in found]
+        rest = list(there)
+        while rest and rest[-1].part != WORKERS and not self.given.toy:
+            faster = len(there) / len(rest)  # those that remain share what the others had
+            quick = [found[c.name] | {"rate": found[c.name]["rate"] * faster} for c in rest if c.part == WORKERS]
+            if epochs_for(WORKERS, quick, self.sizes, self.left(), self.given.epochs) >= self.given.least:
                 break
             rest.pop()
-        for case in todo[len(rest) :]:
+        for case in there[len(rest) :]:
             self.left_out(case, f"workers would get fewer than {self.given.least} epochs")
-        self.say(
-            f"{len(rest)} trainings in {seconds:.0f} s: workers {epochs[WORKERS]} epochs, few labels {epochs[FEW]}"
-        )
+        if len(rest) < len(there):
+            found = self.tried(rest, children, 5.0, 8.0)
+            rest = [case for case in rest if case.name in found]
+        epochs = {
+            part: epochs_for(part, [found[c.name] for c in rest if c.part == part], self.sizes, self.left(), most)
+            for part, most in ((WORKERS, self.given.epochs), (FEW, self.given.few_epochs))
+        }
         if self.given.toy:
-            return [(case, 2) for case in rest]
+            epochs = dict.fromkeys(epochs, 2)
+        self.say(f"{len(rest)} trainings in {self.left():.0f} s, epochs: {epochs}")
         for case in [case for case in rest if not epochs[case.part]]:
             self.left_out(case, "not one epoch fits")
         return [(case, epochs[case.part]) for case in rest if epochs[case.part]]
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.until - time.time()
+
+    def tried(
+        self, todo: list[Case], children: dict[str, Child], wait_s: float, seconds: float
+    ) -> dict[str, dict[str, float]]:
+        """What `probe` finds of cases, all at once: counted for some seconds after some time to begin."""
+        begin = time.time() + wait_s
+        window = begin, begin + seconds
+        for case in todo:
+            children[case.name].start(probe, case, self.sizes, str(self.images), self.device, window)
+        found = gather([children[case.name] for case in todo], min(window[1] + 40, self.until), self.tell)
+        for case in todo:
+            told = found.get(case.name)
+            if told is None:
+                self.left_out(case, f"it failed when it was tried: {self.reason(case.name)}")
+            else:
+                self.row("tried", part=case.part, case=case.name, beside=len(todo) - 1, **told)
+                self.say(f"{case.name}: " + ", ".join(f"{k} {v:.3g}" for k, v in told.items()))
+        return found
 
     def train(self, chosen: list[tuple[Case, int]], children: dict[str, Child]) -> bool:
         """Train all at once; whether all came to an end."""
@@ -221,9 +236,9 @@ class Session:
             arguments = self.sizes, str(self.images), self.device, epochs, self.until, self.file, self.facts
             children[case.name].start(train, case, *arguments)
         names = {case.name for case, _ in chosen}
-        done = gather([children[name] for name in names], self.until + _RESERVE_S, self.say)
+        done = gather([children[name] for name in names], self.until + _RESERVE_S, self.tell)
         for name in sorted(names - set(done)):
-            self.row("failed", case=name)
+            self.row("failed", case=name, why=f"it failed: {self.reason(name)}")
         return set(done) == names
 
 

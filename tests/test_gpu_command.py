@@ -141,11 +141,12 @@ def test_a_child_that_fails_is_named_and_one_that_hangs_is_ended() -> None:
     children = [Child("a"), Child("b"), Child("c")]
     for child, (function, argument) in zip(children, ((_fail, "x"), (time.sleep, 600), (len, "abc")), strict=True):
         child.start(function, argument)
-    said: list[str] = []
-    assert gather([children[0], children[2]], time.time() + 100, said.append) == {"c": 3}
-    assert gather([children[1]], time.time() + 0.1, said.append) == {}
+    said: dict[str, str] = {}
+    assert gather([children[0], children[2]], time.time() + 100, said.__setitem__) == {"c": 3}
+    assert gather([children[1]], time.time() + 0.1, said.__setitem__) == {}
+    assert said["b"] == "did not answer in time and is ended"
     children[1].start(len, "abc")
-    assert gather([children[1]], time.time() + 10, said.append) == {}
-    assert "so it is" in next(text for text in said if text.startswith("a failed"))
-    assert any("b did not answer in time" in text for text in said)
+    assert gather([children[1]], time.time() + 10, said.__setitem__) == {}
+    assert "so it is" in said["a"]
+    assert said["b"].startswith("failed: the process ended")
     assert not children[1].process.is_alive()

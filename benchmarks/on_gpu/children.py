@@ -59,10 +59,10 @@ class Child:
         self.process.join(5)
 
 
-def gather(children: list[Child], until: float, say: Callable[[str], None]) -> dict[str, Any]:
+def gather(children: list[Child], until: float, tell: Callable[[str, str], None]) -> dict[str, Any]:
     """What children found, by name; those that failed, or have not answered by a time (of `time.time`), lack.
 
-    The latter are ended.
+    The latter are ended. ``tell`` gets the name of each, and why.
     """
     found: dict[str, Any] = {}
     left = {child.pipe: child for child in children}
@@ -77,9 +77,9 @@ def gather(children: list[Child], until: float, say: Callable[[str], None]) -> d
             if good:
                 found[child.name] = value
             else:
-                say(f"{child.name} failed: {value}")
+                tell(child.name, f"failed: {value}")
     for child in left.values():
-        say(f"{child.name} did not answer in time and is ended")
+        tell(child.name, "did not answer in time and is ended")
         child.end()
     return found
 

@@ -91,7 +91,7 @@ _ABOUT_WORKERS = f"""\
 An epoch is as many steps as one worker needs to see the 45,000 training images once; two workers, each with batches of
 its own. Allreduce and local SGD end in one network, the others in two: *a network* is the mean of both, *ensemble*
 averages their probabilities. *Reaches* is the first epoch within {100 * _LESS:.0f} point of Allreduce's last accuracy.
-Independent networks exchange nothing: they are the control."""
+Independent networks exchange nothing: they are the control. The others learn nothing from each other in the warm-up."""
 _ABOUT_FEW = """\
 An epoch is a pass through the unlabelled images with 50 of them in a batch of 100, and for labels alone as many steps.
 Label propagation learns from labels alone in the first quarter. *Pseudo-labels right* is what the last propagation gave
