@@ -164,7 +164,7 @@ class Session:
         asked = [(side, self.device, p) for side in self.sizes.scene for p in ("float32", "bfloat16")]
         if self.device == "cuda":
             asked.insert(2, (self.sizes.scene[0], "cpu", "float32"))
-        most = self.started + max(0.13 * 60 * self.given.minutes, 45)
+        most = time.time() + max(0.12 * 60 * self.given.minutes, 20)
         for side, device, precision in asked:
             name = f"{side} × {side} pixels, {device}, {precision}"
             if time.time() > most - 10 or not child.process.is_alive():
