@@ -77,10 +77,10 @@ def main() -> int:
         parser.error("--cifar10 FOLDER|FILE is needed")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     with tempfile.TemporaryDirectory() as scratch:
-        return Session(given, given.scratch or Path(scratch)).run()
+        return Work(given, given.scratch or Path(scratch)).run()
 
 
-class Session:
+class Work:
     """One run of everything.
 
     Args:

@@ -63,7 +63,7 @@ def test_the_command_trains_writes_and_tells(tmp_path: Path) -> None:
     assert (tmp_path / "gpu.png").stat().st_size > 10_000
 
 
-def test_a_session_that_was_broken_off_still_tells(tmp_path: Path) -> None:
+def test_a_run_that_was_broken_off_still_tells(tmp_path: Path) -> None:
     file, shared = tmp_path / "gpu.jsonl", {"part": WORKERS, "case": "Allreduce", "seed": 0, "epochs": 30, "torch": "2"}
     add_row(file, row="machine", device="CPU", cores=2, torch="2", cuda=None, commit="abc", tf32={}, processes=2,
             mps="not asked for", seeds=[0], minutes=9)  # fmt: skip

@@ -30,7 +30,7 @@ def write_gpu_page(rows: list[Row], path: str | os.PathLike[str], *, overwrite: 
     """Write ``path`` (ending in ``.md``) and a picture of the curves beside it.
 
     Args:
-        rows: of ``gpu.jsonl``, of one session or of several; of a training that was run twice the later one counts.
+        rows: of ``gpu.jsonl``, of one run or of several; of a training that was run twice the later one counts.
         path: ending in ``.md``.
         overwrite: replace what is there.
 
