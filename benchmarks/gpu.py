@@ -59,6 +59,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=PAPER_EPOCHS, help="of workers, at most")
     parser.add_argument("--few-epochs", type=int, default=60, help="of few labels, at most")
     parser.add_argument("--least", type=int, default=20, help="epochs of workers, or trainings are left out")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="WORDS", help="trainings whose names begin so; no scene"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda, and with --toy cpu")
     parser.add_argument("--no-mps", action="store_true", help="without NVIDIA's Multi-Process Service")
     parser.add_argument("--scratch", type=Path, help="where images are unpacked, to be found there next time")
@@ -123,7 +126,8 @@ class Work:
 
     def run(self) -> int:
         """Everything; the exit status is 1 where a training failed."""
-        todo = cases(self.sizes)
+        only = tuple(self.given.only)
+        todo = [case for case in cases(self.sizes) if not only or case.name.startswith(only)]
         if self.given.toy and self.device == "cpu":  # enough for a test
             todo = [c for c in todo if c.name.startswith(("independent", "AFSD", "label propagation"))]
         with shared_gpu(self.device == "cuda" and not self.given.no_mps) as mps:
@@ -156,7 +160,8 @@ class Work:
             processes=len(children), versions=library_versions(), seeds=sorted({c.seed for c in todo}),
         )  # fmt: skip
         self.say(f"{found['device']}, torch {self.facts['torch']}")
-        self.scenes(second)
+        if not self.given.only:
+            self.scenes(second)
         return True
 
     def scenes(self, child: Child) -> None:
@@ -186,7 +191,8 @@ class Work:
         found = self.tried(todo, children, *window)
         there = [case for case in todo if case.name in found]
         rest = list(there)
-        while rest and rest[-1].part != WORKERS and not self.given.toy:
+        two_parts = len({case.part for case in there}) > 1
+        while two_parts and rest[-1].part != WORKERS and not self.given.toy:
             faster = len(there) / len(rest)  # those that remain share what the others had
             quick = [found[c.name] | {"rate": found[c.name]["rate"] * faster} for c in rest if c.part == WORKERS]
             if epochs_for(WORKERS, quick, self.sizes, self.left(), self.given.epochs) >= self.given.least:
