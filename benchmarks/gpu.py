@@ -59,9 +59,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=PAPER_EPOCHS, help="of workers, at most")
     parser.add_argument("--few-epochs", type=int, default=60, help="of few labels, at most")
     parser.add_argument("--least", type=int, default=20, help="epochs of workers, or trainings are left out")
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="WORDS", help="trainings whose names begin so; no scene"
-    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="trainings that begin so, and no scene")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="cuda, and with --toy cpu")
     parser.add_argument("--no-mps", action="store_true", help="without NVIDIA's Multi-Process Service")
     parser.add_argument("--scratch", type=Path, help="where images are unpacked, to be found there next time")
@@ -130,6 +128,8 @@ class Work:
         todo = [case for case in cases(self.sizes) if not only or case.name.startswith(only)]
         if self.given.toy and self.device == "cpu":  # enough for a test
             todo = [c for c in todo if c.name.startswith(("independent", "AFSD", "label propagation"))]
+        if len(todo) < 2:
+            raise SystemExit(f"Error: --only {' '.join(only)} leaves {len(todo)} trainings; two or more are needed.")
         with shared_gpu(self.device == "cuda" and not self.given.no_mps) as mps:
             children = {case.name: Child(case.name) for case in todo}
             self.say(f"{len(children)} processes are started; Multi-Process Service: {mps}")
