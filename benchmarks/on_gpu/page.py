@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.on_gpu.cases import FEW, PAPER_EPOCHS, WORKERS
+from benchmarks.on_gpu.cases import FEW, PAPER_EPOCHS, WORKERS, Sizes, cases
 
 from frazil.errors import OptionError
 from frazil.studies.page import write_page
@@ -19,9 +19,10 @@ _NEVER = "–"
 _HEAD = """\
 # Studies on one GPU
 
-How big this is: {workers} {few} One seed and one draw of labels each: differences of a point are within what another
-seed changes. Nothing was chosen by looking at the test images, which give every number and curve here; the last weights
-count.
+How big this is: {workers}
+{few}
+One seed and one draw of labels each: differences of a point are within what another seed changes. Nothing was chosen
+by looking at the test images, which give every number and curve here; the last weights count.
 
 Times were taken while {processes} trainings shared the GPU; they say what the whole cost, not how fast a method is."""
 
@@ -58,7 +59,8 @@ def trainings(rows: list[Row]) -> list[Row]:
                 old = found[key] = {**row, "curve": [], "cut": True}
             old["curve"].append(row)
             old["seconds"] = row["seconds"]
-    return [row for row in found.values() if row["curve"]]
+    order = {case.name: n for n, case in enumerate(cases(Sizes()))}
+    return sorted((row for row in found.values() if row["curve"]), key=lambda row: order.get(row["case"], len(order)))
 
 
 def reached(curve: list[Row], target: float, what: str) -> float | None:
@@ -71,7 +73,11 @@ def _markdown(rows: list[Row], runs: list[Row], picture: str) -> str:
     workers, few = ([row for row in runs if row["part"] == part] for part in (WORKERS, FEW))
     scenes = [row for row in rows if row["row"] == "scene"]
     parts = [
-        _HEAD.format(workers=_size_of_workers(workers), few=_size_of_few(few), processes=machines[-1]["processes"])
+        _HEAD.format(
+            workers=_size_of_workers(workers),
+            few=_size_of_few(few),
+            processes=" and ".join(str(m["processes"]) for m in machines),
+        )
     ]
     if workers:
         parts += ["## Two workers on the whole of CIFAR-10", _ABOUT_WORKERS, _workers_table(workers)]
@@ -107,7 +113,7 @@ def _size_of_workers(runs: list[Row]) -> str:
     epochs, test = sorted({row["epochs"] for row in runs}), max(row.get("test", 0) for row in runs)
     judged = f", judged on {test:,} test images" if test else ""
     return (
-        f"workers learn for {' and '.join(map(str, epochs))} epochs each where the paper has {PAPER_EPOCHS}, with its "
+        f"Workers learn for {' and '.join(map(str, epochs))} epochs each where the paper has {PAPER_EPOCHS}, with its\n"
         f"batch, rates, warm-up and drops of the rate at the same shares of the run{judged}."
     )
 

@@ -15,7 +15,8 @@ from frazil.learn.checkpoint import DEFAULT_MODEL, load_model
 from frazil.learn.infer.choose import engine_for
 from frazil.learn.infer.torch_engine import TorchEngine
 from frazil.learn.models.wide_unet import Views, crop
-from frazil.learn.predict.scene import FlagSettings, classify
+from frazil.learn.predict.ice import IceAnswers
+from frazil.learn.predict.scene import classify
 
 
 def made_up_scene(side: int, spacing_m: float, seed: int = 0) -> xr.Dataset:
@@ -53,13 +54,13 @@ def scene_rows(side: int, device: str, precision: str, repeats: int = 2) -> dict
         model = load_model(DEFAULT_MODEL)
         scene = made_up_scene(side, model.card.spacing_m)
         engine = engine_for(model, engine="torch", device=device, precision=precision)
-        classify(scene.isel(line=slice(0, 512), pixel=slice(0, 512)), engine, model.card, FlagSettings())
+        classify(scene.isel(line=slice(0, 512), pixel=slice(0, 512)), engine, model.card, IceAnswers())
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         seconds = []
         for _ in range(repeats):
             started = time.perf_counter()
-            classify(scene, engine, model.card, FlagSettings())
+            classify(scene, engine, model.card, IceAnswers())
             seconds.append(round(time.perf_counter() - started, 3))
         peak = torch.cuda.max_memory_allocated() if device == "cuda" else 0
         assert isinstance(engine, TorchEngine)
