@@ -57,7 +57,7 @@ def test_the_command_trains_writes_and_tells(tmp_path: Path) -> None:
     assert results["AFSD, N = 2"]["config"]["optim"]["steps"] == 6
     assert results["label propagation, 40 labels"]["curve"][-1]["pseudo_coverage"] > 0
     page = write_gpu_page(rows, tmp_path / "gpu.md").read_text(encoding="utf-8")
-    assert page.index("How big this is: workers learn for 2 epochs each where the paper has 65") < page.index("## ")
+    assert page.index("How big this is: Workers learn for 2 epochs each where the paper has 65") < page.index("## ")
     assert "| 256 × 256 | CPU, " in page
     assert "broken off" not in page
     assert (tmp_path / "gpu.png").stat().st_size > 10_000
