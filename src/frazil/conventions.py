@@ -25,6 +25,12 @@ CLASS_NODATA = 255  #: ``ice_class`` where nothing was observed
 UNDECIDED = 253  #: ``ice_class`` where neither ice nor water is probable enough; ``dominant`` where no phenomenon is
 CLASS_LAND = 254  #: ``ice_class`` on land
 PERCENT_NODATA = 255  #: ``probability`` and ``confidence`` where there is no class
+#: How thermal noise is removed from a scene: by the noise that its product states (Sentinel-1's own word for it is
+#: ESA's), by that noise rescaled so that σ0 is continuous, or not at all.
+Denoise = Literal["none", "esa", "balanced"]
+#: How far the files of a product are checked to belong together: everything; everything, but checksums of measurement
+#: only up to 64 MB; nothing.
+Check = Literal["full", "quick", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ from frazil.cli.study import study
 from frazil.errors import FrazilError, printable
 
 if TYPE_CHECKING:
-    from frazil.sentinel1.consistency import Check
+    from frazil.conventions import Check
 
 DENOISE = click.Choice(["esa", "balanced", "none"])
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
+    from frazil.conventions import Denoise
     from frazil.sentinel1.product import Product
-    from frazil.sentinel1.radiometry import Denoise
 
 PathLike = str | os.PathLike[str]
 

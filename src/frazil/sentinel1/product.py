@@ -3,7 +3,7 @@
 Files are found by what they say of themselves (the header in the XML), and paired by name: ``STEM.xml``,
 ``calibration-STEM.xml``, ``noise-STEM.xml``, ``STEM.tiff``. ESA's long stems, the cloud mirrors' short ones
 (``ew-hh``) and COG_SAFE's ``-cog`` suffix all fit. Nothing is extracted, no manifest path is followed and no link that
-leaves the folder, so a product cannot point outside itself. What `frazil.sentinel1.files` finds is checked by
+leaves the folder, so a product cannot point outside itself. What `frazil.product_files` finds is checked by
 `frazil.sentinel1.consistency` as it is read.
 
 References:
@@ -23,7 +23,9 @@ from typing import TypeVar, get_args
 
 import numpy as np
 
+from frazil.conventions import Check
 from frazil.errors import OptionError, ProductError, ProductNotFoundError
+from frazil.product_files import ProductFiles, find_files
 from frazil.sentinel1 import consistency
 from frazil.sentinel1.annotation import (
     Annotation,
@@ -37,8 +39,6 @@ from frazil.sentinel1.annotation import (
     parse_manifest,
     parse_noise,
 )
-from frazil.sentinel1.consistency import Check
-from frazil.sentinel1.files import ProductFiles, find_files
 
 T = TypeVar("T")
 

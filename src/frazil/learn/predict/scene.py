@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from frazil import __version__
-from frazil.conventions import check_scene
+from frazil.conventions import Denoise, check_scene
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import Model, ModelCard, load_model
 from frazil.learn.infer.engine import Engine
@@ -33,7 +33,6 @@ from frazil.scene.lazy import is_lazy
 from frazil.scene.scaling import network_input
 from frazil.scene.tiles import TileGrid
 from frazil.sentinel1.product import Product, open_product
-from frazil.sentinel1.radiometry import Denoise
 from frazil.sentinel1.scene import open_scene
 
 _STRIP = 512  # lines that are read at a time

@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from frazil.errors import ProductError, ProductNotFoundError, printable
-from frazil.sentinel1.xml import MAX_BYTES
 from frazil.untrusted import is_inside, open_regular
+from frazil.xml_files import MAX_BYTES
 
 _FOLDERS = ("", "annotation", "annotation/calibration", "measurement", "preview")
 _DEFLATE64 = 9
