@@ -20,6 +20,7 @@ files
 zarr_writing
 scene
 sentinel1 testing
+products
 labels
 simulate maps
 learn.config learn.map_shapes learn.seen learn.state

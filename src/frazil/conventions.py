@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -270,6 +271,22 @@ def prior_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in attrs.items() if name == "prior" or str(name).startswith("prior_")}
 
 
+_SENSORS = {"S1": "Sentinel-1", "RS2": "RADARSAT-2", "RCM": "RADARSAT Constellation"}
+_SENSOR = re.compile(r"(?:(S1)[A-D]|(RS2)|(RCM)\d)(?:_|$)")
+
+
+def sensor_of(attrs: Mapping[Any, Any]) -> str:
+    """The satellites that a scene or map is from, as titles name them: ``"Sentinel-1"``; ``""`` if nothing tells.
+
+    Args:
+        attrs: ``sensor`` says it; without it the names of product and mission do.
+    """
+    if attrs.get("sensor"):
+        return str(attrs["sensor"])
+    found = (_SENSOR.match(str(attrs.get(name, ""))) for name in ("product", "mission"))
+    return next((_SENSORS[str(match[match.lastindex or 0])] for match in found if match), "")
+
+
 def check_scene(scene: xr.Dataset) -> None:
     """Raise unless a Dataset is a scene.
 
@@ -282,7 +299,9 @@ def check_scene(scene: xr.Dataset) -> None:
     - ``valid(line, pixel)``: bool, True where every polarisation was observed;
     - coordinates ``line`` and ``pixel``: positions in the full-resolution product (block averages are at fractions);
     - ``tie_latitude``, ``tie_longitude``, ``tie_height`` on ``(tie_line, tie_pixel)``: the product's tie points;
-    - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``.
+    - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``; where
+      `sensor_of` cannot tell it from names ``sensor``, for titles; ``attribution``, the line that the licence of the
+      data asks of everything that is made from it.
 
     Raises:
         ContractError: naming what is missing or of the wrong dims, or incidence angles that are not finite (of
