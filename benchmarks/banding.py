@@ -19,9 +19,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from frazil import open_scene, simulate_product
+from frazil.scene.measurement import Measurement
 from frazil.scene.scaling import to_db
 from frazil.sentinel1.balance import apply_corrections, banding, fit, read_profiles
-from frazil.sentinel1.measurement import Measurement
 from frazil.sentinel1.product import Band, open_product
 from frazil.sentinel1.radiometry import make_radiometry
 from frazil.simulate import NoiseError

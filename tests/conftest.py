@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from frazil.sentinel1.product import Product, open_product
+from frazil.sentinel1.reader import Sentinel1, Sentinel1Product
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,13 +45,13 @@ def metadata_products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.fixture(scope="session")
-def ew_metadata(metadata_products: dict[str, Path]) -> Product:
+def ew_metadata(metadata_products: dict[str, Path]) -> Sentinel1Product:
     """The real Extra Wide product of the bundled sample, metadata only."""
     from importlib.resources import files
 
     folder = files("frazil") / "data" / "sample"
     archive = next(p for p in folder.iterdir() if p.name.endswith(".zip"))
-    return open_product(str(archive))
+    return Sentinel1().open_product(str(archive))
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def test_import_and_help_are_light(code: str) -> None:
 
 def test_the_guard_can_fail() -> None:
     assert "torch" in loaded_after("import frazil.learn.models")
-    assert "xarray" in loaded_after("import frazil; frazil.open_scene")
+    assert "xarray" in loaded_after("import frazil; frazil.simulate_scene")
 
 
 def test_opening_a_scene_needs_no_torch() -> None:

@@ -13,13 +13,14 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "frazil"
 #: From the ground up; a room imports from those below it alone, and rooms of one line know nothing of each other.
 FLOORS = """
 errors jit percent untrusted geojson
-conventions extras georeference memory mask_counts pictures seeds shapefiles zarr_stores
-answer gdal_files
+conventions extras georeference memory mask_counts pictures seeds shapefiles xml_files zarr_stores
+answer gdal_files product_files
 hdf5_files marks metrics
 files
 zarr_writing
 scene
 sentinel1 testing
+products
 labels
 simulate maps
 learn.config learn.map_shapes learn.seen learn.state

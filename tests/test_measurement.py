@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import ProductError
-from frazil.sentinel1.measurement import Measurement, plain_lines
+from frazil.scene.measurement import Measurement, plain_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SHAPE = (70, 33)

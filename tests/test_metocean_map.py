@@ -354,19 +354,20 @@ def test_wave_mode_imagettes_that_cannot_be_read_are_named(
                 raise ProductError("the strip is cut\x1b[2J")
             return part[name]
 
-    def opened(_product: object, *, image: str, polarizations: tuple[str, ...]) -> object:
+    def opened(*, image: str, polarizations: tuple[str, ...]) -> object:
         if image == "002":
             raise ProductError("no measurement/wv-002.tiff")
         return Damaged() if image == "003" else part
 
-    def band(number: str) -> SimpleNamespace:
-        header = SimpleNamespace(mode="WV", image_number=number, product_type="GRD")
-        return SimpleNamespace(header=header, stem=f"wv-{number}", annotation=real.bands[0].annotation)
+    def image(number: str) -> SimpleNamespace:
+        first = real.bands[0]
+        spacing = {"range_spacing_m": first.range_spacing_m, "azimuth_spacing_m": first.azimuth_spacing_m}
+        return SimpleNamespace(name=f"wv-{number}", image=number, slant_range=False, **spacing)
 
     stub = SimpleNamespace(
-        name="S1A_WV", polarizations=("VV",), bands=tuple(band(n) for n in ("001", "002", "003"))
+        name="S1A_WV", mode="WV", polarizations=("VV",), images=tuple(image(n) for n in ("001", "002", "003")),
+        open_scene=opened,
     )  # fmt: skip
-    monkeypatch.setattr(products, "open_scene", opened)
     monkeypatch.setattr(products, "open_product", lambda _path: stub)
     monkeypatch.setattr(products, "_place", lambda _scene: (1.0, 2.0, 0.0))
     ds = cut_imagettes("WV.SAFE")
@@ -377,7 +378,7 @@ def test_wave_mode_imagettes_that_cannot_be_read_are_named(
     assert done.exit_code == 0, done.output
     assert "left_out_broken  2" in done.output
     assert all(f"Note: left out, since it cannot be read: {words}" in done.output for words in broken)
-    stub.bands = stub.bands[1:]
+    stub.images = stub.images[1:]
     with pytest.raises(ProductError, match="none of 2 imagettes can be read"):
         cut_imagettes("WV.SAFE")
 

@@ -173,7 +173,7 @@ def test_metadata_bombs_take_little_memory(small_safe: Path, tmp_path: Path) -> 
 
 def test_blocks_of_gigabytes_are_refused(copy: Path) -> None:
     """One compressed strip that GDAL would unpack whole for every line."""
-    from frazil.sentinel1.measurement import Measurement
+    from frazil.scene.measurement import Measurement
 
     path = copy / "bomb.tiff"
     profile = {"driver": "GTiff", "height": 60_000, "width": 6000, "count": 1, "dtype": "uint16"}

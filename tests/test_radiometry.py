@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frazil.sentinel1 import kernels
+from frazil.scene import averages
 from frazil.sentinel1.annotation import parse_annotation, parse_noise
 from frazil.sentinel1.noise import noise_table
 from frazil.sentinel1.product import Band, Product, open_product
@@ -206,7 +206,7 @@ def test_fused_block_average_equals_the_plain_mean(hv_radiometry, looks, first, 
     expected = np.where(2 * seen >= looks**2, total / np.maximum(seen, 1), np.nan)
     ours = hv_radiometry.sigma0_blocks(dn, first, looks)
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-9)
-    np.testing.assert_allclose(kernels.block_mean(full.astype(np.float32), looks), expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(averages.block_mean(full.astype(np.float32), looks), expected, rtol=1e-5, atol=1e-8)
 
 
 @settings(max_examples=25, deadline=None)
@@ -216,7 +216,7 @@ def test_boxcar_is_the_mean_of_what_is_there(shape, seed) -> None:
     power = rng.random(shape).astype(np.float32)
     power[rng.random(shape) < 0.2] = np.nan
     out = np.empty_like(power)
-    kernels.boxcar(power, 0, out)
+    averages.boxcar(power, 0, out)
     for y in range(shape[0]):
         for x in range(shape[1]):
             around = power[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]

@@ -44,7 +44,7 @@ def test_zip_read_in_place_gives_the_same_pixels(scene: xr.Dataset, small_zip: P
 
 
 def test_nothing_is_read_before_it_is_asked_for(small_safe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from frazil.sentinel1.measurement import Measurement
+    from frazil.scene.measurement import Measurement
 
     read: list[tuple[int, int]] = []
     original = Measurement.lines

@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,12 @@ CLASS_NODATA = 255  #: ``ice_class`` where nothing was observed
 UNDECIDED = 253  #: ``ice_class`` where neither ice nor water is probable enough; ``dominant`` where no phenomenon is
 CLASS_LAND = 254  #: ``ice_class`` on land
 PERCENT_NODATA = 255  #: ``probability`` and ``confidence`` where there is no class
+#: How thermal noise is removed from a scene: by the noise that its product states (Sentinel-1's own word for it is
+#: ESA's), by that noise rescaled so that σ0 is continuous, or not at all.
+Denoise = Literal["none", "esa", "balanced"]
+#: How far the files of a product are checked to belong together: everything; everything, but checksums of measurement
+#: only up to 64 MB; nothing.
+Check = Literal["full", "quick", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +271,22 @@ def prior_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in attrs.items() if name == "prior" or str(name).startswith("prior_")}
 
 
+_SENSORS = {"S1": "Sentinel-1", "RS2": "RADARSAT-2", "RCM": "RADARSAT Constellation"}
+_SENSOR = re.compile(r"(?:(S1)[A-D]|(RS2)|(RCM)\d)(?:_|$)")
+
+
+def sensor_of(attrs: Mapping[Any, Any]) -> str:
+    """The satellites that a scene or map is from, as titles name them: ``"Sentinel-1"``; ``""`` if nothing tells.
+
+    Args:
+        attrs: ``sensor`` says it; without it the names of product and mission do.
+    """
+    if attrs.get("sensor"):
+        return str(attrs["sensor"])
+    found = (_SENSOR.match(str(attrs.get(name, ""))) for name in ("product", "mission"))
+    return next((_SENSORS[str(match[match.lastindex or 0])] for match in found if match), "")
+
+
 def check_scene(scene: xr.Dataset) -> None:
     """Raise unless a Dataset is a scene.
 
@@ -276,7 +299,9 @@ def check_scene(scene: xr.Dataset) -> None:
     - ``valid(line, pixel)``: bool, True where every polarisation was observed;
     - coordinates ``line`` and ``pixel``: positions in the full-resolution product (block averages are at fractions);
     - ``tie_latitude``, ``tie_longitude``, ``tie_height`` on ``(tie_line, tie_pixel)``: the product's tie points;
-    - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``.
+    - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``; where
+      `sensor_of` cannot tell it from names ``sensor``, for titles; ``attribution``, the line that the licence of the
+      data asks of everything that is made from it.
 
     Raises:
         ContractError: naming what is missing or of the wrong dims, or incidence angles that are not finite (of

@@ -35,7 +35,7 @@ class FrazilError(Exception):
 
 
 class ProductNotFoundError(FrazilError, FileNotFoundError):
-    """Nothing at the path looks like a Sentinel-1 product."""
+    """Nothing at the path looks like a product of a radar that frazil reads."""
 
 
 class ProductError(FrazilError, ValueError):

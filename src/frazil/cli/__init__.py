@@ -34,7 +34,7 @@ from frazil.cli.study import study
 from frazil.errors import FrazilError, printable
 
 if TYPE_CHECKING:
-    from frazil.sentinel1.consistency import Check
+    from frazil.conventions import Check
 
 DENOISE = click.Choice(["esa", "balanced", "none"])
 
@@ -92,10 +92,9 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
 @_shared("json")
 def info(product: str, as_json: bool) -> None:
     """Say what PRODUCT is, from its metadata alone (SAFE folder, zip or cloud folder)."""
-    from frazil.sentinel1.info import describe
-    from frazil.sentinel1.product import open_product
+    from frazil.products import describe
 
-    _print(describe(open_product(product)), as_json)
+    _print(describe(product), as_json)
 
 
 @cli.command()
@@ -113,8 +112,8 @@ def scene(
 ) -> None:  # fmt: skip
     """Calibrate PRODUCT and write it as a file."""
     from frazil.files import refuse_existing
+    from frazil.products import open_scene
     from frazil.scene.save import save_scene
-    from frazil.sentinel1.scene import open_scene
 
     refuse_existing(output, overwrite=overwrite)
     with progress_bar("calibrating") as progress:
@@ -124,7 +123,7 @@ def scene(
         say(f"Note: {opened.attrs['note']}", err=True)
     if crs is None and output.endswith(".tif"):
         say_crs(opened)
-    said = {name: opened.attrs[name] for name in ("product", "noise", "checks")}
+    said = {name: opened.attrs[name] for name in ("product", "noise", "checks") if name in opened.attrs}
     _print({"scene": str(path), **said}, as_json)
 
 
@@ -175,7 +174,7 @@ def map_command(
     from frazil.learn.predict.ice import predict
     from frazil.maps.export import export
     from frazil.maps.prior import fuse_prior
-    from frazil.sentinel1.product import open_product
+    from frazil.products import open_product
 
     details = {name: options.pop(name) for name in DETAILS}
     if prior is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from frazil.maps.references import Reference
-    from frazil.sentinel1.product import Product
+    from frazil.products import Product
 
 _OPTIONS = (
     click.option(
@@ -98,8 +98,8 @@ def _place(product: Product) -> xr.Dataset:
     from frazil.scene.geolocation import Geolocation
     from frazil.scene.grid import MapGrid
 
-    band = product.bands[0]
-    geo = Geolocation.of_ties(band.annotation.ties)
+    image = product.images[0]
+    geo = Geolocation.of_ties(image.ties)
     crs = geo.default_crs()
     x, y = geo.outline(CRS.from_user_input(crs))
     width, height = (float(v.max() - v.min()) for v in (x, y))
@@ -107,7 +107,7 @@ def _place(product: Product) -> xr.Dataset:
     shape = (int(height / cell) + 2, int(width / cell) + 2)
     grid = MapGrid(crs=crs, left=float(x.min()), top=float(y.max()), spacing_m=cell, shape=shape)
     attrs = {
-        "product": product.name, "start_time": str(band.header.start_time), "stop_time": str(band.header.stop_time),
+        "product": product.name, "start_time": str(image.start_time), "stop_time": str(image.stop_time),
     }  # fmt: skip
     return xr.Dataset(coords=grid.coords(), attrs=attrs)
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from frazil.errors import FrazilError, LabelError, OptionError, ProductError, UnsupportedProductError, printable
 from frazil.labels.imagettes import SIDE_M, Imagette, make_imagettes, resample, scaled, sizes_for
+from frazil.products import Product, open_product
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import add_land
 from frazil.scene.ocean import detrend
-from frazil.sentinel1.product import Product, open_product
-from frazil.sentinel1.scene import open_scene
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,14 +39,14 @@ def cut_imagettes(
     """
     if not 0 <= max_land <= 1:
         raise OptionError(f"max_land {max_land} must lie in [0, 1].")
-    product = path if isinstance(path, Product) else open_product(path)
+    product = open_product(path) if isinstance(path, (str, os.PathLike)) else path
     if "VV" not in product.polarizations:
         raise UnsupportedProductError(
             f"{product.name} holds {list(product.polarizations)}; imagettes of the sea are made from VV."
         )
     size, cell = sizes_for(resolution_m, side_m)
     land, broken = [0], list[str]()
-    wave_mode = product.bands[0].header.mode == "WV"
+    wave_mode = product.mode == "WV"
     made = (
         _wave_mode(product, resolution_m, max_land, land, broken)
         if wave_mode
@@ -79,31 +78,30 @@ def cut_imagettes(
 def _wave_mode(
     product: Product, resolution_m: float, max_land: float, land: list[int], broken: list[str]
 ) -> Iterator[tuple[float, Imagette]]:
-    numbers = list(dict.fromkeys(b.header.image_number for b in product.bands))
+    numbers = list(dict.fromkeys(b.image for b in product.images))
     for i, number in enumerate(numbers):
-        band = next(b for b in product.bands if b.header.image_number == number)
+        band = next(b for b in product.images if b.image == number)
         try:
-            scene = open_scene(product, image=number, polarizations=("VV",))
+            scene = product.open_scene(image=number, polarizations=("VV",))
             angle = scene["incidence_angle"].values
             rough = detrend(scene["sigma0"].values[0], angle)
         except FrazilError as error:
             if len(numbers) == 1:
                 raise
-            broken.append(f"{band.stem}: {printable(str(error))}")
+            broken.append(f"{band.name}: {printable(str(error))}")
             continue
         centre = float(np.nanmean(angle))
-        a = band.annotation
-        slant = a.header.product_type == "SLC"
-        across = a.range_spacing_m / (np.sin(np.radians(centre)) if slant else 1.0)
+        across = band.range_spacing_m / (np.sin(np.radians(centre)) if band.slant_range else 1.0)
         shape = tuple(
-            max(round(n * d / resolution_m), 1) for n, d in zip(rough.shape, (a.azimuth_spacing_m, across), strict=True)
+            max(round(n * d / resolution_m), 1)
+            for n, d in zip(rough.shape, (band.azimuth_spacing_m, across), strict=True)
         )
         lon, lat, share = _place(scene)
         if share > max_land:
             land[0] += 1
             continue
         yield (i + 1) / len(numbers), Imagette(
-            name=band.stem, group=f"{product.name} {number}", image=scaled(resample(rough, shape)),  # type: ignore[arg-type]
+            name=band.name, group=f"{product.name} {number}", image=scaled(resample(rough, shape)),  # type: ignore[arg-type]
             incidence_angle=centre, longitude=lon, latitude=lat,
         )  # fmt: skip
 
@@ -111,9 +109,9 @@ def _wave_mode(
 def _wide(
     product: Product, size: int, resolution_m: float, max_land: float, land: list[int]
 ) -> Iterator[tuple[float, Imagette]]:
-    spacing = product.bands[0].annotation.range_spacing_m
+    spacing = product.spacing_m
     looks = max(int(resolution_m // spacing), 1)
-    scene = open_scene(product, polarizations=("VV",), looks=looks)
+    scene = product.open_scene(polarizations=("VV",), looks=looks)
     step = max(round(size * resolution_m / (spacing * looks)), 1)
     lines, pixels = (range(0, max(scene.sizes[d] - step // 2, 1), step) for d in ("line", "pixel"))
     for i, line in enumerate(lines):

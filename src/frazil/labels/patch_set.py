@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil import __version__
-from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassScheme
+from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassScheme, sensor_of
 from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.labels.possible import refuse_impossible
@@ -84,6 +84,9 @@ def make_patches(
     missing: dict[str, Any] = {"polygon": -1, "line": np.nan, "pixel": np.nan, "longitude": np.nan, "latitude": np.nan}
     given = {name: provenance.get(name, np.full(n, fill)) for name, fill in missing.items()}
     when = np.full(n, np.datetime64("NaT", "ns")) if time is None else np.asarray(time, "datetime64[ns]")
+    sensors = sorted(
+        {sensor for name in np.unique(np.asarray(scene, dtype=str)) if (sensor := sensor_of({"product": name}))}
+    )
     coords: dict[str, Any] = {
         "channel": ("channel", np.array(channels, dtype=str)),
         "channel_units": ("channel", np.array(units, dtype=str)),
@@ -105,7 +108,7 @@ def make_patches(
         },
         coords,
         {
-            "title": "Labelled patches of Sentinel-1 scenes",
+            "title": f"Labelled patches of {' and '.join(sensors) or 'radar'} scenes",
             "class_scheme": scheme.name,
             "class_names": list(scheme.names),
             "size": int(image.shape[-1]),

@@ -28,17 +28,17 @@ from frazil.labels.classes import LabelOptions, LabelsOnScene
 from frazil.labels.cutting import Cutter, why_none
 from frazil.labels.patch_set import gather
 from frazil.labels.sources import Labels, open_labels, product_key
+from frazil.products import open_scene
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, linear_power, to_db
-from frazil.sentinel1.scene import open_scene
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
-    from frazil.sentinel1.product import Product
-    from frazil.sentinel1.radiometry import Denoise
+    from frazil.conventions import Denoise
+    from frazil.products import Product
 
 PathLike = str | os.PathLike[str]
 

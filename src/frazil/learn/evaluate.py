@@ -24,7 +24,7 @@ from frazil.learn.infer.device import usable_device
 from frazil.learn.models.ensemble import Ensemble
 from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.predict.imagettes import check_fit
-from frazil.sentinel1.product import open_product
+from frazil.products import open_product
 
 
 def evaluate(
@@ -138,8 +138,7 @@ def _products(
     chosen = [path for path in products if names[path] not in {name.removesuffix(".SAFE") for name in learnt}]
     if not chosen:
         raise LabelError(f"All these products are among those that {card.id} has learnt from. Pass others.")
-    spacing = open_product(chosen[0]).bands[0].annotation.range_spacing_m
-    looks = max(round(card.spacing_m / spacing), 1)
+    looks = max(round(card.spacing_m / open_product(chosen[0]).spacing_m), 1)
     config = replace(
         options, labels=labels, channels=tuple(c.name for c in card.channels), class_scheme=card.class_scheme,
         looks=looks, boxcar=card.boxcar and looks == 1, denoise=card.denoise,  # type: ignore[arg-type]

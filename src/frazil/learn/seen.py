@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from frazil.conventions import sensor_of
 from frazil.errors import ModelError
 from frazil.scene.scaling import Channel
 
@@ -38,13 +39,15 @@ class Seen:
         scenes: that were looked at.
         medians: channel -> lowest and highest median of a scene, in dB.
         differences: ``"hh-hv"`` … -> likewise of the difference of two channels of σ0, dB.
-        modes: of the products, as far as their names tell: ``"EW"`` …
+        modes: of the Sentinel-1 products, as far as their names tell: ``"EW"`` …
+        sensors: of the products, likewise: ``"Sentinel-1"`` …
     """
 
     scenes: int = 0
     medians: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     differences: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     modes: tuple[str, ...] = ()
+    sensors: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, images: Iterable[np.ndarray], channels: Sequence[Channel], products: Iterable[str] = ()) -> Seen:
@@ -61,12 +64,15 @@ class Seen:
             name: (round(min(v), 2), round(max(v), 2))
             for name in names if (v := [row[name] for row in rows if name in row])
         }  # fmt: skip
-        modes = {found.group(1) for name in products if (found := _MODE.match(str(name)))}
+        told = [str(name) for name in products]
+        modes = {found.group(1) for name in told if (found := _MODE.match(name))}
+        sensors = {sensor for name in told if (sensor := sensor_of({"product": name}))}
         return cls(
             scenes=len(rows),
             medians={k: v for k, v in ranges.items() if "-" not in k},
             differences={k: v for k, v in ranges.items() if "-" in k},
             modes=tuple(sorted(modes)),
+            sensors=tuple(sorted(sensors)),
         )
 
     @classmethod
@@ -83,7 +89,9 @@ class Seen:
             ]
             made = cls(
                 scenes=int(values.get("scenes", 0)), medians=pairs[0], differences=pairs[1],
-                modes=tuple(map(str, values.get("modes", ()))),
+                modes=(modes := tuple(map(str, values.get("modes", ())))),
+                # Cards that tell none are older than the second sensor.
+                sensors=tuple(map(str, values.get("sensors", ("Sentinel-1",) if modes else ()))),
             )  # fmt: skip
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ModelError(f"what it has seen is not told as it should be ({error})") from error
@@ -96,9 +104,10 @@ class Seen:
         return {
             "scenes": self.scenes, "medians": {k: list(v) for k, v in self.medians.items()},
             "differences": {k: list(v) for k, v in self.differences.items()}, "modes": list(self.modes),
+            "sensors": list(self.sensors),
         }  # fmt: skip
 
-    def strange(self, image: np.ndarray, channels: Sequence[Channel], mode: str = "") -> list[str]:
+    def strange(self, image: np.ndarray, channels: Sequence[Channel], mode: str = "", sensor: str = "") -> list[str]:
         """What of a scene lies outside what was seen, in words; empty where all lies inside.
 
         Args:
@@ -106,9 +115,12 @@ class Seen:
                 where not observed.
             channels: of the image.
             mode: of the product, ``"EW"`` …
+            sensor: that it is from, ``"Sentinel-1"`` …
         """
         said = []
-        if mode and self.modes and mode not in self.modes:
+        if sensor and self.sensors and sensor not in self.sensors:
+            said.append(f"products of {sensor} (it learnt from {', '.join(self.sensors)})")
+        elif mode and self.modes and sensor in ("", "Sentinel-1") and mode not in self.modes:
             said.append(f"products of mode {mode} (it learnt from {', '.join(self.modes)})")
         values = _observed(image)
         if values.shape[1] < _LEAST_PIXELS:

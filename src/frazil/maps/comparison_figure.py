@@ -255,7 +255,7 @@ def _write_head(figure: Figure, comparison: Comparison, attrs: Mapping[str, Any]
 
     when = period_text(str(attrs["start_time"]), str(attrs.get("stop_time", attrs["start_time"])))
     write(0.42, "Sea-ice map against reference", fontsize=17, fontweight="bold", color=INK)
-    write(0.68, " · ".join(part for part in (sensor_name(str(attrs["product"])), when) if part), fontsize=11, color=INK)
+    write(0.68, " · ".join(part for part in (sensor_name(attrs), when) if part), fontsize=11, color=INK)
     write(0.89, f"Product {attrs['product']}   ·   Model {attrs['model']}", fontsize=8, color=FAINT)
     note = " ".join(str(attrs.get("note") or "").split())
     if note:

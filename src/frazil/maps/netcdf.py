@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map
+from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map, sensor_of
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
 from frazil.hdf5_files import DAMAGED, netcdf_engine
 from frazil.maps.layers import LAYERS, TITLES
@@ -160,7 +160,7 @@ def _file_attrs(ds: xr.Dataset) -> dict[str, str]:
     return {
         "Conventions": "CF-1.11, ACDD-1.3",
         "title": TITLES[check_map(ds).kind].format(product=attrs["product"]),
-        "source": f"Sentinel-1 SAR, classified by frazil {__version__}, model {attrs['model']}",
+        "source": f"{sensor_of(attrs)} SAR, classified by frazil {__version__}, model {attrs['model']}".lstrip(),
         "time_coverage_start": str(attrs["start_time"]),
         "time_coverage_end": str(attrs.get("stop_time", attrs["start_time"])),
     }

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def _write_head(figure: Figure, drawing: Drawing, title: str, note_lines: list[s
     def write(inches_from_top: float, text: str, **style: object) -> None:
         figure.text(x, 1 - inches_from_top / total, text, va="baseline", parse_math=False, **style)  # type: ignore[arg-type]
 
-    sensor = sensor_name(str(attrs["product"]))
+    sensor = sensor_name(attrs)
     when = period_text(str(attrs["start_time"]), str(attrs.get("stop_time", attrs["start_time"])))
     write(0.42, title, fontsize=17, fontweight="bold", color=INK)
     write(0.68, " · ".join(part for part in (sensor, when) if part), fontsize=11, color=INK)
@@ -155,12 +155,16 @@ def _write_head(figure: Figure, drawing: Drawing, title: str, note_lines: list[s
     crs = grid.crs if len(grid.crs) < 30 else grid.pyproj_crs.name
     foot = f"{crs} · {grid.spacing_m:g} m pixels · ground areas on the ellipsoid · frazil {__version__}"
     figure.text(x, 0.24 / total, foot, fontsize=7.5, color=FAINT, va="baseline")
+    if attrs.get("attribution"):
+        figure.text(x, 0.08 / total, str(attrs["attribution"]), fontsize=6, color=FAINT, va="baseline")
 
 
-def sensor_name(product: str) -> str:
-    """``Sentinel-1A EW`` from a product name; empty for other names."""
-    found = re.match(r"S1([A-D])_([A-Z0-9]{2})_", product)
-    return f"Sentinel-1{found[1]} {found[2]}" if found else ""
+def sensor_name(attrs: Mapping[Any, Any]) -> str:
+    """``Sentinel-1A EW`` or ``RADARSAT-2 SCWA``, from the attributes of a map; empty where they tell no sensor."""
+    found = re.match(r"S1([A-D])_([A-Z0-9]{2})_", str(attrs["product"]))
+    if found:
+        return f"Sentinel-1{found[1]} {found[2]}"
+    return f"{attrs['sensor']} {attrs.get('mode', '')}".rstrip() if attrs.get("sensor") else ""
 
 
 def period_text(start: str, stop: str) -> str:

@@ -28,6 +28,7 @@ from frazil.conventions import (
     UNDECIDED_TITLE,
     ClassScheme,
     check_map,
+    sensor_of,
 )
 from frazil.errors import ContractError
 from frazil.geojson import to_lonlat
@@ -51,9 +52,10 @@ _NAME = re.compile(
 )
 _SUFFIX = {"exclusive": "sea_ice", "multilabel": "phenomena"}
 _DESCRIPTION = {
-    "exclusive": "Sea-ice classes, their probabilities and confidence, from Sentinel-1 radar.",
-    "multilabel": "Phenomena of sea and air and their scores, from Sentinel-1 radar.",
+    "exclusive": "Sea-ice classes, their probabilities and confidence, from {radar}.",
+    "multilabel": "Phenomena of sea and air and their scores, from {radar}.",
 }
+_SAID = ("note", "attribution")  # attributes of the map that stand in its description
 _POLARIZATIONS = {"SH": ["HH"], "SV": ["VV"], "DH": ["HH", "HV"], "DV": ["VV", "VH"]}
 
 
@@ -77,6 +79,7 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
     start = _time(attrs["start_time"])
     stop = _time(attrs.get("stop_time", attrs["start_time"]))
     product = str(attrs["product"])
+    radar = f"{sensor_of(attrs)} radar".lstrip()
     item = pystac.Item(
         id=f"{re.sub(r'[^A-Za-z0-9_.-]', '_', product)}_{_SUFFIX[scheme.kind]}",
         geometry=shapely.geometry.mapping(outline),
@@ -84,7 +87,9 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
         datetime=start,
         properties={
             "title": TITLES[scheme.kind].format(product=product),
-            "description": " ".join(filter(None, [_DESCRIPTION[scheme.kind], str(attrs.get("note") or "")])),
+            "description": " ".join(
+                filter(None, [_DESCRIPTION[scheme.kind].format(radar=radar), *(attrs.get(n) for n in _SAID)])
+            ),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "end_datetime": stop.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

@@ -99,7 +99,8 @@ class Geolocation:
         azimuth = np.empty_like(lon)
         azimuth[:, :-1], back, _ = geod.inv(lon[:, :-1], lat[:, :-1], lon[:, 1:], lat[:, 1:])
         azimuth[:, -1] = back[:, -1] + 180.0  # the last column looks along the cell before it
-        to_far_range = -self.height / np.tan(np.radians(incidence_angle))
+        outwards = np.where(incidence_angle[:, -1:] < incidence_angle[:, :1], -1.0, 1.0)  # pixels may count inwards
+        to_far_range = outwards * -self.height / np.tan(np.radians(incidence_angle))
         moved_lon, moved_lat, _ = geod.fwd(lon, lat, azimuth, to_far_range)
         return Geolocation(self.line, self.pixel, moved_lat, moved_lon, np.zeros_like(self.height))
 

@@ -2,7 +2,7 @@
 
 Times become float seconds after the first image line: a datetime64 would cost nothing in precision (1 µs is 7 mm of
 orbit), but every formula wants seconds. Files of strangers are hostile, and files of friends are damaged: every count,
-shape and size is checked, and every number against what a Sentinel-1 can measure (`frazil.sentinel1.xml` reads them).
+shape and size is checked, and every number against what a Sentinel-1 can measure (`frazil.xml_files` reads them).
 
 References:
     S1-RS-MDA-52-7441 (Sentinel-1 Product Specification), sections 3.2 (annotation), 3.3 (calibration), 3.4 (noise).
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frazil.scene.geolocation import TiePoints
-from frazil.sentinel1.xml import number, numbers, read_record, text, time, whole_number
+from frazil.xml_files import number, numbers, read_record, text, time, whole_number
 
 _MISSION_LIFE = np.datetime64("2014-04-03"), np.datetime64("2045-01-01")
 _LONGEST_S = 3600.0  # of a data take; the instrument's limit is 25 minutes of 98 an orbit

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 
-from frazil.sentinel1.measurement import Measurement
+from frazil.scene.measurement import Measurement
 from frazil.sentinel1.radiometry import NoiseCorrection, Radiometry
 
 _BIN = 20  # pixels: of the range profiles, 800 m in EW

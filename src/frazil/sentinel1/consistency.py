@@ -25,7 +25,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pyproj import Geod
@@ -33,9 +33,7 @@ from pyproj import Geod
 from frazil.errors import ProductError
 from frazil.sentinel1.annotation import Annotation, Calibration, Header, Manifest
 
-#: ``"full"``: everything; ``"quick"``: everything, but checksums of measurement only up to 64 MB; ``"none"``: nothing.
-Check = Literal["full", "quick", "none"]
-QUICK_BYTES = 64 * 2**20
+QUICK_BYTES = 64 * 2**20  #: of a measurement file whose checksum is compared without being asked for
 
 _MIXED = "files of different products are mixed, or damaged. Download the product again."
 _ADVICE = 'Download the product again, or pass --check none (check="none") if the change was meant.'

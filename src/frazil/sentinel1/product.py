@@ -3,7 +3,7 @@
 Files are found by what they say of themselves (the header in the XML), and paired by name: ``STEM.xml``,
 ``calibration-STEM.xml``, ``noise-STEM.xml``, ``STEM.tiff``. ESA's long stems, the cloud mirrors' short ones
 (``ew-hh``) and COG_SAFE's ``-cog`` suffix all fit. Nothing is extracted, no manifest path is followed and no link that
-leaves the folder, so a product cannot point outside itself. What `frazil.sentinel1.files` finds is checked by
+leaves the folder, so a product cannot point outside itself. What `frazil.product_files` finds is checked by
 `frazil.sentinel1.consistency` as it is read.
 
 References:
@@ -23,7 +23,10 @@ from typing import TypeVar, get_args
 
 import numpy as np
 
+from frazil.conventions import Check
 from frazil.errors import OptionError, ProductError, ProductNotFoundError
+from frazil.product_files import Layout, ProductFiles, find_files
+from frazil.scene.geolocation import TiePoints
 from frazil.sentinel1 import consistency
 from frazil.sentinel1.annotation import (
     Annotation,
@@ -37,10 +40,15 @@ from frazil.sentinel1.annotation import (
     parse_manifest,
     parse_noise,
 )
-from frazil.sentinel1.consistency import Check
-from frazil.sentinel1.files import ProductFiles, find_files
 
 T = TypeVar("T")
+LAYOUT = Layout(
+    folders=("", "annotation", "annotation/calibration", "measurement", "preview"),
+    home="annotation",
+    sign=r"annotation/[^/]+\.xml",
+    outer="*.SAFE",
+    contents="annotation/ and measurement/",
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,46 @@ class Band:
     def polarization(self) -> str:
         """``"HH"``, ``"HV"``, ``"VV"`` or ``"VH"``."""
         return self.header.polarization
+
+    @property
+    def name(self) -> str:
+        """The image in words that differ for every image."""
+        return self.stem
+
+    @property
+    def image(self) -> str:
+        """What `open_scene` calls the image: the number of an imagette, else the swath."""
+        return self.header.image_number if self.header.mode == "WV" else self.header.swath
+
+    @property
+    def start_time(self) -> np.datetime64:
+        """UTC."""
+        return self.header.start_time
+
+    @property
+    def stop_time(self) -> np.datetime64:
+        """UTC."""
+        return self.header.stop_time
+
+    @property
+    def range_spacing_m(self) -> float:
+        """Between pixels, along the slant where `slant_range` says so."""
+        return self.annotation.range_spacing_m
+
+    @property
+    def azimuth_spacing_m(self) -> float:
+        """Between lines."""
+        return self.annotation.azimuth_spacing_m
+
+    @property
+    def slant_range(self) -> bool:
+        """Whether pixels are equidistant in slant range, not on the ground."""
+        return self.header.product_type == "SLC"
+
+    @property
+    def ties(self) -> TiePoints:
+        """Geolocation."""
+        return self.annotation.ties
 
     @cached_property
     def annotation(self) -> Annotation:
@@ -266,7 +314,7 @@ def open_product(path: str | os.PathLike[str], *, check: Check = "quick") -> Pro
     """
     if check not in get_args(Check):
         raise OptionError(f"check {check!r} is not one of {list(get_args(Check))}.")
-    source = find_files(path)
+    source = find_files(path, LAYOUT)
     if not any(re.fullmatch(r"annotation/[^/]+\.xml", name) for name in source.sizes):
         raise ProductNotFoundError(
             f"{source.shown} is not a Sentinel-1 Level-1 product: it has no annotation/*.xml. "

@@ -15,16 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
+from frazil.scene import averages
 from frazil.sentinel1 import kernels
 from frazil.sentinel1.annotation import Annotation, Calibration, Noise, SwathBounds
 from frazil.sentinel1.border import Border, find_border, threshold
 from frazil.sentinel1.noise import NoiseBlock, NoiseTable, between, continued, noise_table
 
-Denoise = Literal["none", "esa", "balanced"]
 _IPF_290 = np.datetime64("2018-03-13")  #: since when products come without border noise
 
 
@@ -89,7 +88,7 @@ class Radiometry:
         n = dn.shape[0] - dn.shape[0] % looks
         out = np.empty((n // looks, dn.shape[1] // looks), np.float32) if out is None else out
         if self.border is not None:
-            out[:] = kernels.block_mean(self.sigma0(dn[:n], first_line), looks)
+            out[:] = averages.block_mean(self.sigma0(dn[:n], first_line), looks)
         else:
             kernels.sigma0_block_lines(dn, *self._lines(first_line, n), out)
         return out

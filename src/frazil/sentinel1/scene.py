@@ -22,17 +22,17 @@ import xarray as xr
 from scipy.interpolate import RectBivariateSpline
 
 from frazil import __version__
-from frazil.conventions import VARIABLES
+from frazil.conventions import VARIABLES, Check, Denoise
 from frazil.errors import OptionError, UnsupportedProductError
+from frazil.scene import averages
 from frazil.scene.geolocation import TiePoints
 from frazil.scene.lazy import dataset, lazy_variable
-from frazil.sentinel1 import kernels
+from frazil.scene.measurement import Measurement
 from frazil.sentinel1.annotation import Annotation
 from frazil.sentinel1.balance import balance
-from frazil.sentinel1.consistency import QUICK_BYTES, Check, check_means
-from frazil.sentinel1.measurement import Measurement
+from frazil.sentinel1.consistency import QUICK_BYTES, check_means
 from frazil.sentinel1.product import Band, Product, open_product
-from frazil.sentinel1.radiometry import Denoise, Radiometry, make_radiometry
+from frazil.sentinel1.radiometry import Radiometry, make_radiometry
 
 _STRIP = 96  # lines read at a time: 2 MB of an EW scene, which stay in the cache of a core
 _WORKERS = min(os.cpu_count() or 1, 4)
@@ -197,7 +197,7 @@ class _Pixels:
             radiometry.sigma0_blocks(dn, first, looks, whole)
         elif self.boxcar:
             power = radiometry.sigma0(dn, first, memory.lines("power", raw, np.float32))
-            kernels.boxcar(power, start - first, whole)
+            averages.boxcar(power, start - first, whole)
         else:
             radiometry.sigma0(dn, first, whole)
         if whole is not out:

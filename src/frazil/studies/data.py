@@ -16,7 +16,7 @@ import xarray as xr
 from frazil.labels.patch_set import stream_patches
 from frazil.labels.patches import cut_patches
 from frazil.labels.splits import Split
-from frazil.sentinel1 import kernels
+from frazil.scene import averages
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.world import WorldConfig
 
@@ -74,7 +74,7 @@ def simulated_patches(
 def moving_average(power: np.ndarray) -> np.ndarray:
     """3 × 3 moving average of power (line, pixel), as `frazil.open_scene` with ``boxcar=True``."""
     out = np.empty_like(power)
-    kernels.boxcar(power, 0, out)
+    averages.boxcar(power, 0, out)
     return out
 
 

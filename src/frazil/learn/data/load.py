@@ -45,8 +45,8 @@ from frazil.learn.data.scenes import (
 )
 from frazil.learn.models import view_of
 from frazil.learn.models.wide_unet import Views
+from frazil.products import open_product
 from frazil.scene.scaling import CHANNELS
-from frazil.sentinel1.product import open_product
 
 #: Called with the fraction done, 0…1, and what is being done.
 Progress = Callable[[float, str], None]
@@ -209,7 +209,7 @@ def _scenes(config: SceneData, seed: int, view: int, report: Progress) -> Learni
     }
     if not config.train:
         raise LabelError("No product to learn from was named. Pass --set data.train=PRODUCT,… and data.labels=…")
-    spacing = open_product(config.train[0]).bands[0].annotation.range_spacing_m * config.looks
+    spacing = open_product(config.train[0]).spacing_m * config.looks
     return _of_scenes(scenes, config, seed, spacing, config.denoise, boxcar=config.boxcar, view=view)
 
 

@@ -30,9 +30,9 @@ from frazil.learn.infer.dense import make_engine
 from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.tiles import tile_logits, tiles_for
 from frazil.learn.infer.wide import wide_view
+from frazil.products import open_scene
 from frazil.scene.land import add_land
 from frazil.scene.scaling import CHANNELS, network_input
-from frazil.sentinel1.scene import open_scene
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.thinning import as_quicklook
 from frazil.simulate.world import WorldConfig

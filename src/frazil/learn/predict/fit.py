@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from frazil.conventions import sensor_of
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import ModelCard
 from frazil.learn.seen import Seen
@@ -91,7 +92,9 @@ class Sample:
         pixel = scene["pixel"].values[:: self.step]
         lon, lat = Geolocation.of(scene).lonlat(line[:, None], pixel[None, :])
         image[:, land_mask(np.asarray(lon), np.asarray(lat))] = 0.0
-        return (card.seen or Seen()).strange(image, card.channels, str(scene.attrs.get("mode", "")))
+        return (card.seen or Seen()).strange(
+            image, card.channels, str(scene.attrs.get("mode", "")), sensor_of(scene.attrs)
+        )  # fmt: skip
 
 
 def outside_training(made: xr.Dataset, strange: list[str]) -> xr.Dataset:

@@ -97,7 +97,7 @@ class IceAnswers:
     See `frazil.learn.predict.scene.Answers`; arguments as of `predict`.
     """
 
-    title: ClassVar[str] = "Sea-ice map from Sentinel-1"
+    title: ClassVar[str] = "Sea-ice map"
     doing: ClassVar[str] = "classifying"
     holds: ClassVar[Holds] = "middle"
 

@@ -124,7 +124,7 @@ class PhenomenaAnswers:
     See `frazil.learn.predict.scene.Answers`; arguments as of `predict_phenomena`.
     """
 
-    title: ClassVar[str] = "Phenomena of sea and air from Sentinel-1"
+    title: ClassVar[str] = "Phenomena of sea and air"
     doing: ClassVar[str] = "segmenting"
     holds: ClassVar[Holds] = "whole"
 

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from frazil import __version__
-from frazil.conventions import check_scene
+from frazil.conventions import Denoise, check_scene, sensor_of
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import Model, ModelCard, load_model
 from frazil.learn.infer.engine import Engine
@@ -27,14 +27,12 @@ from frazil.learn.infer.wide import wide_view
 from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
 from frazil.learn.predict.flags import BIT, FlagSettings, Holds, flag_border, flags_of_cells, n_cells
 from frazil.memory import require_memory
+from frazil.products import Product, open_product
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
 from frazil.scene.scaling import network_input
 from frazil.scene.tiles import TileGrid
-from frazil.sentinel1.product import Product, open_product
-from frazil.sentinel1.radiometry import Denoise
-from frazil.sentinel1.scene import open_scene
 
 _STRIP = 512  # lines that are read at a time
 #: What scores are on the radar grid where nothing was observed; elsewhere they are at most 200.
@@ -50,7 +48,7 @@ class Answers(Protocol):
 
     @property
     def title(self) -> str:
-        """Of the map."""
+        """Of the map, without the sensor."""
         ...
 
     @property
@@ -187,7 +185,7 @@ def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Data
     Raises:
         ModelError: the product lacks a polarisation, or its pixels do not divide the model's spacing.
     """
-    product = path if isinstance(path, Product) else open_product(path)
+    product = open_product(path) if isinstance(path, (str, os.PathLike)) else path
     lacking = [p for p in card.polarizations if p not in product.polarizations]
     if lacking:
         raise ModelError(
@@ -199,10 +197,11 @@ def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Data
             f"Model {card.id} learnt from scenes whose noise was removed by {card.denoise!r}, which frazil cannot "
             f"repeat on a product. Pass predict() a scene prepared so, or train a model on one of {get_args(Denoise)}."
         )
-    spacing = product.bands[0].annotation.range_spacing_m
-    looks = max(round(card.spacing_m / spacing), 1)
+    looks = max(round(card.spacing_m / product.spacing_m), 1)
     boxcar = card.boxcar and looks == 1
-    return open_scene(product, polarizations=card.polarizations, looks=looks, boxcar=boxcar, denoise=card.denoise)  # type: ignore[arg-type]
+    return product.open_scene(
+        polarizations=card.polarizations, looks=looks, boxcar=boxcar, denoise=card.denoise,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def classify(
@@ -321,13 +320,17 @@ def _dataset(
     maps: dict[str, tuple[Any, ...]], coords: dict[str, Any], scene: xr.Dataset, card: ModelCard, answers: Answers,
     said: dict[str, Any], grid: MapGrid | None,
 ) -> xr.Dataset:  # fmt: skip
-    kept = ("product", "mission", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source", "denoise")
+    kept = (
+        "product", "mission", "sensor", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source",
+        "attribution", "denoise",
+    )  # fmt: skip
+    sensor = sensor_of(scene.attrs)
     own = answers.attrs(card)
     notes = (said.get("adapted", ""), scene.attrs.get("note", ""), own.pop("note", ""))
     attrs = {k: scene.attrs[k] for k in kept if k in scene.attrs} | {
         "note": " ".join(str(note) for note in notes if note),
         "Conventions": "CF-1.11",
-        "title": answers.title,
+        "title": f"{answers.title} from {sensor}" if sensor else answers.title,
         "class_scheme": card.class_scheme,
         "model": card.id,
         "model_card": card.id,

@@ -21,13 +21,51 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from frazil.errors import ProductError, ProductNotFoundError, printable
-from frazil.sentinel1.xml import MAX_BYTES
 from frazil.untrusted import is_inside, open_regular
+from frazil.xml_files import MAX_BYTES
 
-_FOLDERS = ("", "annotation", "annotation/calibration", "measurement", "preview")
+_PARTS = (".tif", ".tiff", ".xml", ".safe")  # what a file of a product may end in
 _DEFLATE64 = 9
 _MAX_DIRECTORY = 8 * 2**20  # bytes, of an archive; wave-mode products have some thousand members
 _MAX_RATIO = 1100  # of deflate: 1032; more is no deflated file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the files of a kind of product lie, and what tells that kind.
+
+    Attributes:
+        folders: below the product folder, where its files lie; ``""`` is that folder itself.
+        home: a file or folder that every product folder of the kind has.
+        sign: pattern of a file below the product folder that no archive of the kind lacks.
+        outer: glob pattern of names of product folders: a folder that holds a single one stands for it.
+        contents: of a product folder, in words.
+    """
+
+    folders: tuple[str, ...]
+    home: str
+    sign: str
+    outer: str
+    contents: str
+
+    def is_product(self, folder: Path) -> bool:
+        """Whether a folder is a product folder of this kind."""
+        return (folder / self.home).exists()
+
+    def folder_in(self, folder: Path) -> Path:
+        """The product folder that a folder is or, a single one, holds; else the folder itself."""
+        if not self.is_product(folder):
+            inside = [p for p in sorted(folder.glob(self.outer)) if p.is_dir() and not _is_companion(p.name)]
+            if len(inside) == 1:
+                return inside[0]
+        return folder
+
+    def folder_around(self, file: Path) -> Path | None:
+        """The product folder that a file is part of, or None."""
+        if file.suffix.lower() not in _PARTS:
+            return None
+        above = file.absolute().parents
+        return next((p for p in above[:4] if self.is_product(p)), None)
 
 
 @dataclass(frozen=True)
@@ -119,13 +157,57 @@ class ProductFiles:
         return f"/vsizip/{archive}/{inner}"
 
 
-def find_files(path: str | os.PathLike[str]) -> ProductFiles:
+def find_files(path: str | os.PathLike[str], layout: Layout) -> ProductFiles:
     """The files of the product at a path.
 
     Raises:
         ProductNotFoundError: nothing there, or a name of the internet.
         ProductError: a damaged or hostile archive.
     """
+    place = _local(path)
+    if place.is_dir():
+        return _from_folder(place, layout)
+    inside = place.parent if place.name == "manifest.safe" else layout.folder_around(place)
+    if inside is None and place.suffix.lower() in _PARTS:
+        raise _alone(place, f"the folder that holds {layout.contents}")
+    return _from_zip(place, layout) if inside is None else _from_folder(inside, layout)
+
+
+def holds(path: str | os.PathLike[str], layout: Layout) -> bool:
+    """Whether a product of this kind lies at a path, sound or not; False where nothing can be read."""
+    try:
+        place = _local(path)
+        if place.is_dir():
+            return layout.is_product(layout.folder_in(place))
+        if place.suffix.lower() in _PARTS:
+            return layout.folder_around(place) is not None
+        _refuse_endless(place)
+        with zipfile.ZipFile(place) as archive:
+            names = [name.replace("\\", "/") for name in archive.namelist()]
+        sign = re.compile(f"((?:[^/]+/)*){layout.sign}")
+        return any(sign.fullmatch(n) and not any(_is_companion(part) for part in n.split("/")) for n in names)
+    except (ProductNotFoundError, ProductError, zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def refuse_place(path: str | os.PathLike[str]) -> str:
+    """The path in characters that every terminal can show, if something lies there that might have been a product.
+
+    Raises:
+        ProductNotFoundError: nothing there, a name of the internet, or a single file of a product.
+        ProductError: a damaged or hostile archive.
+    """
+    place = _local(path)
+    if place.is_file() and place.suffix.lower() in _PARTS:
+        raise _alone(place, "its product's folder")
+    if place.suffix.lower() == ".zip":
+        _refuse_endless(place)
+        with _as_archive(place), zipfile.ZipFile(place):
+            pass
+    return printable(str(place))
+
+
+def _local(path: str | os.PathLike[str]) -> Path:
     given = os.fspath(path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|/vsi", given):
         raise ProductNotFoundError(
@@ -134,29 +216,14 @@ def find_files(path: str | os.PathLike[str]) -> ProductFiles:
     place = Path(given)
     if not place.exists():
         raise ProductNotFoundError(f"No product at {printable(given)}. Give a SAFE folder or a zip of one.")
-    if place.is_dir():
-        return _from_folder(place)
-    inside = _folder_around(place)
-    return _from_zip(place) if inside is None else _from_folder(inside)
+    return place
 
 
-def _folder_around(file: Path) -> Path | None:
-    """The product folder that a file is part of, or None if it is not part of one."""
-    if file.name == "manifest.safe":
-        return file.parent
-    if file.suffix.lower() in (".tif", ".tiff", ".xml"):
-        folder = next((p for p in (file.absolute().parent, *file.absolute().parents[1:4]) if _is_product(p)), None)
-        if folder is not None:
-            return folder
-        raise ProductNotFoundError(
-            f"{printable(str(file))} alone is no product: calibration and geolocation lie beside it. Give the folder "
-            "that holds annotation/ and measurement/, or a zip of it."
-        )
-    return None
-
-
-def _is_product(folder: Path) -> bool:
-    return (folder / "annotation").is_dir()
+def _alone(file: Path, what: str) -> ProductNotFoundError:
+    return ProductNotFoundError(
+        f"{printable(str(file))} alone is no product: calibration and geolocation lie beside it. Give {what}, or a zip "
+        "of it."
+    )
 
 
 def _refuse_outside(path: Path, folder: Path) -> None:
@@ -167,13 +234,10 @@ def _refuse_outside(path: Path, folder: Path) -> None:
         )
 
 
-def _from_folder(folder: Path) -> ProductFiles:
-    if not _is_product(folder):
-        inside = [p for p in sorted(folder.glob("*.SAFE")) if p.is_dir() and not _is_companion(p.name)]
-        if len(inside) == 1:
-            folder = inside[0]
+def _from_folder(folder: Path, layout: Layout) -> ProductFiles:
+    folder = layout.folder_in(folder)
     sizes = {}
-    for sub in _FOLDERS:
+    for sub in layout.folders:
         place = folder / sub
         if place.is_dir():
             for p in sorted(place.iterdir()):
@@ -182,11 +246,10 @@ def _from_folder(folder: Path) -> ProductFiles:
     return ProductFiles(folder, "", sizes)
 
 
-def _from_zip(path: Path) -> ProductFiles:
+@contextmanager
+def _as_archive(path: Path) -> Iterator[None]:
     try:
-        _refuse_endless(path)
-        with zipfile.ZipFile(path) as archive:
-            infos = [i for i in archive.infolist() if not i.filename.endswith(("/", "\\"))]
+        yield
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         if isinstance(error, ProductError):
             raise
@@ -194,6 +257,13 @@ def _from_zip(path: Path) -> ProductFiles:
             f"{printable(str(path))} is not a readable zip archive ({error}). Download the product again, or give its "
             "SAFE folder."
         ) from error
+
+
+def _from_zip(path: Path, layout: Layout) -> ProductFiles:
+    with _as_archive(path):
+        _refuse_endless(path)
+        with zipfile.ZipFile(path) as archive:
+            infos = [i for i in archive.infolist() if not i.filename.endswith(("/", "\\"))]
     climbing = [i.filename for i in infos if _climbs(i.filename)]
     if climbing:
         raise ProductError(
@@ -203,9 +273,7 @@ def _from_zip(path: Path) -> ProductFiles:
     found = {i.filename.replace("\\", "/"): i for i in infos}
     found = {name: i for name, i in found.items() if not any(_is_companion(part) for part in name.split("/"))}
     prefixes = {
-        match.group(1)
-        for name in found
-        if (match := re.fullmatch(r"((?:[^/]+/)*)annotation/[^/]+\.xml", name)) is not None
+        match.group(1) for name in found if (match := re.fullmatch(f"((?:[^/]+/)*){layout.sign}", name)) is not None
     }
     if len(prefixes) > 1:
         raise ProductError(
@@ -221,7 +289,7 @@ def _from_zip(path: Path) -> ProductFiles:
         )
     found = {name[len(prefix) :]: i for name, i in found.items() if name.startswith(prefix)}
     for name, info in found.items():
-        if name.rpartition("/")[0] in _FOLDERS:
+        if name.rpartition("/")[0] in layout.folders:
             _refuse_unreadable(path, name, info)
     return ProductFiles(
         path, prefix, {n: i.file_size for n, i in found.items()}, {n: i.filename for n, i in found.items()}
