@@ -98,8 +98,8 @@ def make_data(lab: Lab) -> None:
         lab.frazil("simulate", "scenes", "--seed", str(seed), "--lines", "5200", "5700", "--pixels", "2400", "3000")
     scenes = sorted(str(p.relative_to(lab.folder)) for p in (lab.folder / "scenes").glob("*.SAFE"))
     lab.frazil(
-        "patches", *scenes, "--labels", "{folder}/{scene}_truth/polygons.gpkg", "--boxcar", "--limit", "20", "-o",
-        "set.zarr",
+        "patches", "cut", *scenes, "--labels", "{folder}/{scene}_truth/polygons.gpkg", "--boxcar", "--limit", "20",
+        "-o", "set.zarr",
     )  # fmt: skip
     for name, seed in (("train", 0), ("validation", 1000), ("test", 2000)):
         lab.frazil("imagettes", "simulated", "--count", "2", "--seed", str(seed), "-o", f"{name}.zarr")

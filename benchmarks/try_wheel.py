@@ -44,7 +44,7 @@ def main() -> None:
         truth = next((place / "new").glob("*_truth")) / "polygons.gpkg"
         assert json.loads(frazil("info", product, "--json"))["mission"]
         frazil("scene", product, "-o", place / "scene.nc", "--looks", 3)
-        frazil("patches", product, "--labels", truth, "-o", place / "set.zarr", "--boxcar", "--limit", 5)
+        frazil("patches", "cut", product, "--labels", truth, "-o", place / "set.zarr", "--boxcar", "--limit", 5)
         frazil("imagettes", "simulated", "--count", 1, "-o", place / "imagettes.zarr")
         models = ["segment", place / "imagettes.zarr", "--model", "m"]
         for words in (["map", product], ["train", "patches:adhoc"], models):

@@ -33,7 +33,9 @@ def work(tmp_path: Path, small_safe: Path) -> Path:
 
 
 @pytest.mark.parametrize("where", ["work", "product", "cwd"])
-@pytest.mark.parametrize("command", [["map"], ["scene"], ["imagettes"], ["patches", "--labels", "polygons.gpkg"]])
+@pytest.mark.parametrize(
+    "command", [["map"], ["scene"], ["imagettes", "product"], ["patches", "cut", "--labels", "polygons.gpkg"]]
+)
 def test_neither_product_nor_its_neighbours_are_replaced(
     work: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], where: str
 ) -> None:
@@ -81,7 +83,10 @@ def test_every_output_of_every_command_is_known_to_the_guard() -> None:
     [
         (["map", "X.SAFE", "-o", "m", "--tiling", "seamless"], "--tiling does not apply with a model of sea ice"),
         (["map", "X.SAFE", "-o", "m", "--drop", "rain", "--ice-model", "x"], "--drop, --ice-model do not apply"),
-        (["study", "channels", "--data", "a.zarr", "-o", "o", "--seeds", "1"], "--seeds does not apply to the study"),
+        (
+            ["study", "channels", "--data", "a.zarr", "-o", "o", "--seeds", "1"],
+            "--seeds does not apply to `cli study channels`",
+        ),
         (["study", "channels", "--data", "a.zarr", "-o", "o", "--set", "a=b"], "--set does not apply"),
         (["study", "models", "--data", "a.zarr", "-o", "o", "--labels", "15", "--draws", "5"], "--labels, --draws do"),
         (["study", "annotations", "--data", "a.zarr", "-o", "o", "--workers", "2"], "--workers does not apply"),
@@ -169,7 +174,7 @@ def test_the_other_commands_need_no_network(small_safe: Path, tmp_path: Path) ->
     for words in (
         ["info", str(small_safe)], ["scene", str(small_safe), "-o", "s.nc", "--looks", "9"],
         ["edge", str(tmp_path / "map"), "-o", "e.geojson"],
-        ["patches", str(small_safe), "--labels", labels, "-o", "p.zarr"],
+        ["patches", "cut", str(small_safe), "--labels", labels, "-o", "p.zarr"],
     ):  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False, cwd=tmp_path
@@ -192,8 +197,10 @@ def _float_options() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, value: str, tmp_path: Path) -> None:
     needed = {
-        "map": ["X"], "scene": ["X"], "edge": ["X"], "compare": ["X", "Y"], "patches": ["X", "--labels", "Y"],
-        "imagettes": ["X"], "segment": ["X", "--model", "M"], "propagate": ["X"], "evaluate": ["M", "X"],
+        "map": ["X"], "scene": ["X"], "edge": ["X"], "compare": ["X", "Y"], "patches cut": ["X", "--labels", "Y"],
+        "patches extremeearth": ["X", "--labels", "Y"], "patches ai4arctic": ["X"], "imagettes simulated": [],
+        **{f"imagettes {kind}": ["X"] for kind in ("product", "tengeop", "colin", "masks", "multilabel")},
+        "segment": ["X", "--model", "M"], "propagate": ["X"], "evaluate": ["M", "X"],
         "report": ["X"], "simulate": ["X"], "train": ["R"], "peers": ["X"],
     }.get(name, ["--data", "X"])  # fmt: skip
     done = run(*name.split(), *needed, "-o", tmp_path / "out", f"{option}={value}")
@@ -232,9 +239,9 @@ def test_impossible_edges_are_one_line(words: list[str], tmp_path: Path) -> None
     assert not (tmp_path / "e.gpkg").exists()
 
 
-@pytest.mark.parametrize("name", ["patches", "compare", "evaluate", "report"])
+@pytest.mark.parametrize("name", ["patches cut", "compare", "evaluate", "report"])
 def test_commands_that_read_labels_have_the_options_that_errors_advise(name: str) -> None:
-    options = {o for p in cli.commands[name].params for o in p.opts}
+    options = {o for p in dict(leaves(cli))[name].params for o in p.opts}
     advised = ("--class-column", "--class", "--scene-column", "--layer", "--assume-crs", "--unknown-codes", "--dialect")
     assert {*advised, "--dominance"} <= options
 

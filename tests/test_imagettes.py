@@ -340,7 +340,7 @@ def test_three_sets_from_the_command_line(tmp_path: Path) -> None:
     for i in range(6):
         picture(tmp_path / "images" / f"{i}.png", (64, 64))
         picture(tmp_path / "masks" / f"{i}.png", (64, 64))
-    words = ["imagettes", str(tmp_path), "--from", "masks", "-o", str(tmp_path / "a.zarr"), "--split", "4,0,2"]
+    words = ["imagettes", "masks", str(tmp_path), "-o", str(tmp_path / "a.zarr"), "--split", "4,0,2"]
     done = CliRunner().invoke(cli, [*words, "--json"], catch_exceptions=False)
     assert json.loads(done.stdout)["test_images"] == 2
     assert sorted(p.name for p in tmp_path.glob("*.zarr")) == ["a-test.zarr", "a-train.zarr"]

@@ -444,12 +444,12 @@ def patches_command(*arguments: object) -> Result:
 
 
 def test_published_sets_on_the_command_line(uit: Path, tmp_path: Path) -> None:
-    done = patches_command("--from", "uit", uit, "-o", tmp_path / "uit.zarr", "--json")
+    done = patches_command("uit", uit, "-o", tmp_path / "uit.zarr", "--json")
     assert json.loads(done.stdout)["classes"]["open_water"] == 5
     assert (tmp_path / "uit.png").exists()
     xr.testing.assert_identical(open_patches(tmp_path / "uit.zarr").load().drop_attrs(), read_uit(uit).drop_attrs())
     (tmp_path / "list.csv").write_text("path,label\nopen_water/000.png,water\nopen_water/001.png,\n")
-    done = patches_command("--from", "folders", uit / "test", "--manifest", tmp_path / "list.csv", "-o",
+    done = patches_command("folders", uit / "test", "--manifest", tmp_path / "list.csv", "-o",
                            tmp_path / "list.zarr", "--class", "water=open_water", "--range", "hh=-40,10")  # fmt: skip
     assert "read     2 patches" in done.stdout
     raw = np.asarray(Image.open(uit / "test" / "open_water" / "000.png"), float)
@@ -462,14 +462,12 @@ def test_ai4arctic_on_the_command_line(tmp_path: Path) -> None:
     from frazil.learn.data.patches import read_patches
 
     file = ready_file(tmp_path / "ready.nc")
-    patches_command("--from", "ai4arctic", file, "-o", tmp_path / "bare.zarr", "--size", 12)
+    patches_command("ai4arctic", file, "-o", tmp_path / "bare.zarr", "--size", 12)
     assert open_patches(tmp_path / "bare.zarr").attrs["class_scheme"] == "ai4arctic"
     with pytest.raises(LabelError, match="'hh' of .* is in '1', not in dB"):
         read_patches((str(tmp_path / "bare.zarr"),))
     ranges = [w for text in ("hh=-30,0", "hv=-40,-10", "incidence_angle=20,46") for w in ("--range", text)]
-    patches_command(
-        "--from", "ai4arctic", file, "-o", tmp_path / "set.zarr", "--size", 12, "--scheme", "binary", *ranges
-    )
+    patches_command("ai4arctic", file, "-o", tmp_path / "set.zarr", "--size", 12, "--scheme", "binary", *ranges)
     made, _ = read_patches((str(tmp_path / "set.zarr"),))
     assert made.scheme.name == "binary"
     assert 0 <= made.image.min() < made.image.max() <= 1
@@ -482,7 +480,7 @@ def test_extremeearth_on_the_command_line(small_safe: Path, tmp_path: Path) -> N
     stamp = small_safe.name.split("_")[4].lower()
     (tmp_path / "polygons").mkdir()
     frame.to_file(tmp_path / "polygons" / f"seaice_s1_{stamp}.shp")
-    done = patches_command("--from", "extremeearth", small_safe, "--labels", tmp_path / "polygons", "--class-column",
+    done = patches_command("extremeearth", small_safe, "--labels", tmp_path / "polygons", "--class-column",
                            "kind", "-o", tmp_path / "set.zarr", "--json")  # fmt: skip
     assert json.loads(done.stdout)["classes"]["open_water"] > 10
 
@@ -490,13 +488,15 @@ def test_extremeearth_on_the_command_line(small_safe: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("x.SAFE",), "Missing option '--labels'"),
-        (("x.SAFE", "--from", "extremeearth"), "Missing option '--labels'"),
-        (("x", "--from", "uit", "--looks", 3), "'--looks' is not for --from uit"),
-        (("x", "--from", "uit", "--labels", "y"), "'--labels' is not for --from uit"),
-        (("x.SAFE", "--labels", "y", "--manifest", "m.csv"), "'--manifest' is not for cutting scenes"),
-        (("x", "--from", "folders", "--range", "hh=1"), "'hh=1' is not CHANNEL=LOW,HIGH"),
-        (("x", "y", "--from", "uit"), "name one folder"),
+        (("cut", "x.SAFE"), "Missing option '--labels'"),
+        (("extremeearth", "x.SAFE"), "Missing option '--labels'"),
+        (("uit", "x", "--looks", 3), "--looks does not apply to `cli patches uit`"),
+        (("uit", "x", "--labels", "y"), "--labels does not apply to `cli patches uit`"),
+        (("cut", "x.SAFE", "--labels", "y", "--manifest", "m.csv"), "--manifest does not apply to `cli patches cut`"),
+        (("folders", "x", "--range", "hh=1"), "'hh=1' is not CHANNEL=LOW,HIGH"),
+        (("uit", "x", "y"), "unexpected extra argument (y)"),
+        (("x.SAFE", "--labels", "y"), "wants to know what kind: write `cli patches cut …`"),
+        (("x", "--from", "uit"), "write `cli patches uit …`"),
     ],
 )
 def test_options_that_do_not_fit_the_source_are_refused(

@@ -492,7 +492,7 @@ def test_the_contact_sheet_shows_every_class(patches, tmp_path) -> None:
 
 
 def test_the_command(small_safe: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "frazil", "patches", str(small_safe), "--labels", TRUTH, "-o"]
+    command = [sys.executable, "-m", "frazil", "patches", "cut", str(small_safe), "--labels", TRUTH, "-o"]
     common = ["--size", "16", "--stride", "16", "--looks", "2", "--channels", "hh,hv", "--keep-land"]
     done = subprocess.run(
         [*command, str(tmp_path / "p.zarr"), *common, "--json"], capture_output=True, text=True, check=True

@@ -374,7 +374,7 @@ def test_wave_mode_imagettes_that_cannot_be_read_are_named(
     assert ds.sizes["imagette"] == 1
     broken = ["wv-002: no measurement/wv-002.tiff", r"wv-003: the strip is cut\x1b[2J"]
     assert ds.attrs["left_out_broken"] == broken
-    done = CliRunner().invoke(cli, ["imagettes", "WV.SAFE", "-o", str(tmp_path / "a.zarr")])
+    done = CliRunner().invoke(cli, ["imagettes", "product", "WV.SAFE", "-o", str(tmp_path / "a.zarr")])
     assert done.exit_code == 0, done.output
     assert "left_out_broken  2" in done.output
     assert all(f"Note: left out, since it cannot be read: {words}" in done.output for words in broken)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,26 @@ class Grouped(Guarded):
     """A group of commands of one noun, whose options differ by kind.
 
     An option that another command of the group has is told to be that one's, not to be unknown.
+
+    Args:
+        formerly: of a noun that was a command once: which command of the group such words mean now.
     """
+
+    def __init__(self, *args: Any, formerly: Callable[[list[str]], str | None] | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.formerly = formerly
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; words of a time when this was a command are answered with what to write now."""
+        known = {*self.commands, *ctx.help_option_names}
+        if self.formerly is not None and args and args[0] not in known:
+            now = self.formerly(args)
+            raise click.UsageError(
+                f"No such command '{args[0]}'. `{ctx.command_path}` wants to know what kind: write "
+                f"`{ctx.command_path} {now} …` (or {', '.join(c for c in self.commands if c != now)}).",
+                ctx,
+            )
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -48,7 +67,7 @@ class Grouped(Guarded):
             if strange:
                 words = ", ".join(dict.fromkeys(strange))
                 raise click.UsageError(
-                    f"{words} {'does' if len(set(strange)) == 1 else 'do'} not apply to the {self.name} {name!r}. "
+                    f"{words} {'does' if len(set(strange)) == 1 else 'do'} not apply to `{ctx.command_path} {name}`. "
                     "Leave out.",
                     ctx,
                 )

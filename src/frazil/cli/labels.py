@@ -2,109 +2,194 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from frazil.cli.options import label_options, pairs
+from frazil.cli.guard import Grouped
+from frazil.cli.options import Command, label_options, label_reading, output, pairs, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
 
-_CUTTING = {"size", "stride", "channels", "scheme", "unknown_codes", "dialect", "dominance", "limit", "seed"}
-#: Which options each published set takes, beside those about the output.
-_TAKES = {
-    "uit": {"channels", "scheme", "classes", "manifest"},
-    "folders": {"channels", "scheme", "classes", "manifest", "ranges"},
-    "ai4arctic": _CUTTING | {"ranges"},
-    "extremeearth": _CUTTING
-    | {"labels", "looks", "boxcar", "denoise", "classes", "class_column", "layer", "assume_crs", "keep_land"},
-}
-_OUTPUT = {"scenes", "source", "output", "sheet", "overwrite", "as_json", "seed"}
-
-
-@click.command()
-@click.argument("scenes", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--labels", multiple=True, type=click.Path(),
-    help="Chart, polygons or class raster: one for all scenes, or repeated, one for each. {scene} stands for the "
-    "product name, {folder} for the folder it lies in. With --from extremeearth: the folder of its polygons.",
-)  # fmt: skip
-@click.option(
-    "--from", "source", type=click.Choice(sorted(_TAKES)),
-    help="Read a published set in place of cutting: SCENES are then the folder of the UiT patches, or of class folders "
-    "(or with a --manifest), the NetCDF files of AI4Arctic, or the products of ExtremeEarth.",
-)  # fmt: skip
-@click.option("-o", "--output", required=True, type=click.Path(), help="Patch set to write: .zarr.")
-@click.option("--size", type=int, default=32, show_default=True, help="Height and width, pixels.")
-@click.option("--stride", type=int, default=10, show_default=True, help="Pixels between neighbours.")
-@click.option(
-    "--channels", default="hh,hv,incidence_angle", show_default=True,
-    help="Channels: hh hv vv vh nesz_hh … incidence_angle; nesz for those of all polarisations listed.",
-)  # fmt: skip
-@click.option(
-    "--scheme", help="Classes: five_classes, binary or ai4arctic.  [default: five_classes; of AI4Arctic its own]"
+_LABELS = (
+    "Chart, polygons or class raster: one for all scenes, or repeated, one for each. {scene} stands for the product "
+    "name, {folder} for the folder it lies in."
 )
-@click.option("--manifest", type=click.Path(), help="CSV of images and classes, with --from uit or folders.")
-@click.option(
-    "--range", "ranges", multiple=True, metavar="CHANNEL=LOW,HIGH",
+_channels = click.option(
+    "--channels",
+    default="hh,hv,incidence_angle",
+    show_default=True,
+    help="Channels: hh hv vv vh nesz_hh … incidence_angle; nesz for those of all polarisations listed.",
+)
+_size = click.option("--size", type=int, default=32, show_default=True, help="Height and width, pixels.")
+_stride = click.option("--stride", type=int, default=10, show_default=True, help="Pixels between neighbours.")
+_limit = click.option("--limit", type=int, help="At most so many patches of a class from a scene.")
+_manifest = click.option("--manifest", type=click.Path(), help="CSV of images and classes.")
+_ranges = click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="CHANNEL=LOW,HIGH",
     help="What the ends of stored values stand for, dB or degrees: -1 and 1 in AI4Arctic's ready-to-train files, 0 and "
     "255 in 8-bit images, 0 and 65535 in 16-bit ones (which need it).",
-)  # fmt: skip
-@click.option("--looks", type=int, default=1, show_default=True, help="Average looks x looks blocks in power.")
-@click.option("--boxcar", is_flag=True, help="3 x 3 moving average at full resolution.")
-@click.option(
-    "--denoise", type=click.Choice(["esa", "balanced", "none"]), default="esa", show_default=True,
-    help="How thermal noise is removed.",
-)  # fmt: skip
+)
+
+
+def _scheme(default: str) -> Any:
+    return click.option(
+        "--scheme", default=default, show_default=True, help="Classes: five_classes, binary or ai4arctic."
+    )
+
+
+def _formerly(args: list[str]) -> str | None:
+    """The kind that was asked for as ``frazil patches … --from KIND``."""
+    return args[args.index("--from") + 1] if "--from" in args[:-1] else "cut"
+
+
+@click.group(cls=Grouped, formerly=_formerly, short_help="Make a set of labelled patches.")
+def patches() -> None:
+    """Make a set of labelled patches, with statistics and a picture: cut them from scenes, or read a published set."""
+
+
+def _writes(command: Command) -> Command:
+    """What every kind of set takes about its output."""
+    for option in reversed(
+        (
+            output("Patch set to write: .zarr."),
+            click.option("--sheet", type=click.Path(), help="Contact sheet to write.  [default: OUTPUT as .png]"),
+            click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn at random."),
+            shared("overwrite", "json"),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@patches.command()
+@click.argument("scenes", nargs=-1, required=True, type=click.Path())
+@click.option("--labels", multiple=True, required=True, type=click.Path(), help=_LABELS)
+@_size
+@_stride
+@_channels
+@_scheme("five_classes")
+@shared("looks", "boxcar", "denoise")
 @label_options
-@click.option("--keep-land", is_flag=True, help="Trust the labels about land; do not apply the shoreline mask.")
-@click.option("--limit", type=int, help="At most so many patches of a class from a scene.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of that draw, and of the contact sheet.")
-@click.option("--sheet", type=click.Path(), help="Contact sheet to write.  [default: OUTPUT with the suffix .png]")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def patches(
-    scenes: tuple[str, ...], labels: tuple[str, ...], output: str, sheet: str | None, source: str | None,
-    overwrite: bool, as_json: bool, seed: int, **settings: Any,
+@shared("keep-land")
+@_limit
+@_writes
+def cut(scenes: tuple[str, ...], labels: tuple[str, ...], **given: Any) -> None:
+    """Cut patches of SCENES inside polygons, chart or class raster."""
+    from frazil.labels.patches import cut_patches
+
+    settings, of_output = _cutting(given)
+    _write(lambda progress, path: cut_patches(scenes, labels, progress=progress, **settings, **path), **of_output)
+
+
+@patches.command()
+@click.argument("scenes", nargs=-1, required=True, type=click.Path())
+@click.option("--labels", required=True, type=click.Path(), help="Folder of the set's polygons.")
+@_size
+@_stride
+@_channels
+@_scheme("five_classes")
+@shared("looks", "boxcar", "denoise", "class-column", "class", "layer", "assume-crs", "unknown-codes", "dominance")
+@shared("dialect", "keep-land")
+@_limit
+@_writes
+def extremeearth(scenes: tuple[str, ...], labels: str, **given: Any) -> None:
+    """Cut patches of the products of ExtremeEarth inside its polygons."""
+    from frazil.labels.datasets.extremeearth import read_extremeearth
+
+    settings, of_output = _cutting(given)
+    _write(lambda progress, path: read_extremeearth(labels, scenes, progress=progress, **settings, **path), **of_output)
+
+
+@patches.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@_size
+@_stride
+@_channels
+@_scheme("ai4arctic")
+@_ranges
+@shared("unknown-codes", "dominance", "dialect")
+@_limit
+@_writes
+def ai4arctic(
+    files: tuple[str, ...], size: int, stride: int, channels: str, scheme: str, ranges: tuple[str, ...],
+    limit: int | None, unknown_codes: Any, dominance: float, dialect: str | None, **given: Any,
 ) -> None:  # fmt: skip
-    """Cut labelled patches of SCENES inside polygons, chart or class raster, with statistics and a picture.
+    """Cut patches of the NetCDF FILES of AI4Arctic, whose charts lie in them."""
+    from frazil.labels.datasets.ai4arctic import read_ai4arctic
+    from frazil.labels.sigrid3 import ChartSettings
 
-    With --from, take the patches of a published set.
-    """
-    from frazil.files import refuse_existing
-    from frazil.labels.contact_sheet import contact_sheet
-    from frazil.labels.patch_set import patch_statistics
-
-    _check_options(source)
-    if not labels and source in (None, "extremeearth"):
-        raise click.UsageError("Missing option '--labels'.")
-    picture = Path(sheet) if sheet else Path(output).with_suffix(".png")
-    refuse_existing(picture, overwrite=overwrite)
-    with progress_bar("reading" if source else "cutting", known=source is None) as progress:
-        options: dict[str, Any] = {"path": output, "overwrite": overwrite}
-        if source in (None, "extremeearth"):
-            made = _cut(scenes, labels, source, progress, seed=seed, **settings, **options)
-        else:
-            made = _read(scenes, source, seed=seed, **settings, **options)
-    contact_sheet(made, picture, seed=seed, overwrite=overwrite)
-    _print_result(made, patch_statistics(made), output, picture, as_json)
+    scaling = _parsed(ranges)
+    _write(
+        lambda _progress, path: read_ai4arctic(
+            files[0] if len(files) == 1 else files, size=size, stride=stride, scheme=scheme, scaling=scaling,
+            settings=ChartSettings(dominance=dominance), unknown=unknown_codes, dialect=dialect, limit=limit,
+            channels=channels.split(","), seed=given["seed"], **path,
+        ),
+        **given,
+    )  # fmt: skip
 
 
-def _check_options(source: str | None) -> None:
-    """Refuse an option that the source of the patches does not know, in place of passing over it."""
-    from click.core import ParameterSource
+@patches.command()
+@click.argument("folder", type=click.Path())
+@_channels
+@_scheme("five_classes")
+@shared("class")
+@_manifest
+@_writes
+def uit(folder: str, channels: str, scheme: str, classes: tuple[str, ...], manifest: str | None, **given: Any) -> None:
+    """Read the patches of UiT, in class folders or with a manifest."""
+    from frazil.labels.datasets.uit import read_uit
 
-    context = click.get_current_context()
-    taken = _OUTPUT | _TAKES[source] if source else {p.name for p in context.command.params} - {"manifest", "ranges"}
-    for parameter in context.command.params:
-        given = context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
-        if given and parameter.name not in taken:
-            what = f"--from {source}" if source else "cutting scenes; it goes with --from"
-            raise click.UsageError(f"Option '{parameter.opts[0]}' is not for {what}.")
+    meaning = pairs(classes, "--class", "VALUE=NAME")
+    _write(
+        lambda _progress, path: read_uit(
+            folder, manifest=manifest, classes=meaning, scheme=scheme, channels=channels.split(","), **path
+        ),
+        **given,
+    )
 
 
-def _ranges(items: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+@patches.command()
+@click.argument("folder", type=click.Path())
+@_channels
+@_scheme("five_classes")
+@shared("class")
+@_manifest
+@_ranges
+@_writes
+def folders(
+    folder: str, channels: str, scheme: str, classes: tuple[str, ...], manifest: str | None, ranges: tuple[str, ...],
+    **given: Any,
+) -> None:  # fmt: skip
+    """Read images in a folder for each class, or with a manifest."""
+    from frazil.labels.datasets.folders import read_folders
+
+    meaning, decode = pairs(classes, "--class", "VALUE=NAME"), _parsed(ranges)
+    _write(
+        lambda _progress, path: read_folders(
+            folder, manifest=manifest, classes=meaning, scheme=scheme, channels=channels.split(","), decode=decode,
+            **path,
+        ),
+        **given,
+    )  # fmt: skip
+
+
+def _cutting(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of `frazil.cut_patches`, and what `_write` wants."""
+    of_output = {name: given.pop(name) for name in ("output", "sheet", "overwrite", "as_json")}
+    options = label_reading(given)
+    keep_land, channels = given.pop("keep_land"), given.pop("channels")
+    settings = {**given, "options": options, "channels": channels.split(","), "mask_land": not keep_land}
+    return settings, of_output | {"seed": given["seed"]}
+
+
+def _parsed(items: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     form = "CHANNEL=LOW,HIGH"
     out = {}
     for name, text in pairs(items, "--range", form).items():
@@ -116,65 +201,30 @@ def _ranges(items: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     return out
 
 
-def _cut(
-    scenes: tuple[str, ...], labels: tuple[str, ...], source: str | None, progress: Any, *, classes: tuple[str, ...],
-    class_column: str | None, scene_column: str | None, layer: str | None, assume_crs: str | None, unknown_codes: Any,
-    dialect: str | None, dominance: float,
-    keep_land: bool, channels: str, scheme: str | None, manifest: None, ranges: tuple[()],  # noqa: ARG001 - refused before
-    **settings: Any,
-) -> Any:  # fmt: skip
-    """Patches of scenes with labels."""
-    from frazil.labels.classes import LabelOptions
-    from frazil.labels.datasets.extremeearth import read_extremeearth
-    from frazil.labels.patches import cut_patches
-    from frazil.labels.sigrid3 import ChartSettings
+def _write(
+    make: Callable[[Any, dict[str, Any]], Any], *, output: str, sheet: str | None, seed: int, overwrite: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Make a set at its path, with a contact sheet, and say what is in it.
 
-    options = LabelOptions(
-        class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
-        unknown=unknown_codes, dialect=dialect, chart=ChartSettings(dominance=dominance),
-        classes=pairs(classes, "--class", "VALUE=NAME"),
-    )  # fmt: skip
-    settings |= {
-        "options": options, "channels": channels.split(","), "scheme": scheme or "five_classes",
-        "mask_land": not keep_land, "progress": progress,
-    }  # fmt: skip
-    if source is None:
-        return cut_patches(scenes, labels, **settings)
-    if len(labels) > 1:
-        raise click.BadParameter("name one folder of polygons.", param_hint="--labels")
-    return read_extremeearth(labels[0], scenes, **settings)
+    Args:
+        make: given progress and where to write.
+        output: of the set.
+        sheet: see the options.
+        seed: likewise.
+        overwrite: likewise.
+        as_json: likewise.
+    """
+    from frazil.files import refuse_existing
+    from frazil.labels.contact_sheet import contact_sheet
+    from frazil.labels.patch_set import patch_statistics
 
-
-def _read(
-    scenes: tuple[str, ...], source: str, *, classes: tuple[str, ...], channels: str, scheme: str | None,
-    manifest: str | None, ranges: tuple[str, ...], unknown_codes: Any, dialect: str | None,
-    dominance: float, size: int, stride: int, limit: int | None, seed: int, path: str, overwrite: bool,
-    **_not_taken: Any,
-) -> Any:  # fmt: skip
-    """Patches of a published set."""
-    shared: dict[str, Any] = {"channels": channels.split(","), "path": path, "overwrite": overwrite}
-    if source == "ai4arctic":
-        from frazil.labels.datasets.ai4arctic import read_ai4arctic
-        from frazil.labels.sigrid3 import ChartSettings
-
-        files = scenes[0] if len(scenes) == 1 else scenes
-        return read_ai4arctic(
-            files, size=size, stride=stride, scheme=scheme or "ai4arctic", scaling=_ranges(ranges),
-            settings=ChartSettings(dominance=dominance), unknown=unknown_codes, dialect=dialect,
-            limit=limit, seed=seed, **shared,
-        )  # fmt: skip
-    if len(scenes) > 1:
-        raise click.BadParameter("name one folder.", param_hint="SCENES...")
-    shared |= {
-        "manifest": manifest, "classes": pairs(classes, "--class", "VALUE=NAME"), "scheme": scheme or "five_classes"
-    }  # fmt: skip
-    if source == "uit":
-        from frazil.labels.datasets.uit import read_uit
-
-        return read_uit(scenes[0], **shared)
-    from frazil.labels.datasets.folders import read_folders
-
-    return read_folders(scenes[0], decode=_ranges(ranges), **shared)
+    picture = Path(sheet) if sheet else Path(output).with_suffix(".png")
+    refuse_existing(picture, overwrite=overwrite)
+    with progress_bar("patches") as progress:
+        made = make(progress, {"path": output, "overwrite": overwrite})
+    contact_sheet(made, picture, seed=seed, overwrite=overwrite)
+    _print_result(made, patch_statistics(made), output, picture, as_json)
 
 
 def _print_result(made: Any, statistics: Any, output: str, picture: Path, as_json: bool) -> None:

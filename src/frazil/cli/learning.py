@@ -7,24 +7,20 @@ from typing import Any
 
 import click
 
-from frazil.cli.options import label_options, pairs
+from frazil.cli.options import label_options, output, pairs, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
 from frazil.cli.scores import print_scores
 
 
-@click.command()
+@click.command(short_help="Train a network by a recipe.")
 @click.argument("recipe")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(), help="Run folder; one that was begun is gone on with."
-)
+@output("Run folder; one that was begun is resumed.")
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE",
     help="Change a setting of the recipe, for instance data.patches=mine.zarr or optim.epochs=10; repeat for several.",
 )  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), help="Where to train.  [default: cuda where there is one]"
-)
+@shared("device")
 @click.option("--peers", metavar="FOLDER|URL", help="Learn with other workers through this shared folder or bucket.")
 @click.option("--worker", help="Name of this worker, of its own; needed with --peers.")
 @click.option(
@@ -40,7 +36,7 @@ from frazil.cli.scores import print_scores
     help="Draw which patches keep their labels, and stop.",
 )
 @click.option("--overwrite", is_flag=True, help="Throw away another run in the folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@shared("json")
 def train(
     recipe: str, output: str, changes: tuple[str, ...], device: str | None, show: bool, explain: str | None,
     overwrite: bool, as_json: bool, **exchange: str | None,
@@ -87,21 +83,19 @@ def train(
     print_scores(card.scores)
 
 
-@click.command()
+@click.command(short_help="Score a model on labels that it has not learnt from.")
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True, type=click.Path())
 @click.option("--labels", help="Labels of products, as for `frazil patches`.")
 @label_options
-@click.option("--keep-land", is_flag=True, help="Trust the labels about land; do not apply the shoreline mask.")
+@shared("keep-land")
 @click.option(
     "--function", type=click.Choice(["auto", "dense", "patchwise"]), default="auto", show_default=True,
     help="Of patch classifiers on products, as for `frazil map`.",
 )  # fmt: skip
 @click.option("--stride", type=int, help="Of patch classifiers on products: pixels between results.")
-@click.option("-o", "--output", type=click.Path(), help="JSON file to write.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@output("JSON file to write.", required=False)
+@shared("device", "overwrite", "json")
 def evaluate(
     model: str, data: tuple[str, ...], classes: tuple[str, ...], keep_land: bool, class_column: str | None,
     scene_column: str | None, layer: str | None, assume_crs: str | None, unknown_codes: Any, dialect: Any,

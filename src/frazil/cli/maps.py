@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from frazil.cli.options import label_options, pairs
+from frazil.cli.options import label_options, label_reading, output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
 
 KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration", "classes"]
 
 
-@click.command()
+@click.command(short_help="Compare a map with charts, concentration or other maps.")
 @click.argument("map_folder", metavar="MAP", type=click.Path())
 @click.argument("references", metavar="REFERENCES...", nargs=-1, required=True, type=click.Path())
 @click.option(
@@ -45,15 +45,11 @@ KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration"
     help="Patches of ice or water smaller than this have no edge, km²; areas count them.",
 )  # fmt: skip
 @label_options
-@click.option("-o", "--output", type=click.Path(), help="Folder to write: figures, GeoTIFF, edges, picture.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@output("Folder to write: figures, GeoTIFF, edges, picture.", required=False)
+@shared("overwrite", "json")
 def compare(
     map_folder: str, references: tuple[str, ...], kinds: tuple[str, ...], variables: tuple[str, ...],
-    exclude_flags: str, output: str | None,
-    class_column: str | None, classes: tuple[str, ...], scene_column: str | None, layer: str | None,
-    assume_crs: str | None, unknown_codes: Any, dialect: str | None, dominance: float, overwrite: bool,
-    as_json: bool, **settings: Any,
+    exclude_flags: str, output: str | None, overwrite: bool, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Compare MAP (made by `frazil map`) with REFERENCES: over- and under-estimation, IIEE, distance of the ice edges.
 
@@ -61,8 +57,6 @@ def compare(
     class raster, or another map.
     """
     from frazil.files import refuse_existing
-    from frazil.labels.classes import LabelOptions
-    from frazil.labels.sigrid3 import ChartSettings
     from frazil.maps.compare import compare as compare_map
     from frazil.maps.comparison_files import save_comparison
     from frazil.maps.netcdf import open_map
@@ -72,11 +66,7 @@ def compare(
     )
     if output is not None:
         refuse_existing(output, overwrite=overwrite)
-    labels = LabelOptions(
-        class_column=class_column, scene_column=scene_column, layer=layer, assume_crs=assume_crs,
-        unknown=unknown_codes, dialect=dialect, classes=pairs(classes, "--class", "VALUE=NAME"),
-        chart=ChartSettings(dominance=dominance),
-    )  # fmt: skip
+    labels = label_reading(settings)
     flags = [name.strip() for name in exclude_flags.split(",") if name.strip()]
     files: dict[str, str] = {}
     with progress_bar("comparing") as progress:

@@ -6,26 +6,25 @@ from typing import Any
 
 import click
 
+from frazil.cli.options import output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
 
 
-@click.command()
+@click.command(short_help="Say who trains through an exchange folder.")
 @click.argument("path", metavar="FOLDER|URL")
 @click.option("--run", "name", help="Name of one run, where the folder holds several.")
 @click.option(
     "--choose", "run_folder", type=click.Path(), metavar="RUN",
     help="Judge the last network of every worker, and their ensemble, on the validation data of this ended run.",
 )  # fmt: skip
-@click.option("-o", "--output", type=click.Path(), help="With --choose: folder for the chosen model.")
+@output("With --choose: folder for the chosen model.", required=False)
 @click.option(
     "--figure", type=click.Path(), metavar="FILE.png",
     help="Draw accuracy against samples, time and bytes, from the logs of --log.",
 )  # fmt: skip
 @click.option("--log", "logs", multiple=True, type=click.Path(), help="Run folder of a worker; repeat for several.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@shared("device", "overwrite", "json")
 def peers(
     path: str, name: str | None, run_folder: str | None, output: str | None, figure: str | None,
     logs: tuple[str, ...], device: str | None, overwrite: bool, as_json: bool,

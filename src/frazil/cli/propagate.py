@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from frazil.cli.options import output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
 
 
-@click.command()
+@click.command(short_help="Spread a few labels over many samples.")
 @click.argument("features", type=click.Path())
 @click.option("--labels", type=click.Path(), help="File of class codes (.npy, .npz, .csv), -1 or empty for none.")
 @click.option(
@@ -18,7 +19,7 @@ from frazil.cli.say import say, say_json
     help="Of a patch set: also the labels that the model's run has not drawn.",
 )  # fmt: skip
 @click.option("--model", help="Patch classifier whose descriptors of a patch set are taken.")
-@click.option("-o", "--output", required=True, type=click.Path(), help=".csv or .npz with label, weight and reached.")
+@output(".csv or .npz with label, weight and reached.")
 @click.option("--k", type=int, default=50, show_default=True, help="Neighbours of a sample.")
 @click.option("--gamma", type=float, default=3.0, show_default=True, help="Exponent of the affinity.")
 @click.option("--alpha", type=float, default=0.99, show_default=True, help="Share taken from neighbours, below 1.")
@@ -33,9 +34,7 @@ from frazil.cli.say import say, say_json
 )  # fmt: skip
 @click.option("--picture", type=click.Path(), help="PNG of the descriptors before and after.")
 @click.option("--method", type=click.Choice(["pca", "umap"]), default="pca", show_default=True, help="Of the picture.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where descriptors are computed.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@shared("device", "overwrite", "json")
 def propagate(
     features: str, labels: str | None, model: str | None, output: str, picture: str | None, method: str,
     device: str | None, overwrite: bool, as_json: bool, all_labels: bool, **settings: Any,

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from frazil.cli.maps import KINDS
-from frazil.cli.options import label_options, pairs
+from frazil.cli.options import label_options, label_reading, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
 
 
-@click.command()
+@click.command(short_help="Write a report on training runs, as web pages.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder to write; open its index.html.")
 @click.option("--map", "maps", multiple=True, type=click.Path(), help="Map folder to show; repeat for several.")
@@ -30,28 +30,16 @@ from frazil.cli.say import say, say_json
     show_default=True,
     help="Show so many of the most confident mistakes.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Where to compute these.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def report(
-    runs: tuple[str, ...], output: str, classes: tuple[str, ...], class_column: str | None, scene_column: str | None,
-    layer: str | None, assume_crs: str | None, unknown_codes: Any, dialect: str | None, dominance: float,
-    overwrite: bool, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+@shared("device", "overwrite", "json")
+def report(runs: tuple[str, ...], output: str, overwrite: bool, as_json: bool, **options: Any) -> None:
     """Write a report on the training runs in RUN folders: pages that open offline and print.
 
     Curves, scores by class and scene, confusion, calibration, the most confident mistakes, maps beside their truth.
     Several runs are compared side by side. Runs that are still going on, or were killed, are shown as far as they got.
     """
-    from frazil.labels.classes import LabelOptions
-    from frazil.labels.sigrid3 import ChartSettings
     from frazil.reports.build import report as write
 
-    labels = LabelOptions(
-        class_column=class_column, scene_column=scene_column, classes=pairs(classes, "--class", "VALUE=NAME"),
-        layer=layer, assume_crs=assume_crs, unknown=unknown_codes, dialect=dialect,  # type: ignore[arg-type]
-        chart=ChartSettings(dominance=dominance),
-    )  # fmt: skip
+    labels = label_reading(options)
     with progress_bar("reporting") as progress:
         pages = write(runs, output, labels=labels, overwrite=overwrite, progress=progress, **options)
     if as_json:

@@ -26,7 +26,7 @@ _workers = click.option(
 )
 
 
-@click.group(cls=Grouped)
+@click.group(cls=Grouped, short_help="Run a study: one thing varied, several times over.")
 def study() -> None:
     """Run a study: the same training under settings that differ in one thing, several times over.
 

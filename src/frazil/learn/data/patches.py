@@ -188,7 +188,7 @@ def _read(patches: xr.Dataset, path: str, wanted: tuple[str, ...]) -> Patches:
     if other:
         raise LabelError(
             f"Channel {other[0][0]!r} of {path} is in {other[0][1]!r}, not in {CHANNELS[other[0][0]].units}. "
-            "Read the set with the values its numbers stand for (`frazil patches --range`)."
+            "Read the set with the values its numbers stand for (`frazil patches folders --range`)."
         )
     if patches.sizes["height"] != patches.sizes["width"]:
         raise LabelError(f"Patches of {path} are not square: {patches.sizes['height']} × {patches.sizes['width']}.")

@@ -1,0 +1,183 @@
+"""`frazil map` and `frazil edge`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from frazil.cli.guard import refuse_given
+from frazil.cli.notes import say_crs, say_notes
+from frazil.cli.options import output, shared
+from frazil.cli.prior import DETAILS, check_prior, prior_options
+from frazil.cli.progress import progress_bar
+from frazil.cli.say import say_result
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from frazil.conventions import Check
+    from frazil.learn.predict.phenomena import DropRule
+
+_OF_ICE = ("function", "stride", "engine", "confidence_percent", "adapt")
+_OF_PHENOMENA = ("tiling", "drop", "ice_model")
+
+
+@click.command("map", short_help="Map sea ice, or phenomena of sea and air.")
+@click.argument("product", type=click.Path())
+@click.option("--model", default="ice-measured", show_default=True, help="Model folder, or name of a bundled model.")
+@output("Folder to write.")
+@click.option("--spacing", "spacing_m", type=float, help="Pixel size of the map, metres.  [default: the model's]")
+@click.option(
+    "--coast", "coast_m", type=float, default=2000.0, show_default=True, help="Flag sea this close to land, m."
+)
+@shared("precision", "device")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="Of models of ice: what runs the network; auto: OpenVINO on the CPU where it is installed and knows it.",
+)
+@click.option(
+    "--min-confidence",
+    "confidence_percent",
+    type=float,
+    default=80.0,
+    show_default=True,
+    help="Of models of ice: undecided where neither ice nor water is so probable, %.",
+)
+@prior_options
+@click.option("--adapt", is_flag=True, help="Of models of every pixel: let the scene teach the model its signatures.")
+@click.option(
+    "--function",
+    type=click.Choice(["auto", "dense", "patchwise"]),
+    default="auto",
+    show_default=True,
+    help="Of patch classifiers: the whole scene at once, or patch by patch; auto: at once where that is the same.",
+)
+@click.option("--stride", type=int, help="Of patch classifiers: pixels between results.  [default: 8, patchwise 10]")
+@click.option(
+    "--tiling",
+    type=click.Choice(["seamless", "half-overlap"]),
+    default="seamless",
+    show_default=True,
+    help="Of models of phenomena: tiles that do not show, or those of the source, 256 pixels by half.",
+)
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="NAME[:LATITUDE[:MONTHS]]",
+    help="Of models of phenomena: a class that cannot be there; equatorward of a latitude, in months 6,7,8.",
+)
+@click.option("--ice-model", help="Of models of phenomena: a sea-ice model, whose result wins where it finds ice.")
+@shared("check", "crs", "overwrite", "json")
+def map_command(
+    product: str, check: Check, model: str, output: str, crs: str | None, overwrite: bool, as_json: bool,
+    prior: str | None, **given: Any,
+) -> None:  # fmt: skip
+    """Map the sea ice of PRODUCT, or with a model of phenomena those of sea and air, into one folder.
+
+    GeoTIFFs, NetCDF, vectors, picture, STAC item and summary.
+    """
+    from frazil.files import refuse_existing
+    from frazil.learn.checkpoint import load_model
+    from frazil.maps.export import export
+    from frazil.maps.prior import fuse_prior
+    from frazil.products import open_product
+
+    details = {name: given.pop(name) for name in DETAILS}
+    if prior is None:
+        refuse_given(DETAILS, "without --prior")
+    refuse_existing(output, overwrite=overwrite)
+    loaded = load_model(model)
+    if loaded.card.scheme.kind == "multilabel":
+        refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
+        refuse_given(_OF_ICE, "with a model of phenomena")
+        make: Callable[..., xr.Dataset] = _phenomena
+    else:
+        refuse_given(_OF_PHENOMENA, "with a model of sea ice")
+        make = _ice
+    opened = open_product(product, check=check)
+    known = None if prior is None else check_prior(prior, opened, details)
+    started = time.perf_counter()
+    with progress_bar("mapping") as progress:
+        made = make(opened, loaded, crs=crs or "auto", progress=lambda f, what: progress(0.7 * f, what), **given)
+        timings = {"predict_s": round(time.perf_counter() - started, 2)}
+        if known is not None:
+            started = time.perf_counter()
+            progress(0.7, "adding the prior")
+            made = fuse_prior(made, known[0], **known[1])
+            timings["prior_s"] = round(time.perf_counter() - started, 2)
+        progress(0.7, "writing")
+        files = export(made, output, overwrite=overwrite, timings=timings, progress=lambda what: progress(0.8, what))
+    say_notes(made.attrs, made["dominant" if "dominant" in made else "ice_class"].values)
+    if crs is None:
+        say_crs(made)
+    say_result({name: str(path) for name, path in files.items()}, as_json)
+
+
+def _ice(product: Any, model: Any, *, coast_m: float, confidence_percent: float, **given: Any) -> xr.Dataset:
+    from frazil.learn.predict.flags import FlagSettings
+    from frazil.learn.predict.ice import predict
+
+    options = {name: value for name, value in given.items() if name not in _OF_PHENOMENA}
+    flags = FlagSettings(coast_m=coast_m, confidence_percent=confidence_percent)
+    return predict(product, model, flags=flags, **options)
+
+
+def _phenomena(
+    product: Any, model: Any, *, coast_m: float, precision: str, tiling: str, drop: tuple[str, ...],
+    ice_model: str | None, crs: str, **given: Any,
+) -> xr.Dataset:  # fmt: skip
+    from frazil.learn.predict.flags import FlagSettings
+    from frazil.learn.predict.ice import predict
+    from frazil.learn.predict.phenomena import PhenomenaMapOptions, predict_phenomena
+
+    options = {name: value for name, value in given.items() if name not in _OF_ICE}
+    settings = PhenomenaMapOptions(
+        tiling=tiling, drop=tuple(map(drop_rule, drop)), precision=precision, flags=FlagSettings(coast_m=coast_m)
+    )
+    ice = predict(product, ice_model, crs=crs, device=given["device"]) if ice_model else None
+    if ice is not None and crs == "auto":
+        crs = str(ice["spatial_ref"].attrs.get("crs_wkt", "")) or crs
+    return predict_phenomena(product, model, crs=crs, options=settings, ice=ice, **options)
+
+
+def drop_rule(text: str) -> DropRule:
+    """``NAME[:LATITUDE[:MONTHS]]``; raises click.BadParameter."""
+    from frazil.learn.predict.phenomena import DropRule
+
+    name, _, rest = text.partition(":")
+    latitude, _, months = rest.partition(":")
+    try:
+        return DropRule(
+            name=name, equatorward_of=float(latitude or 90), months=tuple(int(m) for m in months.split(",") if m)
+        )
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not NAME[:LATITUDE[:MONTHS]] ({error}).", param_hint="--drop") from error
+
+
+@click.command(short_help="Draw the ice edge of a map at another threshold.")
+@click.argument("map_folder", metavar="MAP", type=click.Path())
+@output("File to write: .gpkg, .geojson or .fgb.")
+@click.option("--threshold", type=float, default=50.0, show_default=True, help="Ice probability at the edge, %.")
+@click.option("--min-area", type=float, default=None, help="Drop ice and water patches smaller than this, km².")
+@shared("overwrite", "json")
+def edge(
+    map_folder: str, output: str, threshold: float, min_area: float | None, overwrite: bool, as_json: bool
+) -> None:
+    """Draw the ice edge of MAP (a folder made by `frazil map`) at another threshold."""
+    from frazil.files import refuse_existing
+    from frazil.maps.edges import ice_edge
+    from frazil.maps.netcdf import open_map
+    from frazil.maps.vectors import write_vector
+
+    refuse_existing(output, overwrite=overwrite)
+    options = {} if min_area is None else {"min_area_km2": min_area}
+    lines = ice_edge(open_map(map_folder), threshold_percent=threshold, **options)
+    path = write_vector(lines, output, overwrite=overwrite)
+    length = round(float(lines["length_km"].sum()), 1)
+    say_result({"edge": str(path), "lines": len(lines), "length_km": length}, as_json)
