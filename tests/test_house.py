@@ -19,7 +19,7 @@ hdf5_files marks metrics
 files
 zarr_writing
 scene
-sentinel1 testing
+sentinel1 radarsat testing
 products
 labels
 simulate maps
