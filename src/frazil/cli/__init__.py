@@ -73,7 +73,7 @@ def _shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("-v", "--verbose", is_flag=True, help="More of what is being done.")
 @click.pass_context
 def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
-    """Sentinel-1 radar products to maps of sea ice, and of the sea and the air above it.
+    """Radar products to maps of sea ice, and of the sea and the air above it.
 
     On a terminal a bar shows the progress of a command; in a log file there is a line a minute.
     """
@@ -91,7 +91,7 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
 @click.argument("product", type=click.Path())
 @_shared("json")
 def info(product: str, as_json: bool) -> None:
-    """Say what PRODUCT is, from its metadata alone (SAFE folder, zip or cloud folder)."""
+    """Say what PRODUCT is, from its metadata alone (folder or zip; Sentinel-1 or RADARSAT)."""
     from frazil.products import describe
 
     _print(describe(product), as_json)
@@ -101,7 +101,13 @@ def info(product: str, as_json: bool) -> None:
 @click.argument("product", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="File to write: .nc, .zarr or .tif (geocoded).")
 @click.option("--polarization", "polarizations", multiple=True, help="Which polarisation; repeat for several.")
-@click.option("--denoise", type=DENOISE, default="esa", show_default=True, help="How thermal noise is removed.")
+@click.option(
+    "--denoise",
+    type=DENOISE,
+    default="esa",
+    show_default=True,
+    help="How thermal noise is removed; balanced: of Sentinel-1 alone.",
+)
 @click.option("--looks", type=int, default=1, show_default=True, help="Average looks x looks blocks in power.")
 @click.option("--boxcar", is_flag=True, help="3 x 3 moving average at full resolution.")
 @click.option("--spacing", type=float, help="Pixel size of a .tif in metres.  [default: that of the scene]")
