@@ -156,6 +156,7 @@ def test_from_a_strange_file_to_a_map_folder(made: dict[str, Path], tmp_path: Pa
     item = json.loads(Path(files["stac"]).read_text())
     assert "from Toy Radar radar" in item["properties"]["description"]
     assert "© Toy Makers 2026" in item["properties"]["description"]
+    assert item["properties"]["platform"] == "toy-radar"
     assert "constellation" not in item["properties"]
     whole = " ".join(p.read_text(errors="replace") for p in (tmp_path / "map").iterdir() if p.suffix == ".json")
     assert "Sentinel" not in whole.replace("it learnt from Sentinel-1", "")

@@ -342,6 +342,9 @@ HOSTILE: dict[str, tuple[str, str, str, str, type[FrazilError], str]] = {
         "radarsat2", "product.xml", "<geographicInformation>", "<geographicInformation><mapProjection/>",
         UnsupportedProductError, "projected to a map",
     ),
+    "map of the Constellation": (
+        "constellation", "metadata/product.xml", ">GRD<", ">GCD<", UnsupportedProductError, "projected to a map",
+    ),
     "bursts": (
         "constellation", "metadata/product.xml", "</imageAttributes>", "</imageAttributes><imageAttributes/>",
         UnsupportedProductError, "holds 2 images",

@@ -30,6 +30,7 @@ _INCIDENCE = 5.0, 70.0  # degrees; the beams lie between 10 and 60
 _HEIGHT_M = 10_000.0
 _NOISE_DB = -80.0, 20.0
 POLARIZATIONS = ("HH", "VV", "HV", "VH")  #: co-polarised first, as they are listed
+_ON_MAPS = ("SSG", "SPG", "GCC", "GCD")  # product types
 _COMPACT = ("CH", "CV", "XC")  # circular in transmission, or received so
 
 
@@ -170,11 +171,7 @@ def _radarsat2(root: ET.Element) -> Annotation:
         raise ValueError(f"element <satellite> is {text(source, 'satellite')[:30]!r}")
     raster = _below(image, "rasterAttributes")
     geography = _below(image, "geographicInformation")
-    if geography.find("mapProjection") is not None:
-        raise UnsupportedProductError(
-            "This RADARSAT-2 product is projected to a map, and frazil needs the radar's own geometry. Take the "
-            "georeferenced product (SGF, SGX, SCN or SCW)."
-        )
+    _refuse_map(root, geography, "RADARSAT-2", "SGF, SGX, SCN or SCW")
     processing = _below(root, f"{_PROCESSING}/sarProcessingInformation")
     images = {_pole(e): _beside(e) for e in image.findall("fullResolutionImageData")}
     tables = {e.get("incidenceAngleCorrection", ""): _beside(e) for e in image.findall("lookupTable")}
@@ -200,6 +197,7 @@ def _constellation(root: ET.Element) -> Annotation:
         raise ValueError(f"element <satellite> is {text(root, 'sourceAttributes/satellite')[:30]!r}")
     reference = _below(root, "imageReferenceAttributes")
     raster, geography = _below(reference, "rasterAttributes"), _below(reference, "geographicInformation")
+    _refuse_map(root, geography, "RADARSAT Constellation", "GRD")
     scenes = root.findall("sceneAttributes/imageAttributes")
     if len(scenes) != 1:
         raise UnsupportedProductError(
@@ -264,6 +262,15 @@ def _common(
         "ties": _ties(_below(geography, "geolocationGrid")),
         "copyright": " ".join(root.get("copyright", "").split())[:300],
     }
+
+
+def _refuse_map(root: ET.Element, geography: ET.Element, sensor: str, instead: str) -> None:
+    kind = root.findtext(f"{_PROCESSING}/generalProcessingInformation/productType") or ""
+    if geography.find("mapProjection") is not None or kind.strip() in _ON_MAPS:
+        raise UnsupportedProductError(
+            f"This {sensor} product is projected to a map, and frazil needs the radar's own geometry. Take the product "
+            f"in it ({instead})."
+        )
 
 
 def _expect(root: ET.Element, tag: str) -> None:

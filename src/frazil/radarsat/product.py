@@ -1,7 +1,7 @@
 """RADARSAT products as `frazil.products` wants a sensor: their files, what they are, and their scenes.
 
-Read are detected images (16 or 8 bits) in the geometry of the radar: SGF, SGX, SCN, SCW … of RADARSAT-2, GRC and GRD of
-the Constellation. Complex images, map-projected ones and compact polarimetry are refused in words.
+Read are detected images (16 or 8 bits) in the geometry of the radar: SGF, SGX, SCN, SCW … of RADARSAT-2, GRD of the
+Constellation. Complex images, map-projected ones and compact polarimetry are refused in words.
 """
 
 from __future__ import annotations
