@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test wheel map lint docs bench real-scores fuzz torture model clean
+.PHONY: help env test wheel map lint docs bench real-scores gpu fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -58,6 +58,10 @@ bench: $(VENV)/.installed ## time frazil against other readers, side by side, an
 
 real-scores: $(VENV)/.installed ## score the bundled model on real ice, where the real data are at hand
 	$(BIN)/python benchmarks/real_scores.py -o $(OUT)/real-ice
+
+CIFAR10 ?= cifar10
+gpu: $(VENV)/.installed ## train workers and few labels on CIFAR-10, and time a scene, on one GPU in nine minutes
+	$(BIN)/python benchmarks/gpu.py --cifar10 $(CIFAR10) -o $(OUT)/gpu --minutes 9
 
 FUZZ_MINUTES ?= 30
 fuzz: $(VENV)/.tested ## attack every reader with damaged inputs; goes on where it was broken off

@@ -211,6 +211,7 @@ def page_words(path: Path) -> str:
     parser = _Words()
     parser.feed(path.read_text(encoding="utf-8"))
     words = re.sub(r"\S*/__main__\.py", "frazil", " ".join(parser.words))  # a command says where frazil lies
+    words = re.sub(r"Commit of frazil \S+", "", words)
     return _UNSTEADY.sub("~", words)
 
 

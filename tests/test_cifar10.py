@@ -7,6 +7,7 @@ import os
 import pickle
 import tarfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from PIL import Image
 
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
 from frazil.labels.datasets.cifar10 import CIFAR10, NAMES, read_cifar10
-from frazil.learn.config import Cifar10Data, override
-from frazil.learn.data.cifar10 import CropFlip, load_cifar10
+from frazil.learn.config import Cifar10Data, LabelsConfig, override
+from frazil.learn.data.cifar10 import load_cifar10
+from frazil.learn.data.load import load_data
+from frazil.learn.data.patches import PatchSampler
 from frazil.learn.models import create_model
 from frazil.learn.run import train
 from frazil.recipes import find_recipe
@@ -166,7 +169,7 @@ def test_crops_and_flips_by_brute_force(tmp_path: Path) -> None:
     """Every augmented image is one of the 81 × 2 shifts and mirrorings of its original."""
     data = load_cifar10(Cifar10Data(path=str(write(tmp_path / "set", "binary"))), 5)
     sampler = data.train
-    assert isinstance(sampler, CropFlip)
+    assert isinstance(sampler, PatchSampler)
     images, labels = sampler.batch(3, 12)
     places = sampler.places(3, 12)
     np.testing.assert_array_equal(labels, sampler.patches.label[places])
@@ -182,6 +185,24 @@ def test_crops_and_flips_by_brute_force(tmp_path: Path) -> None:
         seen.add(found[0])
     assert len(seen) > 6
     np.testing.assert_array_equal(sampler.batch(3, 12)[0], images)
+
+
+def test_few_labels_leave_the_others_to_learn_from_without(tmp_path: Path) -> None:
+    config = Cifar10Data(path=str(write(tmp_path / "set", "binary")), validation=0.0)
+    data = load_cifar10(config, 5, LabelsConfig(count=20, seed=1), pool=True)
+    few, rest = data.train.patches, data.unlabelled
+    assert list(few.counts().values()) == [2] * 10
+    assert len(rest) == 40
+    assert len({x.tobytes() for x in np.concatenate([few.image, rest.image])}) == 60
+    with pytest.raises(LabelError, match=r"none is left to learn from without. Set labels.count"):
+        load_cifar10(config, 5, pool=True)
+    with pytest.raises(OptionError, match=r"'speckle' changes backscatter.*Set strategy.strong=flip,rotate"):
+        load_data(replace(find_recipe("few_labels:fixmatch"), data=config))
+    changes = {"optim.epochs": "2", "strategy.first_steps": "2", "optim.batch": "24", "labels.count": "20",
+               "model.settings.width": "4"}  # fmt: skip
+    run = replace(override(find_recipe("few_labels:lp"), changes), data=config)
+    model = train(run, tmp_path / "run")
+    assert model.card.class_scheme == CIFAR10.name
 
 
 def test_sides_share_no_image_and_shrinking_averages(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -93,3 +94,12 @@ def test_the_small_product_of_the_page_is_sea(tmp_path: Path) -> None:
     seen = classes[classes != CLASS_NODATA]
     assert (seen == CLASS_LAND).mean() < 0.05
     assert {0, 3, 4} <= set(np.unique(seen).tolist())
+
+
+def test_fragments_of_the_changelog_are_named_as_towncrier_takes_them() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        kinds = {kind["directory"] for kind in tomllib.load(file)["tool"]["towncrier"]["type"]}
+    for path in (ROOT / "changelog.d").iterdir():
+        name = re.fullmatch(r"\+[a-z0-9-]+\.([a-z]+)\.md", path.name)
+        assert path.name == "README.md" or (name and name[1] in kinds), path.name
+        assert path.read_text(encoding="utf-8").strip()

@@ -17,7 +17,7 @@ from frazil.learn.checkpoint import load_model
 from frazil.learn.config import PatchData, RunConfig
 from frazil.learn.data.patches import read_patches
 from frazil.learn.run import train
-from frazil.reports.gather import gather_findings
+from frazil.reports.gather import read_record
 from tests.test_learn_run import tiny_run, toy_set
 
 
@@ -48,25 +48,25 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 
 def test_findings_are_what_the_run_wrote(run: Path) -> None:
-    found = gather_findings(run)
+    found = read_record(run)
     written = json.loads((run / "evaluation.json").read_text())
     assert found.finished
     assert (found.name, found.unit, found.steps, found.planned) == ("tiny", "patches", 6, 6)
     assert found.scheme is not None
     assert found.scheme.name == "five_classes"
-    assert set(found.sides) == {"validation", "test"}
-    for side, scores in found.sides.items():
+    assert set(found.scores) == {"validation", "test"}
+    for side, scores in found.class_scores.items():
         assert scores.counts.tolist() == written[side]["confusion"]
         assert scores.ece == written[side]["ece"]
         assert sum(scores.scene_counts.values()).tolist() == written[side]["confusion"]  # type: ignore[union-attr]
-    assert found.judged == ("test", found.sides["test"])
+    assert found.judged == "test"
     assert found.seconds is not None
 
 
 def test_mistakes_are_those_of_the_model_and_lead_back_to_their_place(run: Path, stores: tuple[Path, Path]) -> None:
-    found = gather_findings(run, worst=1000)
+    found = read_record(run, worst=1000)
     assert found.mistakes is not None
-    counts = found.sides["test"].counts
+    counts = found.class_scores["test"].counts
     wrong = int(counts.sum() - np.trace(counts))
     assert (found.mistakes.side, found.mistakes.judged) == ("test", int(counts.sum()))
     assert found.mistakes.wrong == len(found.mistakes.worst) == wrong > 3
@@ -79,7 +79,7 @@ def test_mistakes_are_those_of_the_model_and_lead_back_to_their_place(run: Path,
         assert m.picture.dtype == np.uint8
         assert m.truth != m.said
     np.testing.assert_array_equal(off, counts - np.diag(np.diag(counts)))
-    few = gather_findings(run, worst=2).mistakes
+    few = read_record(run, worst=2).mistakes
     assert few is not None
     assert [m.confidence for m in few.worst] == confidence[:2]
 
@@ -97,7 +97,7 @@ def test_line_pixel_and_picture_are_of_the_same_patch(tmp_path: Path) -> None:
 
         made.append(save_patches(patches, store))
     train(hasty(*made), tmp_path / "run")
-    found = gather_findings(tmp_path / "run", worst=100)
+    found = read_record(tmp_path / "run", worst=100)
     assert found.mistakes is not None
     whole, _ = read_patches(tuple(map(str, made)))
     logits = whole.logits(load_model(tmp_path / "run" / "model").network)
@@ -113,28 +113,28 @@ def test_a_killed_run_is_told_as_far_as_it_got(copy: Path) -> None:
     (copy / "evaluation.json").unlink()
     with (copy / "log.jsonl").open("a") as log:
         log.write('{"step": 6, "loss": 0.')
-    found = gather_findings(copy)
+    found = read_record(copy)
     assert not found.finished
-    assert (found.steps, found.planned, found.sides, found.mistakes) == (6, 6, {}, None)
+    assert (found.steps, found.planned, found.scores, found.mistakes) == (6, 6, {}, None)
     assert found.judged is None
     assert found.scheme is not None
     assert found.kept_step == 6
     (copy / "log.jsonl").unlink()
-    assert gather_findings(copy).steps == 0
+    assert read_record(copy).steps == 0
 
 
 def test_scores_without_a_model_are_of_a_run_that_has_not_ended(copy: Path) -> None:
     shutil.rmtree(copy / "model")
-    found = gather_findings(copy)
+    found = read_record(copy)
     assert not found.finished
-    assert found.sides == {}
+    assert found.scores == {}
 
 
 @pytest.mark.parametrize(("shares", "sides"), [({"validation": 0.0}, ["test"]), ({"test": 0.0}, ["validation"])])
 def test_a_side_that_is_missing(shares: dict[str, float], sides: list[str], stores, tmp_path: Path) -> None:
     train(hasty(*stores, allow_missing=True, **shares), tmp_path / "run")
-    found = gather_findings(tmp_path / "run")
-    assert list(found.sides) == sides
+    found = read_record(tmp_path / "run")
+    assert list(found.scores) == sides
     assert found.mistakes is not None
     assert found.mistakes.side == sides[0]
 
@@ -143,19 +143,19 @@ def test_data_that_has_gone_or_changed_leaves_the_rest(tmp_path: Path) -> None:
     store = toy_set(tmp_path / "set.zarr", n=60, scenes=4)
     train(hasty(store), tmp_path / "run")
     shutil.rmtree(store)
-    gone = gather_findings(tmp_path / "run")
+    gone = read_record(tmp_path / "run")
     assert gone.mistakes is None
-    assert "No patch set at" in gone.no_mistakes
+    assert "No patch set at" in gone.no_examples
     toy_set(store, n=60, scenes=4, seed=8)
-    changed = gather_findings(tmp_path / "run")
+    changed = read_record(tmp_path / "run")
     assert changed.mistakes is None
-    assert changed.no_mistakes == "The patch set has changed since the run."
-    assert gone.sides == changed.sides != {}
+    assert changed.no_examples == "The patch set has changed since the run."
+    assert gone.scores == changed.scores != {}
 
 
 def test_nothing_is_computed_where_no_mistake_was_asked_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frazil.reports.gather.load_model", None)
-    assert gather_findings(run, worst=0).mistakes is None
+    monkeypatch.setattr("frazil.reports.examples.load_model", None)
+    assert read_record(run, worst=0).mistakes is None
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_nothing_is_computed_where_no_mistake_was_asked_for(run: Path, monkeypat
 def test_damaged_files_are_named(copy: Path, file: str, text: str, words: str) -> None:
     (copy / file).write_text(text)
     with pytest.raises(OptionError, match=words):
-        gather_findings(copy)
+        read_record(copy)
 
 
 @pytest.mark.parametrize("key", ["data", "optim", "model"])
@@ -180,7 +180,7 @@ def test_settings_that_are_no_settings(copy: Path, key: str) -> None:
     run["config"][key] = "x"
     (copy / "run.json").write_text(json.dumps(run))
     with contextlib.suppress(OptionError):
-        gather_findings(copy)
+        read_record(copy)
 
 
 def test_scores_of_other_shape_or_classes_are_refused(copy: Path) -> None:
@@ -189,16 +189,16 @@ def test_scores_of_other_shape_or_classes_are_refused(copy: Path) -> None:
     scores["test"]["confusion"] = [[1, 2], [3, 4]]
     path.write_text(json.dumps(scores))
     with pytest.raises(OptionError, match="confusion matrix is not of its 5 classes"):
-        gather_findings(copy)
+        read_record(copy)
     scores = {"test": json.loads(json.dumps(scores["validation"]))}
     scores["test"]["classes"][1] = "slush"
     path.write_text(json.dumps(scores))
     with pytest.raises(OptionError, match="slush"):
-        gather_findings(copy)
+        read_record(copy)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="No training run"):
-        gather_findings(tmp_path)
+        read_record(tmp_path)
     with pytest.raises(OptionError, match="worst is -1"):
-        gather_findings(tmp_path, worst=-1)
+        read_record(tmp_path, worst=-1)

@@ -22,9 +22,9 @@ from frazil.learn.run import train
 from frazil.maps.export import export
 from frazil.marks import LIST
 from frazil.reports.build import report
-from frazil.reports.findings import Mistake, Mistakes, RunFindings
 from frazil.reports.maps import pair_maps
 from frazil.reports.pages import write_report
+from frazil.reports.record import CardRecord, DataSide, Mistake, Mistakes, RunRecord, record_of
 from frazil.testing import make_map
 from tests.test_learn_findings import hasty
 from tests.test_learn_run import toy_set
@@ -166,9 +166,10 @@ def test_pages_stand_alone_and_their_links_lead_somewhere(made: Path) -> None:
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
     tables = {f"{HOSTILE}{i}": table(r) for i, r in enumerate((50, 60, 70))}
-    one = run_of(tables, HOSTILE, data={HOSTILE: HOSTILE})
+    scores = run_of(tables).scores
     run = {
-        **one.run, "command": HOSTILE, "commit": HOSTILE, "versions": {HOSTILE: HOSTILE},
+        "config": {"name": HOSTILE, "data": {HOSTILE: HOSTILE}}, "command": HOSTILE, "commit": HOSTILE,
+        "versions": {HOSTILE: HOSTILE},
         "data": {"split": HOSTILE, "train": {"scenes": [HOSTILE], "patches": {"open_water": HOSTILE}},
                  "test": {"scenes": [HOSTILE], "patches": "none"}},
     }  # fmt: skip
@@ -176,7 +177,8 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
         picture=np.zeros((4, 4, 3), np.uint8), truth=0, said=1, confidence=0.9, scene=HOSTILE, line=np.nan, pixel=1.0
     )
     found = Mistakes(side="test", judged=3, wrong=1, legend=HOSTILE, worst=(mistake,))
-    one = replace(one, run=run, folder=HOSTILE, card={"statement": HOSTILE, "channels": [HOSTILE, {"name": HOSTILE}]})
+    card = {"statement": HOSTILE, "channels": [HOSTILE, {"name": HOSTILE}], "class_scheme": "binary"}
+    one = record_of(HOSTILE, HOSTILE, run, [], finished=True, scores=scores, card=card)
     pages = write_report([replace(one, mistakes=found), one], tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "index.html", "run-1.html", "run-2.html", "figures", LIST,
@@ -195,12 +197,13 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
 
 def test_a_leak_is_said_plainly(tmp_path: Path) -> None:
     fair = run_of({f"s{i}": table(60 + i) for i in range(4)})
-    named = {"split": "patch", "leaks": True, "train": {"scenes": ["s0"]}}
-    shared = {"split": "scene", "leaks": False, "train": {"scenes": ["s0"]}, "test": {"scenes": ["s0.SAFE"]}}
-    for data in (named, shared):
-        write_report([replace(fair, run={**fair.run, "data": data})], tmp_path / "leak", overwrite=True)
+    learnt = {"train": DataSide(scenes=("s0",))}
+    named = replace(fair, split="patch", leaks=True, data=learnt)
+    shared = replace(fair, split="scene", data={**learnt, "test": DataSide(scenes=("s0.SAFE",))})
+    for leaking in (named, shared):
+        write_report([leaking], tmp_path / "leak", overwrite=True)
         assert "This split leaks." in Page(tmp_path / "leak" / "index.html").text
-    write_report([fair, replace(fair, run={**fair.run, "data": named})], tmp_path / "both")
+    write_report([fair, named], tmp_path / "both")
     assert "Some of these runs leak, others do not." in Page(tmp_path / "both" / "index.html").text
     write_report([fair], tmp_path / "silent")
     assert "nobody can tell whether they leak" in Page(tmp_path / "silent" / "index.html").text
@@ -242,7 +245,7 @@ def test_the_best_of_a_column_is_marked(tmp_path: Path) -> None:
 
 
 def test_an_empty_run_is_reported_too(tmp_path: Path) -> None:
-    bare = RunFindings(folder="r", name="r", run={"config": {}}, log=[], scheme=None, unit="pixels", finished=False)
+    bare = RunRecord(folder="r", name="r")
     write_report([bare], tmp_path / "out")
     page = Page(tmp_path / "out" / "index.html")
     assert "has not ended" in page.text
@@ -264,7 +267,7 @@ def test_a_run_on_scenes_without_held_out_ones(tmp_path: Path) -> None:
     page = Page(report(tmp_path / "run", tmp_path / "out")["report"])
     assert "Nothing was held out to judge this run." in page.text
     assert "All pixels" in page.text
-    assert "No patch was held out." in page.text
+    assert "Nothing was held out." in page.text
 
 
 def test_a_report_never_takes_the_place_of_what_it_is_about(run: Path, tmp_path: Path) -> None:
@@ -312,9 +315,9 @@ def test_maps_stand_beside_their_truth(map_folder: Path, tmp_path: Path) -> None
     alone = Page(write_report([one], tmp_path / "alone", maps=pair_maps([map_folder], []))["report"])
     assert "figures/map-1.png" in alone.sources
     product = str(make_map(seed=3).attrs["product"])
-    learnt = replace(one, card={"id": "made-up"}, run={"data": {"train": {"scenes": [f"{product}.SAFE"]}}})
+    learnt = replace(one, card=CardRecord(id="made-up"), data={"train": DataSide(scenes=(f"{product}.SAFE",))})
     for runs, words in (([learnt], "The network has learnt from this scene"),
-                        ([learnt, replace(learnt, run={})], "Some of these networks have learnt")):  # fmt: skip
+                        ([learnt, replace(learnt, data={})], "Some of these networks have learnt")):  # fmt: skip
         page = Page(write_report(runs, tmp_path / "learnt", maps=pair_maps([map_folder], []), overwrite=True)["report"])
         assert words in page.text
 

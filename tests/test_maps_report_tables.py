@@ -9,13 +9,13 @@ import pytest
 
 from frazil.conventions import BINARY
 from frazil.metrics import scores
-from frazil.reports.findings import Bins, RunFindings, SideScores, TwoClassScores
+from frazil.reports.record import RunRecord, flatten, record_of
+from frazil.reports.scores import Bins, ClassScores, TwoClassScores
 from frazil.reports.tables import (
     class_table,
     comparison_table,
     difference_error,
     differing_settings,
-    flatten,
     jackknife,
     scene_rows,
     score_errors,
@@ -23,11 +23,11 @@ from frazil.reports.tables import (
 )
 
 
-def side_of(tables: dict[str, list[list[int]]]) -> SideScores:
+def side_of(tables: dict[str, list[list[int]]]) -> ClassScores:
     """Scores of two classes from a confusion matrix a scene."""
     total = np.sum(list(tables.values()), axis=0)
     got = {k: tuple(None if x != x else x for x in v) if isinstance(v, list) else v for k, v in scores(total).items()}
-    return SideScores(
+    return ClassScores(
         classes=BINARY.names, **got, binary=TwoClassScores(**got), ece=0.1, nll=1.0,  # type: ignore[arg-type]
         accuracy_per_scene={k: float(np.trace(v) / np.sum(v)) for k, v in tables.items()},
         confusion=tuple(map(tuple, total.tolist())),
@@ -36,10 +36,10 @@ def side_of(tables: dict[str, list[list[int]]]) -> SideScores:
     )  # fmt: skip
 
 
-def run_of(tables: dict[str, list[list[int]]] | None, name: str = "run", **settings: object) -> RunFindings:
-    return RunFindings(
-        folder=name, name=name, run={"config": settings}, log=[], scheme=BINARY, unit="patches",
-        finished=tables is not None, sides={} if tables is None else {"test": side_of(tables)},
+def run_of(tables: dict[str, list[list[int]]] | None, name: str = "run", **settings: object) -> RunRecord:
+    return RunRecord(
+        folder=name, name=name, settings=flatten(settings), scheme=BINARY, unit="patches",
+        finished=tables is not None, scores={} if tables is None else {"test": side_of(tables)},
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_paired_differences_do_not_count_what_is_hard_for_both() -> None:
     assert difference_error(one, elsewhere, accuracy) == pytest.approx(math.hypot(*alone))
 
 
-def marks(*runs: RunFindings) -> list[bool]:
+def marks(*runs: RunRecord) -> list[bool]:
     headings, cells = comparison_table(runs)
     return [row[headings.index("Accuracy")].best for row in cells]
 
@@ -122,5 +122,5 @@ def test_settings_that_differ_are_listed() -> None:
     runs = [run_of(None, optim={"lr": 1e-3}, seed=0), run_of(None, optim={"lr": 1e-4}, seed=0, extra="x")]
     assert differing_settings(runs) == [("extra", ["–", "x"]), ("optim.lr", ["0.001", "0.0001"])]
     assert flatten({"a": {"b": {}}, "c": [1]}) == {"a.b": "{}", "c": "[1]"}
-    odd = RunFindings(folder="x", name="x", run={"config": "odd"}, log=[], scheme=None, unit="pixels", finished=False)
+    odd = record_of("x", "x", {"config": "odd"}, [])
     assert differing_settings([run_of(None), odd]) == []

@@ -18,9 +18,11 @@ from frazil.labels.imagettes import Imagette, make_imagettes, open_imagettes, sa
 from frazil.learn.checkpoint import load_model
 from frazil.learn.predict.imagettes import segment
 from frazil.learn.run import train
+from frazil.maps.export import export
 from frazil.reports.build import report
-from frazil.reports.gather import gather_findings
+from frazil.reports.gather import read_record
 from frazil.reports.tables import percent
+from frazil.testing import make_phenomena_map
 from tests.test_learn_run import toy_set
 from tests.test_maps_report import HOSTILE, Page
 from tests.test_metocean import run, sets  # noqa: F401 (a fixture)
@@ -65,8 +67,8 @@ def test_the_page_says_what_the_run_says(unet: Path, tmp_path: Path) -> None:
 
 
 def test_the_worst_images_come_first(unet: Path, sets: dict[str, Path]) -> None:  # noqa: F811
-    found = gather_findings(unet, worst=9)
-    worst, spread = found.shown  # type: ignore[attr-defined]
+    found = read_record(unet, worst=9)
+    worst, spread = found.imagettes
     assert len(worst.rows) == len(spread.rows) == 9
     dice = [row[3] for row in worst.rows]
     assert dice == sorted(dice)
@@ -148,7 +150,7 @@ def test_words_of_others_stay_words(unet: Path, tmp_path: Path) -> None:
     assert not page.open
 
 
-def test_runs_on_ice_are_reported_on_separately(unet: Path, tmp_path: Path) -> None:
+def test_runs_on_ice_stand_in_the_same_report(unet: Path, tmp_path: Path) -> None:
     toy_set(tmp_path / "toy.zarr", n=60)
     words = ["train", "patches:adhoc", "--set", f"data.patches={tmp_path / 'toy.zarr'}", "--set", "optim.steps=1"]
     words += [
@@ -160,6 +162,29 @@ def test_runs_on_ice_are_reported_on_separately(unet: Path, tmp_path: Path) -> N
         str(tmp_path / "ice"),
     ]
     assert CliRunner().invoke(cli, words, catch_exceptions=False).exit_code == 0
-    with pytest.raises(OptionError, match="Report on them separately"):
-        report([unet, tmp_path / "ice"], tmp_path / "report")
-    assert not (tmp_path / "report").exists()
+    pages = report([unet, tmp_path / "ice"], tmp_path / "report")
+    both = Page(pages["report"])
+    assert not both.open
+    rows = {row[0].split(".")[0].strip(): row for row in both.tables["comparison-table"] if len(row) > 2}
+    assert "Phenomena, each for itself" in both.text
+    assert "One class each" in both.text
+    scores = json.loads((unet / "evaluation.json").read_text())["test"]
+    assert percent(scores["mean_set_dice"]) in both.text
+    judged = json.loads((tmp_path / "ice" / "evaluation.json").read_text())["test"]
+    assert percent(judged["macro_f1"]) in both.text
+    assert rows
+    assert Page(pages["run_1"]).row("test-overall", "Set Dice")[0] == percent(scores["mean_set_dice"])
+    assert "Macro-F1" in Page(pages["run_2"]).text
+
+
+def test_maps_of_phenomena_stand_in_it_too(unet: Path, tmp_path: Path) -> None:
+    """Drawn as by `draw_phenomena_map`; a truth, which tells of sea ice, is refused in one line."""
+    export(make_phenomena_map(), tmp_path / "map", formats=("netcdf",))
+    made = report(unet, tmp_path / "report", maps=tmp_path / "map", worst=0)
+    page = Page(made["report"])
+    assert not page.open
+    assert "figures/map-1.png" in page.sources
+    assert "No truth was given" not in page.text
+    with pytest.raises(OptionError, match=r"is a map of phenomena \(metocean\), and truths tell of sea ice"):
+        report(unet, tmp_path / "again", maps=tmp_path / "map", truths=tmp_path / "truth.gpkg", worst=0)
+    assert not (tmp_path / "again").exists()

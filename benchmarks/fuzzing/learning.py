@@ -183,9 +183,9 @@ def read_run_folder(path: Path) -> Numbers:
     """What a report says of it."""
     from frazil.learn.config import run_config
     from frazil.learn.run_folder import read_run
-    from frazil.reports.gather import gather_findings
+    from frazil.reports.gather import read_record
 
-    found = gather_findings(path, worst=0)
+    found = read_record(path, worst=0)
     return {"config": digest(run_config(read_run(path)["config"]).to_json()), "curve": digest(found.log)}
 
 

@@ -14,12 +14,14 @@ from frazil.conventions import (
     CLASS_LAND,
     CLASS_NODATA,
     FIVE_CLASSES,
+    METOCEAN,
     PERCENT_NODATA,
     QUALITY_FLAGS,
     UNDECIDED,
     VARIABLES,
     ClassScheme,
     check_ice_map,
+    check_map,
     class_attrs,
     flag_attrs,
 )
@@ -126,6 +128,57 @@ def make_map(
     )
     check_ice_map(ice_map)
     return ice_map
+
+
+def make_phenomena_map(
+    *,
+    shape: tuple[int, int] = (60, 80),
+    scheme: ClassScheme = METOCEAN,
+    crs: str = "EPSG:32633",
+    centre: tuple[float, float] = (15.0, 60.0),
+    spacing_m: float = 400.0,
+    seed: int = 0,
+    threshold: float = 0.5,
+    **attrs: str,
+) -> xr.Dataset:
+    """A map of made-up phenomena: smooth fields of scores, land, a tilted scene border, and flags.
+
+    Args:
+        shape: rows, columns.
+        scheme: the classes.
+        crs: a projected CRS in metres.
+        centre: longitude and latitude of the middle of the grid, degrees.
+        spacing_m: pixel size, metres.
+        seed: equal seeds give equal maps.
+        threshold: from which a score counts as found.
+        **attrs: attributes of the map, in place of the made-up ones.
+
+    Returns:
+        A Dataset on dims ``category, y, x`` that passes `frazil.conventions.check_map`.
+    """
+    ice = make_map(shape=shape, crs=crs, centre=centre, spacing_m=spacing_m, seed=seed)
+    rng, n = np.random.default_rng([seed, 1]), len(scheme.classes)
+    fields = np.stack([_smooth_field(shape, rng) for _ in range(n)])
+    score = np.rint(100 / (1 + np.exp(1.5 - 2 * fields))).astype(np.uint8)
+    blank = ice["ice_class"].values
+    blank = (blank == CLASS_LAND) | (blank == CLASS_NODATA)
+    found = (score >= round(100 * threshold)) & ~blank
+    dominant = np.where(found.any(0), score.argmax(0), UNDECIDED).astype(np.uint8)
+    dominant[blank] = ice["ice_class"].values[blank]
+    score[:, blank] = PERCENT_NODATA
+    bits = (found.astype(np.uint16) << np.arange(n, dtype=np.uint16)[:, None, None]).sum(0, dtype=np.uint16)
+    flags = ice["quality_flags"].values & ~np.uint16(QUALITY_FLAGS["undecided"][0])
+    dims = ("y", "x")
+    made = ice.drop_dims("category").drop_vars(["ice_class", "ice_probability", "confidence", "quality_flags"])
+    made = made.assign_coords(category=list(scheme.names)).assign(
+        score=(("category", *dims), score, {"units": "percent", "grid_mapping": "spatial_ref"}),
+        phenomena=(dims, bits, {"grid_mapping": "spatial_ref"}),
+        dominant=(dims, dominant, {"grid_mapping": "spatial_ref"}),
+        quality_flags=(dims, flags, flag_attrs() | {"grid_mapping": "spatial_ref"}),
+    )
+    made = made.assign_attrs(class_scheme=scheme.name, threshold=threshold, **attrs)
+    check_map(made)
+    return made
 
 
 def _made_up_percent(n: int, shape: tuple[int, int], noise: float, rng: np.random.Generator) -> np.ndarray:

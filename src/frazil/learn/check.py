@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
-from frazil.learn.config import PhenomenaConfig, RunConfig, SupervisedConfig
+from frazil.learn.config import FixMatchConfig, PhenomenaConfig, RunConfig, SupervisedConfig
 from frazil.learn.models import ARCHITECTURES, create_model
+
+_OF_ANY_IMAGE = ("flip", "rotate")  # changes that need no backscatter
 
 
 def check_run(config: RunConfig) -> nn.Module:
@@ -43,10 +45,17 @@ def check_strategy(config: RunConfig) -> None:
             )
     elif isinstance(strategy, PhenomenaConfig):
         raise OptionError(f"Strategy {strategy.name!r} learns from imagettes, not from patches or scenes.")
-    elif config.data.kind != "patches" and (few or not isinstance(strategy, SupervisedConfig)):
+    elif config.data.kind not in ("patches", "cifar10") and (few or not isinstance(strategy, SupervisedConfig)):
         raise OptionError(
             f"labels.count and strategy {strategy.name!r} are for patches. Cut some with `frazil patches`."
         )
+    elif config.data.kind == "cifar10" and isinstance(strategy, FixMatchConfig):
+        radar = [name for name in strategy.strong if name not in _OF_ANY_IMAGE]
+        if radar:
+            raise OptionError(
+                f"strategy.strong {radar[0]!r} changes backscatter, and photographs have none. Set strategy.strong="
+                f"{','.join(_OF_ANY_IMAGE)}."
+            )
 
 
 def _check_network(config: RunConfig, takes: str) -> None:

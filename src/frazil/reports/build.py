@@ -52,11 +52,9 @@ def report(
         ProductNotFoundError, ContractError, LabelNotFoundError, LabelError: as `frazil.compare`.
         OutputExistsError, OutputError: as `frazil.files.whole_output`.
     """
-    from frazil.reports.findings import PhenomenaFindings
-    from frazil.reports.gather import gather_findings
+    from frazil.reports.gather import read_record
     from frazil.reports.maps import pair_maps
     from frazil.reports.pages import write_report
-    from frazil.reports.phenomena_pages import write_phenomena_report
 
     folders, shown, against = _listed(runs), _listed(maps), _listed(truths)
     step = progress or (lambda _fraction, _what: None)
@@ -67,16 +65,8 @@ def report(
     found = []
     for n, folder in enumerate(folders):
         step(0.7 * n / len(folders), f"reading run {n + 1} of {len(folders)}")
-        found.append(gather_findings(folder, worst=worst, device=device))
+        found.append(read_record(folder, worst=worst, device=device))
     step(0.7, "writing")
-    metocean = [run for run in found if isinstance(run, PhenomenaFindings)]
-    if metocean:
-        if len(metocean) < len(found) or shown:
-            raise OptionError(
-                "Runs on imagettes have pages of their own, without maps and without runs on sea ice. Report on them "
-                "separately."
-            )
-        return write_phenomena_report(metocean, directory, overwrite=overwrite)
     return write_report(found, directory, maps=pairs, overwrite=overwrite)
 
 

@@ -22,7 +22,8 @@ from frazil.conventions import (
 )
 from frazil.maps.compare import OVER, UNDER, Comparison
 from frazil.maps.panels import FAINT, INK, commonest, draw_graticule, draw_scale
-from frazil.reports.findings import Bins, Mistake, RunFindings
+from frazil.reports.record import Mistake, RunRecord
+from frazil.reports.scores import Bins
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,38 +35,30 @@ _DPI = 160
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _DASHES = ("-", "--", ":", "-.")
 Panels = tuple[tuple[str, tuple[str, ...]], ...]  #: title, and what of the log is drawn
-_ALONE = (
-    ("Loss", ("loss", "validation_nll")),
-    ("Accuracy", ("accuracy", "validation_accuracy")),
-    ("Macro-F1", ("validation_macro_f1",)),
-)
-_SIDE_BY_SIDE = (
-    ("Training loss", ("loss",)),
-    ("Accuracy on the validation side", ("validation_accuracy",)),
-    ("Macro-F1 on the validation side", ("validation_macro_f1",)),
-)
 _SMOOTH = 40  # a smoothed curve averages over a 40th of the run
 #: Where a chart tells of ice but of no prevailing kind.
 ICE_OF_NO_KIND = (205, 205, 225)
 _CODE_ICE_OF_NO_KIND = 250
 
 
-def draw_curves(runs: Sequence[RunFindings], path: Path, shown: Panels | None = None) -> bool:
+def draw_curves(runs: Sequence[RunRecord], path: Path, shown: Panels, numbers: Sequence[int] | None = None) -> bool:
     """Three numbers over the steps, the kept step dotted; False where nothing was logged.
 
     Args:
         runs: whose logs.
         path: of the PNG.
-        shown: title and names in the log of each panel; by default loss, accuracy and macro-F1.
+        shown: title and names in the log of each of three panels.
+        numbers: of the runs, where several stand side by side; from 1 by default.
     """
     if not any(run.log for run in runs):
         return False
     several = len(runs) > 1
+    called = numbers or range(1, len(runs) + 1)
     figure, panels = _figure(3, 10.2, 3.3)
-    for axes, (title, names) in zip(panels, shown or (_SIDE_BY_SIDE if several else _ALONE), strict=True):
+    for axes, (title, names) in zip(panels, shown, strict=True):
         for number, run in enumerate(runs):
             for what in names:
-                _draw_curve(axes, run.log, what, number if several else None)
+                _draw_curve(axes, run.log, what, number if several else None, called[number])
         drawn = bool(axes.lines)
         for number, run in enumerate(runs):
             if run.kept_step is not None and drawn:
@@ -85,7 +78,7 @@ def draw_curves(runs: Sequence[RunFindings], path: Path, shown: Panels | None = 
     return True
 
 
-def _draw_curve(axes: Axes, log: list[dict[str, float]], what: str, number: int | None) -> None:
+def _draw_curve(axes: Axes, log: list[dict[str, float]], what: str, number: int | None, called: int) -> None:
     """A number of the log: what is noted at every step smoothed, over its raw values where a run stands alone."""
     x, y = _series(log, what)
     if not x.size:
@@ -93,7 +86,7 @@ def _draw_curve(axes: Axes, log: list[dict[str, float]], what: str, number: int 
     held_out = what.startswith("validation_")
     colour = COLOURS[int(held_out) if number is None else number % len(COLOURS)]
     dash = _DASHES[(number or 0) // len(COLOURS) % len(_DASHES)]
-    label = ("validation" if held_out else "training, smoothed") if number is None else f"run {number + 1}"
+    label = ("validation" if held_out else "training, smoothed") if number is None else f"run {called}"
     if held_out:
         axes.plot(x, y, dash, color=colour, linewidth=1.4, marker="o", markersize=3, label=label)
         return

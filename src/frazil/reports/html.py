@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+FIGURES = "figures"  #: folder of the pictures, inside that of the report
+
 
 def write_html(path: Path, template: str, **values: Any) -> None:
     """Fill in one of the templates of ``frazil/data``; a value that it wants and does not get is an error."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil.conventions import CLASS_NODATA, ClassScheme, check_ice_map
+from frazil.conventions import CLASS_NODATA, ClassScheme, check_map
 from frazil.errors import LabelError, OptionError
 from frazil.labels.classes import LabelOptions
 from frazil.labels.sources import PolygonLabels, product_key
@@ -18,14 +18,14 @@ from frazil.maps.compare import Comparison, compare
 from frazil.maps.comparison_figure import draw_comparison
 from frazil.maps.figures import draw_map
 from frazil.maps.netcdf import open_map
+from frazil.maps.phenomena_figures import draw_phenomena_map
 from frazil.maps.references import PolygonReference, ReferenceOptions, open_reference
 from frazil.reports import figures
-from frazil.reports.findings import RunFindings
+from frazil.reports.html import FIGURES
+from frazil.reports.record import RunRecord
 
 if TYPE_CHECKING:
     import xarray as xr
-
-FIGURES = "figures"  #: folder of the pictures, inside that of the report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class OpenMap:
 
     Attributes:
         n: its number.
-        ice_map, scheme: the map and its classes.
+        made, scheme: the map and its classes.
         of: where it came from.
         learnt_by: runs with the name of its model that have learnt from its scene.
         other_runs: how many runs of that name have not; names of models are not unique.
@@ -60,7 +60,7 @@ class OpenMap:
     """
 
     n: int
-    ice_map: xr.Dataset
+    made: xr.Dataset
     scheme: ClassScheme
     of: MapWithTruth
     learnt_by: list[str]
@@ -70,19 +70,20 @@ class OpenMap:
 
     def draw(self, folder: Path) -> dict[str, Any]:
         """What the page says of the map; its figures are written."""
-        attrs = self.ice_map.attrs
+        attrs = self.made.attrs
         out: dict[str, Any] = {
             "number": self.n, "folder": str(self.of.folder), "product": str(attrs["product"]),
             "model": str(attrs["model"]), "note": str(attrs.get("note") or ""), "learnt_by": self.learnt_by,
-            "other_runs": self.other_runs,
+            "other_runs": self.other_runs, "phenomena": self.scheme.kind == "multilabel",
             "truth": None if self.of.truth is None else str(self.of.truth), "comparison": None,
         }  # fmt: skip
         stem = f"{FIGURES}/map-{self.n}"
         made, codes = self.comparison, self.truth_codes
         if made is None:
-            draw_map(self.ice_map, folder / f"{stem}.png")
+            draw = draw_map if self.scheme.kind == "exclusive" else draw_phenomena_map
+            draw(self.made, folder / f"{stem}.png")
             return out | {"picture": f"{stem}.png"}
-        legend = figures.draw_map_and_truth(self.ice_map, self.scheme, made, codes, folder / f"{stem}-truth.png")
+        legend = figures.draw_map_and_truth(self.made, self.scheme, made, codes, folder / f"{stem}-truth.png")
         draw_comparison([made], attrs, folder / f"{stem}-difference.png")
         moved = (made.scores["displacement"] or {}).get("symmetric")
         return out | {
@@ -102,32 +103,35 @@ class OpenMap:
         }  # fmt: skip
 
 
-def read_map(one: MapWithTruth, n: int, runs: Sequence[RunFindings]) -> OpenMap:
+def read_map(one: MapWithTruth, n: int, runs: Sequence[RunRecord]) -> OpenMap:
     """A map, compared with its truth; and which of the runs have learnt from its scene.
 
     Raises:
+        OptionError: a truth, which tells of sea ice, for a map of phenomena.
         ProductNotFoundError, ContractError, LabelNotFoundError, LabelError: as `frazil.compare`.
     """
-    ice_map = open_map(one.folder)
-    scheme = check_ice_map(ice_map)
-    product, model = product_key(str(ice_map.attrs["product"])), str(ice_map.attrs["model"])
+    read = open_map(one.folder)
+    scheme = check_map(read)
+    if one.truth is not None and scheme.kind != "exclusive":
+        raise OptionError(
+            f"{one.folder} is a map of phenomena ({scheme.name}), and truths tell of sea ice. Leave its truth out."
+        )
+    product, model = product_key(str(read.attrs["product"])), str(read.attrs["model"])
     learnt, others = [], 0
     for k, run in enumerate(runs, start=1):
-        if run.card.get("id") != model:
+        if run.card is None or run.card.id != model:
             continue
-        data = run.run.get("data")
-        scenes = {product_key(name) for name in scenes_of(data if isinstance(data, dict) else {}, "train")}
-        if product in scenes:
+        if product in {product_key(name) for name in run.side("train").scenes}:
             learnt.append(f"run {k}, {run.name}")
         else:
             others += 1
     made, codes = None, None
     if one.truth is not None:
-        made = compare(ice_map, one.truth, kind=one.kind, labels=one.labels)
-        codes = _truth_codes(ice_map, scheme, one)
+        made = compare(read, one.truth, kind=one.kind, labels=one.labels)
+        codes = _truth_codes(read, scheme, one)
     return OpenMap(
         n=n,
-        ice_map=ice_map,
+        made=read,
         scheme=scheme,
         of=one,
         learnt_by=learnt,
@@ -150,13 +154,6 @@ def _truth_codes(ice_map: xr.Dataset, scheme: ClassScheme, of: MapWithTruth) -> 
     rows = slice(0, ice_map.sizes["y"])
     region = labels.regions(rows)
     return np.where(region >= 0, labels.class_of[region], CLASS_NODATA).astype(np.uint8)
-
-
-def scenes_of(data: dict[str, Any], side: str) -> list[str]:
-    """Scenes of a side, as ``run.json`` names them."""
-    part = data.get(side)
-    scenes = part.get("scenes") if isinstance(part, dict) else None
-    return [str(name) for name in scenes] if isinstance(scenes, list) else []
 
 
 def pair_maps(

@@ -12,7 +12,6 @@ References:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from frazil.metrics import scores
-from frazil.reports.findings import RunFindings, SideScores
+from frazil.reports.record import RunRecord
+from frazil.reports.scores import ClassScores
 
 MIN_SCENES = 3  #: fewer test scenes have no standard error
 Score = Callable[[np.ndarray], float]
@@ -45,7 +45,7 @@ def _f1_of(code: int) -> Score:
     return lambda counts: float(scores(counts)["f1"][code])  # type: ignore[index]
 
 
-def _noted_f1(code: int) -> Callable[[SideScores], float | None]:
+def _noted_f1(code: int) -> Callable[[ClassScores], float | None]:
     return lambda side: side.f1[code]
 
 
@@ -89,13 +89,13 @@ def standard_error(left_out: np.ndarray) -> float:
     return float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
 
 
-def same_samples(one: SideScores, other: SideScores) -> bool:
+def same_samples(one: ClassScores, other: ClassScores) -> bool:
     """Whether two runs were judged on the same scenes with as many samples of each class."""
     a, b = one.scene_counts, other.scene_counts
     return a.keys() == b.keys() and all(np.array_equal(a[k].sum(axis=1), b[k].sum(axis=1)) for k in a)
 
 
-def difference_error(one: SideScores, other: SideScores, score: Score) -> float:
+def difference_error(one: ClassScores, other: ClassScores, score: Score) -> float:
     """Standard error of the difference of a score between two runs; NaN where it cannot be told."""
     left = [jackknife(side.scene_counts, score) for side in (one, other)]
     if same_samples(one, other):
@@ -103,7 +103,7 @@ def difference_error(one: SideScores, other: SideScores, score: Score) -> float:
     return math.hypot(*(standard_error(each) for each in left))
 
 
-def _column(sides: Sequence[SideScores | None], score: Score, of: Callable[[SideScores], float | None]) -> list[Cell]:
+def _column(sides: Sequence[ClassScores | None], score: Score, of: Callable[[ClassScores], float | None]) -> list[Cell]:
     """A score of each run, with its standard error, the best one marked if it is clearly so."""
     said = [None if side is None else of(side) for side in sides]
     errors = [math.nan if side is None else standard_error(jackknife(side.scene_counts, score)) for side in sides]
@@ -131,9 +131,9 @@ def _column(sides: Sequence[SideScores | None], score: Score, of: Callable[[Side
     ]
 
 
-def comparison_table(runs: Sequence[RunFindings]) -> tuple[list[str], list[list[Cell]]]:
+def comparison_table(runs: Sequence[RunRecord]) -> tuple[list[str], list[list[Cell]]]:
     """Headings, and the cells of each run: overall scores and calibration."""
-    sides = [run.judged[1] if run.judged else None for run in runs]
+    sides = [run.class_scores.get(run.judged or "") for run in runs]
     columns = [
         ("Accuracy", _column(sides, _overall("accuracy"), lambda s: s.accuracy)),
         ("Balanced accuracy", _column(sides, _overall("balanced_accuracy"), lambda s: s.balanced_accuracy)),
@@ -147,9 +147,9 @@ def comparison_table(runs: Sequence[RunFindings]) -> tuple[list[str], list[list[
     return _by_run(columns, len(runs))
 
 
-def class_table(runs: Sequence[RunFindings]) -> tuple[list[str], list[list[Cell]]]:
+def class_table(runs: Sequence[RunRecord]) -> tuple[list[str], list[list[Cell]]]:
     """Headings, and F1 of each class in each run; nothing where the runs have different classes."""
-    sides = [run.judged[1] if run.judged else None for run in runs]
+    sides = [run.class_scores.get(run.judged or "") for run in runs]
     schemes = {run.scheme.name: run.scheme for run in runs if run.scheme is not None and run.judged}
     columns = []
     for c in next(iter(schemes.values())).classes if len(schemes) == 1 else ():
@@ -161,7 +161,7 @@ def _by_run(columns: list[tuple[str, list[Cell]]], n: int) -> tuple[list[str], l
     return [title for title, _ in columns], [[cells[i] for _, cells in columns] for i in range(n)]
 
 
-def score_errors(side: SideScores) -> dict[str, str]:
+def score_errors(side: ClassScores) -> dict[str, str]:
     """Standard errors of the overall scores in percent points, as shown; empty where there is none."""
     functions = {
         "accuracy": _overall("accuracy"), "balanced_accuracy": _overall("balanced_accuracy"),
@@ -171,7 +171,7 @@ def score_errors(side: SideScores) -> dict[str, str]:
     return {name: f"{100 * error:.2f}" if math.isfinite(error) else "" for name, error in errors.items()}
 
 
-def scene_rows(side: SideScores) -> list[dict[str, Any]]:
+def scene_rows(side: ClassScores) -> list[dict[str, Any]]:
     """A row a scene, worst first: samples, accuracy, ice against water, ice called water, water called ice."""
     rows = []
     for name, counts in side.scene_counts.items():
@@ -208,20 +208,16 @@ def confusion_rows(counts: np.ndarray) -> list[list[dict[str, Any]]]:
     ]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted names and JSON."""
-    out: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            out |= flatten(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return out
+def duration(seconds: float) -> str:
+    """In seconds, minutes or hours."""
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def differing_settings(runs: Sequence[RunFindings]) -> list[tuple[str, list[str]]]:
+def differing_settings(runs: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     """Settings in which runs differ: the name, and the value in each run."""
-    flat = [flatten(config if isinstance(config := run.run.get("config"), dict) else {}) for run in runs]
-    names = sorted(set().union(*flat))
-    rows = [(name, [each.get(name, "–") for each in flat]) for name in names]
+    names = sorted(set().union(*(run.settings for run in runs)))
+    rows = [(name, [run.settings.get(name, "–") for run in runs]) for name in names]
     return [(name, row) for name, row in rows if any(a != b for a, b in pairwise(row))]

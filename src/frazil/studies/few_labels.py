@@ -143,12 +143,20 @@ def _changes(name: str, recipe: RunConfig, changes: dict[str, str]) -> dict[str,
     return common | own
 
 
-def run_trial(trial: Trial, state: Path | None = None) -> dict[str, Any]:
+def run_trial(
+    trial: Trial,
+    state: Path | None = None,
+    *,
+    every: int = 0,
+    note: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
     """Train and judge one method.
 
     Args:
         trial: which.
         state: file to go on from and to keep up to date.
+        every: steps from one look at the test scenes to the next, for curves alone; 0 looks only at the end.
+        note: called after every step with its number and logs, and after every look with ``validation_…`` scores.
 
     Returns:
         ``test``: scores on the test scenes; ``pool``: share of the unlabelled patches that the result names rightly,
@@ -164,7 +172,7 @@ def run_trial(trial: Trial, state: Path | None = None) -> dict[str, Any]:
     if trial.method in CONTROLS:
         row |= _control(trial.method, data, data.test)
     else:
-        row |= _train(config, data, data.test, state)
+        row |= _train(config, data, data.test, state, every, note)
     return {
         **row, "scenes": {"train": len(data.description["train"]["scenes"]), "test": len(data.test.names)},
         "patches": {"test": len(data.test), "pool": len(data.unlabelled) if data.unlabelled else 0},
@@ -173,7 +181,10 @@ def run_trial(trial: Trial, state: Path | None = None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _train(config: RunConfig, data: LearningData, test: Patches, state: Path | None) -> dict[str, Any]:
+def _train(
+    config: RunConfig, data: LearningData, test: Patches, state: Path | None, every: int,
+    told: Callable[[int, dict[str, float]], None] | None,
+) -> dict[str, Any]:  # fmt: skip
     n, place = len(data.scheme.classes), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = {**config.model.settings, "patch": int(test.image.shape[-1])}
     network = create_model(config.model.architecture, n_channels=len(data.channels), n_classes=n, settings=settings)
@@ -186,8 +197,16 @@ def _train(config: RunConfig, data: LearningData, test: Patches, state: Path | N
     def note(step: int, logs: dict[str, float]) -> None:
         if "pseudo_weight" in logs:
             curve.append({"step": step, **{k: v for k, v in logs.items() if k.startswith("pseudo_") or "seconds" in k}})
+        if told:
+            told(step, logs)
 
-    done = train_loop(strategy, config.optim, device=place, state=state, log=note)
+    def look(network: torch.nn.Module) -> dict[str, float]:
+        return test.score(network, device=place.type).figures()
+
+    done = train_loop(
+        strategy, config.optim, device=place, validate=look if every else None, validate_every=every, state=state,
+        log=note,
+    )  # fmt: skip
     result = strategy.result
     pool = None
     if data.unlabelled is not None and (data.unlabelled.label < n).any():

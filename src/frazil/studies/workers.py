@@ -11,7 +11,6 @@ References:
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import (
@@ -115,35 +115,59 @@ def studied(name: str, data: str, split: str | None = None) -> RunConfig:
     )  # fmt: skip
 
 
-def run_way(config: RunConfig, way: Way, seed: int, data: LearningData | None = None) -> dict[str, Any]:
-    """One row: accuracy of each network and of their ensemble on the test set, as they learn."""
+def run_way(
+    config: RunConfig,
+    way: Way,
+    seed: int,
+    data: LearningData | None = None,
+    *,
+    device: str = "cpu",
+    looks: int = LOOKS,
+    note: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """One row: accuracy of each network and of their ensemble on the test set, as they learn.
+
+    Args:
+        config: see `studied`.
+        way: to train.
+        seed: of the run.
+        data: of the run, where it is at hand.
+        device: ``"cpu"`` or ``"cuda"``.
+        looks: at the test set, evenly over the run.
+        note: called with each of them.
+    """
     data = data or load_data(config)
     config = replace(override(config, dict(way.changes)), seed=seed)
     world, started, watched = way.workers, time.process_time(), 0.0
     run: Iterator[tuple[int, list[Worker]]]
     if way.kind == "peers":
-        run = simulated_peers(config, tuple("abcdefghij"[:world]), data)
+        run = simulated_peers(config, tuple("abcdefghij"[:world]), data, device)
     else:
         config = replace(config, optim=scaled(config.optim, config.ddp, world if way.kind == "allreduce" else 1))
-        run = (simulated_allreduce if way.kind == "allreduce" else simulated_local_sgd)(config, world, data)
+        run = (simulated_allreduce if way.kind == "allreduce" else simulated_local_sgd)(config, world, data, device)
     test = data.test
     assert isinstance(test, Patches)
-    steps, curve, losses = config.optim.steps, [], []
+    steps, curve, losses = config.optim.steps, [], dict[int, Tensor]()
     for step, workers in run:
-        losses.append([worker.logs.get("loss_distilled", math.nan) for worker in workers])
-        if step % max(steps // LOOKS, 1) and step != steps:
+        told = [worker.logs["loss_distilled"] for worker in workers if "loss_distilled" in worker.logs]
+        if told:
+            losses[step] = torch.stack(told)
+        if step % max(steps // looks, 1) and step != steps:
             continue
         looked = time.process_time()
-        each = [float((test.logits(w.network).argmax(0) == test.label).mean()) for w in workers]
-        together = float((ensemble([w.network for w in workers], test).argmax(0) == test.label).mean())
+        logits = [test.logits(w.network) for w in workers]
+        each = [float((one.argmax(0) == test.label).mean()) for one in logits]
+        together = float((ensemble(logits).argmax(0) == test.label).mean())
         curve.append({"samples": step * config.optim.batch * world, "each": each, "ensemble": together})
         for worker in workers:
             worker.network.train()
         watched += time.process_time() - looked
+        if note:
+            note(curve[-1])
     network, moved = workers[0].network, bytes_per_1000_steps(config, way.kind, workers[0].network, world)
     return {
         "way": way.name, "kind": way.kind, "seed": seed, "curve": curve, "changes": dict(way.changes),
-        "distilled": [_mean(part) for part in np.array_split(np.array(losses), LOOKS)],
+        "distilled": _distilled(losses, steps),
         "bytes_per_1000_steps": moved, "workers": world, "steps": steps, "exchanges": exchanges(config, way.kind),
         "config": {**config.to_json(), "data": {**config.to_json()["data"], "path": "", "patches": [], "split": ""}},
         "processor_seconds": round(time.process_time() - started - watched, 1), "test": len(test),
@@ -226,9 +250,11 @@ def _rows_of(config: RunConfig, way: Way, seed: int, _scratch: Path) -> list[dic
         torch.set_num_threads(threads)
 
 
-def _mean(part: np.ndarray) -> float:
-    known = part[~np.isnan(part)]
-    return float(known.mean()) if known.size else 0.0
+def _distilled(losses: dict[int, Tensor], steps: int) -> list[float]:
+    """Mean distillation loss in each quarter of a run, 0 where there was none; losses are (worker,) by step, from 1."""
+    known = {step: loss.double().cpu().numpy() for step, loss in losses.items()}
+    parts = [np.array([known[s] for s in part if s in known]) for part in np.array_split(range(1, steps + 1), LOOKS)]
+    return [float(part.mean()) if part.size else 0.0 for part in parts]
 
 
 @lru_cache(maxsize=1)

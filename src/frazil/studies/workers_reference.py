@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from frazil.learn.config import RunConfig, SupervisedConfig
 from frazil.learn.data.learning_data import LearningData, Sampler
-from frazil.learn.data.patches import Patches, PatchSampler
+from frazil.learn.data.patches import PatchSampler
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
 from frazil.learn.distributed.worker import worker_seed
 from frazil.learn.models import create_model
@@ -37,7 +37,7 @@ class Worker:
         optimiser: likewise.
         random: state of its random numbers.
         teachers: stale copies of the others.
-        logs: of its last step.
+        logs: of its last step, scalars where the network is: reading one waits for the step.
     """
 
     name: str
@@ -47,17 +47,17 @@ class Worker:
     optimiser: torch.optim.Optimizer
     random: Tensor
     teachers: list[PatchClassifier] = field(default_factory=list)
-    logs: dict[str, float] = field(default_factory=dict)
+    logs: dict[str, Tensor] = field(default_factory=dict)
 
 
-def make_worker(config: RunConfig, name: str, seed: int, data: LearningData) -> Worker:
+def make_worker(config: RunConfig, name: str, seed: int, data: LearningData, device: str = "cpu") -> Worker:
     """A worker at the beginning of its run, on data that was loaded with its seed."""
     seed_everything(seed)
     settings = dict(config.model.settings)
     settings["patch"] = int(data.train.batch(0, 1)[0].shape[-1])
     network = create_model(
         config.model.architecture, n_channels=len(data.channels), n_classes=len(data.scheme.classes), settings=settings
-    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
     optimiser = make_optimiser({"network": network}, config.optim)
     return Worker(name, seed, network, data.train, optimiser, torch.get_rng_state())
@@ -72,14 +72,14 @@ def reseeded(data: LearningData, seed: int) -> LearningData:
 
 
 def simulated_peers(
-    config: RunConfig, names: tuple[str, ...], data: LearningData
+    config: RunConfig, names: tuple[str, ...], data: LearningData, device: str = "cpu"
 ) -> Iterator[tuple[int, list[Worker]]]:
     """Workers that learn as `PeersConfig` says; yields after every step of all with the number of steps done."""
     workers = []
     for name in sorted(names):
         seed = worker_seed(config.seed, name)
-        workers.append(make_worker(config, name, seed, reseeded(data, seed)))
-    steps, balance, peers = make_plan(config, data).steps, _balance(config, data), config.peers
+        workers.append(make_worker(config, name, seed, reseeded(data, seed), device))
+    steps, balance, peers = make_plan(config, data).steps, _balance(config, data, device), config.peers
     for step in range(steps):
         for me in workers:
             loss, (image, features, logits) = _task(me, config, balance, step)
@@ -96,7 +96,7 @@ def simulated_peers(
                     distilled = feature_distillation(features, theirs, normalised=peers.loss == "normalised")
                 else:
                     distilled = output_distillation(logits, said)
-                me.logs["loss_distilled"] = float(distilled.detach())
+                me.logs["loss_distilled"] = distilled.detach()
                 loss = loss + peers.alpha * distilled
             _move(me, loss, config, step)
         if (step + 1) % peers.every == 0:
@@ -106,21 +106,25 @@ def simulated_peers(
         yield step + 1, workers
 
 
-def simulated_allreduce(config: RunConfig, world: int, data: LearningData) -> Iterator[tuple[int, list[Worker]]]:
+def simulated_allreduce(
+    config: RunConfig, world: int, data: LearningData, device: str = "cpu"
+) -> Iterator[tuple[int, list[Worker]]]:
     """One network that sees the batches of `world` processes in each step; yields as `simulated_peers`."""
-    me = make_worker(config, "all", config.seed, reseeded(data, config.seed))
-    steps, balance = make_plan(config, data).steps, _balance(config, data)
+    me = make_worker(config, "all", config.seed, reseeded(data, config.seed), device)
+    steps, balance = make_plan(config, data).steps, _balance(config, data, device)
     for step in range(steps):
         losses = [_task(me, config, balance, step * world + rank)[0] for rank in range(world)]
         _move(me, torch.stack(losses).mean(), config, step)
         yield step + 1, [me]
 
 
-def simulated_local_sgd(config: RunConfig, world: int, data: LearningData) -> Iterator[tuple[int, list[Worker]]]:
+def simulated_local_sgd(
+    config: RunConfig, world: int, data: LearningData, device: str = "cpu"
+) -> Iterator[tuple[int, list[Worker]]]:
     """Networks that begin alike and are averaged every ``ddp.average_every`` steps; yields as `simulated_peers`."""
     data = reseeded(data, config.seed)
-    workers = [make_worker(config, str(rank), config.seed, data) for rank in range(world)]
-    steps, balance = make_plan(config, data).steps, _balance(config, data)
+    workers = [make_worker(config, str(rank), config.seed, data, device) for rank in range(world)]
+    steps, balance = make_plan(config, data).steps, _balance(config, data, device)
     for step in range(steps):
         for rank, me in enumerate(workers):
             _move(me, _task(me, config, balance, step * world + rank)[0], config, step)
@@ -133,27 +137,29 @@ def simulated_local_sgd(config: RunConfig, world: int, data: LearningData) -> It
         yield step + 1, workers
 
 
-def ensemble(networks: list[PatchClassifier], patches: Patches) -> np.ndarray:
-    """Mean probabilities (class, patch) of several networks."""
-    each = [torch.from_numpy(patches.logits(network)).softmax(0) for network in networks]
+def ensemble(logits: list[np.ndarray]) -> np.ndarray:
+    """Mean probabilities (class, patch) of several networks' logits."""
+    each = [torch.from_numpy(one).softmax(0) for one in logits]
     mean: np.ndarray = torch.stack(each).mean(0).numpy()
     return mean
 
 
-def _balance(config: RunConfig, data: LearningData) -> Tensor:
+def _balance(config: RunConfig, data: LearningData, device: str) -> Tensor:
     assert isinstance(config.strategy, SupervisedConfig)
-    return class_weights(data.train, len(data.scheme.classes), config.strategy.class_balance)
+    return class_weights(data.train, len(data.scheme.classes), config.strategy.class_balance).to(device)
 
 
 def _task(me: Worker, config: RunConfig, balance: Tensor, place: int) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Cross-entropy of a batch; and its images, features and logits."""
     torch.set_rng_state(me.random)
-    drawn, label = me.sampler.batch(place, config.optim.batch)
-    image = torch.from_numpy(drawn).to(memory_format=torch.channels_last)
+    drawn, code = me.sampler.batch(place, config.optim.batch)
+    device = next(me.network.parameters()).device
+    image = torch.as_tensor(drawn).to(device, memory_format=torch.channels_last)
+    label = torch.as_tensor(code).to(device, torch.int64)
     features = me.network.describe(image)
     logits = me.network.head(features)
-    loss = nn.functional.cross_entropy(logits, torch.from_numpy(label.astype(np.int64)), balance)
-    me.logs = {"loss": float(loss.detach())}
+    loss = nn.functional.cross_entropy(logits, label, balance)
+    me.logs = {"loss": loss.detach()}
     me.random = torch.get_rng_state()
     return loss, (image, features, logits)
 

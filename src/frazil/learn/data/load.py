@@ -76,7 +76,9 @@ def load_data(config: RunConfig, progress: Progress | None = None, read: Reader 
             return load_imagettes(data, config.strategy, config.seed)
         case Cifar10Data():
             report(0.0, "reading CIFAR-10")
-            return load_cifar10(data, config.seed)
+            return load_cifar10(
+                data, config.seed, config.labels, pool=not isinstance(config.strategy, SupervisedConfig)
+            )
         case SimulatedData():
             return _simulated(data, config.seed, _view(config), report)
         case SceneData():

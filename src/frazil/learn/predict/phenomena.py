@@ -196,8 +196,8 @@ class PhenomenaAnswers:
         blank = nodata | land
         percent[:, blank] = PERCENT_NODATA
         found[:, blank] = False
-        dominant[nodata] = CLASS_NODATA
         dominant[land] = CLASS_LAND
+        dominant[nodata] = CLASS_NODATA
         bits = np.zeros(dominant.shape, np.uint16)
         for code, plane in enumerate(found):
             bits |= plane.astype(np.uint16) << np.uint16(code)

@@ -121,7 +121,11 @@ def propagate_labels(
 
 
 def affinity_graph(
-    features: np.ndarray, config: PropagationConfig | None = None, progress: Callable[[float], None] | None = None
+    features: np.ndarray,
+    config: PropagationConfig | None = None,
+    progress: Callable[[float], None] | None = None,
+    *,
+    device: str = "cpu",
 ) -> sparse.csr_array:
     """The normalised graph Ξ: float32, symmetric, not negative, zero diagonal, spectral radius at most 1.
 
@@ -129,12 +133,13 @@ def affinity_graph(
         features: (sample, feature).
         config: settings.
         progress: called with the fraction of samples whose neighbours are found.
+        device: where neighbours are searched, ``"cpu"`` or ``"cuda"``.
 
     Raises:
         OptionError: features that are not finite, or fewer than two samples.
     """
     config = config or PropagationConfig()
-    neighbour, cosine = nearest_neighbours(features, config.k, search=config.search, progress=progress)
+    neighbour, cosine = nearest_neighbours(features, config.k, search=config.search, progress=progress, device=device)
     n, k = neighbour.shape
     affinity = np.maximum(cosine, 0).astype(np.float32) ** np.float32(config.gamma)
     index = np.int32 if 2 * n * k < 2**31 else np.int64  # MKL multiplies with the former, and half the memory moves

@@ -46,6 +46,7 @@ def nearest_neighbours(
     among: np.ndarray | None = None,
     search: Literal["exact", "approximate"] = "exact",
     progress: Callable[[float], None] | None = None,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k most similar samples of each sample.
 
@@ -57,6 +58,7 @@ def nearest_neighbours(
         among: samples to search, in place of the features themselves; then nothing is left out.
         search: ``"exact"`` or ``"approximate"``.
         progress: called with the fraction done.
+        device: of the exact search, ``"cpu"`` or ``"cuda"``.
 
     Returns:
         Positions int64 or int32 and cosine similarities float32, both (sample, neighbour), most similar first.
@@ -77,7 +79,7 @@ def nearest_neighbours(
         raise OptionError(f"Samples have {x.shape[1]} features, but those to search have {y.shape[1]}.")
     if search == "approximate":
         return _approximate(x, y, found, own)
-    return _exact(torch.from_numpy(x), torch.from_numpy(y), found, own, progress)
+    return _exact(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device), found, own, progress)
 
 
 def _exact(
@@ -89,16 +91,19 @@ def _exact(
     place = np.empty((n, k), np.int32 if m < 2**31 else np.int64)
     cosine = np.empty((n, k), np.float32)
     y_t = y.T.contiguous()
-    with torch.inference_mode(), torch.autocast("cpu", enabled=False):  # a training step may be in half precision
+    with (
+        torch.inference_mode(),
+        torch.autocast(x.device.type, enabled=False),
+    ):  # a training step may be in half precision
         for first in range(0, n, rows):
             part = x[first : first + rows]
             best: tuple[torch.Tensor, torch.Tensor] | None = None
             for left in range(0, m, columns):
                 similar = part @ y_t[:, left : left + columns]
                 if own:
-                    mine = torch.arange(first, first + len(part)) - left
+                    mine = torch.arange(first, first + len(part), device=x.device) - left
                     inside = (mine >= 0) & (mine < similar.shape[1])
-                    similar[torch.arange(len(part))[inside], mine[inside]] = -torch.inf
+                    similar[torch.arange(len(part), device=x.device)[inside], mine[inside]] = -torch.inf
                 value, index = similar.topk(min(k, similar.shape[1]), dim=1)
                 index = index + left
                 if best is not None:
@@ -107,7 +112,7 @@ def _exact(
                     index = index.gather(1, order)
                 best = value, index
             assert best is not None
-            cosine[first : first + rows], place[first : first + rows] = best[0].numpy(), best[1].numpy()
+            cosine[first : first + rows], place[first : first + rows] = best[0].cpu().numpy(), best[1].cpu().numpy()
             if progress:
                 progress(min(first + rows, n) / n)
     return place, np.clip(cosine, -1, 1, out=cosine)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from frazil.learn.config import LabelPropagationConfig, TeacherStudentConfig
 from frazil.learn.data.pool import Pool
-from frazil.learn.propagation.graph import NOWHERE, class_weight, propagate_labels
+from frazil.learn.propagation.graph import NOWHERE, affinity_graph, class_weight, propagate_labels
 
 
 class PseudoLabels:
@@ -53,7 +53,8 @@ class PseudoLabels:
         features = self.pool.descriptors(network, self.device)
         described = time.perf_counter()
         config = self.settings.propagation
-        found = propagate_labels(features, self.given, n_classes=self.n_classes, config=config)
+        graph = affinity_graph(features, config, device=self.device.type)
+        found = propagate_labels(features, self.given, n_classes=self.n_classes, config=config, graph=graph)
         label, weight = found.label.copy(), found.weight.copy()
         if self.settings.unreached:
             label[~found.reached], weight[~found.reached] = 0, self.settings.unreached

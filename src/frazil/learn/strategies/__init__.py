@@ -11,6 +11,7 @@ from torch import nn
 from frazil.errors import LabelError, OptionError
 from frazil.learn.config import (
     CategorisationConfig,
+    Cifar10Data,
     FixMatchConfig,
     LabelPropagationConfig,
     MeanTeacherConfig,
@@ -55,7 +56,7 @@ def make_strategy(config: RunConfig, network: nn.Module, data: LearningData, dev
     if isinstance(settings, PhenomenaConfig):
         return _from_imagettes(settings, config, network, data, device)
     assert data.unlabelled is not None
-    assert isinstance(config.data, PatchData)
+    assert isinstance(config.data, PatchData | Cifar10Data)
     assert isinstance(network, PatchClassifier)
     pool = Pool(data.train.patches, data.unlabelled, seed=config.seed)  # type: ignore[attr-defined]
     plan, n_classes, weak = make_plan(config, data), len(data.scheme.classes), config.data.augment

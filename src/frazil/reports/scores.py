@@ -1,19 +1,10 @@
-"""What a training run has found out, in plain numbers: filled where torch is, drawn where it is not.
-
-`frazil.reports.gather` reads a run folder into `RunFindings`; `frazil.reports.pages` makes pages of them.
-"""
+"""Scores of a run as ``evaluation.json`` holds them, checked: of classes that exclude each other, and of masks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import numpy as np
-
-from frazil.conventions import ClassScheme
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +43,7 @@ class Bins:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SideScores:
+class ClassScores:
     """Scores on one side of the split, as ``evaluation.json`` holds them.
 
     Attributes:
@@ -107,86 +98,8 @@ class SideScores:
         return {name: np.array(table, np.int64) for name, table in self.confusion_per_scene.items()}
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Mistake:
-    """A patch that was taken for another class.
-
-    Attributes:
-        picture: uint8 (height, width, 3).
-        truth, said: class codes.
-        confidence: stated for ``said``, 0…1.
-        scene: product name.
-        line, pixel: of its first pixel in the full-resolution product; NaN where unknown.
-    """
-
-    picture: np.ndarray
-    truth: int
-    said: int
-    confidence: float
-    scene: str
-    line: float
-    pixel: float
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Mistakes:
-    """The most confident mistakes on one side of the split, most confident first; and what their colours mean."""
-
-    side: str
-    judged: int
-    wrong: int
-    legend: str
-    worst: tuple[Mistake, ...]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RunFindings:
-    """All that a report says of a run.
-
-    Attributes:
-        folder: as it was named.
-        name: of the run.
-        run: content of ``run.json``.
-        log: lines of the log.
-        scheme: the classes; None where the run does not say.
-        unit: what was counted: ``"patches"`` or ``"pixels"``.
-        finished: whether the run has ended, with scores.
-        sides: scores of ``"validation"`` and ``"test"``, as far as there are any.
-        steps: steps done.
-        planned: steps that were to be done; None where the run does not say.
-        kept_step: after which the network was kept (unfinished: the best one so far); None where nobody looked.
-        stopped_early: whether early stopping ended it.
-        seconds: of training; None where the run does not say.
-        card: content of the model's ``card.json``; empty without a model.
-        mistakes: the most confident ones; None where there are none to show.
-        no_mistakes: why not, in words.
-    """
-
-    folder: str
-    name: str
-    run: dict[str, Any]
-    log: list[dict[str, float]]
-    scheme: ClassScheme | None
-    unit: str
-    finished: bool
-    sides: dict[str, SideScores] = field(default_factory=dict)
-    steps: int = 0
-    planned: int | None = None
-    kept_step: int | None = None
-    stopped_early: bool = False
-    seconds: float | None = None
-    card: dict[str, Any] = field(default_factory=dict)
-    mistakes: Mistakes | None = None
-    no_mistakes: str = ""
-
-    @property
-    def judged(self) -> tuple[str, SideScores] | None:
-        """The side that judges the run: the test side, else the validation side."""
-        return next(((side, self.sides[side]) for side in ("test", "validation") if side in self.sides), None)
-
-
 @dataclass(frozen=True, kw_only=True)
-class PhenomenaScores:
+class MaskScores:
     """Scores on one side of a run on imagettes, as ``evaluation.json`` holds them; None where nothing is known.
 
     Attributes:
@@ -221,33 +134,3 @@ class PhenomenaScores:
         lists = (self.f1_by_category, self.set_dice, self.pixel_dice, self.precision, self.recall, self.iou)
         if any(len(values) not in (0, n) for values in lists):
             raise ValueError(f"there are not {n} scores for its {n} classes")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ImagettesShown:
-    """Imagettes with what was drawn and found in them, for a contact sheet.
-
-    Attributes:
-        title: why these.
-        images: the set, in the order shown; found: segments of it.
-        rows: of each image: name, category (empty where nobody told), what it was taken for, its set Dice (NaN without
-            masks).
-    """
-
-    title: str
-    images: xr.Dataset
-    found: xr.Dataset
-    rows: tuple[tuple[str, str, str, float], ...]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class PhenomenaFindings(RunFindings):
-    """All that a report says of a run on imagettes.
-
-    Attributes:
-        metocean: scores of ``"validation"`` and ``"test"``, as far as there are any.
-        shown: imagettes to look at, worst ones first.
-    """
-
-    metocean: dict[str, PhenomenaScores] = field(default_factory=dict)
-    shown: tuple[ImagettesShown, ...] = ()
