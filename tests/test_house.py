@@ -19,7 +19,7 @@ hdf5_files marks metrics
 files
 zarr_writing
 scene
-sentinel1 testing
+sentinel1 radarsat testing
 products
 labels
 simulate maps
@@ -85,6 +85,13 @@ def test_no_arrow_runs_up() -> None:
             if ours != theirs and module not in ("__main__", "learn") and floor[theirs] >= floor[ours]:
                 ups.add((ours, theirs))
     assert not ups
+
+
+def test_sensors_are_known_behind_the_door_alone() -> None:
+    """The simulator writes Sentinel-1 products, and the door opens those of every sensor; nobody else knows one."""
+    sensors = {"sentinel1", "radarsat"}
+    knowing = {room_of(m) for m, targets in GRAPH.items() if {room_of(t) for t in targets} & sensors}
+    assert knowing == sensors | {"products", "simulate"}
 
 
 def test_every_room_has_a_floor() -> None:

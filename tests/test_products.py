@@ -17,10 +17,14 @@ from frazil.cli import cli
 from frazil.conventions import QUALITY_FLAGS, check_scene, sensor_of
 from frazil.errors import FrazilError, OptionError, ProductNotFoundError
 from frazil.products import Product, Reader
+from frazil.radarsat.product import Constellation, Radarsat2
 from frazil.sentinel1.reader import Sentinel1
+from tests.radarsat_files import made_up
 from tests.toy_sensor import SENSOR, Toy, write_toy
 
-READERS: dict[str, Reader] = {"sentinel1": Sentinel1(), "toy": Toy()}
+READERS: dict[str, Reader] = {
+    "sentinel1": Sentinel1(), "radarsat2": Radarsat2(), "constellation": Constellation(), "toy": Toy(),
+}  # fmt: skip
 KEYS = {"product", "path", "mission", "mode", "type", "polarizations", "start_time", "stop_time", "pass", "images",
         "noise", "centre", "footprint"}  # fmt: skip
 
@@ -29,7 +33,12 @@ KEYS = {"product", "path", "mission", "mode", "type", "polarizations", "start_ti
 def made(small_safe: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A product of every sensor."""
     folder = tmp_path_factory.mktemp("sensors")
-    return {"sentinel1": small_safe, "toy": write_toy(folder / "flight.toy.nc")}
+    return {
+        "sentinel1": small_safe,
+        "radarsat2": made_up().write_radarsat2(folder),
+        "constellation": made_up(far_first=True).write_constellation(folder),
+        "toy": write_toy(folder / "flight.toy.nc"),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +156,7 @@ def test_from_a_strange_file_to_a_map_folder(made: dict[str, Path], tmp_path: Pa
     item = json.loads(Path(files["stac"]).read_text())
     assert "from Toy Radar radar" in item["properties"]["description"]
     assert "© Toy Makers 2026" in item["properties"]["description"]
+    assert item["properties"]["platform"] == "toy-radar"
     assert "constellation" not in item["properties"]
     whole = " ".join(p.read_text(errors="replace") for p in (tmp_path / "map").iterdir() if p.suffix == ".json")
     assert "Sentinel" not in whole.replace("it learnt from Sentinel-1", "")

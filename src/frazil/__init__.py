@@ -1,4 +1,4 @@
-"""frazil: Sentinel-1 radar products to maps of sea ice.
+"""frazil: radar products to maps of sea ice.
 
 The public verbs load on first use, so that ``import frazil`` stays light and free of torch.
 """

@@ -16,6 +16,7 @@ import numpy as np
 from frazil.conventions import Check, Denoise
 from frazil.errors import OptionError, ProductNotFoundError
 from frazil.product_files import refuse_place
+from frazil.radarsat.product import Constellation, Radarsat2
 from frazil.scene.geolocation import TiePoints
 from frazil.sentinel1.reader import Sentinel1
 
@@ -145,7 +146,7 @@ class Reader(Protocol):
 
 
 #: In the order in which they are asked.
-READERS: tuple[Reader, ...] = (Sentinel1(),)
+READERS: tuple[Reader, ...] = (Sentinel1(), Radarsat2(), Constellation())
 
 
 def open_product(path: str | os.PathLike[str], *, check: Check = "quick") -> Product:

@@ -19,7 +19,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from frazil.errors import ProductError
+from frazil.errors import FrazilError, ProductError
 
 T = TypeVar("T")
 MAX_BYTES = 40 * 2**20  #: of a metadata file
@@ -29,8 +29,8 @@ _MAX_TABLE = 2**20  # characters of one table; a wide one has 22,000
 _ASCII_BASED = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1")
 
 
-def read_record(parse: Callable[[ET.Element], T], data: bytes, name: str) -> T:
-    """What a function makes of the root element of an XML file.
+def read_record(parse: Callable[[ET.Element], T], data: bytes, name: str, kind: str = "Sentinel-1 Level-1 file") -> T:
+    """What a function makes of the root element of an XML file of some kind.
 
     Raises:
         ProductError: the XML is broken, hostile, larger than such files can be, or not what `parse` expects.
@@ -39,12 +39,10 @@ def read_record(parse: Callable[[ET.Element], T], data: bytes, name: str) -> T:
     try:
         return parse(root)
     except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
-        if isinstance(error, ProductError):
+        if isinstance(error, FrazilError):
             raise
         reason = " ".join(str(error).split())
-        raise ProductError(
-            f"{name} is not a Sentinel-1 Level-1 file as specified: {reason}. Download the product again."
-        ) from error
+        raise ProductError(f"{name} is not a {kind} as specified: {reason}. Download the product again.") from error
 
 
 def _root(data: bytes, name: str) -> ET.Element:
@@ -65,13 +63,20 @@ def _root(data: bytes, name: str) -> ET.Element:
         return fromstring(data, forbid_dtd=True)
     except DefusedXmlException as error:
         raise ProductError(
-            f"{name} holds a document type definition or entities, which no Sentinel-1 product does; "
+            f"{name} holds a document type definition or entities, which no product does; "
             "it is not read. Get the product anew from a source you trust."
         ) from error
     except (ET.ParseError, ValueError, LookupError) as error:
         raise ProductError(
             f"{name} is not well-formed XML ({error}). The file is damaged: download the product again."
         ) from error
+
+
+def without_namespaces(root: ET.Element) -> ET.Element:
+    """The same tree with tags by their local names: products differ in the namespaces that they write, not in words."""
+    for element in root.iter():
+        element.tag = str(element.tag).rpartition("}")[2]
+    return root
 
 
 def text(element: ET.Element, path: str) -> str:
@@ -99,9 +104,9 @@ def number(element: ET.Element, path: str, least: float = -np.inf, most: float =
 
 
 def time(element: ET.Element, path: str) -> np.datetime64:
-    """A time, µs. A leap second, which datetime64 does not know, is the first second of the next minute."""
-    found = text(element, path)
-    leap = re.fullmatch(r"(.*:\d\d):60(\.\d+)?Z?", found)
+    """A time, UTC, µs. A leap second, which datetime64 does not know, is the first second of the next minute."""
+    found = text(element, path).removesuffix("Z")
+    leap = re.fullmatch(r"(.*:\d\d):60(\.\d+)?", found)
     value = np.datetime64(f"{leap.group(1)}:59{leap.group(2) or ''}" if leap else found, "us")
     if np.isnat(value):
         raise ValueError(f"element <{path}> is not a time")

@@ -40,7 +40,7 @@ from frazil.errors import FrazilError, printable
 @click.option("-v", "--verbose", is_flag=True, help="More of what is being done.")
 @click.pass_context
 def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
-    """Sentinel-1 radar products to maps of sea ice, and of the sea and the air above it.
+    """Radar products to maps of sea ice, and of the sea and the air above it.
 
     On a terminal a bar shows the progress of a command; in a log file there is a line a minute.
     """
@@ -58,7 +58,7 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
 @click.argument("product", type=click.Path())
 @shared("json")
 def info(product: str, as_json: bool) -> None:
-    """Say what PRODUCT is, from its metadata alone (SAFE folder, zip or cloud folder)."""
+    """Say what PRODUCT is, from its metadata alone (folder or zip; Sentinel-1 or RADARSAT)."""
     from frazil.products import describe
 
     say_result(describe(product), as_json)

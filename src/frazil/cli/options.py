@@ -41,7 +41,7 @@ _SHARED = {
         type=click.Choice(["esa", "balanced", "none"]),
         default="esa",
         show_default=True,
-        help="How thermal noise is removed.",
+        help="How thermal noise is removed; balanced: of Sentinel-1 alone.",
     ),
     "boxcar": click.option("--boxcar", is_flag=True, help="3 x 3 moving average at full resolution."),
     "looks": click.option(

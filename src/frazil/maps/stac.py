@@ -99,6 +99,8 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
         stac_extensions=[PROJECTION, PROCESSING],
     )
     _describe_product(item, product)
+    if attrs.get("sensor"):
+        item.properties.setdefault("platform", str(attrs["sensor"]).lower().replace(" ", "-"))
     if any(layer.asset in files for layer in LAYERS[scheme.kind] if layer.holds != "percent"):
         item.stac_extensions.append(CLASSIFICATION)
     known = _assets(scheme)

@@ -1,4 +1,4 @@
-"""The pixels of one image, decoded by GDAL and nothing else (its Sentinel-1 calibration is wrong for GRD).
+"""The pixels of one image, decoded by GDAL and nothing else (its calibration of Sentinel-1 is wrong for GRD).
 
 GRD as ESA ships them are uncompressed: one run of lines that needs no decoding. Such files, once GDAL has opened them
 and their directory has been checked against the file's size, are read by the operating system straight into the
@@ -30,6 +30,7 @@ _UINT16_LINES = {258: 16, 259: 1, 262: 1, 266: 1, 277: 1, 317: 1, 339: 1}
 """What the directory must say of plain lines: bits, no compression, black is zero, bit order, samples, no predictor,
 unsigned. All but the bits may be left out."""
 _WIDTH, _LENGTH, _BITS, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 256, 257, 258, 273, 278, 279
+_DTYPES = "uint16", "uint8", "complex_int16", "complex64"
 _MAX_BLOCK = 2**28  # pixels, of a compressed block
 _SAMPLES = 64  # lines from which the mean of an image is told
 _ITEM_BYTES = {3: 2, 4: 4}  # of the field types SHORT and LONG
@@ -69,16 +70,16 @@ class Measurement:
                 f"{self.name} has {found[0]} × {found[1]} pixels, but its annotation says "
                 f"{self.shape[0]} × {self.shape[1]}: files of different products are mixed. Download the product again."
             )
-        if self._file.count != 1 or self._file.dtypes[0] not in ("uint16", "complex_int16", "complex64"):
+        if self._file.count != 1 or self._file.dtypes[0] not in _DTYPES:
             raise ProductError(
-                f"{self.name} holds {self._file.count} band(s) of {self._file.dtypes[0]}, but Sentinel-1 Level-1 "
-                "images are one band of uint16 (GRD) or complex int16 (SLC). Download the product again."
+                f"{self.name} holds {self._file.count} band(s) of {self._file.dtypes[0]}, but Level-1 images "
+                "are one band of uint16 or uint8 (detected) or complex int16 (SLC). Download the product again."
             )
         block = self._file.block_shapes[0]
         if block[0] * block[1] > _MAX_BLOCK and self._file.compression is not None:
             raise ProductError(
                 f"{self.name} is compressed in blocks of {block[0]} × {block[1]} pixels, to be unpacked whole; no "
-                "Sentinel-1 product is. Get the product from a source you trust."
+                "product is. Get the product from a source you trust."
             )
         self._plain: tuple[int, int] | None = None  # file descriptor and offset of plain lines
         offset = plain_lines(self.path, self.shape)
@@ -100,7 +101,7 @@ class Measurement:
             ) from error
 
     def lines(self, first: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Full-width lines [first, stop): uint16 digital numbers, or the float32 amplitude of a complex image.
+        """Full-width lines [first, stop): digital numbers, or the float32 amplitude of a complex image.
 
         Args:
             first: the first line.

@@ -1,0 +1,1 @@
+"""RADARSAT-2 and RADARSAT Constellation products: detected images in the geometry of the radar, to scenes."""
