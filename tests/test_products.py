@@ -19,7 +19,7 @@ from frazil.errors import FrazilError, OptionError, ProductNotFoundError
 from frazil.products import Product, Reader
 from frazil.radarsat.product import Constellation, Radarsat2
 from frazil.sentinel1.reader import Sentinel1
-from tests.radarsat_files import made_up
+from tests.radarsat.radarsat_files import made_up
 from tests.toy_sensor import SENSOR, Toy, write_toy
 
 READERS: dict[str, Reader] = {

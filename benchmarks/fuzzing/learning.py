@@ -31,7 +31,7 @@ def read_patch_set(path: Path) -> Numbers:
 
 def make_ai4arctic(folder: Path) -> Path:
     """A raw scene of the AI4Arctic set."""
-    from tests.test_labels_datasets import NAME, raw_file
+    from tests.labels.test_datasets import NAME, raw_file
 
     folder.mkdir(parents=True)
     rows = ["3;01;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;-9;I", "7;92;-9;91; 8;-9;-9;-9;-9;-9;-9;-9;-9;-9;I"]

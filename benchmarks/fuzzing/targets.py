@@ -19,7 +19,7 @@ LOADED = (
     "frazil.reports.gather", "frazil.learn.data.patches", "frazil.learn.predict.scene",
     "frazil.learn.propagation.files",
     "frazil.maps.compare", "frazil.maps.edges", "frazil.maps.netcdf", "frazil.sentinel1.scene", "frazil.sentinel1.info",
-    "tests.reference_files", "tests.test_labels_datasets",
+    "tests.reference_files", "tests.labels.test_datasets",
     "xarray.backends.h5netcdf_", "xarray.backends.scipy_", "xarray.backends.zarr", "pandas",
 )  # fmt: skip
 
