@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from frazil.errors import OptionError
-from frazil.learn.config import FixMatchConfig, PhenomenaConfig, RunConfig, SupervisedConfig
+from frazil.learn.config import RunConfig
 from frazil.learn.models import ARCHITECTURES, create_model
 
 _OF_ANY_IMAGE = ("flip", "rotate")  # changes that need no backscatter
@@ -33,7 +33,7 @@ def check_strategy(config: RunConfig) -> None:
     """Raise OptionError where a way to learn, or few labels, are not for a run's kind of data."""
     strategy, learnt_by, few = config.strategy, config.data.learnt_by, config.labels.count is not None
     if learnt_by == "imagette":
-        if not isinstance(strategy, PhenomenaConfig):
+        if strategy.learns_from != "imagettes":
             raise OptionError(
                 f"strategy {strategy.name!r} does not learn from imagettes. Choose segmentation, categorisation or "
                 "im2px."
@@ -43,14 +43,14 @@ def check_strategy(config: RunConfig) -> None:
                 "labels.count draws labels of patches. Set data.annotated: so many images of each category are learnt "
                 "from."
             )
-    elif isinstance(strategy, PhenomenaConfig):
+    elif strategy.learns_from == "imagettes":
         raise OptionError(f"Strategy {strategy.name!r} learns from imagettes, not from patches or scenes.")
-    elif config.data.kind not in ("patches", "cifar10") and (few or not isinstance(strategy, SupervisedConfig)):
+    elif config.data.kind not in ("patches", "cifar10") and (few or strategy.learns_from == "pool"):
         raise OptionError(
             f"labels.count and strategy {strategy.name!r} are for patches. Cut some with `frazil patches`."
         )
-    elif config.data.kind == "cifar10" and isinstance(strategy, FixMatchConfig):
-        radar = [name for name in strategy.strong if name not in _OF_ANY_IMAGE]
+    elif config.data.kind == "cifar10":
+        radar = [name for name in getattr(strategy, "strong", ()) if name not in _OF_ANY_IMAGE]
         if radar:
             raise OptionError(
                 f"strategy.strong {radar[0]!r} changes backscatter, and photographs have none. Set strategy.strong="
@@ -61,7 +61,6 @@ def check_strategy(config: RunConfig) -> None:
 def _check_network(config: RunConfig, takes: str) -> None:
     name, strategy, learnt_by = config.model.architecture, config.strategy, config.data.learnt_by
     if learnt_by == "imagette":
-        assert isinstance(strategy, PhenomenaConfig)
         if takes != strategy.takes:
             raise OptionError(
                 f"Architecture {name!r} does not learn by {strategy.name!r} from imagettes. Recipes that fit: "

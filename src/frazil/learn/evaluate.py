@@ -21,8 +21,7 @@ from frazil.learn.data.learning_data import HeldOut
 from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.data.scenes import HeldOutScenes, label_scenes
 from frazil.learn.infer.device import usable_device
-from frazil.learn.models.ensemble import Ensemble
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.learn.predict.imagettes import check_fit
 from frazil.products import open_product
 
@@ -89,7 +88,7 @@ def evaluate(
 
 def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[HeldOut, dict[str, Any]]:
     card, network = model.card, model.network
-    if not isinstance(network, PatchClassifier | Ensemble) or network.patch is None:
+    if not takes_patches(network):
         raise ModelError(f"Model {card.id} is no patch classifier. Pass products and --labels to score it.")
     patches, _ = read_patches(stores, channels=tuple(c.name for c in card.channels), scheme=card.class_scheme)
     if patches.image.shape[-1] != network.patch:

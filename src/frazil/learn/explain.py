@@ -13,7 +13,7 @@ from frazil.errors import OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.labels.contact_sheet import patch_pictures
 from frazil.labels.patch_set import join_patches, open_patches
-from frazil.learn.config import PatchData, RunConfig
+from frazil.learn.config import PatchData, RunConfig, of_patches
 from frazil.learn.data.load import draw, read_sides
 from frazil.learn.data.patches import Patches
 
@@ -40,7 +40,7 @@ def explain_labels(config: RunConfig, path: str | os.PathLike[str], *, overwrite
     if target.suffix.lower() != ".png":
         raise OptionError(f"Output {target} should end in .png.")
     refuse_existing(target, overwrite=overwrite)
-    if not isinstance(config.data, PatchData):
+    if not of_patches(config.data):
         raise OptionError("Labels are drawn from patch sets alone; this run learns from scenes.")
     sides, _, _, table = read_sides(config.data)
     train, chosen, said = draw(config.data, config.labels, sides, table)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from frazil.errors import ModelError, OptionError
 
@@ -90,6 +90,11 @@ class WideUNetConfig(UNetConfig):
         return self.patch * int(2**self.wide_stage)
 
 
+def has_wide_view(shape: UNetConfig) -> TypeGuard[WideUNetConfig]:
+    """Whether a network sees the scene around its image, too."""
+    return shape.view > 1
+
+
 #: architecture -> its settings
 MAP_SHAPES: dict[str, type[UNetConfig]] = {"unet": UNetConfig, "wide_unet": WideUNetConfig}
 
@@ -121,7 +126,7 @@ def map_shape(name: str, settings: dict[str, Any] | None) -> UNetConfig:
     """
     shape: UNetConfig = configured(name, MAP_SHAPES[name], settings)
     sizes = [shape.patch, *shape.widths]
-    if isinstance(shape, WideUNetConfig):
+    if has_wide_view(shape):
         sizes += [shape.wide_stage, *shape.wide_widths]
     if any(type(n) is not int for n in sizes):
         raise ModelError(f"patch, widths and stages of {name!r} must be whole numbers, and are {sizes}")
@@ -143,7 +148,7 @@ def _tensors(shape: UNetConfig, n_channels: int, n_classes: int) -> Iterator[tup
     widths, group = shape.widths, shape.patch**2
     yield from _both_ways("", n_channels * group, widths)
     yield from _convolution("head", widths[0], n_classes * group)
-    if isinstance(shape, WideUNetConfig):
+    if has_wide_view(shape):
         yield from _both_ways("wide_", n_channels, shape.wide_widths)
         yield from _convolution("merge", shape.wide_widths[0], widths[shape.wide_stage])
 

@@ -31,7 +31,7 @@ from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_
 from frazil.learn.infer.device import usable_device
 from frazil.learn.log import RunLog
 from frazil.learn.models import create_model
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into, write_json
 from frazil.learn.seen import Seen
 from frazil.learn.state import Progress
@@ -180,7 +180,7 @@ def _finish(
     if scored:
         card_scores = {k: v for k, v in scores[scored].items() if k not in _NOT_ON_CARDS}
         card_scores["data"] = data.words(scored)
-    settings = {"patch": network.patch} if isinstance(network, PatchClassifier) else {}
+    settings = {"patch": network.patch} if takes_patches(network) else {}
     card = ModelCard(
         id=model_id(config.name, network),
         architecture=config.model.architecture,

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from frazil.errors import MissingDependencyError, ModelError, OptionError
 from frazil.learn.checkpoint import plain_names
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import PatchClassifier, takes_patches
 from frazil.untrusted import open_regular
 
 _WRAPPERS = ("state_dict", "model")  # under which some files hold their weights
@@ -112,7 +112,7 @@ def start_from(network: nn.Module, architecture: str, weights: str) -> None:
         OptionError: a network without published weights. MissingDependencyError, ModelError: as `library_weights`
             and `load_pretrained`.
     """
-    if not isinstance(network, PatchClassifier):
+    if not takes_patches(network):
         raise OptionError(f"There are no published weights for {architecture!r}. Leave model.pretrained out.")
     load_pretrained(network, library_weights(architecture, weights) if weights in ("torchvision", "timm") else weights)
 

@@ -21,7 +21,7 @@ from frazil.learn.data.load import split_sides
 from frazil.learn.data.patches import Patches
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.softmax import softmax
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.learn.predict.imagettes import check_fit, segment
 from frazil.learn.run_folder import MODEL
 from frazil.reports.record import ImagettesShown, Mistake, Mistakes, RunRecord, part
@@ -148,7 +148,7 @@ def _imagettes(
 
 def _each(model: Model, ds: xr.Dataset, found: xr.Dataset, device: str) -> tuple[np.ndarray, np.ndarray]:
     """Of every image the class it is taken for, and its set Dice over classes (NaN without masks, or drawing none)."""
-    if isinstance(model.network, PatchClassifier):
+    if takes_patches(model.network):
         scores = np.array([score for _, score in outputs(model.network.to(device), ds, device)])
         return scores.argmax(1), np.full(len(scores), np.nan)
     mean = found["score"].astype(np.float32).mean(("mask_line", "mask_pixel"), skipna=True).values

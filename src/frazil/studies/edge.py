@@ -29,7 +29,7 @@ from frazil.learn.checkpoint import Model, git_commit, load_model
 from frazil.learn.config import PAPER_AUGMENTATIONS, PatchData
 from frazil.learn.data.scenes import HeldOutScenes, labelled_scene, to_scheme
 from frazil.learn.infer.dense import agreement
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.learn.predict.flags import FlagSettings
 from frazil.learn.predict.ice import predict
 from frazil.learn.run import train
@@ -171,7 +171,7 @@ def dense_or_patchwise(
         stride: between results.
     """
     network, card = model.network, model.card
-    assert isinstance(network, PatchClassifier)
+    assert takes_patches(network)
     names = tuple(c.name for c in card.channels)
     scenes = []
     for seed in seeds:

@@ -29,11 +29,11 @@ from frazil.errors import OptionError
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import (
     LabelPropagationConfig,
-    PatchData,
     PropagationConfig,
     RunConfig,
     SupervisedConfig,
     TeacherStudentConfig,
+    of_patches,
     override,
     run_config,
 )
@@ -72,7 +72,7 @@ class Trial:
     def key(self) -> dict[str, Any]:
         """What makes a row this very trial's."""
         values: dict[str, Any] = json.loads(json.dumps({"method": self.method, "config": self.config.to_json()}))
-        if isinstance(self.config.data, PatchData):  # folders may move
+        if of_patches(self.config.data):  # folders may move
             for name in ("patches", "unlabelled"):
                 values["config"]["data"][name] = [Path(p).name for p in values["config"]["data"][name]]
         return values
@@ -111,7 +111,7 @@ def trials(
         for draw in range(draws):
             for name, recipe in {**methods, **dict.fromkeys(CONTROLS, base)}.items():
                 config = override(recipe, _changes(name, recipe, changes or {}))
-                if not isinstance(config.data, PatchData):
+                if not of_patches(config.data):
                     raise OptionError(f"Method {name!r} does not learn from patches.")
                 config = replace(
                     config, data=replace(config.data, patches=patches),
@@ -287,7 +287,7 @@ def _complete(depends_on: dict[str, Any]) -> dict[str, Any]:
 
 def _sets_of(trial: Trial) -> tuple[str, ...]:
     data = trial.config.data
-    return (*data.patches, *data.unlabelled) if isinstance(data, PatchData) else ()
+    return (*data.patches, *data.unlabelled) if of_patches(data) else ()
 
 
 def _rows_of(trial: Trial, scratch: Path) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConf
 from frazil.learn.data.load import Batches
 from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.models import create_model
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.learn.strategies import class_weights
 from frazil.learn.strategies.supervised import Supervised
 from frazil.learn.train import seed_everything, train_loop
@@ -189,7 +189,7 @@ def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> dict[str
     settings = {**dict(case.settings), "patch": case.size}
     network = create_model(case.architecture, n_channels=len(case.channels), n_classes=n_classes, settings=settings)
     if case.pretrained is not None:
-        assert isinstance(network, PatchClassifier)
+        assert takes_patches(network)
         load_pretrained(network, case.pretrained)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sampler = PatchSampler(sides.train, seed=seed, augment=case.augment, resample=case.resample)

@@ -32,6 +32,7 @@ from frazil.learn.config import (
     PatchData,
     RunConfig,
     SupervisedConfig,
+    of_patches,
     override,
     run_config,
 )
@@ -213,7 +214,7 @@ def run_peers_study(
         progress: called with the fraction done and what was done last.
     """
     data = config.data
-    places = data.patches if isinstance(data, PatchData) else (data.path,) if isinstance(data, Cifar10Data) else ()
+    places = data.patches if of_patches(data) else tuple(filter(None, [getattr(data, "path", "")]))
     stamps = [data_stamp(place) for place in places]
     cases = [
         Case(

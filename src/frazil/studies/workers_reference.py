@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.config import RunConfig, SupervisedConfig
+from frazil.learn.config import RunConfig
 from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.patches import PatchSampler
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
@@ -145,8 +145,8 @@ def ensemble(logits: list[np.ndarray]) -> np.ndarray:
 
 
 def _balance(config: RunConfig, data: LearningData, device: str) -> Tensor:
-    assert isinstance(config.strategy, SupervisedConfig)
-    return class_weights(data.train, len(data.scheme.classes), config.strategy.class_balance).to(device)
+    balance = getattr(config.strategy, "class_balance", 0.0)
+    return class_weights(data.train, len(data.scheme.classes), balance).to(device)
 
 
 def _task(me: Worker, config: RunConfig, balance: Tensor, place: int) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:

@@ -5,6 +5,7 @@ Nothing here loads PyTorch: a misspelt setting is refused at once, and every par
 
 from frazil.learn.config.base import (
     Settings,
+    StrategySettings,
 )
 from frazil.learn.config.data import (
     AUGMENTATIONS,
@@ -17,6 +18,7 @@ from frazil.learn.config.data import (
     PatchData,
     SceneData,
     SimulatedData,
+    of_patches,
 )
 from frazil.learn.config.distributed import (
     HOOKS,
@@ -86,9 +88,11 @@ __all__ = [
     "Settings",
     "SimulatedData",
     "StrategyConfig",
+    "StrategySettings",
     "SupervisedConfig",
     "TeacherStudentConfig",
     "differences",
+    "of_patches",
     "override",
     "run_config",
 ]

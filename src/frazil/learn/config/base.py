@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from frazil.errors import OptionError
 
@@ -11,6 +11,24 @@ class Settings:
     """Read from JSON strictly: a field that is not known is an error."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+class StrategySettings(Settings):
+    """Settings of a way to learn.
+
+    Attributes:
+        learns_from: ``"labels"`` of any samples, ``"pool"`` (of patches, most of them without a label), or
+            ``"imagettes"``.
+        takes: of those that learn from imagettes: networks for an ``"imagette"``, which answer cell by cell, or for a
+            ``"patch"``, which name it.
+    """
+
+    learns_from: ClassVar[Literal["labels", "pool", "imagettes"]] = "labels"
+    takes: ClassVar[str] = ""
+
+    def first_steps_of(self, n_labelled: int) -> int:  # noqa: ARG002 - for those that have a first stage
+        """Steps of a first stage on labels alone, given how many samples have one; 0 without such a stage."""
+        return 0
 
 
 def check_share(name: str, value: float) -> None:

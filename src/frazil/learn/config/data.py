@@ -8,7 +8,7 @@ Besides its settings, each kind says which networks learn from it (``learnt_by``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeGuard
 
 from pydantic import Discriminator
 
@@ -279,3 +279,8 @@ def _check_channels(channels: tuple[str, ...], scheme: str) -> None:
         raise OptionError(f"channels {unknown or list(channels)} unknown; choose from {sorted(CHANNELS)}.")
     if scheme not in CLASS_SCHEMES:
         raise OptionError(f"class_scheme {scheme!r} is not one of {sorted(CLASS_SCHEMES)}.")
+
+
+def of_patches(data: Data) -> TypeGuard[PatchData]:
+    """Whether a run learns from patch sets."""
+    return data.kind == "patches"

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from frazil.errors import OptionError
-from frazil.learn.config.base import Settings, check_choice
+from frazil.learn.config.base import StrategySettings, check_choice
+
+
+class _FromImagettes(StrategySettings):
+    learns_from: ClassVar[Literal["labels", "pool", "imagettes"]] = "imagettes"
+    labels: str | None = None  # of whole images: "category", "present"; None where masks are learnt
+    label_smoothing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationConfig(Settings):
+class SegmentationConfig(_FromImagettes):
     """Learning masks (method A): weighted binary cross-entropy.
 
     Attributes:
@@ -38,7 +44,7 @@ class SegmentationConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CategorisationConfig(Settings):
+class CategorisationConfig(_FromImagettes):
     """Learning what images are called, by a categoriser.
 
     Attributes:
@@ -57,7 +63,7 @@ class CategorisationConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Im2PxStrategyConfig(Settings):
+class Im2PxStrategyConfig(_FromImagettes):
     """Learning labels of whole images at every pixel (method E).
 
     Attributes:

@@ -9,18 +9,18 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator
 
 from frazil.errors import OptionError
-from frazil.learn.config.base import Settings, check_choice, check_least, check_share
+from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
 from frazil.learn.config.data import AUGMENTATIONS
 from frazil.learn.config.phenomena import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupervisedConfig(Settings):
+class SupervisedConfig(StrategySettings):
     """Learning from labels alone.
 
     Attributes:
@@ -77,7 +77,7 @@ class PropagationConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixed(Settings):
+class Mixed(StrategySettings):
     """What all strategies with unlabelled patches share.
 
     Attributes:
@@ -85,6 +85,7 @@ class Mixed(Settings):
             pass through the unlabelled patches.
     """
 
+    learns_from: ClassVar[Literal["labels", "pool", "imagettes"]] = "pool"
     labelled: int = 50
 
     def __post_init__(self) -> None:
@@ -122,6 +123,12 @@ class _Propagating(Mixed):
         check_least(0, first_epochs=self.first_epochs, first_steps=self.first_steps or 0, first_lr=self.first_lr)
         check_least(1, refresh_epochs=self.refresh_epochs)
         check_share("unreached", self.unreached)
+
+    def first_steps_of(self, n_labelled: int) -> int:
+        """`first_steps`, or passes through the labelled patches."""
+        if self.first_steps is not None:
+            return self.first_steps
+        return max(round(self.first_epochs * n_labelled / self.labelled), 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from frazil.conventions import ClassScheme
 from frazil.errors import LabelError
 from frazil.labels.imagettes import UNKNOWN, check_imagettes, join_imagettes, open_imagettes
-from frazil.learn.config import ImagetteData, PhenomenaConfig, SegmentationConfig
+from frazil.learn.config import ImagetteData, PhenomenaConfig
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.models.output import activated, output_of
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.mask_counts import MaskCounts
 from frazil.scene.scaling import CHANNELS
 
@@ -158,7 +158,7 @@ def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -
     if config.size is not None:
         read = {side: crop(ds, config.size) for side, ds in read.items()}
     train = read["train"]
-    labels = None if isinstance(strategy, SegmentationConfig) else strategy.labels  # None: masks are learnt
+    labels = strategy.labels  # None: masks are learnt
     if labels is None:
         train = train.isel(imagette=np.flatnonzero(masked(train)))
         if not train.sizes["imagette"]:
@@ -291,7 +291,7 @@ def fit_mask_temperature(network: nn.Module, ds: xr.Dataset, device: str = "cpu"
         device: ``"cpu"`` or ``"cuda"``.
     """
     known = masked(ds)
-    if isinstance(network, PatchClassifier) or output_of(network) != "sigmoid" or not known.any():
+    if takes_patches(network) or output_of(network) != "sigmoid" or not known.any():
         return 1.0
     side = ds.sizes["line"] // int(ds.attrs["cell"])
     most = max(_CALIBRATE_ON // (ds.sizes["class"] * side**2), 1)  # images, spread over the set

@@ -19,15 +19,11 @@ from frazil.errors import LabelError, OptionError
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.check import check_strategy
 from frazil.learn.config import (
-    Cifar10Data,
-    ImagetteData,
     LabelsConfig,
     PatchData,
-    PhenomenaConfig,
     RunConfig,
     SceneData,
     SimulatedData,
-    SupervisedConfig,
 )
 from frazil.learn.data.cifar10 import load_cifar10
 from frazil.learn.data.imagettes import load_imagettes
@@ -67,21 +63,19 @@ def load_data(config: RunConfig, progress: Progress | None = None, read: Reader 
     """
     check_strategy(config)
     report = progress or (lambda _fraction, _what: None)
-    match data := config.data:
-        case PatchData():
+    data: Any = config.data
+    match data.kind:
+        case "patches":
             return _patches(data, config, report, read or read_sides)
-        case ImagetteData():
+        case "imagettes":
             report(0.0, "reading imagettes")
-            assert isinstance(config.strategy, PhenomenaConfig)
-            return load_imagettes(data, config.strategy, config.seed)
-        case Cifar10Data():
+            return load_imagettes(data, config.strategy, config.seed)  # type: ignore[arg-type] # see `check_strategy`
+        case "cifar10":
             report(0.0, "reading CIFAR-10")
-            return load_cifar10(
-                data, config.seed, config.labels, pool=not isinstance(config.strategy, SupervisedConfig)
-            )
-        case SimulatedData():
+            return load_cifar10(data, config.seed, config.labels, pool=config.strategy.learns_from == "pool")
+        case "simulated":
             return _simulated(data, config.seed, _view(config), report)
-        case SceneData():
+        case _:
             return _scenes(data, config.seed, _view(config), report)
 
 
@@ -142,7 +136,7 @@ def _patches(config: PatchData, run: RunConfig, report: Progress, read: Reader) 
         **({"labels": said} if said else {}),
     }  # fmt: skip
     pool = None
-    if not isinstance(run.strategy, SupervisedConfig):
+    if run.strategy.learns_from == "pool":
         held_out = set() if split.leaks else {*sides["validation"].names, *sides["test"].names}
         own = [train.take(rest), without] if config.pool == "all" else []
         pool, description["unlabelled"] = unlabelled_pool(own, config.unlabelled, drawn, config.size, held_out)

@@ -18,7 +18,7 @@ from frazil.labels.classes import into_scheme
 from frazil.labels.patch_set import blocks, check_patches, join_patches, open_patches
 from frazil.learn.data.augment import augment
 from frazil.learn.data.class_scores import OneClassEach
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.scene.scaling import CHANNELS
 
 UNLABELLED = 255
@@ -105,7 +105,7 @@ class Patches(OneClassEach):
 
     def descriptors(self, network: nn.Module, device: str | None = None) -> np.ndarray:
         """Descriptors float32 (patch, feature) of a patch classifier."""
-        assert isinstance(network, PatchClassifier)
+        assert takes_patches(network)
         found = self._through(network, network.describe, device)
         return np.concatenate(found) if found else np.zeros((0, network.n_features), np.float32)
 

@@ -32,7 +32,7 @@ from frazil.learn.infer.dilate import DilatedMean, dilated_trunk, folded_trunk, 
 from frazil.learn.infer.engine import Engine, filled
 from frazil.learn.infer.torch_engine import PRECISIONS, TorchEngine
 from frazil.learn.models.ensemble import Ensemble, mean_logits
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import PatchClassifier, takes_patches
 
 
 class PatchEngine(ABC):
@@ -296,7 +296,7 @@ def make_engine(
     if isinstance(network, Ensemble):
         of_each = {"function": function, "stride": stride, "device": device, "precision": precision}
         return EnsembleEngine([make_engine(member, **of_each) for member in network.members])  # type: ignore[arg-type]
-    if isinstance(network, PatchClassifier):
+    if takes_patches(network):
         given = {} if stride is None else {"stride": stride}
         if function == "auto":
             function = "patchwise" if pads_inside(network) else "dense"

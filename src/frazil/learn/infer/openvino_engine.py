@@ -23,7 +23,7 @@ from frazil.errors import MissingDependencyError, ModelError, OptionError
 from frazil.extras import FAST
 from frazil.learn.checkpoint import Model
 from frazil.learn.infer.engine import filled
-from frazil.learn.map_shapes import MAP_SHAPES, UNetConfig, WideUNetConfig, map_shape, outline
+from frazil.learn.map_shapes import MAP_SHAPES, UNetConfig, has_wide_view, map_shape, outline
 
 _EPS = 1e-5  # that every batch norm of these networks adds to a variance
 _PRECISION = {"float32": "f32", "bfloat16": "bf16"}
@@ -55,7 +55,7 @@ class OpenVINOEngine:
             raise OptionError("This processor has no bfloat16. Take precision 'float32'.")
         self.stride, self.margin, self.cell, self.view = shape.stride, shape.margin, 1, shape.view
         self.output = "softmax"
-        self._stages = len(shape.wide_widths) if isinstance(shape, WideUNetConfig) else 0
+        self._stages = len(shape.wide_widths) if has_wide_view(shape) else 0
         self._features: np.ndarray | None = None
         graph = _Graph(weights)
         self._run = _compiled(graph.fine(shape, len(model.card.channels)), precision)
@@ -178,7 +178,7 @@ class _Graph:
         ops = self.ops
         image = ops.parameter([1, n_channels, -1, -1], np.float32)
         also, given = {}, [image]
-        if isinstance(shape, WideUNetConfig):
+        if has_wide_view(shape):
             also[shape.wide_stage] = ops.parameter([1, shape.widths[shape.wide_stage], -1, -1], np.float32)
             given += also.values()
         # "depth_first" is the order of channels of PyTorch's pixel_unshuffle and pixel_shuffle.
@@ -191,7 +191,7 @@ class _Graph:
 
     def wide(self, shape: UNetConfig, n_channels: int) -> Any:
         """Features of the wide view of a scene."""
-        assert isinstance(shape, WideUNetConfig)
+        assert has_wide_view(shape)
         view = self.ops.parameter([1, n_channels, -1, -1], np.float32)
         x = self._convolution(self._down_and_up(view, "wide_", len(shape.wide_widths), {}), "merge")
         return _openvino().Model([x], [view], "wide")

@@ -31,6 +31,11 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     @property
+    def takes(self) -> str:
+        """What its members take."""
+        return str(getattr(self.members[0], "takes", ""))
+
+    @property
     def patch(self) -> int | None:
         """Side of the patches that its members take, pixels; None where they are no patch classifiers."""
         patch: int | None = getattr(self.members[0], "patch", None)

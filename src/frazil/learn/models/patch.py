@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -137,3 +137,8 @@ def initialise(network: nn.Module) -> None:
             linear = module if isinstance(module, nn.Linear) else linear
     if linear is not None:
         nn.init.normal_(linear.weight, std=0.01)
+
+
+def takes_patches(network: nn.Module) -> TypeGuard[PatchClassifier]:
+    """Whether a network names patches, and describes them: what it says of itself in ``takes``."""
+    return getattr(network, "takes", "") == "patch"

@@ -16,11 +16,11 @@ from frazil.conventions import ClassScheme
 from frazil.errors import FrazilError, MissingDependencyError, ModelError, OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.learn.checkpoint import ModelCard, load_model
-from frazil.learn.config import PatchData, PropagationConfig, run_config
+from frazil.learn.config import PropagationConfig, of_patches, run_config
 from frazil.learn.data.load import draw, read_sides
 from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.infer.device import usable_device
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import takes_patches
 from frazil.learn.propagation.graph import NOWHERE, Propagated, propagate_labels
 
 _TABLES = (".npy", ".npz", ".csv", ".parquet")
@@ -125,7 +125,7 @@ def read_samples(
         if model is None:
             raise OptionError("A patch set needs a model that describes its patches. Pass --model FOLDER.")
         loaded = load_model(model)
-        if not isinstance(loaded.network, PatchClassifier):
+        if not takes_patches(loaded.network):
             raise ModelError(f"Model {loaded.card.id} is no patch classifier, and has no descriptors of patches.")
         channels = tuple(c.name for c in loaded.card.channels)
         patches, _ = read_patches((str(path),), channels=channels, scheme=loaded.card.class_scheme)
@@ -153,7 +153,7 @@ def drawn_labels(path: str, card: ModelCard) -> np.ndarray | None:
     """
     settings = card.training.get("config")
     config = run_config(settings) if settings else None
-    if config is None or config.labels.count is None or not isinstance(config.data, PatchData):
+    if config is None or config.labels.count is None or not of_patches(config.data):
         return None
     try:
         data = replace(config.data, patches=(path,))

@@ -17,6 +17,7 @@ from frazil.learn.config import FixMatchConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
+from frazil.learn.strategies.building import Parts
 from frazil.learn.strategies.plan import Plan
 
 
@@ -56,3 +57,9 @@ class FixMatch(Averaged):
         weight = self.settings.weight * risen(step, self.plan.steps, self.settings.ramp)
         loss, parts = weighed(labelled, unlabelled, weight)
         return loss, {**parts, **logs}
+
+
+def build(settings: FixMatchConfig, parts: Parts) -> FixMatch:
+    """See `frazil.learn.strategies.make_strategy`."""
+    views = parts.views(settings.labelled, parts.weak, settings.strong)
+    return FixMatch(parts.network, views, parts.pool.label, parts.plan, settings)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from frazil.learn.config import LabelPropagationConfig, OptimConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import PseudoLabels, hits
+from frazil.learn.strategies.building import Parts
 from frazil.learn.strategies.plan import Plan
 from frazil.learn.train import Strategy, scheduled
 
@@ -63,3 +64,9 @@ class LabelPropagation(Strategy):
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
         self.pseudo.load_tensors(tensors)
+
+
+def build(settings: LabelPropagationConfig, parts: Parts) -> LabelPropagation:
+    """See `frazil.learn.strategies.make_strategy`."""
+    pseudo = PseudoLabels(parts.pool, parts.n_classes, settings, parts.device)
+    return LabelPropagation(parts.network, parts.views(settings.labelled, parts.weak), pseudo, parts.plan, settings)

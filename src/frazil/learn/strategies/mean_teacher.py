@@ -13,6 +13,7 @@ from frazil.learn.config import MeanTeacherConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
+from frazil.learn.strategies.building import Parts
 from frazil.learn.strategies.plan import Plan
 
 
@@ -50,3 +51,9 @@ class MeanTeacher(Averaged):
         weight = self.settings.weight * risen(step, self.plan.steps, self.settings.ramp)
         loss, parts = weighed(labelled, unlabelled, weight)
         return loss, {**parts, **logs}
+
+
+def build(settings: MeanTeacherConfig, parts: Parts) -> MeanTeacher:
+    """See `frazil.learn.strategies.make_strategy`."""
+    views = parts.views(settings.labelled, parts.weak, parts.weak)
+    return MeanTeacher(parts.network, views, parts.pool.label, parts.plan, settings)

@@ -20,6 +20,7 @@ from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import Averaged, risen, weighed
 from frazil.learn.strategies.batch_norm import statistics_kept
+from frazil.learn.strategies.building import Parts
 from frazil.learn.strategies.plan import Plan
 
 
@@ -78,3 +79,10 @@ class MixMatch(Averaged):
         weight = self.settings.weight * risen(step, self.plan.steps, self.settings.ramp)
         loss, parts = weighed(labelled, unlabelled, weight)
         return loss, {**parts, **logs}
+
+
+def build(settings: MixMatchConfig, parts: Parts) -> MixMatch:
+    """See `frazil.learn.strategies.make_strategy`."""
+    views = parts.views(settings.labelled, *[parts.weak] * settings.guesses)
+    label, seed = parts.pool.label, parts.config.seed
+    return MixMatch(parts.network, views, label, parts.n_classes, parts.plan, settings, seed)

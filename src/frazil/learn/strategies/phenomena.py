@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.strategies.phenomena_losses import label_loss, weighted_bce
+from frazil.errors import LabelError, OptionError
+from frazil.learn.config import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
+from frazil.learn.models.output import output_of
+from frazil.learn.strategies.building import Parts
+from frazil.learn.strategies.phenomena_losses import label_loss, rarity_of, weighted_bce
 from frazil.learn.train import Strategy
 
 
@@ -63,3 +68,34 @@ class ImageLabels(Strategy):
             best = (logits if logits.ndim == 2 else logits.mean((2, 3))).argmax(1, keepdim=True)
             accuracy = float((label.gather(1, best) == 1).float().mean())
         return loss, {"loss": float(loss.detach()), "accuracy": accuracy}
+
+
+def build_segmentation(settings: SegmentationConfig, parts: Parts) -> Segmentation:
+    """See `frazil.learn.strategies.make_strategy`.
+
+    Raises:
+        OptionError: masks of other cells, or a K of another number of classes.
+    """
+    n, cell = parts.n_classes, getattr(parts.network, "cell", 1)
+    if cell != parts.data.cell:
+        raise OptionError(f"The network has cells of {cell} pixels, the masks of {parts.data.cell}: set output.")
+    if settings.rarity and len(settings.rarity) != n:
+        raise OptionError(f"strategy.rarity has {len(settings.rarity)} numbers for {n} classes.")
+    shares = torch.from_numpy(parts.data.train.class_frequency(n).astype(np.float32))
+    rarity = torch.tensor(settings.rarity) if settings.rarity else rarity_of(shares, settings.rarest)
+    return Segmentation(parts.network, parts.batches(), rarity.to(parts.device), settings.weighting)
+
+
+def build_image_labels(settings: CategorisationConfig | Im2PxStrategyConfig, parts: Parts) -> ImageLabels:
+    """See `frazil.learn.strategies.make_strategy`.
+
+    Raises:
+        LabelError: images without a category, of which a softmax can make nothing.
+    """
+    output = output_of(parts.network)
+    if output == "softmax" and parts.data.unnamed:
+        raise LabelError(
+            f"{parts.data.unnamed} images have no category; leave them out, or train with "
+            "model.settings.output=sigmoid."
+        )
+    return ImageLabels(parts.network, parts.batches(), output, settings.label_smoothing)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from frazil.errors import OptionError
-from frazil.learn.config import LabelPropagationConfig, Mixed, RunConfig, TeacherStudentConfig
+from frazil.learn.config import RunConfig
 from frazil.learn.data.learning_data import LearningData
 
 
@@ -27,7 +27,7 @@ class Plan:
     look: int = 1
 
     def begins_epoch(self, step: int, every: int = 1) -> bool:
-        """Whether the main stage begins an epoch at this step, or every so-manieth one."""
+        """Whether the main stage begins an epoch at this step, or every n-th one."""
         return step >= self.first and (step - self.first) % (self.epoch * every) == 0
 
 
@@ -38,24 +38,22 @@ def make_plan(config: RunConfig, data: LearningData) -> Plan:
         OptionError: batches without room for unlabelled patches, or too few steps.
     """
     optim, settings, n = config.optim, config.strategy, data.train.n_samples
-    if not isinstance(settings, Mixed):
+    if settings.learns_from != "pool":
         epoch = math.ceil(n / optim.batch)
         steps = optim.steps if optim.epochs is None else max(round(optim.epochs * n / optim.batch), 1)
         often = config.data.n_validations
         return Plan(steps=steps, epoch=epoch, look=epoch if often is None else max(steps // often, 1))
     assert data.unlabelled is not None
-    room = optim.batch - settings.labelled
+    labelled: int = settings.labelled  # type: ignore[union-attr]
+    room = optim.batch - labelled
     if room < 1:
         raise OptionError(
-            f"strategy.labelled {settings.labelled} leaves no room for unlabelled patches in batches of {optim.batch}. "
+            f"strategy.labelled {labelled} leaves no room for unlabelled patches in batches of {optim.batch}. "
             "Lower it, or raise optim.batch."
         )
-    epoch, first = math.ceil(len(data.unlabelled) / room), 0
-    if isinstance(settings, LabelPropagationConfig | TeacherStudentConfig):
-        passes = max(round(settings.first_epochs * n / settings.labelled), 1)
-        first = passes if settings.first_steps is None else settings.first_steps
-        if optim.patience:
-            raise OptionError("optim.patience would end the run in its first stage, on labels alone. Set it to 0.")
+    epoch, first = math.ceil(len(data.unlabelled) / room), settings.first_steps_of(n)
+    if first and optim.patience:
+        raise OptionError("optim.patience would end the run in its first stage, on labels alone. Set it to 0.")
     steps = optim.steps if optim.epochs is None else first + max(round(optim.epochs * epoch), 1)
     if steps <= first:
         raise OptionError(

@@ -28,6 +28,7 @@ from frazil.learn.models.patch import PatchClassifier
 from frazil.learn.propagation.pseudo import hits
 from frazil.learn.strategies.average import weighed
 from frazil.learn.strategies.batch_norm import statistics_kept
+from frazil.learn.strategies.building import Parts
 from frazil.learn.train import Strategy
 
 
@@ -123,3 +124,12 @@ def _fixed(network: nn.Module) -> Iterator[None]:
     finally:
         for p in needed:
             p.requires_grad_(True)
+
+
+def build(settings: SemiGANConfig, parts: Parts) -> SemiGAN:
+    """See `frazil.learn.strategies.make_strategy`."""
+    network: PatchClassifier = parts.network  # type: ignore[assignment] # checked before anything is read
+    generator = Generator(network.patch, len(parts.data.channels), settings.latent, settings.width)
+    generator = generator.to(parts.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    views = parts.views(settings.labelled, parts.weak)
+    return SemiGAN(network, generator, views, parts.pool.label, settings, parts.config.seed)

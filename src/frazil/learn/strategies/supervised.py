@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from frazil.learn.config import SupervisedConfig
 from frazil.learn.data.scenes import IGNORE
+from frazil.learn.strategies.building import Parts, class_weights
 from frazil.learn.train import Strategy
 
 
@@ -43,3 +45,9 @@ class Supervised(Strategy):
             hits = (logits.argmax(1) == label) & known
             accuracy = float(hits.sum() / known.sum().clamp(min=1))
         return loss, {"loss": float(loss.detach()), "accuracy": accuracy}
+
+
+def build(settings: SupervisedConfig, parts: Parts) -> Supervised:
+    """See `frazil.learn.strategies.make_strategy`."""
+    weights = class_weights(parts.data.train, parts.n_classes, settings.class_balance).to(parts.device)
+    return Supervised(parts.network, parts.batches(), weights, settings.label_smoothing)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from frazil.learn.config import OptimConfig, TeacherStudentConfig
 from frazil.learn.data.pool import PoolBatches
 from frazil.learn.propagation.pseudo import PseudoLabels, hits
+from frazil.learn.strategies.building import Parts
 from frazil.learn.strategies.plan import Plan
 from frazil.learn.train import Strategy, scheduled
 
@@ -78,3 +79,10 @@ class TeacherStudent(Strategy):
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take back what `tensors` gave."""
         self.pseudo.load_tensors(tensors)
+
+
+def build(settings: TeacherStudentConfig, parts: Parts) -> TeacherStudent:
+    """See `frazil.learn.strategies.make_strategy`."""
+    pseudo = PseudoLabels(parts.pool, parts.n_classes, settings, parts.device)
+    student, views = parts.another_network(), parts.views(settings.labelled, parts.weak)
+    return TeacherStudent(parts.network, student, views, pseudo, parts.plan, settings)

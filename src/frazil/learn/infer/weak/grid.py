@@ -14,7 +14,7 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.infer.dilate import dilated_trunk, folded
 from frazil.learn.infer.torch_engine import PRECISIONS
 from frazil.learn.models.output import activated, output_of
-from frazil.learn.models.patch import PatchClassifier
+from frazil.learn.models.patch import PatchClassifier, takes_patches
 from frazil.learn.models.unet import fold_batch_norm
 
 _ALL_STRIDES = 2**20  # a multiple of every stride that networks have
@@ -71,10 +71,10 @@ def prepared(network: nn.Module, precision: str = "float32", device: str | torch
     """
     if precision not in PRECISIONS:
         raise OptionError(f"precision {precision!r} is not one of {sorted(PRECISIONS)}.")
-    categorises = isinstance(network, PatchClassifier)
+    categorises = takes_patches(network)
     ready: nn.Module = folded(network) if categorises else fold_batch_norm(copy.deepcopy(network).eval())  # type: ignore[type-var]
     ready = ready.to(device, PRECISIONS[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if isinstance(ready, PatchClassifier):
+    if takes_patches(ready):
         ready.head.float()
     return ready
 
@@ -105,7 +105,7 @@ def check_categoriser(network: nn.Module) -> PatchClassifier:
     Raises:
         ModelError: it is not.
     """
-    if not isinstance(network, PatchClassifier):
+    if not takes_patches(network):
         raise ModelError(
             f"{type(network).__name__} is no categoriser. Train one with `frazil train metocean:categoriser`."
         )
