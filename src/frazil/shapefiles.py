@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,9 +38,13 @@ def check_shapefile(path: Path) -> None:
 
 
 @contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        yield data
+def _mapped(path: Path) -> Iterator[Part]:
+    with open_regular(path) as file:
+        if not os.fstat(file.fileno()).st_size:
+            yield b""  # which cannot be mapped
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
 
 def check_parts(name: str, shp: Part, shx: bytes | None, dbf: bytes | None) -> None:
@@ -54,6 +59,7 @@ def check_parts(name: str, shp: Part, shx: bytes | None, dbf: bytes | None) -> N
     if dbf is not None:
         told = int.from_bytes(dbf[8:10], "little")
         told += int.from_bytes(dbf[4:8], "little") * int.from_bytes(dbf[10:12], "little")
+        told = max(told, 32)  # bytes that every head has
         if len(dbf) < told:
             raise LabelError(
                 f"The .dbf of {name} has {len(dbf)} bytes, but its head tells of {told}: it is cut off. Get it again."

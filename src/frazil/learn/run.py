@@ -98,8 +98,7 @@ def _train(
         begin(target, asked, data.description, config.optim.steps, command, overwrite=overwrite)
     peers = strategy = with_peers(strategy, config, data, team) if config.peers.path else strategy
     if team.world > 1:
-        strategy = InStep(strategy, config.ddp, team, config.optim.steps)
-        torch.manual_seed(config.seed + team.rank)  # dropout differs from process to process
+        strategy = InStep(strategy, config.ddp, team, config.optim.steps, config.seed)
     validate = None
     if data.validation is not None:
         held_out = data.validation

@@ -64,7 +64,9 @@ def save_state(
                 tensors[f"optimiser/{number}/{key}"] = value
             elif value is not None:
                 plain.setdefault(str(number), {})[key] = value
-    header = {"progress": json.dumps(asdict(progress)), "optimiser": json.dumps(plain)}
+    header = {
+        "progress": json.dumps(asdict(progress)), "optimiser": json.dumps(plain), "kind": type(optimiser).__name__,
+    }  # fmt: skip
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replaced_file(path) as part:
         write_tensors(whole, part, header)
@@ -106,8 +108,11 @@ def load_state(
         with safe_open(path, framework="pt") as file:
             header = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        progress = Progress(**parse_json(header["progress"]))
+        progress = _progress(parse_json(header["progress"]))
         plain = parse_json(header["optimiser"])
+        kind = header.get("kind", type(optimiser).__name__)  # earlier states do not tell
+        if kind != type(optimiser).__name__:
+            raise ValueError(f"it is of the optimiser {kind}, not of {type(optimiser).__name__}")
         for name, network in networks.items():
             network.load_state_dict(_under(tensors, f"network/{name}/"))
         held = optimiser.state_dict()
@@ -115,6 +120,7 @@ def load_state(
         for key, value in _under(tensors, "optimiser/").items():
             number, _, what = key.partition("/")
             state.setdefault(int(number), {})[what] = value
+        _check_moments(state, optimiser)
         optimiser.load_state_dict({"state": state, "param_groups": held["param_groups"]})
         if restore is not None:
             restore(_under(tensors, "strategy/"))
@@ -127,6 +133,34 @@ def load_state(
             "Remove it to start anew."
         ) from error
     return progress, _under(tensors, "best/")
+
+
+def _progress(values: dict[str, Any]) -> Progress:
+    """Progress as it was told; ValueError or TypeError where no run can stand there."""
+    made = Progress(**values)
+    counts = (made.step, made.best_step, made.looks_since)
+    times = (made.seconds, made.seconds if made.best is None else made.best)
+    sound = (
+        all(type(v) is int and v >= 0 for v in counts)
+        and all(type(v) in (int, float) for v in times)
+        and type(made.stopped) is bool
+        and isinstance(made.validation, list)
+        and all(isinstance(look, dict) for look in made.validation)
+    )
+    if not sound:
+        raise ValueError("its progress is not told as it should be")
+    return made
+
+
+def _check_moments(state: dict[int, dict[str, Any]], optimiser: torch.optim.Optimizer) -> None:
+    """Raise ValueError for moments of another shape than their weight's: PyTorch would take them, and broadcast."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for number, values in state.items():
+        if not 0 <= number < len(weights):
+            raise ValueError(f"the optimiser has no weight {number}")
+        for what, value in values.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != weights[number].shape:
+                raise ValueError(f"{what} of weight {number} is of shape {tuple(value.shape)}")
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -129,17 +129,21 @@ def train_loop(
         resumed(progress)
     kind = (device or torch.device("cpu")).type
     autocast = torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16")
+    buffers = [buffer for network in strategy.networks.values() for buffer in network.buffers()]
     before, saved, started = progress.seconds, time.monotonic(), time.monotonic()
     while progress.step < config.steps and not progress.stopped:
         _set_mode(strategy, training=True)
         rates = strategy.rates(progress.step, config)
         for group in optimiser.param_groups:
             group["lr"] = rates[group["network"]] * group["scale"]
+        remembered = [buffer.clone() for buffer in buffers]
         with autocast:
             loss, logs = strategy.step(progress.step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if not _sound(loss, strategy.networks):
+            for buffer, was in zip(buffers, remembered, strict=True):
+                buffer.copy_(was)  # batch norm has taken up what was not finite
             if state is not None and writes and progress.step:
                 save_state(state, strategy.networks, optimiser, progress, best, strategy.tensors())
             raise TrainingError(_diverged(progress.step, rates, config, state if writes else None))

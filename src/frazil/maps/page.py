@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,7 +171,8 @@ def period_text(start: str, stop: str) -> str:
     """``16 January 2018, 07:54:30–07:55:30 UTC``; the text as it is where it is no ISO time."""
     try:
         first, last = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (start, stop))
-    except ValueError:
+        first, last = (t if t.tzinfo is None else t.astimezone(UTC) for t in (first, last))
+    except (ValueError, OverflowError):
         return start
     until = "" if last == first else f"–{last:%H:%M:%S}"
     return f"{first.day} {first:%B %Y}, {first:%H:%M:%S}{until} UTC"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Resampling = Literal["bilinear", "nearest"]
 _LATTICE_M = 4000.0  # positions are exact this far apart and linear between: errs by centimetres
 _BLOCK_ROWS = 512
+_ON_RIM = 1e-9  # rows
 _PERCENT_OF_CODE = np.full(256, np.nan, np.float32)
 _PERCENT_OF_CODE[:2] = 0, 100
 
@@ -79,8 +80,9 @@ class RasterReference:
         """Codes on the grid of a map: 0 water, 1 ice, 254 land, 255 not told."""
         grid = MapGrid.of(like)
         out = np.empty(grid.shape, np.uint8)
-        values, land = self.raster.values, self.raster.land
-        for rows, warp in _warps(grid, self.raster):
+        raster = _closed(self.raster)
+        values, land = raster.values, raster.land
+        for rows, warp in _warps(grid, raster):
             if values.dtype == np.uint8:
                 out[rows] = warp.nearest(values, CLASS_NODATA)
                 continue
@@ -99,7 +101,7 @@ class RasterReference:
         probability of ice, bilinearly.
         """
         grid = MapGrid.of(like)
-        raster = self.percent or self.raster
+        raster = _closed(self.percent or self.raster)
         out = np.empty(grid.shape, np.float32)
         for rows, warp in _warps(grid, raster):
             if self.percent is not None:
@@ -112,6 +114,17 @@ class RasterReference:
                 if raster.land is not None:
                     out[rows][warp.nearest(raster.land.astype(np.uint8), 0) == 1] = np.nan
         return out
+
+
+def _closed(raster: Raster) -> Raster:
+    """A raster in degrees that runs around the Earth with its last column before its first, and the first after it."""
+    columns = raster.values.shape[1]
+    if not raster.crs.is_geographic or abs(columns * abs(raster.transform.a) - 360) > 0.01 * abs(raster.transform.a):
+        return raster
+    around = np.r_[columns - 1, :columns, 0]
+    land = None if raster.land is None else raster.land[:, around]
+    transform = raster.transform @ Affine.translation(-1, 0)
+    return Raster(crs=raster.crs, transform=transform, values=raster.values[:, around], land=land)
 
 
 def _warps(grid: MapGrid, raster: Raster) -> Iterator[tuple[slice, Warp]]:
@@ -132,10 +145,14 @@ def _warps(grid: MapGrid, raster: Raster) -> Iterator[tuple[slice, Warp]]:
         y = grid.top - (start + np.arange(nodes[0]) * step + 0.5) * grid.spacing_m
         xx, yy = change.transform(*np.meshgrid(x, y))
         if degrees:
-            west = min(raster.transform.c, raster.transform.c + raster.transform.a * raster.values.shape[1])
+            ends = (raster.transform.c, raster.transform.c + raster.transform.a * raster.values.shape[1])
+            west = (min(ends) + max(ends)) / 2 - 180 if abs(ends[1] - ends[0]) > 360 else min(ends)
             xx = (xx - west) % 360 + west
         column, row = inverse.a * xx + inverse.b * yy + inverse.c, inverse.d * xx + inverse.e * yy + inverse.f
         row, column = (np.where(np.isfinite(v), v - 0.5, np.nan) for v in (row, column))
+        if degrees:  # a pole lies on the rim of the first or last row, and a rim is neither inside nor outside
+            n = raster.values.shape[0]
+            row = np.where((row >= -0.5 - _ON_RIM) & (row <= n - 0.5 + _ON_RIM), np.clip(row, 0, n - 1), row)
         band = MapGrid(
             crs=grid.crs,
             left=grid.left,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from frazil.errors import OptionError
-from frazil.learn.config.base import Settings
+from frazil.learn.config.base import Settings, check_choice, check_share
+
+Optimiser = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["cosine", "constant", "steps"]
+Precision = Literal["float32", "bfloat16"]
+Keep = Literal["best", "last"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,31 +54,35 @@ class OptimConfig(Settings):
         compile: let ``torch.compile`` fuse the network.
     """
 
-    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimiser: Optimiser = "adamw"
     steps: int = 2000
     epochs: float | None = None
     batch: int = 8
     lr: float = 2e-3
-    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    schedule: Schedule = "cosine"
     milestones: tuple[float, ...] = (0.75, 0.92)
     warmup: int = 100
     momentum: float = 0.9
     weight_decay: float = 1e-4
     clip: float = 5.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     validate_every: int | None = None
     patience: int = 0
-    keep: Literal["best", "last"] = "last"
+    keep: Keep = "last"
     compile: bool = False
 
     def __post_init__(self) -> None:
-        numbers = {"steps": self.steps, "batch": self.batch, "lr": self.lr, "validate_every": self.validate_every or 1}
+        numbers = {"steps": self.steps, "batch": self.batch, "lr": self.lr}
         numbers["epochs"] = 1.0 if self.epochs is None else self.epochs
+        numbers["validate_every"] = 1 if self.validate_every is None else self.validate_every
         for name, value in numbers.items():
             if not value > 0:
                 raise OptionError(f"{name} {value} must be above 0.")
         for name in ("warmup", "weight_decay", "clip", "patience"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} {getattr(self, name)} must not be negative.")
-        if self.precision not in ("float32", "bfloat16"):
-            raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
+        for name, kind in (("optimiser", Optimiser), ("schedule", Schedule), ("precision", Precision), ("keep", Keep)):
+            check_choice(name, getattr(self, name), get_args(kind))
+        check_share("momentum", self.momentum)
+        for share in self.milestones:
+            check_share("milestones", share)

@@ -162,6 +162,8 @@ def _parsed(text: str, now: Any) -> Any:
         value = json.loads(text)
     except json.JSONDecodeError:
         value = text
+    if isinstance(now, str) and not isinstance(value, str):
+        return text  # a name or a statement may look like a number
     if isinstance(now, list) and not isinstance(value, list):
         words = [w.strip() for w in text.split(",") if w.strip()]
         return [_parsed(w, None) for w in words]

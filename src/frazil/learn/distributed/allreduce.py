@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor, distributed, nn
 
 from frazil.learn.config import DDPConfig, OptimConfig
@@ -81,9 +82,12 @@ class InStep(Strategy):
         settings: of the engine.
         team: of processes, which have met.
         steps: of the run.
+        seed: of the run. What dropout draws is a function of it, the process and the step alone: the state of a run
+            holds the generator of one process, from which no other can go on.
     """
 
-    def __init__(self, inner: Strategy, settings: DDPConfig, team: Team, steps: int) -> None:
+    def __init__(self, inner: Strategy, settings: DDPConfig, team: Team, steps: int, seed: int) -> None:
+        self.seed = seed
         self.inner, self.networks, self.result = inner, inner.networks, inner.result
         self.settings, self.team, self.steps = settings, team, steps
         module = _Step(inner)
@@ -99,6 +103,8 @@ class InStep(Strategy):
 
     def step(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss and logs of this process; gradients will be those of all."""
+        drawn = np.random.SeedSequence([self.seed, 60, self.team.rank, step]).generate_state(1, np.uint64)
+        torch.manual_seed(int(drawn[0] >> np.uint64(1)))
         loss, logs = self.engine(step)
         return loss, logs
 

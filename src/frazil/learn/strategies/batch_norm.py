@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -21,6 +22,8 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     momenta = [layer.momentum for layer in layers]
+    moving = [s for layer in layers for s in (layer.running_mean, layer.running_var) if s is not None]
+    before = [statistic.clone() for statistic in moving]
     for layer in layers:
         layer.momentum = 0.0
     try:
@@ -28,3 +31,6 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+        with torch.no_grad():
+            for statistic, was in zip(moving, before, strict=True):
+                statistic.copy_(was)  # what is not finite comes through a momentum of 0
