@@ -143,9 +143,10 @@ def test_a_period_that_is_no_time_is_told_as_it_is(text: str) -> None:
     assert period_text(text, text) == text
 
 
-def test_the_sensor_is_read_from_names_of_products_alone() -> None:
-    assert sensor_name("S1C_IW_GRDH_1SDV_20250402T054321") == "Sentinel-1C IW"
-    assert [sensor_name(name) for name in ("", "S2A_MSIL1C", "my S1A_EW_", "S1A_EWX_")] == [""] * 4
+def test_the_sensor_is_read_from_names_of_products_and_from_attributes() -> None:
+    assert sensor_name({"product": "S1C_IW_GRDH_1SDV_20250402T054321"}) == "Sentinel-1C IW"
+    assert [sensor_name({"product": name}) for name in ("", "S2A_MSIL1C", "my S1A_EW_", "S1A_EWX_")] == [""] * 4
+    assert sensor_name({"product": "X", "sensor": "RADARSAT-2", "mode": "SCWA"}) == "RADARSAT-2 SCWA"
 
 
 def test_grids_without_a_short_name_are_told_by_the_name_of_their_projection() -> None:
