@@ -1,4 +1,4 @@
-"""The study of few labels: fair, gone on with, and its page says what its rows say."""
+"""The study of few labels: fair, resumed, and its page says what its rows say."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def train(
 
     Args:
         config: the run.
-        folder: of the run; one that holds the same run unfinished is gone on with, a finished one is returned.
+        folder: of the run; one that holds the same run unfinished is resumed, a finished one is returned.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
         overwrite: throw away what another run left in the folder.
         progress: called with the fraction done and what is being done.

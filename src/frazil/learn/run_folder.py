@@ -83,7 +83,7 @@ def look_into(target: Path, config: RunConfig, overwrite: bool) -> Model | None:
 def begin(
     target: Path, config: RunConfig, description: dict[str, Any], steps: int, command: str | None, *, overwrite: bool
 ) -> None:
-    """Write ``run.json``, or check that a run gone on with still sees the same data; with ``overwrite`` begin anew.
+    """Write ``run.json``, or check that a resumed run still sees the same data; with ``overwrite`` begin anew.
 
     Raises:
         OutputExistsError: the data has changed. OutputError: the folder cannot be written.

@@ -43,7 +43,7 @@ def read_record(folder: str | os.PathLike[str], *, worst: int = 24, device: str 
     if not found.finished:
         return replace(found, no_examples="The run has not ended; there is no model yet.")
     if worst == 0:
-        return replace(found, no_examples="It was asked for none.")
+        return replace(found, no_examples="None were requested.")
     return examples_of(found, run, place, worst=worst, device=device)
 
 

@@ -16,7 +16,7 @@ _STEPS = 255
 
 
 def as_quicklook(scene: xr.Dataset, every: int, rng: np.random.Generator) -> xr.Dataset:
-    """Every so-many-th line and pixel of a scene, its total power (noise in it) stored in 8 bits of a drawn range.
+    """Every n-th line and pixel of a scene, its total power (noise in it) stored in 8 bits of a drawn range.
 
     Real quick-looks of 650 m are as rough from pixel to pixel as pixels of 120 m are at that distance (neighbours
     correlate by 0.4 to 0.5, means over 650 m by 0.7 to 0.9): they are thinned and not averaged. And what is darker than

@@ -34,12 +34,12 @@ class SimulatedData(Settings):
         class_scheme: one of `CLASS_SCHEMES`.
         spacing_m: pixel spacing.
         train_seeds, validation_seeds, test_seeds: one scene each; no seed twice.
-        land_every: every so-many-th training scene has a fictitious coast (0: none).
+        land_every: every n-th training scene has a fictitious coast (0: none).
         crop: side of the training crops, pixels.
         coarsen: share of the training crops that `frazil.learn.data.augment.coarsen` robs of their fine texture.
         also_spacing_m: spacings that training scenes have in turn after three of `spacing_m`, so that the network knows
             coarser pixels too.
-        also_quicklook: after those in turn: every so-many-th pixel of scenes of `spacing_m`, as 8-bit quick-looks hold
+        also_quicklook: after those in turn: every n-th pixel of scenes of `spacing_m`, as 8-bit quick-looks hold
             it, see `frazil.simulate.thinning.as_quicklook`.
         signatures: ``"literature"`` or ``"measured"``, see `frazil.simulate.WorldConfig`.
     """

@@ -28,7 +28,7 @@ class PeersConfig(Settings):
         begin: steps before which nothing is learnt from others.
         teachers: others that are asked in one step, drawn anew each time; 0 asks them all. Each costs a forward pass,
             about a third of a step.
-        loss_every: ask them in every so-manieth step only.
+        loss_every: ask them in every n-th step only.
         log_every: steps from one log of both distillation losses to the next, whatever the method; 0 logs only what is
             learnt from. Those that are not learnt from cost forward passes.
         expiry_s: a worker that has published nothing new for so long, and for three of its own intervals, is gone.

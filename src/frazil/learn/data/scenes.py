@@ -106,7 +106,7 @@ def simulate_labelled(
         seeds: of the scenes.
         config: how they are made.
         view: of the network, see `frazil.learn.models.view_of`.
-        land_every: every so-many-th scene has a coast.
+        land_every: every n-th scene has a coast.
         mixed: whether further scenes have the other spacings and forms of the settings in turn, as for training.
         progress: called with the fraction done.
     """
