@@ -189,10 +189,14 @@ QUALITY_FLAGS: dict[str, tuple[int, str]] = {
 #: What maps hold: kind of class scheme -> variable -> whether it has a plane for each class.
 MAP_VARIABLES: dict[str, dict[str, bool]] = {
     "exclusive": {
-        "probability": True, "ice_probability": False, "ice_class": False, "confidence": False, "quality_flags": False,
+        "probability": True,
+        "ice_probability": False,
+        "ice_class": False,
+        "confidence": False,
+        "quality_flags": False,
     },
     "multilabel": {"score": True, "phenomena": False, "dominant": False, "quality_flags": False},
-}  # fmt: skip
+}
 
 #: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.
 VARIABLES: dict[str, dict[str, Any]] = {

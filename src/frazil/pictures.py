@@ -55,9 +55,19 @@ def read_picture(
     except Image.DecompressionBombError as error:
         raise LabelError(f"{name} claims more pixels than {MOST_PIXELS}. Cut it into patches.") from error
     except (
-        OSError, ValueError, EOFError, UnidentifiedImageError, SyntaxError, TypeError, KeyError, IndexError,
-        OverflowError, MemoryError, RuntimeError, ArithmeticError,
-    ) as error:  # fmt: skip
+        OSError,
+        ValueError,
+        EOFError,
+        UnidentifiedImageError,
+        SyntaxError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        MemoryError,
+        RuntimeError,
+        ArithmeticError,
+    ) as error:
         if isinstance(error, LabelError):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]

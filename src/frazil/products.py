@@ -116,9 +116,14 @@ class Product(Protocol):
         ...
 
     def open_scene(
-        self, *, polarizations: tuple[str, ...] | None = None, denoise: Denoise = "esa", looks: int = 1,
-        boxcar: bool = False, image: str | None = None,
-    ) -> xr.Dataset:  # fmt: skip
+        self,
+        *,
+        polarizations: tuple[str, ...] | None = None,
+        denoise: Denoise = "esa",
+        looks: int = 1,
+        boxcar: bool = False,
+        image: str | None = None,
+    ) -> xr.Dataset:
         """The calibrated scene, see `open_scene`."""
         ...
 
@@ -221,9 +226,7 @@ def open_scene(
         Khaleghian (2022), paper 1, section 4.1 (3 × 3 multilook).
     """
     product = open_product(path, check=check) if isinstance(path, (str, os.PathLike)) else path
-    scene = product.open_scene(
-        polarizations=polarizations, denoise=denoise, looks=looks, boxcar=boxcar, image=image
-    )  # fmt: skip
+    scene = product.open_scene(polarizations=polarizations, denoise=denoise, looks=looks, boxcar=boxcar, image=image)
     return scene if chunks is None else scene.chunk(chunks)
 
 

@@ -27,14 +27,32 @@ from frazil.untrusted import open_regular, read_json
 
 #: What Zarr, its codecs and xarray raise for damaged stores.
 DAMAGED_STORE = (
-    OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, MemoryError, ArithmeticError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    ArithmeticError,
     struct.error,
-)  # fmt: skip
+)
 _METADATA = 64_000_000  # bytes; the names of all scenes stand there
 _SIZES = {
-    "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
-    "float16": 2, "float32": 4, "float64": 8,
-}  # fmt: skip
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float16": 2,
+    "float32": 4,
+    "float64": 8,
+}
 _CHUNK = 2**28  # bytes of a chunk, and of a set, that need no reason
 _RATIO = 200  # sets shrink to a third on disk; those of few different values to a hundredth
 _MAGIC = 0xFD2FB528

@@ -72,9 +72,15 @@ def info(product: str, as_json: bool) -> None:
 @click.option("--spacing", type=float, help="Pixel size of a .tif in metres.  [default: that of the scene]")
 @shared("check", "image", "crs", "overwrite", "json")
 def scene(
-    product: str, output: str, polarizations: tuple[str, ...], spacing: float | None, crs: str | None, overwrite: bool,
-    as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+    product: str,
+    output: str,
+    polarizations: tuple[str, ...],
+    spacing: float | None,
+    crs: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Calibrate PRODUCT and write it as a file."""
     from frazil.files import refuse_existing
     from frazil.products import open_scene
@@ -103,9 +109,17 @@ def scene(
 @click.option("--compress", is_flag=True, help="Deflate the measurement files.")
 @shared("overwrite", "json")
 def simulate(
-    output: str, seed: int, sample: bool, template: str, lines: tuple[int, int] | None,
-    pixels: tuple[int, int] | None, open_sea: bool, compress: bool, overwrite: bool, as_json: bool,
-) -> None:  # fmt: skip
+    output: str,
+    seed: int,
+    sample: bool,
+    template: str,
+    lines: tuple[int, int] | None,
+    pixels: tuple[int, int] | None,
+    open_sea: bool,
+    compress: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Write a simulated SAFE product with its truth into the folder OUTPUT."""
     from frazil.simulate.product import simulate_product
     from frazil.simulate.quicklook import sample_product
@@ -121,8 +135,19 @@ def simulate(
 
 
 for command in (
-    map_command, edge, patches, imagettes, segment, train, evaluate, compare, report, propagate, peers, study,
-):  # fmt: skip
+    map_command,
+    edge,
+    patches,
+    imagettes,
+    segment,
+    train,
+    evaluate,
+    compare,
+    report,
+    propagate,
+    peers,
+    study,
+):
     cli.add_command(command)
 
 

@@ -152,9 +152,10 @@ def refuse_given(names: Iterable[str], why: str) -> None:
     """
     context = click.get_current_context()
     given = [
-        max(p.opts, key=len) for p in context.command.params
+        max(p.opts, key=len)
+        for p in context.command.params
         if p.name in set(names) and context.get_parameter_source(str(p.name)) == ParameterSource.COMMANDLINE
-    ]  # fmt: skip
+    ]
     if given:
         raise click.UsageError(f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not apply {why}. Leave out.")
 

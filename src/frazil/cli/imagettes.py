@@ -108,18 +108,28 @@ def colin(source: str, resolution: float, part: str, **given: Any) -> None:
 @click.option("--quarters", is_flag=True, help="Cut every image in four.")
 @_writes
 def masks(
-    source: str, resolution: float, scheme: str, image_suffix: str, mask_suffix: str, group_size: int, quarters: bool,
+    source: str,
+    resolution: float,
+    scheme: str,
+    image_suffix: str,
+    mask_suffix: str,
+    group_size: int,
+    quarters: bool,
     **given: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Images with masks of oil slicks or phenomena: folders, or a tar."""
     from frazil.labels.datasets.masks import read_masks
     from frazil.labels.imagettes import quarters as cut
 
     def read(_progress: Any) -> xr.Dataset:
         ds = read_masks(
-            source, scheme=scheme, image_suffix=image_suffix, mask_suffix=mask_suffix, group_size=group_size,
+            source,
+            scheme=scheme,
+            image_suffix=image_suffix,
+            mask_suffix=mask_suffix,
+            group_size=group_size,
             resolution_m=resolution,
-        )  # fmt: skip
+        )
         return cut(ds) if quarters else ds
 
     _write(read, **given)
@@ -149,9 +159,15 @@ def simulated(resolution: float, count: int, seed: int, **given: Any) -> None:
 
 
 def _write(
-    read: Callable[[Any], xr.Dataset], *, output: str, parts: str | None, split_seed: int | None, picture: str | None,
-    overwrite: bool, as_json: bool,
-) -> None:  # fmt: skip
+    read: Callable[[Any], xr.Dataset],
+    *,
+    output: str,
+    parts: str | None,
+    split_seed: int | None,
+    picture: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Read or make a set, and write it whole or in three."""
     from frazil.files import refuse_existing
     from frazil.labels.imagettes import parts_of_split, save_imagettes, split_imagettes
@@ -176,13 +192,16 @@ def _write(
         {
             **{f"{side or 'imagettes'}": Path(path) for side, path in wanted.items()},
             "images": ds.sizes["imagette"],
-            **{f"{side}_images": made[side].sizes["imagette"] for side in wanted if side}, "pixels": ds.sizes["line"],
-            "spacing_m": ds.attrs["spacing_m"], "with_masks": "yes" if "mask" in ds else "no",
-            "left_out_empty": ds.attrs.get("left_out_empty", 0), "left_out_land": ds.attrs.get("left_out_land", 0),
+            **{f"{side}_images": made[side].sizes["imagette"] for side in wanted if side},
+            "pixels": ds.sizes["line"],
+            "spacing_m": ds.attrs["spacing_m"],
+            "with_masks": "yes" if "mask" in ds else "no",
+            "left_out_empty": ds.attrs.get("left_out_empty", 0),
+            "left_out_land": ds.attrs.get("left_out_land", 0),
             "left_out_broken": len(broken),
         },
         as_json,
-    )  # fmt: skip
+    )
     for words in broken:
         say(f"Note: left out, since it cannot be read: {words}", err=True)
 
@@ -216,9 +235,16 @@ def _numbers(words: str | None) -> list[float]:
 @click.option("--picture", type=click.Path(), help="PNG to write: images, drawn masks where known, and what was found.")
 @shared("precision", "device", "overwrite", "json")
 def segment(
-    source: str, model: str, method: str | None, output: str, picture: str | None, device: str | None,
-    overwrite: bool, as_json: bool, **settings: Any,
-) -> None:  # fmt: skip
+    source: str,
+    model: str,
+    method: str | None,
+    output: str,
+    picture: str | None,
+    device: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Find phenomena in IMAGETTES (a set made by `frazil imagettes`) by one of five methods.
 
     Where masks were drawn, scores are printed: set Dice, and the per-pixel Dice of Colin et al. under its own name.

@@ -117,9 +117,18 @@ def extremeearth(scenes: tuple[str, ...], labels: str, **given: Any) -> None:
 @_limit
 @_writes
 def ai4arctic(
-    files: tuple[str, ...], size: int, stride: int, channels: str, scheme: str, ranges: tuple[str, ...],
-    limit: int | None, unknown_codes: Any, dominance: float, dialect: str | None, **given: Any,
-) -> None:  # fmt: skip
+    files: tuple[str, ...],
+    size: int,
+    stride: int,
+    channels: str,
+    scheme: str,
+    ranges: tuple[str, ...],
+    limit: int | None,
+    unknown_codes: Any,
+    dominance: float,
+    dialect: str | None,
+    **given: Any,
+) -> None:
     """Cut patches of the NetCDF FILES of AI4Arctic, whose charts lie in them."""
     from frazil.labels.datasets.ai4arctic import read_ai4arctic
     from frazil.labels.sigrid3 import ChartSettings
@@ -127,12 +136,21 @@ def ai4arctic(
     scaling = _parsed(ranges)
     _write(
         lambda _progress, path: read_ai4arctic(
-            files[0] if len(files) == 1 else files, size=size, stride=stride, scheme=scheme, scaling=scaling,
-            settings=ChartSettings(dominance=dominance), unknown=unknown_codes, dialect=dialect, limit=limit,
-            channels=channels.split(","), seed=given["seed"], **path,
+            files[0] if len(files) == 1 else files,
+            size=size,
+            stride=stride,
+            scheme=scheme,
+            scaling=scaling,
+            settings=ChartSettings(dominance=dominance),
+            unknown=unknown_codes,
+            dialect=dialect,
+            limit=limit,
+            channels=channels.split(","),
+            seed=given["seed"],
+            **path,
         ),
         **given,
-    )  # fmt: skip
+    )
 
 
 @patches.command()
@@ -164,20 +182,30 @@ def uit(folder: str, channels: str, scheme: str, classes: tuple[str, ...], manif
 @_ranges
 @_writes
 def folders(
-    folder: str, channels: str, scheme: str, classes: tuple[str, ...], manifest: str | None, ranges: tuple[str, ...],
+    folder: str,
+    channels: str,
+    scheme: str,
+    classes: tuple[str, ...],
+    manifest: str | None,
+    ranges: tuple[str, ...],
     **given: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Read images in a folder for each class, or with a manifest."""
     from frazil.labels.datasets.folders import read_folders
 
     meaning, decode = pairs(classes, "--class", "VALUE=NAME"), _parsed(ranges)
     _write(
         lambda _progress, path: read_folders(
-            folder, manifest=manifest, classes=meaning, scheme=scheme, channels=channels.split(","), decode=decode,
+            folder,
+            manifest=manifest,
+            classes=meaning,
+            scheme=scheme,
+            channels=channels.split(","),
+            decode=decode,
             **path,
         ),
         **given,
-    )  # fmt: skip
+    )
 
 
 def _cutting(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -202,9 +230,14 @@ def _parsed(items: tuple[str, ...]) -> dict[str, tuple[float, float]]:
 
 
 def _write(
-    make: Callable[[Any, dict[str, Any]], Any], *, output: str, sheet: str | None, seed: int, overwrite: bool,
+    make: Callable[[Any, dict[str, Any]], Any],
+    *,
+    output: str,
+    sheet: str | None,
+    seed: int,
+    overwrite: bool,
     as_json: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Make a set at its path, with a contact sheet, and say what is in it.
 
     Args:
@@ -256,8 +289,11 @@ def _print_result(made: Any, statistics: Any, output: str, picture: Path, as_jso
     for why in ("limit", "missing", "land"):
         if n := counts.get(f"left_out_{why}"):
             say(f"         {n} left out: {why}")
-    say(count.rename_axis(index=None, columns=None).T.to_string(header=False) if len(count) == 1
-               else count.rename_axis(index=None, columns=None).to_string())  # fmt: skip
+    say(
+        count.rename_axis(index=None, columns=None).T.to_string(header=False)
+        if len(count) == 1
+        else count.rename_axis(index=None, columns=None).to_string()
+    )
     if "dialects" in result:
         say(f"chart    codes of SIGRID-3 {', '.join(result['dialects'])}")
     for name in result["scenes_without_patches"]:

@@ -17,16 +17,20 @@ from frazil.cli.scores import print_scores
 @click.argument("recipe")
 @output("Run folder; one that was begun is resumed.")
 @click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE",
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
     help="Change a setting of the recipe, for instance data.patches=mine.zarr or optim.epochs=10; repeat for several.",
-)  # fmt: skip
+)
 @shared("device")
 @click.option("--peers", metavar="FOLDER|URL", help="Learn with other workers through this shared folder or bucket.")
 @click.option("--worker", help="Name of this worker, of its own; needed with --peers.")
 @click.option(
-    "--method", type=click.Choice(["afsd", "codistillation", "independent"]),
+    "--method",
+    type=click.Choice(["afsd", "codistillation", "independent"]),
     help="What is learnt from the others.  [default: afsd]",
-)  # fmt: skip
+)
 @click.option("--every", help="Steps from one exchange to the next.  [default: 9000]")
 @click.option("--show", is_flag=True, help="Print the settings as JSON and stop.")
 @click.option(
@@ -38,9 +42,16 @@ from frazil.cli.scores import print_scores
 @click.option("--overwrite", is_flag=True, help="Throw away another run in the folder.")
 @shared("json")
 def train(
-    recipe: str, output: str, changes: tuple[str, ...], device: str | None, show: bool, explain: str | None,
-    overwrite: bool, as_json: bool, **exchange: str | None,
-) -> None:  # fmt: skip
+    recipe: str,
+    output: str,
+    changes: tuple[str, ...],
+    device: str | None,
+    show: bool,
+    explain: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **exchange: str | None,
+) -> None:
     """Train the network of RECIPE: module:function, file.py:function, or the run.json of an earlier run.
 
     The run may be killed at any moment; the same command goes on and ends in the same weights. With --peers, workers
@@ -90,17 +101,30 @@ def train(
 @label_options
 @shared("keep-land")
 @click.option(
-    "--function", type=click.Choice(["auto", "dense", "patchwise"]), default="auto", show_default=True,
+    "--function",
+    type=click.Choice(["auto", "dense", "patchwise"]),
+    default="auto",
+    show_default=True,
     help="Of patch classifiers on products, as for `frazil map`.",
-)  # fmt: skip
+)
 @click.option("--stride", type=int, help="Of patch classifiers on products: pixels between results.")
 @output("JSON file to write.", required=False)
 @shared("device", "overwrite", "json")
 def evaluate(
-    model: str, data: tuple[str, ...], classes: tuple[str, ...], keep_land: bool, class_column: str | None,
-    scene_column: str | None, layer: str | None, assume_crs: str | None, unknown_codes: Any, dialect: Any,
-    dominance: float, as_json: bool, **options: Any,
-) -> None:  # fmt: skip
+    model: str,
+    data: tuple[str, ...],
+    classes: tuple[str, ...],
+    keep_land: bool,
+    class_column: str | None,
+    scene_column: str | None,
+    layer: str | None,
+    assume_crs: str | None,
+    unknown_codes: Any,
+    dialect: Any,
+    dominance: float,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Score MODEL on DATA: labelled patches or imagettes (.zarr), or products with --labels, pixel by pixel.
 
     Scenes that the model has learnt from are left out.
@@ -110,9 +134,16 @@ def evaluate(
 
     meaning = pairs(classes, "--class", "VALUE=NAME")
     reading = SceneData(
-        classes=meaning, mask_land=not keep_land, class_column=class_column, scene_column=scene_column, layer=layer,
-        assume_crs=assume_crs, unknown_codes=unknown_codes, dialect=dialect, dominance=dominance,
-    )  # fmt: skip
+        classes=meaning,
+        mask_land=not keep_land,
+        class_column=class_column,
+        scene_column=scene_column,
+        layer=layer,
+        assume_crs=assume_crs,
+        unknown_codes=unknown_codes,
+        dialect=dialect,
+        dominance=dominance,
+    )
     result = score_model(model, data, options=reading, **options)
     if as_json:
         say_json(result)

@@ -75,9 +75,16 @@ _OF_PHENOMENA = ("tiling", "drop", "ice_model")
 @click.option("--ice-model", help="Of models of phenomena: a sea-ice model, whose result wins where it finds ice.")
 @shared("check", "crs", "overwrite", "json")
 def map_command(
-    product: str, check: Check, model: str, output: str, crs: str | None, overwrite: bool, as_json: bool,
-    prior: str | None, **given: Any,
-) -> None:  # fmt: skip
+    product: str,
+    check: Check,
+    model: str,
+    output: str,
+    crs: str | None,
+    overwrite: bool,
+    as_json: bool,
+    prior: str | None,
+    **given: Any,
+) -> None:
     """Map the sea ice of PRODUCT, or with a model of phenomena those of sea and air, into one folder.
 
     GeoTIFFs, NetCDF, vectors, picture, STAC item and summary.
@@ -129,9 +136,17 @@ def _ice(product: Any, model: Any, *, coast_m: float, confidence_percent: float,
 
 
 def _phenomena(
-    product: Any, model: Any, *, coast_m: float, precision: str, tiling: str, drop: tuple[str, ...],
-    ice_model: str | None, crs: str, **given: Any,
-) -> xr.Dataset:  # fmt: skip
+    product: Any,
+    model: Any,
+    *,
+    coast_m: float,
+    precision: str,
+    tiling: str,
+    drop: tuple[str, ...],
+    ice_model: str | None,
+    crs: str,
+    **given: Any,
+) -> xr.Dataset:
     from frazil.learn.predict.flags import FlagSettings
     from frazil.learn.predict.ice import predict
     from frazil.learn.predict.phenomena import PhenomenaMapOptions, predict_phenomena

@@ -18,39 +18,65 @@ KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration"
 @click.argument("map_folder", metavar="MAP", type=click.Path())
 @click.argument("references", metavar="REFERENCES...", nargs=-1, required=True, type=click.Path())
 @click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(KINDS),
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(KINDS),
     help="What a reference is: once for all, or once for each.  [default: found out]",
-)  # fmt: skip
+)
 @click.option(
-    "--variable", "variables", multiple=True, metavar="NAME",
+    "--variable",
+    "variables",
+    multiple=True,
+    metavar="NAME",
     help="Of NetCDF files, the variable of the concentration: once for all, or once for each reference ('' to find it)."
     "  [default: found out]",
-)  # fmt: skip
+)
 @click.option(
-    "--threshold", "threshold_percent", type=float, default=15.0, show_default=True,
+    "--threshold",
+    "threshold_percent",
+    type=float,
+    default=15.0,
+    show_default=True,
     help="Concentration from which a chart or a concentration map is ice, %.",
-)  # fmt: skip
+)
 @click.option("--chart-edge", is_flag=True, help="Take the edge of a chart as drawn (ice from 1/10), no threshold.")
 @click.option(
-    "--ice-probability", "ice_probability_percent", type=float,
+    "--ice-probability",
+    "ice_probability_percent",
+    type=float,
     help="Probability from which a map is ice, %.  [default: every class but open water is]",
-)  # fmt: skip
+)
 @click.option("--exclude-flags", default="", metavar="FLAGS", help="Leave out pixels with these flags: coast,border,…")
 @click.option(
-    "--resampling", type=click.Choice(["bilinear", "nearest"]), default="bilinear", show_default=True,
+    "--resampling",
+    type=click.Choice(["bilinear", "nearest"]),
+    default="bilinear",
+    show_default=True,
     help="How concentration comes onto the grid of the map.",
-)  # fmt: skip
+)
 @click.option(
-    "--min-area", "min_area_km2", type=float, default=10.0, show_default=True,
+    "--min-area",
+    "min_area_km2",
+    type=float,
+    default=10.0,
+    show_default=True,
     help="Patches of ice or water smaller than this have no edge, km²; areas count them.",
-)  # fmt: skip
+)
 @label_options
 @output("Folder to write: figures, GeoTIFF, edges, picture.", required=False)
 @shared("overwrite", "json")
 def compare(
-    map_folder: str, references: tuple[str, ...], kinds: tuple[str, ...], variables: tuple[str, ...],
-    exclude_flags: str, output: str | None, overwrite: bool, as_json: bool, **settings: Any,
-) -> None:  # fmt: skip
+    map_folder: str,
+    references: tuple[str, ...],
+    kinds: tuple[str, ...],
+    variables: tuple[str, ...],
+    exclude_flags: str,
+    output: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Compare MAP (made by `frazil map`) with REFERENCES: over- and under-estimation, IIEE, distance of the ice edges.
 
     A reference is a file of polygons or a SIGRID-3 chart, a concentration map (OSI SAF, AMSR2 of Bremen, NSIDC), a
@@ -114,8 +140,19 @@ def _for_each(given: tuple[str, ...], n: int, option: str) -> Sequence[str | Non
 def _table(scores: Sequence[dict[str, Any]]) -> str:
     """A row for each reference: areas in km², the distance of the edges in km, hours."""
     head = (
-        "reference", "over", "under", "IIEE", "AEE", "ME", "agree", "compared", "edges: median", "mean", "95 %", "time",
-    )  # fmt: skip
+        "reference",
+        "over",
+        "under",
+        "IIEE",
+        "AEE",
+        "ME",
+        "agree",
+        "compared",
+        "edges: median",
+        "mean",
+        "95 %",
+        "time",
+    )
     units = ("", *["km²"] * 5, "%", "km²", "km", "km", "km", "h")
     rows = [head, units]
     for one in scores:

@@ -89,8 +89,15 @@ _SHARED = {
 _LABELS = ("class-column", "class", "scene-column", "layer", "assume-crs", "unknown-codes", "dominance", "dialect")
 #: Parameters of `label_options`, as commands get them.
 LABEL_NAMES = (
-    "class_column", "classes", "scene_column", "layer", "assume_crs", "unknown_codes", "dominance", "dialect"
-)  # fmt: skip
+    "class_column",
+    "classes",
+    "scene_column",
+    "layer",
+    "assume_crs",
+    "unknown_codes",
+    "dominance",
+    "dialect",
+)
 
 
 def shared(*names: str) -> Decorator:

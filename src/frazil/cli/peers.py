@@ -15,20 +15,32 @@ from frazil.cli.say import say, say_json
 @click.argument("path", metavar="FOLDER|URL")
 @click.option("--run", "name", help="Name of one run, where the folder holds several.")
 @click.option(
-    "--choose", "run_folder", type=click.Path(), metavar="RUN",
+    "--choose",
+    "run_folder",
+    type=click.Path(),
+    metavar="RUN",
     help="Judge the last network of every worker, and their ensemble, on the validation data of this ended run.",
-)  # fmt: skip
+)
 @output("With --choose: folder for the chosen model.", required=False)
 @click.option(
-    "--figure", type=click.Path(), metavar="FILE.png",
+    "--figure",
+    type=click.Path(),
+    metavar="FILE.png",
     help="Draw accuracy against samples, time and bytes, from the logs of --log.",
-)  # fmt: skip
+)
 @click.option("--log", "logs", multiple=True, type=click.Path(), help="Run folder of a worker; repeat for several.")
 @shared("device", "overwrite", "json")
 def peers(
-    path: str, name: str | None, run_folder: str | None, output: str | None, figure: str | None,
-    logs: tuple[str, ...], device: str | None, overwrite: bool, as_json: bool,
-) -> None:  # fmt: skip
+    path: str,
+    name: str | None,
+    run_folder: str | None,
+    output: str | None,
+    figure: str | None,
+    logs: tuple[str, ...],
+    device: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Say who exchanges weights through FOLDER or URL: alive or not, how far, how fresh, how many bytes."""
     if figure:
         from frazil.studies.peers_page import draw_logs
@@ -43,9 +55,7 @@ def peers(
         from frazil.learn.distributed.watch import choose
 
         with progress_bar("judging") as progress:
-            chosen = choose(
-                path, run_folder, output=output, device=device, overwrite=overwrite, progress=progress
-            )  # fmt: skip
+            chosen = choose(path, run_folder, output=output, device=device, overwrite=overwrite, progress=progress)
         _print_choice(chosen, as_json)
         return
     from frazil.learn.distributed.watch import workers
@@ -54,8 +64,20 @@ def peers(
     if as_json:
         say_json(found)
         return
-    head = ("run", "worker", "state", "method", "step", "score", "heard", "interval", "start", "written", "read",
-            "failures")  # fmt: skip
+    head = (
+        "run",
+        "worker",
+        "state",
+        "method",
+        "step",
+        "score",
+        "heard",
+        "interval",
+        "start",
+        "written",
+        "read",
+        "failures",
+    )
     table = [head, *(_row(seen) for seen in found)]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     for row in table:
@@ -64,8 +86,9 @@ def peers(
         if seen["state"] == "done" and seen["publications"] == 1 and seen["method"] != "independent":
             say(
                 f"Note: {seen['worker']} of {seen['run']} published nothing before its end, so nobody learnt from it: "
-                "its --every was larger than its run.", err=True,
-            )  # fmt: skip
+                "its --every was larger than its run.",
+                err=True,
+            )
 
 
 def _row(seen: dict[str, Any]) -> tuple[str, ...]:
@@ -73,10 +96,19 @@ def _row(seen: dict[str, Any]) -> tuple[str, ...]:
     heard = f"{_time(age)} ago" if age > -60 else f"clock {_time(-age)} ahead"
     step = f"{seen['step']} of {seen['steps']}" if seen["steps"] else str(seen["step"])
     return (
-        seen["run"], seen["worker"], seen["state"], seen["method"] or "–", step,
-        "–" if seen["score"] is None else f"{seen['score']:.4f}", heard, _time(seen["interval_s"]), str(seen["start"]),
-        _bytes(seen["bytes_written"]), _bytes(seen["bytes_read"]), str(seen["failures"]),
-    )  # fmt: skip
+        seen["run"],
+        seen["worker"],
+        seen["state"],
+        seen["method"] or "–",
+        step,
+        "–" if seen["score"] is None else f"{seen['score']:.4f}",
+        heard,
+        _time(seen["interval_s"]),
+        str(seen["start"]),
+        _bytes(seen["bytes_written"]),
+        _bytes(seen["bytes_read"]),
+        str(seen["failures"]),
+    )
 
 
 def _time(seconds: float) -> str:
@@ -102,8 +134,10 @@ def _print_choice(chosen: dict[str, Any], as_json: bool) -> None:
         mark = "*" if one["model"] == chosen["chosen"] else " "
         say(f"{mark} {one['model']:<20} validation: macro-F1 {one['macro_f1']:.4f}, accuracy {one['accuracy']:.4f}")
     if "test" in chosen:
-        say(f"chosen {chosen['chosen']}: test accuracy {chosen['test']['accuracy']:.4f}, macro-F1 "
-                   f"{chosen['test']['macro_f1']:.4f}")  # fmt: skip
+        say(
+            f"chosen {chosen['chosen']}: test accuracy {chosen['test']['accuracy']:.4f}, macro-F1 "
+            f"{chosen['test']['macro_f1']:.4f}"
+        )
     if chosen["cost"] > 1:
         say(f"An ensemble of {chosen['cost']} takes {chosen['cost']} times as long to apply.")
     if "output" in chosen:

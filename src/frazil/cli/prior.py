@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option(
-        "--prior", type=click.Path(),
+        "--prior",
+        type=click.Path(),
         help="Concentration map, ice chart, polygons or another map that the ice map shall rest on, too: any reference "
         "of `frazil compare`.",
     ),
     click.option(
-        "--prior-weight", type=float, default=1.0, show_default=True,
+        "--prior-weight",
+        type=float,
+        default=1.0,
+        show_default=True,
         help="Power of the odds of the prior, 0 (it does not count) to 4.",
     ),
     click.option("--prior-any-age", is_flag=True, help="Take a prior that lies more than 7 days from the scene."),
@@ -34,24 +38,39 @@ _OPTIONS = (
     click.option("--prior-variable", metavar="NAME", help="Of a NetCDF file, the variable of the concentration."),
     click.option("--prior-class-column", metavar="NAME", help="Column of a vector file that holds classes."),
     click.option(
-        "--prior-class", "prior_classes", multiple=True, metavar="VALUE=NAME",
+        "--prior-class",
+        "prior_classes",
+        multiple=True,
+        metavar="VALUE=NAME",
         help="What a value of that column, or of a class raster, means; an empty name leaves it out.",
     ),
     click.option("--prior-layer", metavar="NAME", help="Layer of a vector file of several layers."),
     click.option("--prior-assume-crs", metavar="CRS", help="CRS of a prior that does not say its own."),
     click.option(
-        "--prior-unknown-codes", type=click.Choice(["refuse", "ignore"]), default="refuse", show_default=True,
+        "--prior-unknown-codes",
+        type=click.Choice(["refuse", "ignore"]),
+        default="refuse",
+        show_default=True,
         help="Codes of a chart that SIGRID-3 does not have.",
     ),
     click.option(
-        "--prior-dialect", type=click.Choice(["2004", "2010", "3.1", "S-411"]),
+        "--prior-dialect",
+        type=click.Choice(["2004", "2010", "3.1", "S-411"]),
         help="Edition of SIGRID-3 that a chart is written in.  [default: found out]",
     ),
-)  # fmt: skip
+)
 DETAILS = (
-    "prior_weight", "prior_any_age", "prior_kind", "prior_variable", "prior_class_column", "prior_classes",
-    "prior_layer", "prior_assume_crs", "prior_unknown_codes", "prior_dialect",
-)  # fmt: skip
+    "prior_weight",
+    "prior_any_age",
+    "prior_kind",
+    "prior_variable",
+    "prior_class_column",
+    "prior_classes",
+    "prior_layer",
+    "prior_assume_crs",
+    "prior_unknown_codes",
+    "prior_dialect",
+)
 _READERS = re.compile(r"(?<![\w-])--(?=(?:kind|variable|class-column|class|layer|assume-crs|unknown-codes|dialect)\b)")
 _CELLS = 400  # of the coarse grid of a scene, along its longer side
 
@@ -79,10 +98,13 @@ def check_prior(prior: str, product: Product, given: dict[str, Any]) -> tuple[Re
 
     how = {"weight": given["prior_weight"], "max_age_days": None if given["prior_any_age"] else MAX_AGE_DAYS}
     labels = LabelOptions(
-        class_column=given["prior_class_column"], layer=given["prior_layer"], assume_crs=given["prior_assume_crs"],
-        unknown=given["prior_unknown_codes"], dialect=given["prior_dialect"],
+        class_column=given["prior_class_column"],
+        layer=given["prior_layer"],
+        assume_crs=given["prior_assume_crs"],
+        unknown=given["prior_unknown_codes"],
+        dialect=given["prior_dialect"],
         classes=pairs(given["prior_classes"], "--prior-class", "VALUE=NAME"),
-    )  # fmt: skip
+    )
     with _own_options():
         reference = open_prior(
             prior, _place(product), kind=given["prior_kind"], variable=given["prior_variable"], labels=labels, **how
@@ -107,8 +129,10 @@ def _place(product: Product) -> xr.Dataset:
     shape = (int(height / cell) + 2, int(width / cell) + 2)
     grid = MapGrid(crs=crs, left=float(x.min()), top=float(y.max()), spacing_m=cell, shape=shape)
     attrs = {
-        "product": product.name, "start_time": str(image.start_time), "stop_time": str(image.stop_time),
-    }  # fmt: skip
+        "product": product.name,
+        "start_time": str(image.start_time),
+        "stop_time": str(image.stop_time),
+    }
     return xr.Dataset(coords=grid.coords(), attrs=attrs)
 
 

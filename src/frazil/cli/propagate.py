@@ -15,9 +15,10 @@ from frazil.cli.say import say, say_json
 @click.argument("features", type=click.Path())
 @click.option("--labels", type=click.Path(), help="File of class codes (.npy, .npz, .csv), -1 or empty for none.")
 @click.option(
-    "--all-labels", is_flag=True,
+    "--all-labels",
+    is_flag=True,
     help="Of a patch set: also the labels that the model's run has not drawn.",
-)  # fmt: skip
+)
 @click.option("--model", help="Patch classifier whose descriptors of a patch set are taken.")
 @output(".csv or .npz with label, weight and reached.")
 @click.option("--k", type=int, default=50, show_default=True, help="Neighbours of a sample.")
@@ -25,20 +26,35 @@ from frazil.cli.say import say, say_json
 @click.option("--alpha", type=float, default=0.99, show_default=True, help="Share taken from neighbours, below 1.")
 @click.option("--iterations", type=int, default=50, show_default=True, help="Of conjugate gradients, at most.")
 @click.option(
-    "--seeds", type=click.Choice(["per_class", "one_hot"]), default="per_class", show_default=True,
+    "--seeds",
+    type=click.Choice(["per_class", "one_hot"]),
+    default="per_class",
+    show_default=True,
     help="Whether classes or labels count alike.",
-)  # fmt: skip
+)
 @click.option(
-    "--search", type=click.Choice(["exact", "approximate"]), default="exact", show_default=True,
+    "--search",
+    type=click.Choice(["exact", "approximate"]),
+    default="exact",
+    show_default=True,
     help="How neighbours are found; approximate search needs faiss.",
-)  # fmt: skip
+)
 @click.option("--picture", type=click.Path(), help="PNG of the descriptors before and after.")
 @click.option("--method", type=click.Choice(["pca", "umap"]), default="pca", show_default=True, help="Of the picture.")
 @shared("device", "overwrite", "json")
 def propagate(
-    features: str, labels: str | None, model: str | None, output: str, picture: str | None, method: str,
-    device: str | None, overwrite: bool, as_json: bool, all_labels: bool, **settings: Any,
-) -> None:  # fmt: skip
+    features: str,
+    labels: str | None,
+    model: str | None,
+    output: str,
+    picture: str | None,
+    method: str,
+    device: str | None,
+    overwrite: bool,
+    as_json: bool,
+    all_labels: bool,
+    **settings: Any,
+) -> None:
     """Spread a few labels over FEATURES: a table of descriptors, or a patch set with --model.
 
     FEATURES is .npy, .npz, .csv or .parquet with a row a sample, or a patch set (.zarr), whose own labels are taken
@@ -49,9 +65,17 @@ def propagate(
 
     with progress_bar("propagating", known=False):
         result = propagate_files(
-            features, output, labels=labels, model=model, config=PropagationConfig(**settings), picture=picture,
-            method=method, device=device, overwrite=overwrite, all_labels=all_labels,
-        )  # fmt: skip
+            features,
+            output,
+            labels=labels,
+            model=model,
+            config=PropagationConfig(**settings),
+            picture=picture,
+            method=method,
+            device=device,
+            overwrite=overwrite,
+            all_labels=all_labels,
+        )
     if as_json:
         say_json(result)
         return

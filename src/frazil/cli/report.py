@@ -17,10 +17,13 @@ from frazil.cli.say import say, say_json
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder to write; open its index.html.")
 @click.option("--map", "maps", multiple=True, type=click.Path(), help="Map folder to show; repeat for several.")
 @click.option(
-    "--truth", "truths", multiple=True, type=click.Path(),
+    "--truth",
+    "truths",
+    multiple=True,
+    type=click.Path(),
     help="What the maps are compared with, as for `frazil compare`: one for all, or repeated, one for each. {scene} "
     "stands for the product of a map.",
-)  # fmt: skip
+)
 @click.option("--kind", type=click.Choice(KINDS), help="What the truths are.  [default: found out]")
 @label_options
 @click.option(

@@ -41,9 +41,15 @@ def _patch_study(name: str, help: str) -> click.Command:  # noqa: A002 - as clic
     @_split
     @_workers
     def run(
-        stores: tuple[str, ...], output: str, split: str | None, workers: int, page: str | None, overwrite: bool,
-        as_json: bool, pretrained: str | None = None,
-    ) -> None:  # fmt: skip
+        stores: tuple[str, ...],
+        output: str,
+        split: str | None,
+        workers: int,
+        page: str | None,
+        overwrite: bool,
+        as_json: bool,
+        pretrained: str | None = None,
+    ) -> None:
         from frazil.studies.patches import run_study, studies, summarise
 
         stores, scenes, simulated = _sets(stores, output, split)
@@ -147,13 +153,26 @@ def edge(
 @click.option("--draws", type=click.IntRange(min=1), default=5, show_default=True, help="How often labels are drawn.")
 @click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Runs of each draw.")
 @click.option(
-    "--set", "changes", multiple=True, metavar="[METHOD:]KEY=VALUE",
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="[METHOD:]KEY=VALUE",
     help="Change a setting of all methods that have it, or of one. Repeat for several.",
-)  # fmt: skip
+)
 def few_labels(
-    stores: tuple[str, ...], output: str, split: str | None, workers: int, page: str | None, overwrite: bool,
-    as_json: bool, labels: str, methods: str, draws: int, seeds: int, changes: tuple[str, ...],
-) -> None:  # fmt: skip
+    stores: tuple[str, ...],
+    output: str,
+    split: str | None,
+    workers: int,
+    page: str | None,
+    overwrite: bool,
+    as_json: bool,
+    labels: str,
+    methods: str,
+    draws: int,
+    seeds: int,
+    changes: tuple[str, ...],
+) -> None:
     """Methods that learn from a few labels and many patches without, in pairs."""
     from frazil.files import refuse_existing
     from frazil.recipes import find_recipe, recipe_names
@@ -178,9 +197,13 @@ def few_labels(
         simulated_split().save(split, overwrite=True)
     settings = {"data.split": split} if split else {}
     todo = trials(
-        {word: known[word] for word in asked}, patches=stores, labels=[int(word) for word in labels.split(",")],
-        draws=draws, seeds=seeds, changes=settings | pairs(changes, "--set", "KEY=VALUE"),
-    )  # fmt: skip
+        {word: known[word] for word in asked},
+        patches=stores,
+        labels=[int(word) for word in labels.split(",")],
+        draws=draws,
+        seeds=seeds,
+        changes=settings | pairs(changes, "--set", "KEY=VALUE"),
+    )
     with progress_bar("few-labels") as progress:
         rows = run_few_labels(todo, output, workers=workers, progress=progress)
     table = summarise_few_labels(rows)

@@ -19,9 +19,16 @@ _SIDE_M = 25_600.0  # as the source's images of 512 pixels: at 340 m they have t
 
 
 def phenomena_study(
-    name: str, stores: tuple[str, ...], output: str, *, seeds: int, changes: tuple[str, ...], page: str | None,
-    overwrite: bool, as_json: bool,
-) -> None:  # fmt: skip
+    name: str,
+    stores: tuple[str, ...],
+    output: str,
+    *,
+    seeds: int,
+    changes: tuple[str, ...],
+    page: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Run a metocean study on three sets (train, validation, test), or on simulated ones.
 
     Raises:
@@ -75,9 +82,12 @@ def _simulated(folder: Path, name: str) -> tuple[str, ...]:
         if not path.exists():
             with progress_bar(f"simulating {side}") as progress:
                 ds = simulated_imagettes(
-                    count, seed=1_000_000 * number, resolution_m=50.0 if fine else 100.0, config=config,
+                    count,
+                    seed=1_000_000 * number,
+                    resolution_m=50.0 if fine else 100.0,
+                    config=config,
                     progress=progress,
-                )  # fmt: skip
+                )
                 save_imagettes(ds, path)
         made.append(str(path))
     return tuple(made)

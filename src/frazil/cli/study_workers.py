@@ -29,9 +29,18 @@ from frazil.cli.say import say_json
 @click.option("--page", type=click.Path(), help="Markdown page to write, with its picture beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace a page that is there already.")
 def workers(
-    named: tuple[str, ...], split: str | None, every: int, seeds: int, capped: bool, changes: tuple[str, ...],
-    output: str, processes: int, finished: bool, page: str | None, overwrite: bool,
-) -> None:  # fmt: skip
+    named: tuple[str, ...],
+    split: str | None,
+    every: int,
+    seeds: int,
+    capped: bool,
+    changes: tuple[str, ...],
+    output: str,
+    processes: int,
+    finished: bool,
+    page: str | None,
+    overwrite: bool,
+) -> None:
     """Compare independent networks, Allreduce, codistillation, AFSD and local SGD on two simulated workers."""
     from frazil.learn.config import override
     from frazil.studies.peers_page import summarise, write_peers_page
@@ -44,9 +53,14 @@ def workers(
         config = override(studied(name, path, split), pairs(changes, "--set", "KEY=VALUE"))
         with progress_bar(name) as progress:
             rows[name] = run_peers_study(
-                config, caps(every) if capped else ways(every), seeds, output, processes=processes,
-                finished=finished, progress=progress,
-            )  # fmt: skip
+                config,
+                caps(every) if capped else ways(every),
+                seeds,
+                output,
+                processes=processes,
+                finished=finished,
+                progress=progress,
+            )
     say_json({name: summarise(part) for name, part in rows.items()})
     if page:
         words = " ".join(f"--data {item.split('=')[0]}=…" for item in named)

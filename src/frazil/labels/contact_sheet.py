@@ -73,11 +73,14 @@ def contact_sheet(
     FigureCanvasAgg(figure)
     n_scenes = len(np.unique(patches["scene"].values))
     figure.text(
-        0.2 / width, 1 - 0.28 / height,
+        0.2 / width,
+        1 - 0.28 / height,
         f"{patches.sizes['patch']:,} patches of {patches.sizes['height']} × {patches.sizes['width']} pixels from "
         f"{n_scenes} scene{'s' if n_scenes > 1 else ''}".replace(",", "\u202f"),
-        fontsize=12, weight="bold", va="center",
-    )  # fmt: skip
+        fontsize=12,
+        weight="bold",
+        va="center",
+    )
     top = height - 0.55
     for (code, title, colour), some, tall in zip(groups, chosen, heights, strict=True):
         count = int((label == code).sum())

@@ -88,9 +88,12 @@ class PatchCounts:
     def as_dict(self) -> dict[str, int]:
         """The totals, for attributes and for printing."""
         return {
-            "patches": sum(self.cut.values()), "inside": self.inside, "left_out_limit": self.limited,
-            "left_out_missing": self.missing, "left_out_land": self.land,
-        }  # fmt: skip
+            "patches": sum(self.cut.values()),
+            "inside": self.inside,
+            "left_out_limit": self.limited,
+            "left_out_missing": self.missing,
+            "left_out_land": self.land,
+        }
 
     def without(self) -> list[str]:
         """Products that gave no patch."""
@@ -127,9 +130,12 @@ class Cutter:
     def attrs(self) -> dict[str, Any]:
         """Attributes of the patch set; functions are to be called when it is complete."""
         return {
-            "stride": self.stride, "limit": self.limit or 0, "seed": self.seed,
-            "counts": self.counts.as_dict, "scenes_without_patches": self.counts.without,
-        }  # fmt: skip
+            "stride": self.stride,
+            "limit": self.limit or 0,
+            "seed": self.seed,
+            "counts": self.counts.as_dict,
+            "scenes_without_patches": self.counts.without,
+        }
 
     def cut(self, source: Source) -> Iterator[tuple[xr.Dataset, float]]:
         """Patch sets of a source, some thousand patches each, and the fraction done."""
@@ -195,11 +201,16 @@ class Cutter:
         for first in range(0, kept.size, _BATCH):
             some = kept[first : first + _BATCH]
             yield make_patches(
-                np.moveaxis(windows[:, at[0][some], at[1][some]], 1, 0), source.class_of[region[some]],
-                channels=source.channels, units=source.units, scheme=self.scheme, attrs=source.attrs,
-                scene=np.full(some.size, source.product), polygon=source.polygon_of[region[some]],
+                np.moveaxis(windows[:, at[0][some], at[1][some]], 1, 0),
+                source.class_of[region[some]],
+                channels=source.channels,
+                units=source.units,
+                scheme=self.scheme,
+                attrs=source.attrs,
+                scene=np.full(some.size, source.product),
+                polygon=source.polygon_of[region[some]],
                 **source.provenance(row[some], column[some], self.size),
-            )  # fmt: skip
+            )
 
 
 def why_none(counts: PatchCounts, labels: list[str], size: int) -> str:

@@ -179,9 +179,11 @@ def quarters(ds: xr.Dataset) -> xr.Dataset:
         for column in (0, 1):
             line, pixel = (slice(k * half, (k + 1) * half) for k in (row, column))
             part = ds.isel(
-                line=line, pixel=pixel, mask_line=slice(line.start // cell, line.stop // cell),
+                line=line,
+                pixel=pixel,
+                mask_line=slice(line.start // cell, line.stop // cell),
                 mask_pixel=slice(pixel.start // cell, pixel.stop // cell),
-            )  # fmt: skip
+            )
             parts.append(part.assign_coords(name=("imagette", [f"{v} {row}{column}" for v in ds["name"].values])))
     out = xr.concat(parts, "imagette", combine_attrs="override")
     area = (out["mask"].values == 1).sum((2, 3))
@@ -237,9 +239,16 @@ def split_imagettes(ds: xr.Dataset, parts: Sequence[float], seed: int | None = N
 
 
 def make_imagettes(
-    items: Iterable[Imagette], *, scheme: ClassScheme = METOCEAN, size: int, cell: int, spacing_m: float, source: str,
-    scaling: str, attrs: dict[str, Any] | None = None,
-) -> xr.Dataset:  # fmt: skip
+    items: Iterable[Imagette],
+    *,
+    scheme: ClassScheme = METOCEAN,
+    size: int,
+    cell: int,
+    spacing_m: float,
+    source: str,
+    scaling: str,
+    attrs: dict[str, Any] | None = None,
+) -> xr.Dataset:
     """A set of images, each cut or widened to `size` about its centre.
 
     Args:
@@ -285,10 +294,20 @@ def make_imagettes(
         columns["place"].append((item.incidence_angle, item.longitude, item.latitude))
     if not columns["image"]:
         raise LabelError(f"No imagette of {source} holds any signal ({empty} are empty). Check the product or folder.")
-    return _dataset(columns, scheme, cell, {
-        "spacing_m": float(spacing_m), "source": source, "scaling": scaling, "low_db": LOW_DB, "high_db": HIGH_DB,
-        "left_out_empty": empty, **(attrs or {}),
-    })  # fmt: skip
+    return _dataset(
+        columns,
+        scheme,
+        cell,
+        {
+            "spacing_m": float(spacing_m),
+            "source": source,
+            "scaling": scaling,
+            "low_db": LOW_DB,
+            "high_db": HIGH_DB,
+            "left_out_empty": empty,
+            **(attrs or {}),
+        },
+    )
 
 
 def _dataset(columns: dict[str, list[Any]], scheme: ClassScheme, cell: int, attrs: dict[str, Any]) -> xr.Dataset:
@@ -304,10 +323,13 @@ def _dataset(columns: dict[str, list[Any]], scheme: ClassScheme, cell: int, attr
     if (masks != UNKNOWN).any():
         data["mask"] = (("imagette", "class", "mask_line", "mask_pixel"), masks)
     coords = {
-        "class": list(scheme.names), "name": ("imagette", np.asarray(columns["name"], str)),
-        "group": ("imagette", np.asarray(columns["group"], str)), "incidence_angle": ("imagette", place[:, 0]),
-        "longitude": ("imagette", place[:, 1]), "latitude": ("imagette", place[:, 2]),
-    }  # fmt: skip
+        "class": list(scheme.names),
+        "name": ("imagette", np.asarray(columns["name"], str)),
+        "group": ("imagette", np.asarray(columns["group"], str)),
+        "incidence_angle": ("imagette", place[:, 0]),
+        "longitude": ("imagette", place[:, 1]),
+        "latitude": ("imagette", place[:, 2]),
+    }
     about = {"title": "Imagettes of the sea", "class_scheme": scheme.name, "cell": cell, "frazil_version": __version__}
     return xr.Dataset(data, coords, {**about, **attrs})
 

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 
 def cut_imagettes(
-    path: str | os.PathLike[str] | Product, *, resolution_m: float = 100.0, side_m: float = SIDE_M,
-    max_land: float = 0.1, progress: Callable[[float], None] | None = None,
-) -> xr.Dataset:  # fmt: skip
+    path: str | os.PathLike[str] | Product,
+    *,
+    resolution_m: float = 100.0,
+    side_m: float = SIDE_M,
+    max_land: float = 0.1,
+    progress: Callable[[float], None] | None = None,
+) -> xr.Dataset:
     """The imagettes of a product: VV σ0, de-trended in incidence angle, averaged, in dB, scaled to [0, 1].
 
     Args:
@@ -100,10 +104,17 @@ def _wave_mode(
         if share > max_land:
             land[0] += 1
             continue
-        yield (i + 1) / len(numbers), Imagette(
-            name=band.name, group=f"{product.name} {number}", image=scaled(resample(rough, shape)),  # type: ignore[arg-type]
-            incidence_angle=centre, longitude=lon, latitude=lat,
-        )  # fmt: skip
+        yield (
+            (i + 1) / len(numbers),
+            Imagette(
+                name=band.name,
+                group=f"{product.name} {number}",
+                image=scaled(resample(rough, shape)),  # type: ignore[arg-type]
+                incidence_angle=centre,
+                longitude=lon,
+                latitude=lat,
+            ),
+        )
 
 
 def _wide(
@@ -125,11 +136,17 @@ def _wide(
                 land[0] += 1
                 continue
             shape = tuple(max(round(n * spacing * looks / resolution_m), 1) for n in rough.shape)
-            yield (i + 1) / len(lines), Imagette(
-                name=f"{product.name} line {line * looks} pixel {pixel * looks}", group=product.name,
-                image=scaled(resample(rough, shape)), incidence_angle=float(np.nanmean(angle[:, part])),  # type: ignore[arg-type]
-                longitude=lon, latitude=lat,
-            )  # fmt: skip
+            yield (
+                (i + 1) / len(lines),
+                Imagette(
+                    name=f"{product.name} line {line * looks} pixel {pixel * looks}",
+                    group=product.name,
+                    image=scaled(resample(rough, shape)),
+                    incidence_angle=float(np.nanmean(angle[:, part])),  # type: ignore[arg-type]
+                    longitude=lon,
+                    latitude=lat,
+                ),
+            )
 
 
 def _place(scene: xr.Dataset) -> tuple[float, float, float]:

@@ -247,10 +247,13 @@ def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
         coords = {name: small[name].variable for name in _NUMBERS if name != "label"}
         times = small["time"].values
         out = out.assign_coords(
-            channel=("channel", np.array(channel, dtype=str)), channel_units=("channel", np.array(units, dtype=str)),
+            channel=("channel", np.array(channel, dtype=str)),
+            channel_units=("channel", np.array(units, dtype=str)),
             **{name: ("patch", values) for name, values in words.items()},
-            season=("patch", season_of(times)), time=("patch", times), **coords,
-        )  # fmt: skip
+            season=("patch", season_of(times)),
+            time=("patch", times),
+            **coords,
+        )
     except DAMAGED_STORE as error:
         reason = (str(error).splitlines() or [""])[0]
         raise LabelError(
@@ -311,11 +314,13 @@ def patch_statistics(patches: xr.Dataset) -> xr.Dataset:
             "maximum": ("channel", high),
         },
         {
-            "scene": names, "category": categories, "channel": patches["channel"].values,
+            "scene": names,
+            "category": categories,
+            "channel": patches["channel"].values,
             "channel_units": ("channel", patches["channel_units"].values),
         },
         {"class_scheme": scheme.name},
-    )  # fmt: skip
+    )
 
 
 def join_patches(parts: list[xr.Dataset]) -> xr.Dataset:
@@ -365,8 +370,13 @@ class _GrowingSet:
         channel, height, width = (like.sizes[d] for d in ("channel", "height", "width"))
         self._make("image", np.float32, (channel, height, width), ("channel", "height", "width"), like["image"].attrs)
         for name, (dtype, attrs) in _NUMBERS.items():
-            self._make(name, dtype, (), (), label_attrs(CLASS_SCHEMES[like.attrs["class_scheme"]])
-                       if name == "label" else attrs)  # fmt: skip
+            self._make(
+                name,
+                dtype,
+                (),
+                (),
+                label_attrs(CLASS_SCHEMES[like.attrs["class_scheme"]]) if name == "label" else attrs,
+            )
         self._make("time", np.int64, (), (), {k: v for k, v in _TIME.items() if k != "dtype"})
         for name in self.words:
             self._make(f"{name}_index", np.int32, (), (), {"long_name": f"row in the attribute {name}s of the store"})
@@ -375,9 +385,14 @@ class _GrowingSet:
         row = int(np.prod(shape)) * np.dtype(dtype).itemsize
         rows = min(_CHUNK, max(_CHUNK_BYTES // row, 1)) if shape else 65536
         array = self.group.create_array(
-            name, shape=(0, *shape), dtype=dtype, chunks=(rows, *shape), dimension_names=["patch", *dims],
-            config={"write_empty_chunks": True}, compressors=sealed_codec(),
-        )  # fmt: skip
+            name,
+            shape=(0, *shape),
+            dtype=dtype,
+            chunks=(rows, *shape),
+            dimension_names=["patch", *dims],
+            config={"write_empty_chunks": True},
+            compressors=sealed_codec(),
+        )
         self.arrays[name] = array
         array.attrs.update({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in attrs.items()})
 

@@ -254,9 +254,12 @@ class SceneSource:
         middle = (line[row] + line[row + last]) / 2, (pixel[column] + pixel[column + last]) / 2
         longitude, latitude = Geolocation.of(self.scene).lonlat(*middle)
         return {
-            "line": line[row], "pixel": pixel[column], "longitude": longitude, "latitude": latitude,
+            "line": line[row],
+            "pixel": pixel[column],
+            "longitude": longitude,
+            "latitude": latitude,
             "time": self._times(row + size // 2),
-        }  # fmt: skip
+        }
 
     def _times(self, row: np.ndarray) -> np.ndarray:
         if "azimuth_time" in self.scene.variables:

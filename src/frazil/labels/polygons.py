@@ -99,11 +99,24 @@ def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
             told = int(pyogrio.read_info(source, layer=number)["features"])
             frame = pyogrio.read_dataframe(source, layer=number)
     except (  # what damaged files end in: GDAL, GEOS and PROJ, and the tables made of what they return
-        pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError,
-        pyogrio.errors.GeometryError, pyogrio.errors.FieldError, pyogrio.errors.CRSError, CRSError, ProjError,
-        shapely.errors.ShapelyError, OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, MemoryError,
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+        pyogrio.errors.FeatureError,
+        pyogrio.errors.GeometryError,
+        pyogrio.errors.FieldError,
+        pyogrio.errors.CRSError,
+        CRSError,
+        ProjError,
+        shapely.errors.ShapelyError,
+        OSError,
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        MemoryError,
         OverflowError,
-    ) as error:  # fmt: skip
+    ) as error:
         if isinstance(error, FrazilError):
             raise
         raise LabelError(f"{file} cannot be read as a vector file: {_first_line(error)}.") from error

@@ -23,10 +23,17 @@ from frazil.errors import OptionError
 
 #: Columns of a chart and the section of the table that explains their codes.
 COLUMNS = {
-    "CT": "concentration", "CA": "concentration", "CB": "concentration", "CC": "concentration",
-    "SA": "stage", "SB": "stage", "SC": "stage",
-    "FA": "form", "FB": "form", "FC": "form",
-}  # fmt: skip
+    "CT": "concentration",
+    "CA": "concentration",
+    "CB": "concentration",
+    "CC": "concentration",
+    "SA": "stage",
+    "SB": "stage",
+    "SC": "stage",
+    "FA": "form",
+    "FB": "form",
+    "FC": "form",
+}
 _EMPTY = ("", "-9", "-99", "nan", "none", "null", "<na>")
 
 

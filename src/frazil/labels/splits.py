@@ -190,9 +190,14 @@ def split_patches(
         )
         named = by != "scene" or groups is not None
         split = Split(
-            by=by, train=train, validation=of_validation, test=of_test, seed=seed, shares=shares,
+            by=by,
+            train=train,
+            validation=of_validation,
+            test=of_test,
+            seed=seed,
+            shares=shares,
             groups=tuple(zip(scenes, group, strict=True)) if named else (),
-        )  # fmt: skip
+        )
     if not allow_missing:
         _refuse_missing(split.counts(patches), shares, by)
     return split
@@ -275,9 +280,16 @@ def _refuse_few(groups: list[str], sides: int, by: By, n_scenes: int, region_km:
 
 
 def _assign(
-    patches: xr.Dataset, scheme: ClassScheme, index: np.ndarray, group: list[str], shares: tuple[float, float],
-    wanted: list[int], seed: int, *, strict: bool,
-) -> list[int]:  # fmt: skip
+    patches: xr.Dataset,
+    scheme: ClassScheme,
+    index: np.ndarray,
+    group: list[str],
+    shares: tuple[float, float],
+    wanted: list[int],
+    seed: int,
+    *,
+    strict: bool,
+) -> list[int]:
     """The side of each scene: of many draws, the one whose classes are nearest to the shares."""
     names, of_scene = np.unique(group, return_inverse=True)
     label = patches["label"].values

@@ -21,9 +21,11 @@ def check_run(config: RunConfig) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         network = create_model(
-            config.model.architecture, n_channels=len(config.data.channels) or 3, n_classes=2,
+            config.model.architecture,
+            n_channels=len(config.data.channels) or 3,
+            n_classes=2,
             settings=config.model.settings,
-        )  # fmt: skip
+        )
     check_strategy(config)
     _check_network(config, str(getattr(network, "takes", "")))
     return network

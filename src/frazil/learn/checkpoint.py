@@ -86,9 +86,11 @@ class ModelCard:
             raise ModelError(f"a card needs channels, each once, and has {[c.name for c in self.channels]}")
         low, high = self.incidence_range
         for what, value, least, most in (
-            ("temperature", self.temperature, 1e-3, 1e3), ("spacing_m", self.spacing_m, 0.1, 1e5),
-            ("incidence_range", low, 0.0, 90.0), ("incidence_range", high, low, 90.0),
-        ):  # fmt: skip
+            ("temperature", self.temperature, 1e-3, 1e3),
+            ("spacing_m", self.spacing_m, 0.1, 1e5),
+            ("incidence_range", low, 0.0, 90.0),
+            ("incidence_range", high, low, 90.0),
+        ):
             if type(value) not in (int, float) or not least <= value <= most:  # NaN is not between anything
                 raise ModelError(f"{what} {value!r} of a card must lie in {least:g} … {most:g}")
         words = (self.id, self.architecture, self.denoise, self.statement, self.weights_sha256)
@@ -115,8 +117,9 @@ class ModelCard:
         """
         told = []
         for what, key, names in (
-            ("On held-out scenes", "ice_water", ("",)), ("On real ones", "real", ("closed pack ", "ice edge ")),
-        ):  # fmt: skip
+            ("On held-out scenes", "ice_water", ("",)),
+            ("On real ones", "real", ("closed pack ", "ice edge ")),
+        ):
             found = self.scores.get(key)
             found = found if isinstance(found, dict) else {}
             rows = [found] if key == "ice_water" else [found.get(n) for n in ("pack", "edge")]
@@ -265,9 +268,13 @@ def model_id(name: str, network: nn.Module) -> str:
 
 
 def save_model(
-    network: nn.Module, card: ModelCard, folder: str | os.PathLike[str], *, overwrite: bool = False,
+    network: nn.Module,
+    card: ModelCard,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
     in_run: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Write a model folder, whole or not at all.
 
     Args:

@@ -127,9 +127,14 @@ def _imagettes(model: Model, stores: list[str]) -> tuple[HeldOut, dict[str, Any]
 
 
 def _products(
-    model: Model, products: list[str], labels: str | None, options: SceneData, learnt: set[str], function: str,
+    model: Model,
+    products: list[str],
+    labels: str | None,
+    options: SceneData,
+    learnt: set[str],
+    function: str,
     stride: int | None,
-) -> tuple[HeldOut, dict[str, Any]]:  # fmt: skip
+) -> tuple[HeldOut, dict[str, Any]]:
     card = model.card
     if labels is None:
         raise OptionError("Products need labels to score against. Pass --labels FILE.")
@@ -139,9 +144,14 @@ def _products(
         raise LabelError(f"All these products are among those that {card.id} has learnt from. Pass others.")
     looks = max(round(card.spacing_m / open_product(chosen[0]).spacing_m), 1)
     config = replace(
-        options, labels=labels, channels=tuple(c.name for c in card.channels), class_scheme=card.class_scheme,
-        looks=looks, boxcar=card.boxcar and looks == 1, denoise=card.denoise,  # type: ignore[arg-type]
-    )  # fmt: skip
+        options,
+        labels=labels,
+        channels=tuple(c.name for c in card.channels),
+        class_scheme=card.class_scheme,
+        looks=looks,
+        boxcar=card.boxcar and looks == 1,
+        denoise=card.denoise,  # type: ignore[arg-type]
+    )
     scenes = HeldOutScenes(label_scenes(tuple(chosen), config), card.scheme, function, stride)
     n = len(chosen)
     return scenes, {

@@ -54,9 +54,15 @@ def explain_labels(config: RunConfig, path: str | os.PathLike[str], *, overwrite
 
 
 def _picture(
-    data: PatchData, train: Patches, drawn: Patches, table: xr.Dataset, scenes: dict[str, int], target: Path, *,
+    data: PatchData,
+    train: Patches,
+    drawn: Patches,
+    table: xr.Dataset,
+    scenes: dict[str, int],
+    target: Path,
+    *,
     overwrite: bool,
-) -> None:  # fmt: skip
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -77,9 +77,14 @@ def train(
 
 
 def _train(
-    config: RunConfig, target: Path, team: Team, place: torch.device, overwrite: bool, report: Report,
+    config: RunConfig,
+    target: Path,
+    team: Team,
+    place: torch.device,
+    overwrite: bool,
+    report: Report,
     command: str | None,
-) -> Model:  # fmt: skip
+) -> Model:
     finished = team.share(look_into(target, config, overwrite) if team.first else None)
     if finished is not None:
         return finished
@@ -117,9 +122,16 @@ def _train(
             report(0.1 + 0.8 * (step + 1) / config.optim.steps, f"training, step {step + 1} of {config.optim.steps}")
 
         done = train_loop(
-            strategy, config.optim, device=place, validate=validate, validate_every=every, state=target / STATE,
-            writes=team.first, log=note, resumed=None if log is None else log.resume,
-        )  # fmt: skip
+            strategy,
+            config.optim,
+            device=place,
+            validate=validate,
+            validate_every=every,
+            state=target / STATE,
+            writes=team.first,
+            log=note,
+            resumed=None if log is None else log.resume,
+        )
     if isinstance(peers, WithPeers):
         peers.finish(done.step)
     report(0.9, "scoring")

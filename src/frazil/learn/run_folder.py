@@ -103,15 +103,18 @@ def begin(
                 "--overwrite to begin anew."
             )
         return
-    write_json(path, {
-        "config": config.to_json(),
-        "steps": steps,
-        "command": command or " ".join(sys.argv),
-        "commit": git_commit(),
-        "versions": library_versions(),
-        "threads": torch.get_num_threads(),
-        "data": description,
-    })  # fmt: skip
+    write_json(
+        path,
+        {
+            "config": config.to_json(),
+            "steps": steps,
+            "command": command or " ".join(sys.argv),
+            "commit": git_commit(),
+            "versions": library_versions(),
+            "threads": torch.get_num_threads(),
+            "data": description,
+        },
+    )
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -62,8 +62,9 @@ class Seen:
         names = sorted({name for row in rows for name in row})
         ranges = {
             name: (round(min(v), 2), round(max(v), 2))
-            for name in names if (v := [row[name] for row in rows if name in row])
-        }  # fmt: skip
+            for name in names
+            if (v := [row[name] for row in rows if name in row])
+        }
         told = [str(name) for name in products]
         modes = {found.group(1) for name in told if (found := _MODE.match(name))}
         sensors = {sensor for name in told if (sensor := sensor_of({"product": name}))}
@@ -88,11 +89,13 @@ class Seen:
                 for name in ("medians", "differences")
             ]
             made = cls(
-                scenes=int(values.get("scenes", 0)), medians=pairs[0], differences=pairs[1],
+                scenes=int(values.get("scenes", 0)),
+                medians=pairs[0],
+                differences=pairs[1],
                 modes=(modes := tuple(map(str, values.get("modes", ())))),
                 # Cards that tell none are older than the second sensor.
                 sensors=tuple(map(str, values.get("sensors", ("Sentinel-1",) if modes else ()))),
-            )  # fmt: skip
+            )
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ModelError(f"what it has seen is not told as it should be ({error})") from error
         if any(not (math.isfinite(a) and math.isfinite(b) and a <= b) for part in pairs for a, b in part.values()):
@@ -102,10 +105,12 @@ class Seen:
     def to_json(self) -> dict[str, Any]:
         """For a card."""
         return {
-            "scenes": self.scenes, "medians": {k: list(v) for k, v in self.medians.items()},
-            "differences": {k: list(v) for k, v in self.differences.items()}, "modes": list(self.modes),
+            "scenes": self.scenes,
+            "medians": {k: list(v) for k, v in self.medians.items()},
+            "differences": {k: list(v) for k, v in self.differences.items()},
+            "modes": list(self.modes),
             "sensors": list(self.sensors),
-        }  # fmt: skip
+        }
 
     def strange(self, image: np.ndarray, channels: Sequence[Channel], mode: str = "", sensor: str = "") -> list[str]:
         """What of a scene lies outside what was seen, in words; empty where all lies inside.
@@ -157,8 +162,9 @@ def medians(image: np.ndarray, channels: Sequence[Channel]) -> dict[str, float]:
         return {}
     scaled = {
         c.name: c.low + np.float32(c.high - c.low) * plane
-        for c, plane in zip(channels, values, strict=True) if _is_sigma0(c)
-    }  # fmt: skip
+        for c, plane in zip(channels, values, strict=True)
+        if _is_sigma0(c)
+    }
     found = {name: float(np.median(plane)) for name, plane in scaled.items()}
     return found | {f"{a}-{b}": float(np.median(scaled[a] - scaled[b])) for a, b in combinations(scaled, 2)}
 

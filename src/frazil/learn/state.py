@@ -45,9 +45,13 @@ class Progress:
 
 
 def save_state(
-    path: Path, networks: dict[str, nn.Module], optimiser: torch.optim.Optimizer, progress: Progress,
-    best: dict[str, Tensor], more: dict[str, Tensor] | None = None,
-) -> None:  # fmt: skip
+    path: Path,
+    networks: dict[str, nn.Module],
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    best: dict[str, Tensor],
+    more: dict[str, Tensor] | None = None,
+) -> None:
     """Write networks, optimiser, random numbers, progress and a strategy's tensors as one file, over what was there."""
     tensors: dict[str, Tensor] = {"rng/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
@@ -65,8 +69,10 @@ def save_state(
             elif value is not None:
                 plain.setdefault(str(number), {})[key] = value
     header = {
-        "progress": json.dumps(asdict(progress)), "optimiser": json.dumps(plain), "kind": type(optimiser).__name__,
-    }  # fmt: skip
+        "progress": json.dumps(asdict(progress)),
+        "optimiser": json.dumps(plain),
+        "kind": type(optimiser).__name__,
+    }
     whole = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replaced_file(path) as part:
         write_tensors(whole, part, header)

@@ -239,9 +239,15 @@ def _write_title(figure: Figure, comparison: Comparison, letter: str, x: float, 
     says = f"Ice: {scores['ice_in_reference']}"
     when = scores["reference_time"] or "time not known"
     figure.text(
-        x, top - 0.12 / total, f"{letter}{name}", fontsize=10.5, fontweight="bold", color=INK, va="center",
+        x,
+        top - 0.12 / total,
+        f"{letter}{name}",
+        fontsize=10.5,
+        fontweight="bold",
+        color=INK,
+        va="center",
         parse_math=False,
-    )  # fmt: skip
+    )
     figure.text(x, top - 0.32 / total, f"{says}   ·   {when}", fontsize=8.5, color=FAINT, va="center", parse_math=False)
 
 

@@ -27,8 +27,15 @@ T = TypeVar("T")
 _FULL_BYTES = 2**20
 #: Attributes of a map that its GeoTIFFs bear as tags.
 _TAGS = (
-    "product", "start_time", "stop_time", "model", "model_card", "note", "outside_training", "class_scheme",
-)  # fmt: skip
+    "product",
+    "start_time",
+    "stop_time",
+    "model",
+    "model_card",
+    "note",
+    "outside_training",
+    "class_scheme",
+)
 
 __all__ = ["FORMATS", "export", "open_map"]
 
@@ -167,9 +174,14 @@ def _write_rasters(ds: xr.Dataset, scheme: ClassScheme, folder: Path, clock: _Cl
         values, how = ds[layer.variable].values, geotiff.settings_of(layer, scheme, ds[layer.variable].attrs)
         more = how.pop("tags")
         clock.timed(
-            layer.file, geotiff.write_cog, folder / layer.file, values if values.ndim == 3 else values[None], grid,
-            tags=tags | more, **how,
-        )  # fmt: skip
+            layer.file,
+            geotiff.write_cog,
+            folder / layer.file,
+            values if values.ndim == 3 else values[None],
+            grid,
+            tags=tags | more,
+            **how,
+        )
         if layer.holds == "code":
             geotiff.write_category_names(folder / layer.file, scheme)
             geotiff.write_qgis_style(folder / layer.file, scheme)

@@ -63,15 +63,21 @@ def draw_map(
         raise ContractError(f"background has shape {np.shape(background)}, the map {grid.shape}; pass one on its grid.")
     area = PixelAreas(grid).by_code(ice_map["ice_class"].values)
     drawing = Drawing(
-        ice_map=ice_map, codes=ice_map["ice_class"].values,
+        ice_map=ice_map,
+        codes=ice_map["ice_class"].values,
         colours={c.code: c.colour for c in scheme.classes} | {UNDECIDED: UNDECIDED_COLOUR},
-        scheme=scheme, grid=grid, area=area, edge=edge,
-    )  # fmt: skip
+        scheme=scheme,
+        grid=grid,
+        area=area,
+        edge=edge,
+    )
     other: Style = "classes" if style == "confidence" else "confidence"
     page = Page(
-        title=TITLES[style], key=lambda axes: draw_key(axes, drawing, style), key_height=key_height(scheme, style),
+        title=TITLES[style],
+        key=lambda axes: draw_key(axes, drawing, style),
+        key_height=key_height(scheme, style),
         small_title="Where not to trust it" if other == "confidence" else TITLES[other],
-    )  # fmt: skip
+    )
     with whole_output(path, overwrite=overwrite) as part:
         draw_page(drawing, page, style, other, background, dpi).savefig(part, dpi=dpi, format="png")
     return Path(path)

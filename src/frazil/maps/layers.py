@@ -59,17 +59,25 @@ LAYERS: dict[Kind, tuple[MapLayer, ...]] = {
     ),
     "multilabel": (
         MapLayer(
-            variable="dominant", file="dominant.tif", asset="dominant", holds="code",
-            title="Phenomenon of the highest score found", overviews="MODE",
+            variable="dominant",
+            file="dominant.tif",
+            asset="dominant",
+            holds="code",
+            title="Phenomenon of the highest score found",
+            overviews="MODE",
         ),
         _percent("score", "Score of each phenomenon"),
         MapLayer(
-            variable="phenomena", file="phenomena.tif", asset="phenomena", holds="bits",
-            title="Phenomena found, a bit each", overviews="MODE",
+            variable="phenomena",
+            file="phenomena.tif",
+            asset="phenomena",
+            holds="bits",
+            title="Phenomena found, a bit each",
+            overviews="MODE",
         ),
         FLAGS,
     ),
-}  # fmt: skip
+}
 
 #: Vector files: name of the choice -> asset -> (file, title, media type).
 VECTORS: dict[Kind, dict[str, dict[str, tuple[str, str, str]]]] = {

@@ -96,9 +96,9 @@ def write_dataset(ds: xr.Dataset, path: Path, encoding: dict[Any, dict[str, Any]
     Raises:
         OSError: the file could not be written.
     """
-    how: dict[Any, dict[str, Any]] = {
-        n: {"_FillValue": None} for n in ds.coords if ds[n].dtype.kind in "fM"
-    } | {n: {"dtype": "S1"} for n, v in ds.variables.items() if v.dtype.kind in "UO"}  # fmt: skip
+    how: dict[Any, dict[str, Any]] = {n: {"_FillValue": None} for n in ds.coords if ds[n].dtype.kind in "fM"} | {
+        n: {"dtype": "S1"} for n, v in ds.variables.items() if v.dtype.kind in "UO"
+    }
     for name, more in (encoding or {}).items():
         how[name] = how.get(name, {}) | more
     path.write_bytes(ds.to_netcdf(engine="h5netcdf", encoding=how))

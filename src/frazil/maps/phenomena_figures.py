@@ -34,9 +34,14 @@ _ROW = 0.25  # inches between lines of the legend
 
 
 def draw_imagettes(
-    ds: xr.Dataset, path: str | os.PathLike[str], *, found: Sequence[xr.Dataset] = (), titles: Sequence[str] = (),
-    most: int = 12, overwrite: bool = False,
-) -> Path:  # fmt: skip
+    ds: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    found: Sequence[xr.Dataset] = (),
+    titles: Sequence[str] = (),
+    most: int = 12,
+    overwrite: bool = False,
+) -> Path:
     """Write a PNG: a column an imagette; below each its drawn masks, where known, and what each method found.
 
     Args:
@@ -137,10 +142,12 @@ def draw_phenomena_map(
     drawing = Drawing(ice_map=doubts, codes=codes, colours=colours, scheme=scheme, grid=grid, area=areas.by_code(codes))
     found = areas.by_bit(ds["phenomena"].values, len(scheme.classes))
     page = Page(
-        title="Phenomena of sea and air", key=lambda axes: _draw_key(axes, drawing, found),
-        key_height=_ROW * (len(scheme.classes) + 4) + 0.1, small_title="Where not to trust it",
+        title="Phenomena of sea and air",
+        key=lambda axes: _draw_key(axes, drawing, found),
+        key_height=_ROW * (len(scheme.classes) + 4) + 0.1,
+        small_title="Where not to trust it",
         ramp="Highest score, 0 to 100 %",
-    )  # fmt: skip
+    )
     with whole_output(path, overwrite=overwrite) as part:
         draw_page(drawing, page, "classes", "confidence", None, dpi).savefig(part, dpi=dpi, format="png")
     return Path(path)

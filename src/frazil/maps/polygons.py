@@ -149,9 +149,13 @@ class _Patches:
 
 
 def _patches(
-    ds: xr.Dataset, codes: np.ndarray, sea: np.ndarray, percent: np.ndarray, min_area_km2: float,
+    ds: xr.Dataset,
+    codes: np.ndarray,
+    sea: np.ndarray,
+    percent: np.ndarray,
+    min_area_km2: float,
     simplify_m: float | None,
-) -> _Patches:  # fmt: skip
+) -> _Patches:
     """Patches of equal code where ``sea`` is True, without specks, with the mean of a percentage over each."""
     import shapely
 

@@ -354,6 +354,15 @@ def _of_polygons(frame: gpd.GeoDataFrame, kind: str | None, options: ReferenceOp
 
 
 __all__ = [
-    "ICE_CODE", "KINDS", "WATER_CODE", "Kind", "PolygonReference", "Reference", "ReferenceOptions", "ice_codes",
-    "map_time", "open_reference", "shown_name",
-]  # fmt: skip
+    "ICE_CODE",
+    "KINDS",
+    "WATER_CODE",
+    "Kind",
+    "PolygonReference",
+    "Reference",
+    "ReferenceOptions",
+    "ice_codes",
+    "map_time",
+    "open_reference",
+    "shown_name",
+]

@@ -187,11 +187,13 @@ def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
     """Asset name -> title, media type, roles and fields."""
     rasters = {
         layer.asset: {
-            "title": layer.title, "media_type": _COG, "roles": ["data-mask" if layer.asset == "flags" else "data"],
+            "title": layer.title,
+            "media_type": _COG,
+            "roles": ["data-mask" if layer.asset == "flags" else "data"],
             "extra_fields": _raster_fields(layer, scheme),
         }
         for layer in LAYERS[scheme.kind]
-    }  # fmt: skip
+    }
     vectors = {
         asset: {"title": title, "media_type": media_type, "roles": ["data"]}
         for files in VECTORS[scheme.kind].values()
@@ -200,12 +202,14 @@ def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
     return {
         **rasters,
         "netcdf": {
-            "title": "The whole map, CF-1.11 NetCDF-4", "media_type": "application/netcdf", "roles": ["data"],
+            "title": "The whole map, CF-1.11 NetCDF-4",
+            "media_type": "application/netcdf",
+            "roles": ["data"],
         },
         **vectors,
         "figure": {"title": "Picture of the map", "media_type": "image/png", "roles": ["overview", "thumbnail"]},
         "summary": {"title": "Areas, extent, flags", "media_type": "application/json", "roles": ["metadata"]},
-    }  # fmt: skip
+    }
 
 
 def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, Any]:
@@ -223,8 +227,9 @@ def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, Any]:
         return {"data_type": "uint16", "unit": "1", "classification:bitfields": _bitfields(told)}
     codes = [
         *((c.code, c.name, c.title, c.colour) for c in scheme.classes),
-        (UNDECIDED, UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR), (CLASS_LAND, "land", "Land", LAND_COLOUR),
-    ]  # fmt: skip
+        (UNDECIDED, UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR),
+        (CLASS_LAND, "land", "Land", LAND_COLOUR),
+    ]
     classes: list[dict[str, Any]] = [
         {"value": code, "name": name, "title": title, "color_hint": "{:02X}{:02X}{:02X}".format(*colour)}
         for code, name, title, colour in codes

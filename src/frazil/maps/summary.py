@@ -125,9 +125,10 @@ def _of_phenomena(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid) -> dict[st
         "dominant_km2": {name: round(float(area[code]), 3) for code, name in enumerate(scheme.names)},
         "flagged_km2": {
             name: round(float(areas.by_code((((flags & mask) > 0) & observed).astype(np.uint8))[1]), 3)
-            for name, (mask, _) in QUALITY_FLAGS.items() if name not in ("nodata", "land")
+            for name, (mask, _) in QUALITY_FLAGS.items()
+            if name not in ("nodata", "land")
         },
-    }  # fmt: skip
+    }
 
 
 def versions() -> dict[str, str]:
@@ -171,8 +172,9 @@ def flag_counts(flags: np.ndarray) -> tuple[int, dict[str, int]]:
     combinations[value & (QUALITY_FLAGS["nodata"][0] | QUALITY_FLAGS["land"][0]) > 0] = 0
     counts = {
         name: int(combinations[value & mask > 0].sum())
-        for name, (mask, _) in QUALITY_FLAGS.items() if name not in ("nodata", "land")
-    }  # fmt: skip
+        for name, (mask, _) in QUALITY_FLAGS.items()
+        if name not in ("nodata", "land")
+    }
     return int(combinations.sum()), counts
 
 

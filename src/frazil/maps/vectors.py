@@ -39,8 +39,9 @@ def write_vector(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], *, overw
             write_geojson(frame, part)
             return target
         options: dict[str, dict[str, Any]] = {
-            ".gpkg": {"layer_metadata": {"WRITTEN_BY": WRITTEN_BY}}, ".fgb": {"DESCRIPTION": WRITTEN_BY},
-        }  # fmt: skip
+            ".gpkg": {"layer_metadata": {"WRITTEN_BY": WRITTEN_BY}},
+            ".fgb": {"DESCRIPTION": WRITTEN_BY},
+        }
         try:
             frame.to_file(
                 part, driver=DRIVERS[target.suffix], engine="pyogrio", layer=target.stem, **options[target.suffix]

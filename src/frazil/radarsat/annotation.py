@@ -328,13 +328,15 @@ def _ties(grid: ET.Element) -> Ties:
     table = np.array(
         [
             (
-                round(number(p, f"{place}/line", -1.0, most), 3), round(number(p, f"{place}/pixel", -1.0, most), 3),
-                number(p, f"{geodetic}/latitude", -90.0, 90.0), number(p, f"{geodetic}/longitude", -180.0, 360.0),
+                round(number(p, f"{place}/line", -1.0, most), 3),
+                round(number(p, f"{place}/pixel", -1.0, most), 3),
+                number(p, f"{geodetic}/latitude", -90.0, 90.0),
+                number(p, f"{geodetic}/longitude", -180.0, 360.0),
                 number(p, f"{geodetic}/height", -_HEIGHT_M, _HEIGHT_M),
             )
             for p in points
         ]
-    )  # fmt: skip
+    )
     line, row = np.unique(table[:, 0], return_inverse=True)
     pixel, column = np.unique(table[:, 1], return_inverse=True)
     if line.size * pixel.size != len(points) or np.unique(row * pixel.size + column).size != len(points):

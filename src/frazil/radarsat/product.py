@@ -171,9 +171,12 @@ class RadarsatProduct:
         angles = str(a.angle_table)
         noise = a.noise_tables.get(polarization)
         return constellation_profile(
-            a, sigma, parse_angles(self.source.read(angles), angles),
-            None if noise is None else parse_noise(self.source.read(noise), noise), sigma_name,
-        )  # fmt: skip
+            a,
+            sigma,
+            parse_angles(self.source.read(angles), angles),
+            None if noise is None else parse_noise(self.source.read(noise), noise),
+            sigma_name,
+        )
 
     def _table(self, kind: str, tables: Any, polarization: str) -> str:
         name = tables.get(polarization)
@@ -219,26 +222,35 @@ class RadarsatProduct:
             "copyright": a.copyright,
             "images": [
                 {
-                    "polarization": p, "lines": a.shape[0], "pixels": a.shape[1],
-                    "range_spacing_m": round(a.range_spacing_m, 3), "azimuth_spacing_m": round(a.azimuth_spacing_m, 3),
+                    "polarization": p,
+                    "lines": a.shape[0],
+                    "pixels": a.shape[1],
+                    "range_spacing_m": round(a.range_spacing_m, 3),
+                    "azimuth_spacing_m": round(a.azimuth_spacing_m, 3),
                     "incidence_angle": [round(v, 2) for v in a.incidence],
-                    "measurement": self._measurement_state(p), "noise": noise[p],
+                    "measurement": self._measurement_state(p),
+                    "noise": noise[p],
                 }
                 for p in a.polarizations
             ],
             "noise": ", ".join(dict.fromkeys(noise.values())),
             "centre": {"longitude": round(lon, 4), "latitude": round(lat, 4)},
             "footprint": json.loads(shapely.to_geojson(shapely.set_precision(outline, 1e-4))),
-        }  # fmt: skip
+        }
 
     def _measurement_state(self, polarization: str) -> str:
         size = self.source.sizes.get(self.annotation.images[polarization])
         return "missing" if size is None else "empty (0 bytes)" if size == 0 else f"{size / 1e6:.1f} MB"
 
     def open_scene(
-        self, *, polarizations: tuple[str, ...] | None = None, denoise: Denoise = "esa", looks: int = 1,
-        boxcar: bool = False, image: str | None = None,
-    ) -> xr.Dataset:  # fmt: skip
+        self,
+        *,
+        polarizations: tuple[str, ...] | None = None,
+        denoise: Denoise = "esa",
+        looks: int = 1,
+        boxcar: bool = False,
+        image: str | None = None,
+    ) -> xr.Dataset:
         """The calibrated scene, see `frazil.products.open_scene`.
 
         ``denoise="esa"`` subtracts the reference noise level of the product, which is a function of range alone.
@@ -269,9 +281,15 @@ class RadarsatProduct:
                 "these."
             )
         return make_scene(
-            self.name, a, wanted, [self.profile(p) for p in wanted], [self._measurement(p) for p in wanted],
-            denoise=denoise, looks=looks, average=boxcar,
-        )  # fmt: skip
+            self.name,
+            a,
+            wanted,
+            [self.profile(p) for p in wanted],
+            [self._measurement(p) for p in wanted],
+            denoise=denoise,
+            looks=looks,
+            average=boxcar,
+        )
 
     def _measurement(self, polarization: str) -> Measurement:
         name = self.annotation.images[polarization]

@@ -125,10 +125,14 @@ def tie_points(a: Annotation, incidence_angle: np.ndarray) -> TiePoints:
     ties = a.ties
     at = np.interp(ties.pixel, np.arange(incidence_angle.size), incidence_angle)
     return TiePoints(
-        line=ties.line, pixel=ties.pixel, latitude=ties.latitude, longitude=ties.longitude, height=ties.height,
+        line=ties.line,
+        pixel=ties.pixel,
+        latitude=ties.latitude,
+        longitude=ties.longitude,
+        height=ties.height,
         incidence_angle=np.broadcast_to(at, ties.latitude.shape).copy(),
         elevation_angle=np.full(ties.latitude.shape, np.nan),
-    )  # fmt: skip
+    )
 
 
 def noise_state(a: Annotation, profile: Profile, subtract: bool) -> str:
@@ -144,9 +148,15 @@ class _Pixels:
     """The computing behind the lazy variables."""
 
     def __init__(
-        self, shape: tuple[int, int], profiles: Sequence[Profile], measurements: Sequence[Measurement], *,
-        subtract: bool, looks: int, average: bool,
-    ) -> None:  # fmt: skip
+        self,
+        shape: tuple[int, int],
+        profiles: Sequence[Profile],
+        measurements: Sequence[Measurement],
+        *,
+        subtract: bool,
+        looks: int,
+        average: bool,
+    ) -> None:
         self.full, self.profiles, self.measurements = shape, profiles, measurements
         self.subtract, self.looks, self.average = subtract, looks, average
         self.shape = shape[0] // looks, shape[1] // looks

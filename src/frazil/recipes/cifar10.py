@@ -20,11 +20,19 @@ def _run(architecture: str, *, drops: tuple[int, int] = (45, 55), epochs: int = 
         data=Cifar10Data(),
         strategy=SupervisedConfig(class_balance=0.0),
         optim=OptimConfig(
-            optimiser="sgd", epochs=epochs, batch=128, lr=0.1, momentum=0.9, weight_decay=1e-4, clip=0.0,
-            schedule="steps", milestones=tuple(drop / epochs for drop in drops), warmup=4 * _STEPS,
+            optimiser="sgd",
+            epochs=epochs,
+            batch=128,
+            lr=0.1,
+            momentum=0.9,
+            weight_decay=1e-4,
+            clip=0.0,
+            schedule="steps",
+            milestones=tuple(drop / epochs for drop in drops),
+            warmup=4 * _STEPS,
             validate_every=_STEPS,
         ),
-    )  # fmt: skip
+    )
 
 
 def resnet20() -> RunConfig:

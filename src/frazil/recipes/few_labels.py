@@ -35,8 +35,15 @@ from frazil.learn.config import (
 _LABELLED = 20  # of a batch; published codes take 20 to 50
 
 
-def _run(name: str, strategy: StrategyConfig, architecture: str = "cnn13", *, lr: float = 2e-3, epochs: float = 200,
-         batch: int = 100) -> RunConfig:  # fmt: skip
+def _run(
+    name: str,
+    strategy: StrategyConfig,
+    architecture: str = "cnn13",
+    *,
+    lr: float = 2e-3,
+    epochs: float = 200,
+    batch: int = 100,
+) -> RunConfig:
     return RunConfig(
         name=name,
         model=ModelConfig(architecture=architecture, settings={"weight_norm": True} if architecture == "cnn13" else {}),

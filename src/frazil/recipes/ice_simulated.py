@@ -48,7 +48,10 @@ def measured() -> RunConfig:
         model=ModelConfig(
             architecture="wide_unet",
             settings={
-                "widths": (24, 48, 96, 128), "patch": 2, "wide_widths": (24, 48, 64, 96, 96), "wide_stage": 3,
+                "widths": (24, 48, 96, 128),
+                "patch": 2,
+                "wide_widths": (24, 48, 64, 96, 96),
+                "wide_stage": 3,
             },
         ),
         strategy=SupervisedConfig(class_balance=0.0),
@@ -62,7 +65,7 @@ def measured() -> RunConfig:
             also_quicklook=(5,),
         ),
         optim=replace(run.optim, steps=7000, batch=12, warmup=200, validate_every=7000),
-    )  # fmt: skip
+    )
 
 
 def tiny() -> RunConfig:

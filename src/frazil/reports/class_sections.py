@@ -51,9 +51,13 @@ def described(run: RunRecord, n: int, folder: Path) -> dict[str, Any]:
         if side in run.class_scores:
             sides.append(_side(run, side, None if sides else f"{FIGURES}/run-{n}-reliability.png", folder))
     return {
-        "split": _split(run), "data": _data_table(run), "sides": sides, "mistakes": _mistakes(run, n, folder),
-        "has_validation": any("validation_macro_f1" in row for row in run.log), "min_scenes": MIN_SCENES,
-    }  # fmt: skip
+        "split": _split(run),
+        "data": _data_table(run),
+        "sides": sides,
+        "mistakes": _mistakes(run, n, folder),
+        "has_validation": any("validation_macro_f1" in row for row in run.log),
+        "min_scenes": MIN_SCENES,
+    }
 
 
 def _split(run: RunRecord) -> dict[str, Any]:
@@ -73,10 +77,14 @@ def _data_table(run: RunRecord) -> list[dict[str, Any]]:
         values = [held.counts.get(name, 0) for name in names]
         rows.append(
             {
-                "side": side, "scenes": held.scenes, "titles": titles, "counts": [number(v) for v in values],
-                "total": number(sum(values)), "missing": [t for t, v in zip(titles, values, strict=True) if not v],
+                "side": side,
+                "scenes": held.scenes,
+                "titles": titles,
+                "counts": [number(v) for v in values],
+                "total": number(sum(values)),
+                "missing": [t for t, v in zip(titles, values, strict=True) if not v],
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -108,8 +116,10 @@ def _side(run: RunRecord, side: str, reliability: str | None, folder: Path) -> d
         ],
         "classes": [
             {
-                "title": c.title, "colour": "#{:02x}{:02x}{:02x}".format(*c.colour),
-                "true": number(int(true[c.code])), "said": number(int(said[c.code])),
+                "title": c.title,
+                "colour": "#{:02x}{:02x}{:02x}".format(*c.colour),
+                "true": number(int(true[c.code])),
+                "said": number(int(said[c.code])),
                 **{k: percent(getattr(scores, k)[c.code]) for k in ("precision", "recall", "f1")},
             }
             for c in scheme.classes
@@ -124,7 +134,7 @@ def _side(run: RunRecord, side: str, reliability: str | None, folder: Path) -> d
         "over": f"{100 * abs(over) / total:.1f}",
         "over_confident": over > 0,
         "reliability": drawn,
-    }  # fmt: skip
+    }
 
 
 def _worst_confusion(counts: np.ndarray, scheme: ClassScheme) -> dict[str, str] | None:
@@ -133,9 +143,12 @@ def _worst_confusion(counts: np.ndarray, scheme: ClassScheme) -> dict[str, str] 
         return None
     i, j = (int(k) for k in np.unravel_index(int(off.argmax()), off.shape))
     return {
-        "truth": scheme.titles[i].lower(), "said": scheme.titles[j].lower(), "count": number(int(off[i, j])),
-        "of": number(int(counts[i].sum())), "share": f"{100 * off[i, j] / counts[i].sum():.0f} %",
-    }  # fmt: skip
+        "truth": scheme.titles[i].lower(),
+        "said": scheme.titles[j].lower(),
+        "count": number(int(off[i, j])),
+        "of": number(int(counts[i].sum())),
+        "share": f"{100 * off[i, j] / counts[i].sum():.0f} %",
+    }
 
 
 def _mistakes(run: RunRecord, n: int, folder: Path) -> dict[str, Any] | None:
@@ -158,9 +171,12 @@ def _mistakes(run: RunRecord, n: int, folder: Path) -> dict[str, Any] | None:
             }
         )
     return {
-        "side": found.side, "judged": number(found.judged), "wrong": number(found.wrong), "shown": shown,
+        "side": found.side,
+        "judged": number(found.judged),
+        "wrong": number(found.wrong),
+        "shown": shown,
         "legend": found.legend,
-    }  # fmt: skip
+    }
 
 
 def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
@@ -176,14 +192,16 @@ def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder:
                 "name": run.name,
                 "folder": run.folder,
                 "state": "ended" if run.finished else "not ended",
-                "judged": "not judged" if judged is None else f"{number(int(judged[1].counts.sum()))} {run.unit} of "
+                "judged": "not judged"
+                if judged is None
+                else f"{number(int(judged[1].counts.sum()))} {run.unit} of "
                 f"{len(judged[1].scene_counts)} {judged[0]} scenes",
                 "validation_only": judged is not None and judged[0] == "validation",
                 "leaks": one["split"]["leaks"],
                 "time": "–" if run.seconds is None else duration(run.seconds),
                 "cells": row,
             }
-        )  # fmt: skip
+        )
     judged_sides = [run.class_scores[run.judged] for run in runs if run.judged]
     curves = f"{FIGURES}/curves.png"
     return {

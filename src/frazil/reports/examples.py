@@ -80,11 +80,16 @@ def _patches(
     pictures, legend, lines, pixels = _look_at(data.patches, patches, first)
     mistakes = tuple(
         Mistake(
-            picture=pictures[i], truth=int(patches.label[p]), said=int(said[p]), confidence=float(confidence[p]),
-            scene=str(patches.scene[p]), line=float(lines[i]), pixel=float(pixels[i]),
+            picture=pictures[i],
+            truth=int(patches.label[p]),
+            said=int(said[p]),
+            confidence=float(confidence[p]),
+            scene=str(patches.scene[p]),
+            line=float(lines[i]),
+            pixel=float(pixels[i]),
         )
         for i, p in enumerate(first)
-    )  # fmt: skip
+    )
     of = Mistakes(side=side, judged=len(patches), wrong=int(wrong.size), legend=legend, worst=mistakes)
     return replace(found, mistakes=of)
 
@@ -109,9 +114,11 @@ def _look_at(
     if pictures.ndim == 3:
         pictures = np.repeat(pictures[..., None], 3, axis=-1)
     return (
-        np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8), legend, shown["line"].values[back],
+        np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8),
+        legend,
+        shown["line"].values[back],
         shown["pixel"].values[back],
-    )  # fmt: skip
+    )
 
 
 def _imagettes(

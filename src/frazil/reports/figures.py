@@ -107,8 +107,9 @@ def draw_reliability(bins: Bins, path: Path, unit: str) -> bool:
     said, right = confidence[used] / total[used], correct[used] / total[used]
     error = np.sqrt(right * (1 - right) / total[used])
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle="--", label="as stated")
-    axes.errorbar(said, right, yerr=error, fmt="o-", color=COLOURS[0], markersize=4, linewidth=1.2, capsize=2,
-                  label="observed")  # fmt: skip
+    axes.errorbar(
+        said, right, yerr=error, fmt="o-", color=COLOURS[0], markersize=4, linewidth=1.2, capsize=2, label="observed"
+    )
     axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="auto")
     axes.set_ylabel("share that is right", fontsize=9)
     axes.legend(fontsize=8, frameon=False, loc="upper left")
@@ -179,9 +180,12 @@ def _truth(comparison: Comparison, codes: np.ndarray | None) -> np.ndarray:
 
 
 def _class_panel(
-    axes: Axes, codes: np.ndarray, colours: dict[int, tuple[str, tuple[int, int, int]]], comparison: Comparison,
+    axes: Axes,
+    codes: np.ndarray,
+    colours: dict[int, tuple[str, tuple[int, int, int]]],
+    comparison: Comparison,
     width: float,
-) -> None:  # fmt: skip
+) -> None:
     from matplotlib.patches import Rectangle
 
     grid = comparison.grid
@@ -197,9 +201,11 @@ def _class_panel(
     picture = table[commonest(codes, step)]
     block = step * grid.spacing_m
     axes.imshow(
-        picture, extent=(left, left + picture.shape[1] * block, top - picture.shape[0] * block, top), zorder=2,
+        picture,
+        extent=(left, left + picture.shape[1] * block, top - picture.shape[0] * block, top),
+        zorder=2,
         interpolation="nearest" if step == 1 else "antialiased",
-    )  # fmt: skip
+    )
     draw_graticule(axes, grid)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
     for spine in axes.spines.values():

@@ -37,9 +37,15 @@ def read_record(folder: str | os.PathLike[str], *, worst: int = 24, device: str 
     run = read_run(place)
     card = _json(place / MODEL / CARD) if (place / MODEL / CARD).is_file() else {}
     found = record_of(
-        str(folder), place.name, run, _numbers(read_log(place)), finished=(place / SCORES).is_file() and bool(card),
-        scores=_scores(place / SCORES, kind_of(run)), card=card, seconds=_seconds(place),
-    )  # fmt: skip
+        str(folder),
+        place.name,
+        run,
+        _numbers(read_log(place)),
+        finished=(place / SCORES).is_file() and bool(card),
+        scores=_scores(place / SCORES, kind_of(run)),
+        card=card,
+        seconds=_seconds(place),
+    )
     if not found.finished:
         return replace(found, no_examples="The run has not ended; there is no model yet.")
     if worst == 0:

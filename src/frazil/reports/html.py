@@ -13,7 +13,10 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     pages = Environment(
-        loader=PackageLoader("frazil", "data"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("frazil", "data"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     path.write_text(pages.get_template(template).render(**values), encoding="utf-8")

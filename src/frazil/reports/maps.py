@@ -72,11 +72,17 @@ class OpenMap:
         """What the page says of the map; its figures are written."""
         attrs = self.made.attrs
         out: dict[str, Any] = {
-            "number": self.n, "folder": str(self.of.folder), "product": str(attrs["product"]),
-            "model": str(attrs["model"]), "note": str(attrs.get("note") or ""), "learnt_by": self.learnt_by,
-            "other_runs": self.other_runs, "phenomena": self.scheme.kind == "multilabel",
-            "truth": None if self.of.truth is None else str(self.of.truth), "comparison": None,
-        }  # fmt: skip
+            "number": self.n,
+            "folder": str(self.of.folder),
+            "product": str(attrs["product"]),
+            "model": str(attrs["model"]),
+            "note": str(attrs.get("note") or ""),
+            "learnt_by": self.learnt_by,
+            "other_runs": self.other_runs,
+            "phenomena": self.scheme.kind == "multilabel",
+            "truth": None if self.of.truth is None else str(self.of.truth),
+            "comparison": None,
+        }
         stem = f"{FIGURES}/map-{self.n}"
         made, codes = self.comparison, self.truth_codes
         if made is None:
@@ -87,9 +93,11 @@ class OpenMap:
         draw_comparison([made], attrs, folder / f"{stem}-difference.png")
         moved = (made.scores["displacement"] or {}).get("symmetric")
         return out | {
-            "beside": f"{stem}-truth.png", "difference": f"{stem}-difference.png",
+            "beside": f"{stem}-truth.png",
+            "difference": f"{stem}-difference.png",
             "legend": [(title, "#{:02x}{:02x}{:02x}".format(*colour)) for title, colour in legend],
-            "kinds_told": codes is not None, "reference": str(made.scores["reference"]),
+            "kinds_told": codes is not None,
+            "reference": str(made.scores["reference"]),
             "notes": [str(note) for note in made.scores["notes"]],
             "comparison": {
                 "Over-estimation: ice in the map only": f"{made.scores['over_km2']:.1f} km²",
@@ -97,10 +105,11 @@ class OpenMap:
                 "Integrated ice-edge error (IIEE)": f"{made.scores['iiee_km2']:.1f} km²",
                 "Agreement about ice or water": f"{made.scores['agreement_percent']:.1f} %",
                 "Area compared": f"{made.scores['compared_km2']:.1f} km²",
-                "Distance of the ice edges, median": "no edge in one of them" if moved is None
+                "Distance of the ice edges, median": "no edge in one of them"
+                if moved is None
                 else f"{moved['median_km']:.1f} km",
             },
-        }  # fmt: skip
+        }
 
 
 def read_map(one: MapWithTruth, n: int, runs: Sequence[RunRecord]) -> OpenMap:

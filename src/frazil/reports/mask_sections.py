@@ -40,11 +40,12 @@ def described(run: RunRecord, n: int, folder: Path) -> dict[str, Any]:
     """What only pages of this kind say of a run; its figures are written."""
     scores = run.mask_scores
     return {
-        "data": _data_table(run), "chooses": run.settings.get("optim.keep") == "best",
+        "data": _data_table(run),
+        "chooses": run.settings.get("optim.keep") == "best",
         "sides": [_side(scores[s], run.scheme, s) for s in ("test", "validation") if s in scores],
         "sheets": [_sheet(sheet, f"{FIGURES}/run-{n}-images-{k}", folder) for k, sheet in enumerate(run.imagettes, 1)],
         "split": {"leaks": False},
-    }  # fmt: skip
+    }
 
 
 def _several(run: RunRecord) -> bool:
@@ -72,24 +73,31 @@ def _side(scores: MaskScores, scheme: ClassScheme | None, side: str) -> dict[str
     assert scheme is not None
     counts, several = np.array(scores.confusion, np.int64), len(scheme.classes) > 1
     return {
-        "side": side, "several": several, "images": number(scores.images), "masks": bool(scores.set_dice),
+        "side": side,
+        "several": several,
+        "images": number(scores.images),
+        "masks": bool(scores.set_dice),
         "overall": [
-            (title, percent(value)) for title, value in (
+            (title, percent(value))
+            for title, value in (
                 ("Set Dice, mean of the classes: 2 Σxy / (Σx + Σy) of masks", scores.mean_set_dice),
                 ("Per-pixel Dice (Colin et al., equation 8, of scores)", scores.mean_pixel_dice),
                 ("Images whose category is named right", scores.accuracy if several else None),
                 ("Right answers to whether a class is in an image", scores.presence_accuracy),
-            ) if value is not None
+            )
+            if value is not None
         ],
         "classes": [
             {
-                "title": c.title, "colour": "#{:02x}{:02x}{:02x}".format(*c.colour),
-                "f1": _at(scores.f1_by_category, i), **{name: _at(getattr(scores, name), i) for name in _OF_MASKS},
+                "title": c.title,
+                "colour": "#{:02x}{:02x}{:02x}".format(*c.colour),
+                "f1": _at(scores.f1_by_category, i),
+                **{name: _at(getattr(scores, name), i) for name in _OF_MASKS},
             }
             for i, c in enumerate(scheme.classes)
         ],
         "confusion": confusion_rows(counts) if counts.any() and several else [],
-    }  # fmt: skip
+    }
 
 
 def _at(values: tuple[float | None, ...], i: int) -> str:
@@ -103,12 +111,23 @@ def _sheet(sheet: ImagettesShown, name: str, folder: Path) -> dict[str, Any]:
         found = [sheet.found.isel(imagette=some)]
         draw_imagettes(sheet.images.isel(imagette=some), folder / pictures[-1], found=found, most=_A_ROW)
     rows = [
-        {"number": n, "name": name, "category": category or "not told", "named": named,
-         "wrong": category not in ("", named), "dice": percent(dice)}
+        {
+            "number": n,
+            "name": name,
+            "category": category or "not told",
+            "named": named,
+            "wrong": category not in ("", named),
+            "dice": percent(dice),
+        }
         for n, (name, category, named, dice) in enumerate(sheet.rows, start=1)
-    ]  # fmt: skip
-    return {"title": sheet.title, "pictures": pictures, "rows": rows, "masks": "mask" in sheet.images,
-            "method": str(sheet.found.attrs["method"])}  # fmt: skip
+    ]
+    return {
+        "title": sheet.title,
+        "pictures": pictures,
+        "rows": rows,
+        "masks": "mask" in sheet.images,
+        "method": str(sheet.found.attrs["method"]),
+    }
 
 
 def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
@@ -121,18 +140,25 @@ def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder:
         scores = run.mask_scores.get(run.judged or "")
         dice = scores.set_dice if scores and scores.set_dice else scores.f1_by_category if scores else ()
         keys = ("mean_set_dice", "mean_pixel_dice", "accuracy" if _several(run) else "", "presence_accuracy")
-        rows.append({
-            "number": one["number"], "name": run.name, "folder": run.folder,
-            "state": "" if run.finished else "not ended",
-            "judged": f"{number(scores.images)} images, {run.judged}" if scores else "not judged",
-            "cells": [percent(getattr(scores, key)) if scores and key else "–" for key in keys],
-            "classes": [_at(dice, i) for i in range(len(scheme.classes) if scheme else 0)],
-            "of_masks": bool(scores and scores.set_dice), "time": "–" if run.seconds is None else duration(run.seconds),
-        })  # fmt: skip
+        rows.append(
+            {
+                "number": one["number"],
+                "name": run.name,
+                "folder": run.folder,
+                "state": "" if run.finished else "not ended",
+                "judged": f"{number(scores.images)} images, {run.judged}" if scores else "not judged",
+                "cells": [percent(getattr(scores, key)) if scores and key else "–" for key in keys],
+                "classes": [_at(dice, i) for i in range(len(scheme.classes) if scheme else 0)],
+                "of_masks": bool(scores and scores.set_dice),
+                "time": "–" if run.seconds is None else duration(run.seconds),
+            }
+        )
     drawn = figures.draw_curves(
         runs, folder / curves, _panels(_TOGETHER, runs[0]), [one["number"] for one in described]
     )
     return {
-        "rows": rows, "titles": scheme.titles if scheme else (), "same": len({row["judged"] for row in rows}) == 1,
+        "rows": rows,
+        "titles": scheme.titles if scheme else (),
+        "same": len({row["judged"] for row in rows}) == 1,
         "curves": curves if drawn else None,
-    }  # fmt: skip
+    }

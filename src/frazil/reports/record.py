@@ -272,9 +272,11 @@ def _card(card: dict[str, Any]) -> CardRecord:
     channels = card.get("channels")
     names = [str(c.get("name", "?")) for c in channels if isinstance(c, dict)] if isinstance(channels, list) else []
     return CardRecord(
-        id=str(card.get("id", "")), statement=str(card.get("statement") or ""), channels=tuple(names),
+        id=str(card.get("id", "")),
+        statement=str(card.get("statement") or ""),
+        channels=tuple(names),
         **{k: str(card.get(k, "–")) for k in ("spacing_m", "denoise", "temperature")},
-    )  # fmt: skip
+    )
 
 
 def _texts(values: Any) -> tuple[str, ...]:

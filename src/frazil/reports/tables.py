@@ -164,9 +164,11 @@ def _by_run(columns: list[tuple[str, list[Cell]]], n: int) -> tuple[list[str], l
 def score_errors(side: ClassScores) -> dict[str, str]:
     """Standard errors of the overall scores in percent points, as shown; empty where there is none."""
     functions = {
-        "accuracy": _overall("accuracy"), "balanced_accuracy": _overall("balanced_accuracy"),
-        "macro_f1": _overall("macro_f1"), "binary": _ice_water,
-    }  # fmt: skip
+        "accuracy": _overall("accuracy"),
+        "balanced_accuracy": _overall("balanced_accuracy"),
+        "macro_f1": _overall("macro_f1"),
+        "binary": _ice_water,
+    }
     errors = {name: standard_error(jackknife(side.scene_counts, score)) for name, score in functions.items()}
     return {name: f"{100 * error:.2f}" if math.isfinite(error) else "" for name, error in errors.items()}
 

@@ -60,9 +60,16 @@ def write_geotiff(
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
             sums = _write_plain(scene, grid, warp, levels, scratch, report)
             copy(
-                plain, path, driver="COG", compress="ZSTD", predictor="FLOATING_POINT", level=1,
-                num_threads="ALL_CPUS", overviews="FORCE_USE_EXISTING", bigtiff="IF_SAFER",
-            )  # fmt: skip
+                plain,
+                path,
+                driver="COG",
+                compress="ZSTD",
+                predictor="FLOATING_POINT",
+                level=1,
+                num_threads="ALL_CPUS",
+                overviews="FORCE_USE_EXISTING",
+                bigtiff="IF_SAFER",
+            )
             report(0.95)
             with rasterio.open(path) as file:  # GDAL flushes late, and keeps some failures to itself
                 if any(zlib.crc32(file.read(i, window=w).tobytes()) != s for (i, w), s in sums):
@@ -91,10 +98,19 @@ def _write_plain(
         for k, level in enumerate(levels):
             rows, columns = (-(-n // 2**k) for n in grid.shape)
             file = rasterio.open(
-                level, "w", driver="GTiff", width=columns, height=rows, count=len(names), dtype="float32",
-                crs=grid.pyproj_crs.to_wkt(), transform=grid.transform @ Affine.scale(2**k), nodata=np.nan, tiled=True,
+                level,
+                "w",
+                driver="GTiff",
+                width=columns,
+                height=rows,
+                count=len(names),
+                dtype="float32",
+                crs=grid.pyproj_crs.to_wkt(),
+                transform=grid.transform @ Affine.scale(2**k),
+                nodata=np.nan,
+                tiled=True,
                 BIGTIFF="IF_SAFER",
-            )  # fmt: skip
+            )
             files.append(stack.enter_context(file))
         return _fill(scene, grid, warp, files, scratch, report)
 

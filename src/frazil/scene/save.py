@@ -162,9 +162,15 @@ def _add_variable(file: Any, name: str, variable: xr.DataArray) -> None:
     dtype = np.dtype(np.int8) if variable.dtype == bool else variable.dtype
     chunks = tuple(min(_LINES, n) if d in ("line", "pixel") else 1 for d, n in variable.sizes.items())
     out = file.create_variable(
-        name, variable.dims, dtype, chunks=chunks, fillvalue=np.nan if dtype.kind == "f" else None,
-        compression="gzip", compression_opts=1, shuffle=True,
-    )  # fmt: skip
+        name,
+        variable.dims,
+        dtype,
+        chunks=chunks,
+        fillvalue=np.nan if dtype.kind == "f" else None,
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )
     for key, value in variable.attrs.items():
         out.attrs[key] = value
     if variable.dtype == bool:

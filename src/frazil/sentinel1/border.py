@@ -54,9 +54,10 @@ class Border:
 
 
 def threshold(
-    nesz: Callable[[np.ndarray, np.ndarray], np.ndarray], gain: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    nesz: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    gain: Callable[[np.ndarray, np.ndarray], np.ndarray],
     shape: tuple[int, int],
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The thresholds of `Border`, from functions that give NESZ and A at lines and pixels of an image."""
     lines = np.minimum(np.arange(0, shape[0], SPACING) + SPACING // 2, shape[0] - 1)
     pixels = np.arange(shape[1])

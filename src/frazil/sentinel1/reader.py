@@ -46,15 +46,18 @@ class Sentinel1Product(Product):
         return describe(self)
 
     def open_scene(
-        self, *, polarizations: tuple[str, ...] | None = None, denoise: Denoise = "esa", looks: int = 1,
-        boxcar: bool = False, image: str | None = None,
-    ) -> xr.Dataset:  # fmt: skip
+        self,
+        *,
+        polarizations: tuple[str, ...] | None = None,
+        denoise: Denoise = "esa",
+        looks: int = 1,
+        boxcar: bool = False,
+        image: str | None = None,
+    ) -> xr.Dataset:
         """As `frazil.sentinel1.scene.open_scene`."""
         from frazil.sentinel1.scene import open_scene
 
-        return open_scene(
-            self, polarizations=polarizations, denoise=denoise, looks=looks, boxcar=boxcar, image=image
-        )  # fmt: skip
+        return open_scene(self, polarizations=polarizations, denoise=denoise, looks=looks, boxcar=boxcar, image=image)
 
 
 class Sentinel1:

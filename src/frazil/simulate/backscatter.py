@@ -125,9 +125,14 @@ def draw_climate(
             offset[name, pol] = float(spread * table[name, pol].scene_db * z)
             slope[name, pol] = float(spread * 0.03 * bend)
     return Climate(
-        offset_db=offset, slope_db=slope, table=table, frost_db=frost_db, look_deg=look_deg, wet=wet,
+        offset_db=offset,
+        slope_db=slope,
+        table=table,
+        frost_db=frost_db,
+        look_deg=look_deg,
+        wet=wet,
         calm_db=calm_db,
-    )  # fmt: skip
+    )
 
 
 def expected_sigma0(
@@ -160,9 +165,12 @@ def expected_sigma0(
     size = 2048 if max(shape) > 1024 else 512
     shared = _shared_texture(texture_seed, size)
     own = noise_tile(
-        np.random.default_rng([texture_seed, 1 + list(FROST_DB).index(polarization)]), size, longest=6.0, shortest=2.0,
+        np.random.default_rng([texture_seed, 1 + list(FROST_DB).index(polarization)]),
+        size,
+        longest=6.0,
+        shortest=2.0,
         exponent=2.0,
-    )  # fmt: skip
+    )
     table = _class_table(polarization, climate, spacing_m)
     speeds = np.arange(0.25, 30.5, 0.25)
     angles = np.arange(15.0, 50.5, 0.5)
@@ -174,9 +182,19 @@ def expected_sigma0(
     def strip(first: int) -> None:
         part = slice(first, first + 512)
         _sigma0_lines(
-            first, world.ice_class[part], world.wind_ms[part], world.anomaly[part], world.frost[part], angle[part],
-            table, water.astype(np.float32), shared, own, float(climate.frost_db[polarization]), out[part],
-        )  # fmt: skip
+            first,
+            world.ice_class[part],
+            world.wind_ms[part],
+            world.anomaly[part],
+            world.frost[part],
+            angle[part],
+            table,
+            water.astype(np.float32),
+            shared,
+            own,
+            float(climate.frost_db[polarization]),
+            out[part],
+        )
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(strip, range(0, shape[0], 512)))
@@ -196,19 +214,33 @@ def _class_table(polarization: str, climate: Climate, spacing_m: float) -> np.nd
         mean = 0.0 if name == "open_water" else (1 - climate.wet) * s.mean_db + climate.wet * s.wet_db
         slope = 0.0 if name == "open_water" else s.slope_db
         fine = float(np.clip(1.2 - s.texture_m / 600.0, 0.2, 0.9)) if spacing_m < s.texture_m else 0.9
-        rows.append([
-            mean + climate.offset_db.get((name, polarization), 0.0),
-            slope + climate.slope_db.get((name, polarization), 0.0) * (name != "open_water"),
-            s.texture_db, fine, s.variation_db * (1 - 0.4 * climate.wet),
-        ])  # fmt: skip
+        rows.append(
+            [
+                mean + climate.offset_db.get((name, polarization), 0.0),
+                slope + climate.slope_db.get((name, polarization), 0.0) * (name != "open_water"),
+                s.texture_db,
+                fine,
+                s.variation_db * (1 - 0.4 * climate.wet),
+            ]
+        )
     return np.array(rows, dtype=np.float32)
 
 
 @njit(nogil=True, fastmath=True)
 def _sigma0_lines(
-    first: int, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray, frost: np.ndarray, angle: np.ndarray,
-    table: np.ndarray, water: np.ndarray, shared: np.ndarray, own: np.ndarray, frost_db: float, out: np.ndarray,
-) -> None:  # fmt: skip
+    first: int,
+    ice_class: np.ndarray,
+    wind: np.ndarray,
+    anomaly: np.ndarray,
+    frost: np.ndarray,
+    angle: np.ndarray,
+    table: np.ndarray,
+    water: np.ndarray,
+    shared: np.ndarray,
+    own: np.ndarray,
+    frost_db: float,
+    out: np.ndarray,
+) -> None:
     m = shared.shape[0] - 1
     to_power = np.float32(np.log(10.0) / 10.0)
     for i in range(ice_class.shape[0]):

@@ -50,18 +50,20 @@ class LargeForms:
         coast = _coast_distance(p, grid, step, noise, land)
         wind = _wind(p, noise, edge, s)
         polynya = _polynya(rng, p, grid, step, s, noise, edge)
-        self.fields = np.stack([
-            edge,
-            noise(25e3, 1.2e3, 2.6),  # concentration
-            noise(60e3, 3e3, 3.6),  # provinces of young ice
-            noise(60e3, 1.5e3, 2.8, stretch=3.5, direction_rad=p["crack_heading_rad"]),  # shear zones
-            wind,
-            noise(120e3, 3e3, 2.8),  # regional backscatter
-            polynya,
-            coast,
-            noise(30e3, 2.5e3, 3.0, stretch=3.0, direction_rad=p["edge_rad"] + np.pi / 2),  # bands along the edge
-            noise(20e3, 1e3, 2.6),  # frost flowers
-        ]).astype(np.float32)  # fmt: skip
+        self.fields = np.stack(
+            [
+                edge,
+                noise(25e3, 1.2e3, 2.6),  # concentration
+                noise(60e3, 3e3, 3.6),  # provinces of young ice
+                noise(60e3, 1.5e3, 2.8, stretch=3.5, direction_rad=p["crack_heading_rad"]),  # shear zones
+                wind,
+                noise(120e3, 3e3, 2.8),  # regional backscatter
+                polynya,
+                coast,
+                noise(30e3, 2.5e3, 3.0, stretch=3.0, direction_rad=p["edge_rad"] + np.pi / 2),  # bands along the edge
+                noise(20e3, 1e3, 2.6),  # frost flowers
+            ]
+        ).astype(np.float32)
 
 
 def _edge_distance(p: dict[str, Any], grid: tuple[int, int], step: float, s: float, noise: Any) -> np.ndarray:

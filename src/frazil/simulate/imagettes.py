@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 
 
 def simulated_imagettes(
-    counts: int | Mapping[str, int], *, seed: int = 0, resolution_m: float = 100.0,
-    config: WaveModeConfig | None = None, workers: int = 1, progress: Callable[[float], None] | None = None,
-) -> xr.Dataset:  # fmt: skip
+    counts: int | Mapping[str, int],
+    *,
+    seed: int = 0,
+    resolution_m: float = 100.0,
+    config: WaveModeConfig | None = None,
+    workers: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> xr.Dataset:
     """A set with masks of simulated imagettes.
 
     Args:
@@ -56,9 +61,14 @@ def simulated_imagettes(
                 yield item
 
     return make_imagettes(
-        items(), size=size, cell=cell, spacing_m=resolution_m, source=f"simulated, seed {seed}", scaling="roughness",
+        items(),
+        size=size,
+        cell=cell,
+        spacing_m=resolution_m,
+        source=f"simulated, seed {seed}",
+        scaling="roughness",
         attrs={"simulated": 1},
-    )  # fmt: skip
+    )
 
 
 def _one(what: tuple[str, int], settings: WaveModeConfig, resolution_m: float) -> Imagette:
@@ -67,10 +77,13 @@ def _one(what: tuple[str, int], settings: WaveModeConfig, resolution_m: float) -
     rough = detrend(made["sigma0"].values, made["incidence_angle"].values)
     n = max(round(settings.side_m / resolution_m), 1)
     return Imagette(
-        name=f"{name} {seed}", group=f"{name} {seed}", image=scaled(resample(rough, (n, n))),
-        mask=made["mask"].values, category=METOCEAN.names.index(name),
+        name=f"{name} {seed}",
+        group=f"{name} {seed}",
+        image=scaled(resample(rough, (n, n))),
+        mask=made["mask"].values,
+        category=METOCEAN.names.index(name),
         incidence_angle=float(np.mean(made["incidence_angle"].values)),
-    )  # fmt: skip
+    )
 
 
 class _Here:

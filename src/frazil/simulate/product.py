@@ -81,9 +81,18 @@ def simulate_product(
         OptionError: an impossible setting.
     """
     sim = prepare(
-        template, seed=seed, spacing_m=None, polarizations=polarizations, world=world, noise_error=noise_error,
-        spread=spread, land=land, lines=lines, pixels=pixels, block=block,
-    )  # fmt: skip
+        template,
+        seed=seed,
+        spacing_m=None,
+        polarizations=polarizations,
+        world=world,
+        noise_error=noise_error,
+        spread=spread,
+        land=land,
+        lines=lines,
+        pixels=pixels,
+        block=block,
+    )
     a = sim.bands[0].annotation
     first_line, first_pixel = lines[0] if lines else 0, pixels[0] if pixels else 0
     cut = Cut(
@@ -198,16 +207,27 @@ def _records(texts: dict[str, bytes]) -> tuple[Annotation, Radiometry]:
 
 
 def _strip_dn(
-    sim: Simulation, cut: Cut, k: int, field: np.ndarray, radiometry: Radiometry, stream: SpeckleStream,
-    nesz: np.ndarray, first: int, last: int,
-) -> np.ndarray:  # fmt: skip
+    sim: Simulation,
+    cut: Cut,
+    k: int,
+    field: np.ndarray,
+    radiometry: Radiometry,
+    stream: SpeckleStream,
+    nesz: np.ndarray,
+    first: int,
+    last: int,
+) -> np.ndarray:
     """Digital numbers of lines first to last of the cut image, uint16."""
     band = sim.bands[k]
     lines = np.arange(first, last)
     noise = true_noise(
-        sim.noise_error, band.annotation, band.polarization, lines + cut.first_line,
-        np.arange(cut.n_pixels) + cut.first_pixel, sim.seed,
-    )  # fmt: skip
+        sim.noise_error,
+        band.annotation,
+        band.polarization,
+        lines + cut.first_line,
+        np.arange(cut.n_pixels) + cut.first_pixel,
+        sim.seed,
+    )
     low, weight = between(radiometry.gain_time, lines * radiometry.interval_s)
     speckle = stream.take(last - first)
     out = np.empty((last - first, cut.n_pixels), np.uint16)
@@ -231,9 +251,20 @@ def _strip_dn(
 
 @njit(nogil=True)
 def _digital_numbers(
-    field: np.ndarray, block: int, first: int, nesz: np.ndarray, gain: np.ndarray, low: np.ndarray, weight: np.ndarray,
-    swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, seam: np.ndarray, speckle: np.ndarray, out: np.ndarray,
-) -> None:  # fmt: skip
+    field: np.ndarray,
+    block: int,
+    first: int,
+    nesz: np.ndarray,
+    gain: np.ndarray,
+    low: np.ndarray,
+    weight: np.ndarray,
+    swath: np.ndarray,
+    scale: np.ndarray,
+    offset: np.ndarray,
+    seam: np.ndarray,
+    speckle: np.ndarray,
+    out: np.ndarray,
+) -> None:
     rows, columns = field.shape
     centre = 0.5 * (block - 1)
     for i in range(out.shape[0]):
@@ -277,9 +308,17 @@ class MeasurementWriter:
 
         options = {"compress": "deflate", "predictor": 2, "zlevel": 1} if compress else {}
         self.file = rasterio.open(
-            path, "w", driver="GTiff", height=shape[0], width=shape[1], count=1, dtype="uint16", gcps=gcps,
-            crs="EPSG:4326", **options,
-        )  # fmt: skip
+            path,
+            "w",
+            driver="GTiff",
+            height=shape[0],
+            width=shape[1],
+            count=1,
+            dtype="uint16",
+            gcps=gcps,
+            crs="EPSG:4326",
+            **options,
+        )
         self.file.update_tags(TIFFTAG_IMAGEDESCRIPTION=description, TIFFTAG_SOFTWARE=f"frazil {__version__}")
 
     def write(self, dn: np.ndarray, first_line: int) -> None:
@@ -304,9 +343,13 @@ def write_truth(folder: Path, sim: Simulation, annotation: Annotation, cut: Cut)
     ice_class = np.where(observed, sim.world.ice_class, np.uint8(CLASS_NODATA))
     write_class_raster(folder / "ice_class.tif", ice_class, annotation.ties, sim.block)
     write_polygons(
-        folder / "polygons.gpkg", ice_class, sim.lines - cut.first_line, sim.pixels - cut.first_pixel,
-        Geolocation.of_ties(annotation.ties), annotation.range_spacing_m * sim.block,
-    )  # fmt: skip
+        folder / "polygons.gpkg",
+        ice_class,
+        sim.lines - cut.first_line,
+        sim.pixels - cut.first_pixel,
+        Geolocation.of_ties(annotation.ties),
+        annotation.range_spacing_m * sim.block,
+    )
 
 
 def _write_quicklook(path: Path, planes: list[np.ndarray]) -> None:

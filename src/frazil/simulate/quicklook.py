@@ -80,9 +80,12 @@ def sample_product(
             band = product.bands[k]
             amplitude, seen = digital_numbers(picture[..., k], output_mean(product, k))
             writer = MeasurementWriter(
-                folder / "measurement" / f"{band.stem}.tiff", shape, ground_control_points(annotation.ties),
-                compress=compress, description="Pixels rebuilt from the quick-look",
-            )  # fmt: skip
+                folder / "measurement" / f"{band.stem}.tiff",
+                shape,
+                ground_control_points(annotation.ties),
+                compress=compress,
+                description="Pixels rebuilt from the quick-look",
+            )
             stream = SpeckleStream(model, shape[1], (seed, 5, k))
             mean_root = float(np.exp(gammaln(model.looks + 0.5) - gammaln(model.looks)) / np.sqrt(model.looks))
             for first, last in strips(shape[0]):

@@ -160,11 +160,18 @@ def prepare(
     day = int(rng.integers(*_DAYS[truth.parameters["season"]]))
     date = np.datetime64(f"{year}-01-01") + day
     return Simulation(
-        product=product, bands=bands, block=block, lines=centre_lines, pixels=centre_pixels, world=truth,
-        incidence_angle=incidence_angle(a, centre_lines, centre_pixels), climate=climate,
-        noise_error=drawn if noise_error is None else noise_error, seed=seed,
+        product=product,
+        bands=bands,
+        block=block,
+        lines=centre_lines,
+        pixels=centre_pixels,
+        world=truth,
+        incidence_angle=incidence_angle(a, centre_lines, centre_pixels),
+        climate=climate,
+        noise_error=drawn if noise_error is None else noise_error,
+        seed=seed,
         days=int((date - a.first_line_time.astype("datetime64[D]")).astype(int)),
-    )  # fmt: skip
+    )
 
 
 def _window(given: tuple[int, int] | None, size: int, name: str) -> tuple[int, int]:
@@ -243,9 +250,17 @@ def simulate_scene(
     if denoise not in ("esa", "none"):
         raise OptionError(f"denoise={denoise!r} is unknown. Choose 'esa' or 'none'.")
     sim = prepare(
-        template, seed=seed, spacing_m=spacing_m, polarizations=polarizations, world=world, noise_error=noise_error,
-        spread=spread, land=land, lines=lines, pixels=pixels,
-    )  # fmt: skip
+        template,
+        seed=seed,
+        spacing_m=spacing_m,
+        polarizations=polarizations,
+        world=world,
+        noise_error=noise_error,
+        spread=spread,
+        land=land,
+        lines=lines,
+        pixels=pixels,
+    )
     a = sim.bands[0].annotation
     model = speckle_model(a, resolution_letter(sim.product), sim.block)
     shape = sim.world.ice_class.shape
@@ -263,9 +278,15 @@ def simulate_scene(
             part = slice(first, min(first + 256, shape[0]))
             speckle = stream.take(part.stop - part.start)
             _observe(
-                sigma0[k, part], nesz[k, part], noise.swath[part], noise.scale[:, part].copy(), noise.offset,
-                noise.gain, speckle, denoise == "esa",
-            )  # fmt: skip
+                sigma0[k, part],
+                nesz[k, part],
+                noise.swath[part],
+                noise.scale[:, part].copy(),
+                noise.offset,
+                noise.gain,
+                speckle,
+                denoise == "esa",
+            )
         return noise
 
     with ThreadPoolExecutor(2) as pool:
@@ -310,9 +331,15 @@ def _blend(field: np.ndarray, share: float, out: np.ndarray) -> None:
 
 @njit(nogil=True, fastmath=False)
 def _observe(
-    sigma0: np.ndarray, nesz: np.ndarray, swath: np.ndarray, scale: np.ndarray, offset: np.ndarray, gain: np.ndarray,
-    speckle: np.ndarray, denoise: bool,
-) -> None:  # fmt: skip
+    sigma0: np.ndarray,
+    nesz: np.ndarray,
+    swath: np.ndarray,
+    scale: np.ndarray,
+    offset: np.ndarray,
+    gain: np.ndarray,
+    speckle: np.ndarray,
+    denoise: bool,
+) -> None:
     """Turn expected into observed sigma nought, in place; NaN outside the sub-swaths."""
     for i in range(sigma0.shape[0]):
         for j in range(sigma0.shape[1]):
@@ -329,9 +356,14 @@ def _observe(
 
 
 def _dataset(
-    sim: Simulation, sigma0: np.ndarray, nesz: np.ndarray, valid: np.ndarray, ice_class: np.ndarray, denoise: str,
+    sim: Simulation,
+    sigma0: np.ndarray,
+    nesz: np.ndarray,
+    valid: np.ndarray,
+    ice_class: np.ndarray,
+    denoise: str,
     name: str,
-) -> xr.Dataset:  # fmt: skip
+) -> xr.Dataset:
     a = sim.bands[0].annotation
     planes, grid = ("polarization", "line", "pixel"), ("line", "pixel")
     shift = np.timedelta64(sim.days, "D")

@@ -109,26 +109,41 @@ class Region:
 #: October 2024, floes darker and rims brighter than it. Literature: the table above.
 REGIONS = {
     "belgica_bank": Region(
-        new=(-24.8, -0.29, -32.9, -0.13), young=(-11.9, -0.13, -27.1, -0.04), level=(-15.6, -0.33, -30.7, -0.28),
-        deformed=(-10.1, -0.17, -20.4, -0.06), share=0.2,
+        new=(-24.8, -0.29, -32.9, -0.13),
+        young=(-11.9, -0.13, -27.1, -0.04),
+        level=(-15.6, -0.33, -30.7, -0.28),
+        deformed=(-10.1, -0.17, -20.4, -0.06),
+        share=0.2,
     ),
     "svalbard": Region(
-        new=(-17.9, -0.26, -35.3, -0.25), young=(-11.9, -0.13, -27.1, -0.04), level=(-14.0, -0.26, -30.0, 0.0),
-        deformed=(-12.0, -0.15, -23.4, 0.02), share=0.2,
+        new=(-17.9, -0.26, -35.3, -0.25),
+        young=(-11.9, -0.13, -27.1, -0.04),
+        level=(-14.0, -0.26, -30.0, 0.0),
+        deformed=(-12.0, -0.15, -23.4, 0.02),
+        share=0.2,
     ),
     "antarctic_fast_ice": Region(
-        new=(-24.8, -0.29, -32.9, -0.13), young=(-11.9, -0.13, -27.1, -0.04), level=(-16.5, -0.25, -35.6, -0.16),
-        deformed=(-12.4, -0.14, -24.8, -0.01), share=0.2,
+        new=(-24.8, -0.29, -32.9, -0.13),
+        young=(-11.9, -0.13, -27.1, -0.04),
+        level=(-16.5, -0.25, -35.6, -0.16),
+        deformed=(-12.4, -0.14, -24.8, -0.01),
+        share=0.2,
     ),
     "antarctic_pack": Region(
-        new=(-21.5, -0.28, -33.5, -0.19), young=(-11.9, -0.13, -27.1, -0.04), level=(-14.6, -0.31, -30.0, -0.24),
-        deformed=(-11.5, -0.25, -25.5, -0.14), share=0.25,
+        new=(-21.5, -0.28, -33.5, -0.19),
+        young=(-11.9, -0.13, -27.1, -0.04),
+        level=(-14.6, -0.31, -30.0, -0.24),
+        deformed=(-11.5, -0.25, -25.5, -0.14),
+        share=0.25,
     ),
     "literature": Region(
-        new=(-20.3, -0.28, -30.8, -0.18), young=(-11.8, -0.28, -25.3, -0.18), level=(-16.0, -0.25, -28.0, -0.14),
-        deformed=(-11.0, -0.21, -20.0, -0.16), share=0.15,
+        new=(-20.3, -0.28, -30.8, -0.18),
+        young=(-11.8, -0.28, -25.3, -0.18),
+        level=(-16.0, -0.25, -28.0, -0.14),
+        deformed=(-11.0, -0.21, -20.0, -0.16),
+        share=0.15,
     ),
-}  # fmt: skip
+}
 #: Spread between scenes beyond the region, within a scene, and of fine texture, dB: (HH, HV) by class. Within level ice
 #: of one scene 1.2 and 1.3 dB were measured, half of it in floes and provinces.
 _SPREAD = {
@@ -161,9 +176,14 @@ def draw_table(rng: np.random.Generator) -> tuple[dict[tuple[str, str], Signatur
             old = SIGNATURES[name, pol]
             scene, variation, texture = (v[k] for v in _SPREAD[name])
             table[name, pol] = replace(
-                old, mean_db=float(mean[2 * k]), slope_db=float(mean[2 * k + 1]), scene_db=scene,
-                variation_db=variation, texture_db=texture, wet_db=float(mean[2 * k] + old.wet_db - old.mean_db),
-            )  # fmt: skip
+                old,
+                mean_db=float(mean[2 * k]),
+                slope_db=float(mean[2 * k + 1]),
+                scene_db=scene,
+                variation_db=variation,
+                texture_db=texture,
+                wet_db=float(mean[2 * k] + old.wet_db - old.mean_db),
+            )
         hh, vv = SIGNATURES[name, "HH"], SIGNATURES[name, "VV"]
         lift = vv.mean_db - hh.mean_db
         mine = table[name, "HH"]

@@ -74,9 +74,14 @@ def transfer(kx: np.ndarray, ky: np.ndarray, incidence_deg: float) -> np.ndarray
 
 
 def swell_modulation(
-    rng: np.random.Generator, shape: tuple[int, int], spacing_m: float, swell: Swell, *, incidence_deg: float,
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    spacing_m: float,
+    swell: Swell,
+    *,
+    incidence_deg: float,
     wind_ms: float,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Relative change of brightness by swell, float32 (line, pixel), mean 0.
 
     Args:

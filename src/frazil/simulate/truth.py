@@ -27,10 +27,19 @@ def write_class_raster(path: Path, ice_class: np.ndarray, ties: TiePoints, block
     import rasterio
 
     profile = {
-        "driver": "GTiff", "height": ice_class.shape[0], "width": ice_class.shape[1], "count": 1, "dtype": "uint8",
-        "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256, "nodata": CLASS_NODATA,
-        "gcps": ground_control_points(ties, block), "crs": "EPSG:4326",
-    }  # fmt: skip
+        "driver": "GTiff",
+        "height": ice_class.shape[0],
+        "width": ice_class.shape[1],
+        "count": 1,
+        "dtype": "uint8",
+        "compress": "deflate",
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "nodata": CLASS_NODATA,
+        "gcps": ground_control_points(ties, block),
+        "crs": "EPSG:4326",
+    }
     attrs = class_attrs(FIVE_CLASSES)
     with rasterio.open(path, "w", **profile) as file:
         file.write(ice_class, 1)
@@ -55,12 +64,15 @@ def ground_control_points(ties: TiePoints, block: int = 1) -> list[Any]:
     shift = 0.0 if block == 1 else -(block - 1) / 2
     return [
         GroundControlPoint(
-            row=(line + shift) / block, col=(pixel + shift) / block, x=float(ties.longitude[i, j]),
-            y=float(ties.latitude[i, j]), z=float(ties.height[i, j]),
+            row=(line + shift) / block,
+            col=(pixel + shift) / block,
+            x=float(ties.longitude[i, j]),
+            y=float(ties.latitude[i, j]),
+            z=float(ties.height[i, j]),
         )
         for i, line in enumerate(ties.line)
         for j, pixel in enumerate(ties.pixel)
-    ]  # fmt: skip
+    ]
 
 
 def write_polygons(

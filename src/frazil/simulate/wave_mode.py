@@ -38,10 +38,17 @@ _ACROSS_DEG = {"WV1": 1.45, "WV2": 1.1}  # change over 20 km of ground range
 NEAR_SHARE = {"pure_ocean_waves": 0.93, "micro_convective_cells": 0.08}
 #: Range of wind over the sea of each category, m/s.
 WIND_MS = {
-    "atmospheric_front": (4, 9), "biological_slick": (2.5, 6), "iceberg": (2.5, 8), "low_wind_area": (3, 6),
-    "micro_convective_cells": (4, 9), "oceanic_front": (3, 7), "pure_ocean_waves": (3, 9), "rain_cells": (3, 9),
-    "sea_ice": (3, 10), "wind_streaks": (6, 14),
-}  # fmt: skip
+    "atmospheric_front": (4, 9),
+    "biological_slick": (2.5, 6),
+    "iceberg": (2.5, 8),
+    "low_wind_area": (3, 6),
+    "micro_convective_cells": (4, 9),
+    "oceanic_front": (3, 7),
+    "pure_ocean_waves": (3, 9),
+    "rain_cells": (3, 9),
+    "sea_ice": (3, 10),
+    "wind_streaks": (6, 14),
+}
 _TEXTURES = ("pure_ocean_waves", "wind_streaks", "micro_convective_cells")
 _CODE_OF = {name: code for code, name in enumerate(METOCEAN.names)}
 
@@ -128,10 +135,15 @@ def simulate_imagette(category: str, *, seed: int, config: WaveModeConfig | None
         },
         coords={"class": list(METOCEAN.names)},
         attrs={
-            "category": category, "swath": swath, "wind_ms": round(float(wind), 2), "spacing_m": settings.spacing_m,
-            "nesz_db": settings.nesz_db, "looks": settings.n_looks, "seed": seed,
+            "category": category,
+            "swath": swath,
+            "wind_ms": round(float(wind), 2),
+            "spacing_m": settings.spacing_m,
+            "nesz_db": settings.nesz_db,
+            "looks": settings.n_looks,
+            "seed": seed,
         },
-    )  # fmt: skip
+    )
 
 
 def _compose(sea: Sea, category: str, swath: str, settings: WaveModeConfig) -> Swell:
@@ -192,9 +204,12 @@ def _compose(sea: Sea, category: str, swath: str, settings: WaveModeConfig) -> S
                 sea.masks["pure_ocean_waves"] &= ~mask
     low, high = (2.0, 5.0) if visible else (0.3, 1.5)
     return Swell(
-        height_m=rng.uniform(low, high), wavelength_m=float(np.clip(rng.normal(300, 90), 160, 550)),
-        direction_rad=rng.uniform(0, 2 * np.pi), spread_rad=rng.uniform(0.12, 0.35), bandwidth=rng.uniform(0.14, 0.3),
-    )  # fmt: skip
+        height_m=rng.uniform(low, high),
+        wavelength_m=float(np.clip(rng.normal(300, 90), 160, 550)),
+        direction_rad=rng.uniform(0, 2 * np.pi),
+        spread_rad=rng.uniform(0.12, 0.35),
+        bandwidth=rng.uniform(0.14, 0.3),
+    )
 
 
 def _texture(sea: Sea, name: str, where: np.ndarray, strength: float, *, label: bool = True) -> None:

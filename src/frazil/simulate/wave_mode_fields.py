@@ -81,9 +81,18 @@ class Sea:
         u, v = (np.full(shape, wind_ms * f(towards_rad), np.float32) for f in (np.cos, np.sin))
         none = np.zeros(shape, np.float32)
         return cls(
-            rng=rng, spacing_m=spacing_m, y=y, x=x, u=u, v=v, swell=np.ones(shape, np.float32),
-            damping_db=none.copy(), extra=none.copy(), ice_db=none.copy(), ice=none.copy(),
-        )  # fmt: skip
+            rng=rng,
+            spacing_m=spacing_m,
+            y=y,
+            x=x,
+            u=u,
+            v=v,
+            swell=np.ones(shape, np.float32),
+            damping_db=none.copy(),
+            extra=none.copy(),
+            ice_db=none.copy(),
+            ice=none.copy(),
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,9 +118,14 @@ class Sea:
     def noise(self, longest_m: float, shortest_m: float, exponent: float = 3.0, **more: Any) -> np.ndarray:
         """A field of mean 0 and variance 1, see `power_law_noise`."""
         return power_law_noise(
-            self.rng, self.shape, spacing_m=self.spacing_m, longest_m=longest_m,
-            shortest_m=max(shortest_m, 2 * self.spacing_m), exponent=exponent, **more,
-        )  # fmt: skip
+            self.rng,
+            self.shape,
+            spacing_m=self.spacing_m,
+            longest_m=longest_m,
+            shortest_m=max(shortest_m, 2 * self.spacing_m),
+            exponent=exponent,
+            **more,
+        )
 
     def along_wind_rad(self) -> float:
         """Mean direction that the wind blows to, from the pixel axis towards the line axis."""

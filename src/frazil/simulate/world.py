@@ -44,22 +44,42 @@ class Season:
 
 SEASONS = {
     "freeze_up": Season(
-        old=(0.2, 0.9), young=(0.35, 0.85), deformed=(0.0, 0.10), brash=(0.3, 0.8), closed=(0.9, 1.0),
-        leads_open=0.25, wet=(0.0, 0.15),
+        old=(0.2, 0.9),
+        young=(0.35, 0.85),
+        deformed=(0.0, 0.10),
+        brash=(0.3, 0.8),
+        closed=(0.9, 1.0),
+        leads_open=0.25,
+        wet=(0.0, 0.15),
     ),
     "winter": Season(
-        old=(0.1, 0.8), young=(0.02, 0.30), deformed=(0.05, 0.40), brash=(0.15, 0.6), closed=(0.98, 1.0),
-        leads_open=0.15, wet=(0.0, 0.0),
+        old=(0.1, 0.8),
+        young=(0.02, 0.30),
+        deformed=(0.05, 0.40),
+        brash=(0.15, 0.6),
+        closed=(0.98, 1.0),
+        leads_open=0.15,
+        wet=(0.0, 0.0),
     ),
     "spring": Season(
-        old=(0.1, 0.8), young=(0.0, 0.12), deformed=(0.05, 0.40), brash=(0.1, 0.5), closed=(0.85, 1.0),
-        leads_open=0.5, wet=(0.0, 0.5),
+        old=(0.1, 0.8),
+        young=(0.0, 0.12),
+        deformed=(0.05, 0.40),
+        brash=(0.1, 0.5),
+        closed=(0.85, 1.0),
+        leads_open=0.5,
+        wet=(0.0, 0.5),
     ),
     "melt": Season(
-        old=(0.2, 0.9), young=(0.0, 0.0), deformed=(0.05, 0.30), brash=(0.1, 0.4), closed=(0.35, 0.9),
-        leads_open=1.0, wet=(0.5, 1.0),
+        old=(0.2, 0.9),
+        young=(0.0, 0.0),
+        deformed=(0.05, 0.30),
+        brash=(0.1, 0.4),
+        closed=(0.35, 0.9),
+        leads_open=1.0,
+        wet=(0.5, 1.0),
     ),
-}  # fmt: skip
+}
 SIGNATURE_SETS = ("literature", "measured")
 #: Of the 513 scenes of the AI4Arctic set (Buus-Hinkler et al. 2022, doi:10.11583/DTU.c.6244065).
 _MEASURED_ODDS = {"freeze_up": 0.17, "winter": 0.26, "spring": 0.16, "melt": 0.41}
@@ -155,27 +175,61 @@ def make_world(
     cracks, crack_table = _cracks(rng, p, large.scale, shape, spacing_m)
     ridges = np.zeros(shape, np.int32)
     crack_network(
-        rng, ridges, count=p["ridges"], longest=80e3 * large.scale / spacing_m, widest=1.3,
+        rng,
+        ridges,
+        count=p["ridges"],
+        longest=80e3 * large.scale / spacing_m,
+        widest=1.3,
         heading_rad=p["crack_heading_rad"] + np.pi / 2,
-    )  # fmt: skip
+    )
     size = 2048 if max(shape) > 1024 else 512
     rough = noise_tile(rng, size, longest=48.0, shortest=2.0, exponent=2.6)
     fine = noise_tile(rng, size, longest=10.0, shortest=2.0, exponent=2.0)
     shifts = rng.integers(0, size, 8)
     ice_class = np.empty(shape, np.uint8)
     wind, anomaly, frost = (np.empty(shape, np.float32) for _ in range(3))
-    numbers = np.array([
-        p["miz_m"] * large.scale, p["closed"], p["young"], p["young_edge"], p["deformed"], p["brash"],
-        p["band_m"] * large.scale, p["band_reach_m"] * large.scale, p["fast_ice_m"] * large.scale,
-        max(large.scale * 350.0, spacing_m), p["rim"], p["frost"], p["melt_ponds"], p["fetch"],
-        p["pancake_belt_m"] * large.scale, p["rubble"], p["grey"],
-    ])  # fmt: skip
+    numbers = np.array(
+        [
+            p["miz_m"] * large.scale,
+            p["closed"],
+            p["young"],
+            p["young_edge"],
+            p["deformed"],
+            p["brash"],
+            p["band_m"] * large.scale,
+            p["band_reach_m"] * large.scale,
+            p["fast_ice_m"] * large.scale,
+            max(large.scale * 350.0, spacing_m),
+            p["rim"],
+            p["frost"],
+            p["melt_ponds"],
+            p["fetch"],
+            p["pancake_belt_m"] * large.scale,
+            p["rubble"],
+            p["grey"],
+        ]
+    )
 
     def strip(first: int) -> None:
         _compose(
-            first, min(first + 512, shape[0]), large.fields, COARSE, floes, floe_table, cracks, crack_table,
-            ridges, rough, fine, shifts, numbers, ice_class, wind, anomaly, frost,
-        )  # fmt: skip
+            first,
+            min(first + 512, shape[0]),
+            large.fields,
+            COARSE,
+            floes,
+            floe_table,
+            cracks,
+            crack_table,
+            ridges,
+            rough,
+            fine,
+            shifts,
+            numbers,
+            ice_class,
+            wind,
+            anomaly,
+            frost,
+        )
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(strip, range(0, shape[0], 512)))
@@ -256,9 +310,13 @@ def _floes(
     labels = np.zeros(shape, np.int32)
     edge, concentration = large.fields[0], large.fields[1]
     diameters = floe_diameters(
-        rng, area_m2=shape[0] * shape[1] * spacing_m**2, cover=p["floe_cover"] * max(p["ice_fraction"], 0.02),
-        smallest_m=4 * spacing_m, largest_m=p["largest_floe_m"] * large.scale, exponent=p["floe_exponent"],
-    )  # fmt: skip
+        rng,
+        area_m2=shape[0] * shape[1] * spacing_m**2,
+        cover=p["floe_cover"] * max(p["ice_fraction"], 0.02),
+        smallest_m=4 * spacing_m,
+        largest_m=p["largest_floe_m"] * large.scale,
+        exponent=p["floe_exponent"],
+    )
     # Inside the edge the floes close up over the width of the marginal zone; some stray outside.
     z = edge / (p["miz_m"] * large.scale)
     accept = np.clip(0.08 + 1.1 * z + 0.35 * concentration, 0, 1) * (z > -0.8)
@@ -301,9 +359,13 @@ def _cracks(
     """Labels (int32) of leads, and a table (label, 3) of class, anomaly and frost; label 0 is no lead."""
     labels = np.zeros(shape, np.int32)
     last = crack_network(
-        rng, labels, count=p["cracks"], longest=220e3 * s / spacing_m,
-        widest=max(p["widest_crack_m"] * s**0.5 / spacing_m, 2.0), heading_rad=p["crack_heading_rad"],
-    )  # fmt: skip
+        rng,
+        labels,
+        count=p["cracks"],
+        longest=220e3 * s / spacing_m,
+        widest=max(p["widest_crack_m"] * s**0.5 / spacing_m, 2.0),
+        heading_rad=p["crack_heading_rad"],
+    )
     state = rng.random(last)
     cls = np.where(state < p["leads_open"], WATER, np.where(state < 0.75 + 0.25 * p["leads_open"], YOUNG, LEVEL))
     frost = np.clip(p["frost"] + 0.35 * rng.standard_normal(last), 0, 1)
@@ -322,11 +384,24 @@ def _above(noise: float, fraction: float) -> bool:
 
 @njit(nogil=True, fastmath=True)
 def _compose(
-    first: int, last: int, fields: np.ndarray, coarse: int, floes: np.ndarray, floe_table: np.ndarray,
-    cracks: np.ndarray, crack_table: np.ndarray, ridges: np.ndarray, rough: np.ndarray, fine: np.ndarray,
-    shifts: np.ndarray, numbers: np.ndarray, ice_class: np.ndarray, wind: np.ndarray, anomaly: np.ndarray,
+    first: int,
+    last: int,
+    fields: np.ndarray,
+    coarse: int,
+    floes: np.ndarray,
+    floe_table: np.ndarray,
+    cracks: np.ndarray,
+    crack_table: np.ndarray,
+    ridges: np.ndarray,
+    rough: np.ndarray,
+    fine: np.ndarray,
+    shifts: np.ndarray,
+    numbers: np.ndarray,
+    ice_class: np.ndarray,
+    wind: np.ndarray,
+    anomaly: np.ndarray,
     frost: np.ndarray,
-) -> None:  # fmt: skip
+) -> None:
     """Decide every pixel of lines first to last from the large forms, floes, cracks and fine noise."""
     miz, closed, young, young_edge, deformed, brash = numbers[:6]
     band, band_reach, fast_width, shake, rim, frost_mean, ponds = numbers[6:13]

@@ -112,9 +112,14 @@ def _compare_all(ice_map: xr.Dataset, scene: xr.Dataset, model: str, seed: int) 
         scores = compare(ice_map, reference, kind=kind).scores
         moved = scores["displacement"]
         rows.append(
-            {"model": model, "seed": seed, "reference": name, **{k: scores[k] for k in FIGURES},
-             "median_km": moved["symmetric"]["median_km"] if moved else None}
-        )  # fmt: skip
+            {
+                "model": model,
+                "seed": seed,
+                "reference": name,
+                **{k: scores[k] for k in FIGURES},
+                "median_km": moved["symmetric"]["median_km"] if moved else None,
+            }
+        )
     return rows
 
 
@@ -216,9 +221,13 @@ def train_edge_models(
         run = find_recipe(recipe)
         large = recipe != "patches:adhoc"
         data = PatchData(
-            patches=stores, class_scheme="binary", size=32, split=str(file), channels=channels,
+            patches=stores,
+            class_scheme="binary",
+            size=32,
+            split=str(file),
+            channels=channels,
             augment=PAPER_AUGMENTATIONS,
-        )  # fmt: skip
+        )
         optim = replace(run.optim, epochs=4 if large else 8, patience=0, precision="bfloat16" if large else "float32")
         place = target / name.replace(",", "").replace(" ", "-")
         train(replace(run, name=place.name.lower(), data=data, optim=optim), place, command="frazil study edge")
@@ -236,9 +245,13 @@ MODELS = (
 
 
 def write_edge_page(
-    rows: list[dict[str, Any]], functions: dict[str, Any], path: str | os.PathLike[str], *, command: str,
+    rows: list[dict[str, Any]],
+    functions: dict[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    command: str,
     overwrite: bool = False,
-) -> Path:  # fmt: skip
+) -> Path:
     """The page of the study.
 
     Args:

@@ -114,9 +114,10 @@ def trials(
                 if not of_patches(config.data):
                     raise OptionError(f"Method {name!r} does not learn from patches.")
                 config = replace(
-                    config, data=replace(config.data, patches=patches),
+                    config,
+                    data=replace(config.data, patches=patches),
                     labels=replace(config.labels, count=count, seed=draw),
-                )  # fmt: skip
+                )
                 if name in CONTROLS:
                     config = replace(config, strategy=LabelPropagationConfig(), seed=0, name="control")
                 out += [Trial(method=name, config=replace(config, seed=s)) for s in range(_repeats(name, seeds))]
@@ -174,17 +175,24 @@ def run_trial(
     else:
         row |= _train(config, data, data.test, state, every, note)
     return {
-        **row, "scenes": {"train": len(data.description["train"]["scenes"]), "test": len(data.test.names)},
+        **row,
+        "scenes": {"train": len(data.description["train"]["scenes"]), "test": len(data.test.names)},
         "patches": {"test": len(data.test), "pool": len(data.unlabelled) if data.unlabelled else 0},
-        "seconds": round(time.perf_counter() - started, 1), "threads": torch.get_num_threads(),
-        "commit": git_commit(), "versions": library_versions(),
-    }  # fmt: skip
+        "seconds": round(time.perf_counter() - started, 1),
+        "threads": torch.get_num_threads(),
+        "commit": git_commit(),
+        "versions": library_versions(),
+    }
 
 
 def _train(
-    config: RunConfig, data: LearningData, test: Patches, state: Path | None, every: int,
+    config: RunConfig,
+    data: LearningData,
+    test: Patches,
+    state: Path | None,
+    every: int,
     told: Callable[[int, dict[str, float]], None] | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     n, place = len(data.scheme.classes), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = {**config.model.settings, "patch": int(test.image.shape[-1])}
     network = create_model(config.model.architecture, n_channels=len(data.channels), n_classes=n, settings=settings)
@@ -204,19 +212,27 @@ def _train(
         return test.score(network, device=place.type).figures()
 
     done = train_loop(
-        strategy, config.optim, device=place, validate=look if every else None, validate_every=every, state=state,
+        strategy,
+        config.optim,
+        device=place,
+        validate=look if every else None,
+        validate_every=every,
+        state=state,
         log=note,
-    )  # fmt: skip
+    )
     result = strategy.result
     pool = None
     if data.unlabelled is not None and (data.unlabelled.label < n).any():
         known = data.unlabelled.take(np.flatnonzero(data.unlabelled.label < n))
         pool = float((known.logits(result).argmax(axis=0) == known.label).mean())
     return {
-        "test": _scores(test.score(result, device=place.type)), "pool": pool, "curve": curve,
-        "steps": done.step, "training_seconds": round(done.seconds, 1),
+        "test": _scores(test.score(result, device=place.type)),
+        "pool": pool,
+        "curve": curve,
+        "steps": done.step,
+        "training_seconds": round(done.seconds, 1),
         "parameters": sum(p.numel() for p in result.parameters()),
-    }  # fmt: skip
+    }
 
 
 def _scores(found: Evaluation) -> dict[str, Any]:

@@ -24,9 +24,14 @@ PUBLISHED = {
 
 
 def write_few_labels_page(
-    rows: list[dict[str, Any]], table: list[dict[str, Any]], path: str | os.PathLike[str], *, command: str,
-    simulated: bool, overwrite: bool = False,
-) -> Path:  # fmt: skip
+    rows: list[dict[str, Any]],
+    table: list[dict[str, Any]],
+    path: str | os.PathLike[str],
+    *,
+    command: str,
+    simulated: bool,
+    overwrite: bool = False,
+) -> Path:
     """Write ``path`` and a picture of the same name beside it.
 
     Args:
@@ -38,9 +43,11 @@ def write_few_labels_page(
         overwrite: replace what is there, see `frazil.studies.page.write_page`.
     """
     return write_page(
-        path, lambda part: _picture(table, part), lambda picture: _markdown(rows, table, picture, command, simulated),
+        path,
+        lambda part: _picture(table, part),
+        lambda picture: _markdown(rows, table, picture, command, simulated),
         overwrite=overwrite,
-    )  # fmt: skip
+    )
 
 
 def _markdown(
@@ -126,8 +133,19 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(8.5, 5), layout="constrained", dpi=130)
     axes = figure.add_subplot()
     methods = list(dict.fromkeys(line["method"] for line in table))
-    colours = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b8a000", "#b03a2e", "#4f8a8b", "#7a6f5d",
-               "#111111", "#9a9a9a")  # fmt: skip
+    colours = (
+        "#555555",
+        "#0b5fa5",
+        "#d1730f",
+        "#2a7f4f",
+        "#8e4585",
+        "#b8a000",
+        "#b03a2e",
+        "#4f8a8b",
+        "#7a6f5d",
+        "#111111",
+        "#9a9a9a",
+    )
     counts = sorted({line["labels"] for line in table})
     for i, method in enumerate(methods):
         mine = sorted((line for line in table if line["method"] == method), key=lambda line: line["labels"])
@@ -135,9 +153,17 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
         half = [0 if math.isnan(line["interval"]) else line["interval"] for line in mine]
         control = method in ("nearest label", "raw propagation")
         axes.errorbar(
-            x, [line["accuracy"] for line in mine], yerr=half, marker="o", markersize=4, capsize=2, elinewidth=0.8,
-            color=colours[i % len(colours)], linestyle="--" if control else "-", label=method,
-        )  # fmt: skip
+            x,
+            [line["accuracy"] for line in mine],
+            yerr=half,
+            marker="o",
+            markersize=4,
+            capsize=2,
+            elinewidth=0.8,
+            color=colours[i % len(colours)],
+            linestyle="--" if control else "-",
+            label=method,
+        )
     axes.set_xscale("log")
     axes.set_xticks(counts, [str(c) for c in counts])
     axes.xaxis.set_minor_locator(NullLocator())

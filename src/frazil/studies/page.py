@@ -60,9 +60,15 @@ SIMULATED = (
 
 
 def write_study_page(
-    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], path: str | os.PathLike[str], *,
-    command: str, simulated: bool, overwrite: bool = False,
-) -> Path:  # fmt: skip
+    name: str,
+    rows: list[dict[str, Any]],
+    table: list[dict[str, Any]],
+    path: str | os.PathLike[str],
+    *,
+    command: str,
+    simulated: bool,
+    overwrite: bool = False,
+) -> Path:
     """Write ``path`` and a picture of the same name beside it.
 
     Args:
@@ -75,9 +81,11 @@ def write_study_page(
         overwrite: replace what is there, see `write_page`.
     """
     return write_page(
-        path, lambda part: _curves(rows, part) if any(row["curve"] for row in rows) else _dots(table, part),
-        lambda picture: _markdown(name, rows, table, picture, command, simulated), overwrite=overwrite,
-    )  # fmt: skip
+        path,
+        lambda part: _curves(rows, part) if any(row["curve"] for row in rows) else _dots(table, part),
+        lambda picture: _markdown(name, rows, table, picture, command, simulated),
+        overwrite=overwrite,
+    )
 
 
 def write_page(
@@ -126,10 +134,14 @@ def _markdown(
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for line in table:
         cells = [
-            line["case"], _interval(line["patch"], line["patch_interval"]),
-            _interval(line["scene"], line["scene_interval"]), f"{line['macro_f1']:.1f}", f"{line['scene_spread']:.1f}",
-            str(line["seeds"]), f"{line['seconds'] / 60:.1f}",
-        ]  # fmt: skip
+            line["case"],
+            _interval(line["patch"], line["patch_interval"]),
+            _interval(line["scene"], line["scene_interval"]),
+            f"{line['macro_f1']:.1f}",
+            f"{line['scene_spread']:.1f}",
+            str(line["seeds"]),
+            f"{line['seconds'] / 60:.1f}",
+        ]
         if any(other["published"] for other in table):
             cells.append(f"{line['published']:.2f}" if line["published"] else "")
         lines.append("| " + " | ".join(cells) + " |")
@@ -205,8 +217,14 @@ def _dots(table: list[dict[str, Any]], path: Path) -> None:
         axes.errorbar(values, y, xerr=half, fmt="o", color=colour, capsize=3, label=label)
     known = [(line["published"], k) for line, k in zip(table, y, strict=True) if line["published"]]
     if known:
-        axes.plot(*zip(*known, strict=True), "|", color="#b03a2e", markersize=13, markeredgewidth=2,
-                  label="published, by patch, other data")  # fmt: skip
+        axes.plot(
+            *zip(*known, strict=True),
+            "|",
+            color="#b03a2e",
+            markersize=13,
+            markeredgewidth=2,
+            label="published, by patch, other data",
+        )
     axes.set_yticks(y, [line["case"] for line in table])
     axes.set_ylim(-0.6, len(table) - 0.4)
     axes.set_xlabel("accuracy, %")
@@ -228,8 +246,15 @@ def _curves(rows: list[dict[str, Any]], path: Path) -> None:
         mine = [row["curve"] for row in rows if row["case"]["name"] == name]
         for side, style in (("scene", "-"), ("patch", "--")):
             mean = 100 * np.mean([[look[side] for look in curve] for curve in mine], axis=0)
-            axes.plot(np.arange(1, mean.size + 1), mean, style, color=colour, marker="o", markersize=3,
-                      label=name if side == "scene" else None)  # fmt: skip
+            axes.plot(
+                np.arange(1, mean.size + 1),
+                mean,
+                style,
+                color=colour,
+                marker="o",
+                markersize=3,
+                label=name if side == "scene" else None,
+            )
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy, %: by scene (full), by patch (dashed)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

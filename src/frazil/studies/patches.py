@@ -96,13 +96,18 @@ def studies(pretrained: str | None = None) -> dict[str, tuple[Trial, ...]]:
     Args:
         pretrained: a weight file of EfficientNet-Lite0 for the transfer case of ``"training"``, left out without one.
     """
-    five = {"scheme": "five_classes", "channels": _ANGLE}
+    five: dict[str, Any] = {"scheme": "five_classes", "channels": _ANGLE}
     transfer = (
         Trial(name="EfficientNet-Lite0, from scratch", architecture="efficientnet_lite0", optim=_NORMED, seeds=2),
-        Trial(name="EfficientNet-Lite0, from ImageNet", architecture="efficientnet_lite0", pretrained=pretrained,
-             optim=_NORMED, seeds=2),
-    )  # fmt: skip
-    vgg = {"optim": _LARGE, "seeds": 2}
+        Trial(
+            name="EfficientNet-Lite0, from ImageNet",
+            architecture="efficientnet_lite0",
+            pretrained=pretrained,
+            optim=_NORMED,
+            seeds=2,
+        ),
+    )
+    vgg: dict[str, Any] = {"optim": _LARGE, "seeds": 2}
     return {
         "channels": (
             Trial(name="HH", channels=_HH, published=88.4),
@@ -116,31 +121,55 @@ def studies(pretrained: str | None = None) -> dict[str, tuple[Trial, ...]]:
         ),
         "training": (
             Trial(name="ad hoc network", published=98.4),
-            Trial(name="VGG-16, from scratch", architecture="vgg16", published=99.5, **vgg),  # type: ignore[arg-type]
-            Trial(name="VGG-16, augmented", architecture="vgg16", augment=PAPER_AUGMENTATIONS, published=99.79, **vgg),  # type: ignore[arg-type]
-            Trial(name="modified VGG-16, augmented", architecture="modified_vgg16", augment=PAPER_AUGMENTATIONS,
-                 published=99.89, **vgg),  # type: ignore[arg-type]
-            Trial(name="modified VGG-16, augmented, 20 pixels", architecture="modified_vgg16", size=20,
-                 augment=PAPER_AUGMENTATIONS, published=99.30, **vgg),  # type: ignore[arg-type]
-            Trial(name="modified VGG-16, augmentation that keeps physics", architecture="modified_vgg16",
-                 augment=("flip", "rotate", "speckle", "noise_floor"), **vgg),  # type: ignore[arg-type]
+            Trial(name="VGG-16, from scratch", architecture="vgg16", published=99.5, **vgg),
+            Trial(name="VGG-16, augmented", architecture="vgg16", augment=PAPER_AUGMENTATIONS, published=99.79, **vgg),
+            Trial(
+                name="modified VGG-16, augmented",
+                architecture="modified_vgg16",
+                augment=PAPER_AUGMENTATIONS,
+                published=99.89,
+                **vgg,
+            ),
+            Trial(
+                name="modified VGG-16, augmented, 20 pixels",
+                architecture="modified_vgg16",
+                size=20,
+                augment=PAPER_AUGMENTATIONS,
+                published=99.30,
+                **vgg,
+            ),
+            Trial(
+                name="modified VGG-16, augmentation that keeps physics",
+                architecture="modified_vgg16",
+                augment=("flip", "rotate", "speckle", "noise_floor"),
+                **vgg,
+            ),
             *(transfer if pretrained else transfer[:1]),
         ),
         "models": tuple(
             Trial(name=name, architecture=architecture, augment=PAPER_AUGMENTATIONS, optim=optim, seeds=2, curve=True)
             for name, architecture, optim in (
-                ("modified VGG-16", "modified_vgg16", _LARGE), ("MobileNetV2", "mobilenet_v2", _NORMED),
-                ("ResNet-50", "resnet50", _NORMED), ("DenseNet-121", "densenet121", _NORMED),
+                ("modified VGG-16", "modified_vgg16", _LARGE),
+                ("MobileNetV2", "mobilenet_v2", _NORMED),
+                ("ResNet-50", "resnet50", _NORMED),
+                ("DenseNet-121", "densenet121", _NORMED),
             )
         ),
         "classes": (
-            Trial(name="ad hoc network", **five),  # type: ignore[arg-type]
-            Trial(name="ad hoc network, class weights", class_balance=0.5, **five),  # type: ignore[arg-type]
-            Trial(name="ad hoc network, resampled", resample=True, **five),  # type: ignore[arg-type]
-            Trial(name="modified VGG-16, augmented, class weights", architecture="modified_vgg16", class_balance=0.5,
-                 augment=PAPER_AUGMENTATIONS, optim=_LARGE, seeds=2, **five),  # type: ignore[arg-type]
+            Trial(name="ad hoc network", **five),
+            Trial(name="ad hoc network, class weights", class_balance=0.5, **five),
+            Trial(name="ad hoc network, resampled", resample=True, **five),
+            Trial(
+                name="modified VGG-16, augmented, class weights",
+                architecture="modified_vgg16",
+                class_balance=0.5,
+                augment=PAPER_AUGMENTATIONS,
+                optim=_LARGE,
+                seeds=2,
+                **five,
+            ),
         ),
-    }  # fmt: skip
+    }
 
 
 def scene_split(stores: tuple[str, ...], seed: int = 0) -> Split:
@@ -208,9 +237,12 @@ def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> dict[str
         return {"macro_f1": 0.0}
 
     train_loop(
-        strategy, optim, log=lambda _, logs: losses.append(logs["loss"]) if "loss" in logs else None,
-        validate=look if case.curve else None, validate_every=epoch,
-    )  # fmt: skip
+        strategy,
+        optim,
+        log=lambda _, logs: losses.append(logs["loss"]) if "loss" in logs else None,
+        validate=look if case.curve else None,
+        validate_every=epoch,
+    )
     trained = time.perf_counter() - started
     scores = {name: getattr(sides, name).score(network).to_json() for name in ("patch", "scene")}
     return {

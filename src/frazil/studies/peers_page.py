@@ -63,9 +63,11 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         base_together = np.array([100 * control[row["seed"]]["ensemble"] for row in mine])
         line: dict[str, Any] = {"way": way, "seeds": len(mine)}
         for name, values in (
-            ("accuracy", one), ("ensemble", together), ("difference", one - base),
+            ("accuracy", one),
+            ("ensemble", together),
+            ("difference", one - base),
             ("ensemble_difference", together - base_together),
-        ):  # fmt: skip
+        ):
             line[name], line[f"{name}_interval"] = float(values.mean()), student_interval(values)
         line["distilled"] = [float(np.mean([row["distilled"][i] for row in mine])) for i in (0, -1)]
         line["bytes_per_1000_steps"] = mine[0]["bytes_per_1000_steps"]
@@ -122,21 +124,37 @@ def _markdown(rows: dict[str, list[dict[str, Any]]], picture: str, command: str)
 
 
 def _table(lines: list[dict[str, Any]]) -> str:
-    head = ("method", "a network, %", "ensemble, %", "a network − independent", "ensemble − their ensemble",
-            "distillation loss, last quarter", "samples", "optimiser steps", "exchanges", "MB a worker",
-            "processor seconds", "seeds")  # fmt: skip
+    head = (
+        "method",
+        "a network, %",
+        "ensemble, %",
+        "a network − independent",
+        "ensemble − their ensemble",
+        "distillation loss, last quarter",
+        "samples",
+        "optimiser steps",
+        "exchanges",
+        "MB a worker",
+        "processor seconds",
+        "seeds",
+    )
     out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for line in lines:
         control = line["way"] == "independent"
         cells = [
-            line["way"], _pm(line, "accuracy"), _pm(line, "ensemble"),
+            line["way"],
+            _pm(line, "accuracy"),
+            _pm(line, "ensemble"),
             "control" if control else _pm(line, "difference", signed=True),
             "control" if control else _pm(line, "ensemble_difference", signed=True),
             f"{line['distilled'][-1]:.3f}" if any(line["distilled"]) else "–",
-            f"{line['samples']:,}", str(line["steps"]), str(line["exchanges"]),
+            f"{line['samples']:,}",
+            str(line["steps"]),
+            str(line["exchanges"]),
             "0" if control else f"{line['bytes_per_1000_steps'] * line['steps'] / 1e9:,.1f}",
-            "–" if math.isnan(line["processor_seconds"]) else f"{line['processor_seconds']:.0f}", str(line["seeds"]),
-        ]  # fmt: skip
+            "–" if math.isnan(line["processor_seconds"]) else f"{line['processor_seconds']:.0f}",
+            str(line["seeds"]),
+        ]
         out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
 

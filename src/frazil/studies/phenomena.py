@@ -164,11 +164,12 @@ def run_study(
     stamps = {side: [data_stamp(path) for path in getattr(study, side)] for side in ("train", "validation", "test")}
     cases = [
         Case(
-            name=key, depends_on={"case": key, "settings": settings, "data": stamps},
+            name=key,
+            depends_on={"case": key, "settings": settings, "data": stamps},
             make=functools.partial(_rows_of, job, settings, models / key),
         )
         for key, job in jobs
-    ]  # fmt: skip
+    ]
     return run_cases(cases, Path(folder) / f"{name}.jsonl", report=progress)
 
 
@@ -239,10 +240,15 @@ def _resolution(study: PhenomenaStudy, metres: float, sets: tuple[str, str], see
         started = time.monotonic()
         train, test = (open_imagettes(path) for path in sets)
         row = {
-            "case": f"{metres:g} m", "metres": metres, "pixels": train.sizes["line"], "seed": seed, "accuracy": None,
+            "case": f"{metres:g} m",
+            "metres": metres,
+            "pixels": train.sizes["line"],
+            "seed": seed,
+            "accuracy": None,
             "texture_accuracy": texture_accuracy(train, test, each=study.labelled, seed=seed),
-            "images": test.sizes["imagette"], "labelled": study.labelled,
-        }  # fmt: skip
+            "images": test.sizes["imagette"],
+            "labelled": study.labelled,
+        }
         if metres >= study.finest:
             large = [mirrored(ds, LEAST) for ds in (train, test)]
             path = folder.with_suffix(".zarr")
@@ -311,11 +317,22 @@ def _config(study: PhenomenaStudy, kind: str, seed: int, each: int | None) -> Ru
     strategy = (SegmentationConfig(), CategorisationConfig(), Im2PxStrategyConfig())[which]
     steps = study.steps[which]
     return RunConfig(
-        name=f"study-{kind}", seed=seed, model=ModelConfig(architecture=architecture, settings=settings),
-        data=ImagetteData(train=study.train, size=study.size, annotated=each, draw_seed=seed), strategy=strategy,
-        optim=OptimConfig(optimiser="adam", steps=steps, batch=study.batch, lr=2e-3, warmup=min(50, steps // 5 + 1),
-                          weight_decay=0.0, validate_every=steps, precision=study.precision),
-    )  # fmt: skip
+        name=f"study-{kind}",
+        seed=seed,
+        model=ModelConfig(architecture=architecture, settings=settings),
+        data=ImagetteData(train=study.train, size=study.size, annotated=each, draw_seed=seed),
+        strategy=strategy,
+        optim=OptimConfig(
+            optimiser="adam",
+            steps=steps,
+            batch=study.batch,
+            lr=2e-3,
+            warmup=min(50, steps // 5 + 1),
+            weight_decay=0.0,
+            validate_every=steps,
+            precision=study.precision,
+        ),
+    )
 
 
 def _set(paths: tuple[str, ...], size: int | None, each: int | None) -> tuple[xr.Dataset, ClassScheme]:
@@ -352,11 +369,22 @@ def _judge(
     chosen = at[best, np.arange(at.shape[1])]
     there = np.isfinite(np.array(made["recall"]))
     return {
-        "case": case, "seed": seed, "set_dice": made["set_dice"], "mean_set_dice": made["mean_set_dice"],
-        "tuned_dice": chosen.tolist(), "mean_tuned_dice": float(np.nan_to_num(chosen[there]).mean()),
-        "thresholds": THRESHOLDS[best].tolist(), "pixel_dice": made["pixel_dice"],
-        "mean_pixel_dice": made["mean_pixel_dice"], "precision": made["precision"], "recall": made["recall"],
-        "iou": made["iou"], "mean_iou": made["mean_iou"], "accuracy": made["accuracy"], "images": len(images),
-        "classes": list(scheme.names), "training_s": round(trained, 1),
+        "case": case,
+        "seed": seed,
+        "set_dice": made["set_dice"],
+        "mean_set_dice": made["mean_set_dice"],
+        "tuned_dice": chosen.tolist(),
+        "mean_tuned_dice": float(np.nan_to_num(chosen[there]).mean()),
+        "thresholds": THRESHOLDS[best].tolist(),
+        "pixel_dice": made["pixel_dice"],
+        "mean_pixel_dice": made["mean_pixel_dice"],
+        "precision": made["precision"],
+        "recall": made["recall"],
+        "iou": made["iou"],
+        "mean_iou": made["mean_iou"],
+        "accuracy": made["accuracy"],
+        "images": len(images),
+        "classes": list(scheme.names),
+        "training_s": round(trained, 1),
         "seconds": round(time.monotonic() - started, 1),
-    }  # fmt: skip
+    }

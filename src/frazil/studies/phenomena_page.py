@@ -49,9 +49,14 @@ _SIMULATED = "**Simulated** images: they rank methods where the truth is known, 
 
 
 def write_phenomena_page(
-    name: str, rows: Sequence[Row], path: str | os.PathLike[str], *, command: str, simulated: bool,
+    name: str,
+    rows: Sequence[Row],
+    path: str | os.PathLike[str],
+    *,
+    command: str,
+    simulated: bool,
     overwrite: bool = False,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write ``path`` and a picture of the same name beside it.
 
     Args:
@@ -63,9 +68,10 @@ def write_phenomena_page(
         overwrite: replace what is there, see `frazil.studies.page.write_page`.
     """
     draw: dict[str, Callable[[Path], object]] = {
-        "weak-vs-full": lambda part: draw_methods(rows, part), "annotations": lambda part: draw_annotations(rows, part),
+        "weak-vs-full": lambda part: draw_methods(rows, part),
+        "annotations": lambda part: draw_annotations(rows, part),
         "resolution": lambda part: draw_resolution(rows, part),
-    }  # fmt: skip
+    }
     title, question = QUESTIONS[name]
     caveats = [*([_SIMULATED] if simulated else []), *_settings_in_words(name, rows[0])]
     caveats.append("± is the 95 % interval (Student) over trainings; it does not hold the spread over images.")

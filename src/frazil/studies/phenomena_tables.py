@@ -18,9 +18,14 @@ Row = dict[str, Any]
 
 #: Mean Dice of C, table 2, percent, by our name of the method.
 PUBLISHED = {
-    "U-Net, equation 1": 40.5, "MASK, v = mean": 15.2, "MASK, v = 0": 17.4, "PART, 75 px": 30.6, "PART, 129 px": 34.5,
-    "CAM": 19.3, "IM2PX": 28.2,
-}  # fmt: skip
+    "U-Net, equation 1": 40.5,
+    "MASK, v = mean": 15.2,
+    "MASK, v = 0": 17.4,
+    "PART, 75 px": 30.6,
+    "PART, 129 px": 34.5,
+    "CAM": 19.3,
+    "IM2PX": 28.2,
+}
 #: Accuracy of C, table 1, percent: metres -> (validation, independent test).
 PUBLISHED_ACCURACY = {50: (99, 77), 100: (98, 75), 200: (93, 66), 340: (88, 59)}
 
@@ -48,9 +53,14 @@ def by_case(rows: Sequence[Row]) -> dict[str, list[Row]]:
 def method_table(rows: Sequence[Row], *, published: bool = True) -> str:
     """Markdown: a line a method, mean over trainings with 95 % intervals, percent."""
     head = [
-        "method", "set Dice at 0.5", "set Dice, threshold from validation", "per-pixel Dice (C eq. 8)", "IoU at 0.5",
-        *(["image accuracy"] if len(rows[0]["classes"]) > 1 else []), "trainings",
-    ]  # fmt: skip
+        "method",
+        "set Dice at 0.5",
+        "set Dice, threshold from validation",
+        "per-pixel Dice (C eq. 8)",
+        "IoU at 0.5",
+        *(["image accuracy"] if len(rows[0]["classes"]) > 1 else []),
+        "trainings",
+    ]
     head += ["published mean Dice"] if published else []
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for case, mine in by_case(rows).items():
@@ -228,8 +238,9 @@ def draw_resolution(rows: Sequence[Row], path: str | os.PathLike[str], *, overwr
         figure = Figure(figsize=(6.4, 3.2), dpi=110)
         axis = figure.add_axes((0.11, 0.16, 0.86, 0.80))
         for key, label, colour in (
-            ("accuracy", "categoriser", "#0b4f8a"), ("texture_accuracy", "texture statistics", "#3d7a35"),
-        ):  # fmt: skip
+            ("accuracy", "categoriser", "#0b4f8a"),
+            ("texture_accuracy", "texture statistics", "#3d7a35"),
+        ):
             mine = [[100 * r[key] for r in rows if r["metres"] == m and r[key] is not None] for m in metres]
             spread = np.array([interval(v) for v in mine])
             axis.errorbar(metres, spread[:, 0], spread[:, 1], color=colour, marker="o", capsize=3, label=label)

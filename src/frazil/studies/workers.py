@@ -80,10 +80,13 @@ def ways(every: int) -> tuple[Way, ...]:
         Way(name="Allreduce, rate not doubled", kind="allreduce", changes=(("ddp.scale_lr", "false"),)),
         Way(name=f"codistillation, N = {every}", kind="peers", changes=(e, ("peers.method", "codistillation"))),
         Way(name=f"AFSD, N = {every}", kind="peers", changes=(e,)),
-        Way(name=f"AFSD raw, α = 0.01, N = {every}", kind="peers",
-            changes=(e, ("peers.loss", "raw"), ("peers.alpha", "0.01"))),
+        Way(
+            name=f"AFSD raw, α = 0.01, N = {every}",
+            kind="peers",
+            changes=(e, ("peers.loss", "raw"), ("peers.alpha", "0.01")),
+        ),
         Way(name=f"local SGD, N = {every}", kind="local_sgd", changes=(("ddp.average_every", str(every)),)),
-    )  # fmt: skip
+    )
 
 
 def caps(every: int, workers: int = 4) -> tuple[Way, ...]:
@@ -100,20 +103,40 @@ def caps(every: int, workers: int = 4) -> tuple[Way, ...]:
 
 def studied(name: str, data: str, split: str | None = None) -> RunConfig:
     """The run that a study varies: one of `STUDIED`, on data at a path."""
-    optim = OptimConfig(optimiser="sgd", steps=300, batch=64, lr=0.05, warmup=30, weight_decay=1e-4, clip=0.0,
-                        schedule="steps", milestones=(0.7, 0.9))  # fmt: skip
+    optim = OptimConfig(
+        optimiser="sgd",
+        steps=300,
+        batch=64,
+        lr=0.05,
+        warmup=30,
+        weight_decay=1e-4,
+        clip=0.0,
+        schedule="steps",
+        milestones=(0.7, 0.9),
+    )
     if name == "cifar10":
         return RunConfig(
-            name=name, model=ModelConfig(architecture="resnet20"), strategy=SupervisedConfig(class_balance=0.0),
-            data=Cifar10Data(path=data, per_class=300, test_per_class=200, shrink=4), optim=optim,
-        )  # fmt: skip
+            name=name,
+            model=ModelConfig(architecture="resnet20"),
+            strategy=SupervisedConfig(class_balance=0.0),
+            data=Cifar10Data(path=data, per_class=300, test_per_class=200, shrink=4),
+            optim=optim,
+        )
     adhoc, cnn13 = ModelConfig(architecture="adhoc"), ModelConfig(architecture="cnn13", settings=_NARROW)
     return RunConfig(
-        name=name, model=adhoc if name == "ice" else cnn13, strategy=SupervisedConfig(class_balance=0.0),
-        data=PatchData(patches=(data,), channels=("hh", "hv", "incidence_angle"), size=20, split=split or "scene",
-                       augment=("flip", "rotate"), limit=400),
+        name=name,
+        model=adhoc if name == "ice" else cnn13,
+        strategy=SupervisedConfig(class_balance=0.0),
+        data=PatchData(
+            patches=(data,),
+            channels=("hh", "hv", "incidence_angle"),
+            size=20,
+            split=split or "scene",
+            augment=("flip", "rotate"),
+            limit=400,
+        ),
         optim=replace(optim, lr=0.02 if name == "ice" else 0.05, batch=50),
-    )  # fmt: skip
+    )
 
 
 def run_way(
@@ -167,14 +190,23 @@ def run_way(
             note(curve[-1])
     network, moved = workers[0].network, bytes_per_1000_steps(config, way.kind, workers[0].network, world)
     return {
-        "way": way.name, "kind": way.kind, "seed": seed, "curve": curve, "changes": dict(way.changes),
+        "way": way.name,
+        "kind": way.kind,
+        "seed": seed,
+        "curve": curve,
+        "changes": dict(way.changes),
         "distilled": _distilled(losses, steps),
-        "bytes_per_1000_steps": moved, "workers": world, "steps": steps, "exchanges": exchanges(config, way.kind),
+        "bytes_per_1000_steps": moved,
+        "workers": world,
+        "steps": steps,
+        "exchanges": exchanges(config, way.kind),
         "config": {**config.to_json(), "data": {**config.to_json()["data"], "path": "", "patches": [], "split": ""}},
-        "processor_seconds": round(time.process_time() - started - watched, 1), "test": len(test),
-        "parameters": sum(p.numel() for p in network.parameters()), "commit": git_commit(),
+        "processor_seconds": round(time.process_time() - started - watched, 1),
+        "test": len(test),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "commit": git_commit(),
         "versions": library_versions(),
-    }  # fmt: skip
+    }
 
 
 def exchanges(config: RunConfig, kind: str) -> int:
@@ -196,9 +228,15 @@ def bytes_per_1000_steps(config: RunConfig, kind: str, network: torch.nn.Module,
 
 
 def run_peers_study(
-    config: RunConfig, chosen: tuple[Way, ...], seeds: int, folder: str | os.PathLike[str], *, processes: int = 1,
-    finished: bool = False, progress: Callable[[float, str], None] | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+    config: RunConfig,
+    chosen: tuple[Way, ...],
+    seeds: int,
+    folder: str | os.PathLike[str],
+    *,
+    processes: int = 1,
+    finished: bool = False,
+    progress: Callable[[float, str], None] | None = None,
+) -> list[dict[str, Any]]:
     """The rows of the study; what it lacks is run.
 
     Raises:

@@ -157,9 +157,17 @@ def _from_pickle(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     except LabelError:
         raise
     except (  # whatever a broken pickle may end in; nothing of it has run
-        pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError, EOFError, IndexError, MemoryError,
-        UnicodeDecodeError, OverflowError,
-    ) as error:  # fmt: skip
+        pickle.UnpicklingError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        EOFError,
+        IndexError,
+        MemoryError,
+        UnicodeDecodeError,
+        OverflowError,
+    ) as error:
         raise LabelError(f"{name} is no batch of CIFAR-10 ({str(error) or type(error).__name__}).") from error
 
 

@@ -91,9 +91,15 @@ def read_folders(
         raise LabelNotFoundError(f"No folder at {root}. Pass the folder of the patches.")
     items = list(_listed(root, Path(manifest)) if manifest is not None else _in_class_folders(root))
     return read_items(
-        items, str(root), channels=channels, scheme=scheme, classes=classes, decode=decode, path=path,
+        items,
+        str(root),
+        channels=channels,
+        scheme=scheme,
+        classes=classes,
+        decode=decode,
+        path=path,
         overwrite=overwrite,
-    )  # fmt: skip
+    )
 
 
 def read_items(
@@ -241,11 +247,13 @@ def _listed(root: Path, manifest: Path) -> Iterator[Item]:
             except ValueError as error:
                 raise LabelError(f"{manifest}, line {number}: {name} {text!r} is not a number.") from error
         yield Item(
-            root / inside, (row["label"] or "").strip() or None,
+            root / inside,
+            (row["label"] or "").strip() or None,
             (row.get("scene") or "").strip() or scene_in(inside.name),
-            part=(row.get("part") or "").strip(), numbers=numbers,
+            part=(row.get("part") or "").strip(),
+            numbers=numbers,
             time=_checked_time((row.get("time") or "").strip(), f"{manifest}, line {number}") or time_in(inside.name),
-        )  # fmt: skip
+        )
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -42,10 +42,18 @@ def read_colin(folder: str | os.PathLike[str], *, part: str = "", resolution_m: 
 
 
 def read_masks(
-    source: str | os.PathLike[str], *, scheme: str = "slicks", values: Mapping[int, str] | None = None,
-    image_suffix: str = "", mask_suffix: str = "", images: str = "images", masks: str = "masks",
-    resolution_m: float = 10.0, cell: int = 4, group_size: int = 0,
-) -> xr.Dataset:  # fmt: skip
+    source: str | os.PathLike[str],
+    *,
+    scheme: str = "slicks",
+    values: Mapping[int, str] | None = None,
+    image_suffix: str = "",
+    mask_suffix: str = "",
+    images: str = "images",
+    masks: str = "masks",
+    resolution_m: float = 10.0,
+    cell: int = 4,
+    group_size: int = 0,
+) -> xr.Dataset:
     """A set of images and masks of equal names in two folders, or in one folder or tar with two suffixes.
 
     Args:
@@ -70,9 +78,13 @@ def read_masks(
 
 
 def _pairs(
-    root: Path, pairs: Iterator[tuple[str, str, bytes, str, bytes]], scheme: ClassScheme,
-    values: Mapping[int, str] | None, resolution_m: float, how: tuple[int, int] | None,
-) -> xr.Dataset:  # fmt: skip
+    root: Path,
+    pairs: Iterator[tuple[str, str, bytes, str, bytes]],
+    scheme: ClassScheme,
+    values: Mapping[int, str] | None,
+    resolution_m: float,
+    how: tuple[int, int] | None,
+) -> xr.Dataset:
     items = []
     for number, (name, group, image_bytes, mask_name, mask_bytes) in enumerate(pairs):
         image = grey(name, read_array(name, image_bytes))

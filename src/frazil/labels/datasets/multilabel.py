@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 
 def read_multilabel(
-    table: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None, resolution_m: float = 100.0,
+    table: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    resolution_m: float = 100.0,
     side_m: float = SIDE_M,
-) -> xr.Dataset:  # fmt: skip
+) -> xr.Dataset:
     """A set of the images that a CSV lists, with what it says of each.
 
     Args:
@@ -73,9 +76,12 @@ def read_multilabel(
             image = grey(name, read_array(name, read_bytes(file, MOST_BYTES)))
             shape = tuple(round(n / image.shape[0] * side_m / resolution_m) for n in image.shape)
             yield Imagette(
-                name=Path(name).stem, image=resample(image, shape), present=present, group=Path(name).stem,  # type: ignore[arg-type]
+                name=Path(name).stem,
+                image=resample(image, shape),
+                present=present,
+                group=Path(name).stem,  # type: ignore[arg-type]
                 category=int(np.flatnonzero(present == 1)[0]) if (present == 1).sum() == 1 else None,
                 incidence_angle=23.8 if "-wv1-" in name else 36.8 if "-wv2-" in name else float("nan"),
-            )  # fmt: skip
+            )
 
     return make_imagettes(items(), size=size, cell=cell, spacing_m=resolution_m, source=path.name, scaling="8-bit")

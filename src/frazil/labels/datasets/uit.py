@@ -58,9 +58,14 @@ def read_uit(
     """
     if manifest is not None:
         return read_folders(
-            folder, manifest=manifest, channels=channels, scheme=scheme, classes=classes, path=path,
+            folder,
+            manifest=manifest,
+            channels=channels,
+            scheme=scheme,
+            classes=classes,
+            path=path,
             overwrite=overwrite,
-        )  # fmt: skip
+        )
     root = Path(folder)
     if not root.is_dir():
         raise LabelNotFoundError(f"No folder at {root}. Pass the folder that holds train+val and test.")
@@ -70,9 +75,15 @@ def read_uit(
     known = dict(table()["uit"]["classes"])
     meaning = {i.label: known[_plain(i.label)] for i in items if i.label is not None and _plain(i.label) in known}
     return read_items(
-        items, str(root), channels=channels, scheme=scheme, classes={**meaning, **(classes or {})}, decode=None,
-        path=path, overwrite=overwrite,
-    )  # fmt: skip
+        items,
+        str(root),
+        channels=channels,
+        scheme=scheme,
+        classes={**meaning, **(classes or {})},
+        decode=None,
+        path=path,
+        overwrite=overwrite,
+    )
 
 
 def _items(root: Path) -> Iterator[Item]:

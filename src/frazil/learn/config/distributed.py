@@ -58,9 +58,13 @@ class PeersConfig(Settings):
         check_choice("loss", self.loss, ("normalised", "raw"))
         check_least(1, every=self.every, loss_every=self.loss_every)
         check_least(
-            0, alpha=self.alpha, begin=self.begin, teachers=self.teachers, log_every=self.log_every,
+            0,
+            alpha=self.alpha,
+            begin=self.begin,
+            teachers=self.teachers,
+            log_every=self.log_every,
             lockstep=self.lockstep,
-        )  # fmt: skip
+        )
         check_least(1e-3, expiry_s=self.expiry_s)
 
 

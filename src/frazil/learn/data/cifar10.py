@@ -101,13 +101,17 @@ def load_cifar10(
         spacing_m=1.0,  # a photograph has none
         denoise="none",
         description={
-            "split": "the publication", "leaks": False, "train": train.describe(), "validation": held_out.describe(),
-            "test": test.describe(), **({"labels": said} if said else {}),
+            "split": "the publication",
+            "leaks": False,
+            "train": train.describe(),
+            "validation": held_out.describe(),
+            "test": test.describe(),
+            **({"labels": said} if said else {}),
             **({"unlabelled": rest.describe()} if rest is not None else {}),
         },
         unlabelled=rest,
         scored_on="the {side} images of CIFAR-10",
-    )  # fmt: skip
+    )
 
 
 def _patches(config: Cifar10Data, part: str, per_class: int | None) -> Patches:

@@ -181,7 +181,10 @@ def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -
         denoise="esa",
         incidence_range=(round(float(low), 2), round(float(high), 2)),
         description={
-            "split": "set", "leaks": False, "scaling": train.attrs["scaling"], "cell": int(train.attrs["cell"]),
+            "split": "set",
+            "leaks": False,
+            "scaling": train.attrs["scaling"],
+            "cell": int(train.attrs["cell"]),
             "size": train.sizes["line"],
             **{side: _described(ds, scheme) for side, ds in read.items()},
             "learnt_groups": sorted(set(train["group"].values.tolist())),
@@ -190,7 +193,7 @@ def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -
         statement=_statement(train),
         cell=int(train.attrs["cell"]) if labels is None else 0,
         unnamed=int((train["category"].values == UNKNOWN).sum()) if labels == "category" else 0,
-    )  # fmt: skip
+    )
 
 
 def _statement(train: xr.Dataset) -> str:
@@ -337,9 +340,11 @@ def scored(
     hits, said, there = np.diag(confusion), confusion.sum(0), confusion.sum(1)
     f1 = np.divide(2 * hits, said + there, out=np.full(n, np.nan), where=said + there > 0)
     out: dict[str, Any] = {
-        "accuracy": float(hits.sum() / max(there.sum(), 1)), "f1_by_category": f1.tolist(),
-        "confusion": confusion.tolist(), "presence_accuracy": float(np.mean(right)) if right else float("nan"),
-    }  # fmt: skip
+        "accuracy": float(hits.sum() / max(there.sum(), 1)),
+        "f1_by_category": f1.tolist(),
+        "confusion": confusion.tolist(),
+        "presence_accuracy": float(np.mean(right)) if right else float("nan"),
+    }
     if dense:
         out |= {k: v for k, v in scores.result().items() if k not in ("accuracy", "images")}
     out["macro_f1"] = out["mean_set_dice"] if dense else float(np.nanmean(f1)) if np.isfinite(f1).any() else 0.0

@@ -149,8 +149,10 @@ def unlabelled_pool(
     counts = pool.counts()
     left_out = {"of held-out scenes": int(judged.sum()), "without signal": int((blank & ~judged).sum())}
     return pool, {
-        **pool.describe(), "patches": {**counts, "unknown": len(pool) - sum(counts.values())}, "left_out": left_out,
-    }  # fmt: skip
+        **pool.describe(),
+        "patches": {**counts, "unknown": len(pool) - sum(counts.values())},
+        "left_out": left_out,
+    }
 
 
 def _joined(parts: list[Patches], like: Patches) -> Patches:

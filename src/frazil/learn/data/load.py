@@ -98,9 +98,13 @@ def read_sides(config: PatchData) -> tuple[dict[str, Patches], Split, Patches, x
         split = Split.load(Path(config.split))
     elif config.split in ("scene", "region", "season", "patch"):
         split = split_patches(
-            bare, by=config.split, test=config.test, validation=config.validation, seed=config.split_seed,  # type: ignore[arg-type]
+            bare,
+            by=config.split,  # type: ignore[arg-type]
+            test=config.test,
+            validation=config.validation,
+            seed=config.split_seed,  # type: ignore[arg-type]
             allow_missing=config.allow_missing,
-        )  # fmt: skip
+        )
     else:
         raise OptionError(
             f"data.split {config.split!r} is not scene, region, season, patch or the .json file of a split."
@@ -131,10 +135,11 @@ def _patches(config: PatchData, run: RunConfig, report: Progress, read: Reader) 
     drawn, rest = train.take(chosen), np.setdiff1d(np.arange(len(train)), chosen)
     sampler = PatchSampler(drawn, seed=run.seed, augment=config.augment, resample=config.resample)
     description: dict[str, Any] = {
-        "split": split.by, "leaks": split.leaks,
+        "split": split.by,
+        "leaks": split.leaks,
         **{name: (drawn if name == "train" else side).describe() for name, side in sides.items()},
         **({"labels": said} if said else {}),
-    }  # fmt: skip
+    }
     pool = None
     if run.strategy.learns_from == "pool":
         held_out = set() if split.leaks else {*sides["validation"].names, *sides["test"].names}
@@ -208,9 +213,15 @@ def _scenes(config: SceneData, seed: int, view: int, report: Progress) -> Learni
 
 
 def _of_scenes(
-    scenes: dict[str, list[LabelledScene]], config: SimulatedData | SceneData, seed: int, spacing_m: float,
-    denoise: str, *, boxcar: bool, view: int,
-) -> LearningData:  # fmt: skip
+    scenes: dict[str, list[LabelledScene]],
+    config: SimulatedData | SceneData,
+    seed: int,
+    spacing_m: float,
+    denoise: str,
+    *,
+    boxcar: bool,
+    view: int,
+) -> LearningData:
     scheme = CLASS_SCHEMES[config.class_scheme]
     train = scenes["train"]
     if not train:
@@ -230,11 +241,12 @@ def _of_scenes(
         boxcar=boxcar,
         incidence_range=(round(min(low), 2), round(max(high), 2)),
         description={
-            "split": "scene", "leaks": False,
+            "split": "scene",
+            "leaks": False,
             **{name: describe_scenes(side, scheme.names) for name, side in scenes.items()},
         },
         scored_on="{n} {side} scene{s}, split by scene",
-    )  # fmt: skip
+    )
 
 
 class Batches:
@@ -257,9 +269,7 @@ class Batches:
         made = self._next.pop(step, None)
         image, label = self.sampler.batch(step, self.size) if made is None else made.result()
         wanted = range(step + 1, step + 1 + self._ahead)
-        self._next = {
-            k: self._next.get(k) or self._pool.submit(self.sampler.batch, k, self.size) for k in wanted
-        }  # fmt: skip
+        self._next = {k: self._next.get(k) or self._pool.submit(self.sampler.batch, k, self.size) for k in wanted}
         images: Any
         if isinstance(image, tuple):
             images = Views(self._placed(image[0]), self._placed(image[1]), torch.from_numpy(image[2]))

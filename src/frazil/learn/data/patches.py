@@ -56,9 +56,14 @@ class Patches(OneClassEach):
     def take(self, which: np.ndarray) -> Patches:
         """Some of them, by position or mask."""
         return Patches(
-            self.image[which], self.label[which], self.scene[which], self.index[which], self.channels, self.scheme,
+            self.image[which],
+            self.label[which],
+            self.scene[which],
+            self.index[which],
+            self.channels,
+            self.scheme,
             self.conditions,
-        )  # fmt: skip
+        )
 
     def centre(self, size: int) -> Patches:
         """The middle of each patch, `size` pixels wide.
@@ -161,10 +166,14 @@ def read_patches(
         target = CLASS_SCHEMES[scheme]
         label = _translated(label, first.scheme, target)
     both = Patches(
-        np.concatenate([p.image for p in parts]) if len(parts) > 1 else first.image, label,
-        np.concatenate([p.scene for p in parts]), np.arange(len(label)), first.channels, target,
+        np.concatenate([p.image for p in parts]) if len(parts) > 1 else first.image,
+        label,
+        np.concatenate([p.scene for p in parts]),
+        np.arange(len(label)),
+        first.channels,
+        target,
         {**first.conditions, "incidence_range": (min(low), max(high))},
-    )  # fmt: skip
+    )
     bare = join_patches([s.isel(height=slice(0, 1), width=slice(0, 1)) for s in sets]).drop_vars("image")
     dims = ("patch", "channel", "height", "width")
     stub = np.broadcast_to(np.float32(0), (len(label), bare.sizes["channel"], 1, 1))
@@ -213,9 +222,14 @@ def _read(patches: xr.Dataset, path: str, wanted: tuple[str, ...]) -> Patches:
     known = {k: patches.attrs[k] for k in ("spacing_m", "denoise", "boxcar") if k in patches.attrs}
     seen = (low, high) if low <= high else (0.0, 90.0)
     return Patches(
-        image, patches["label"].values, patches["scene"].values.astype(str), np.arange(done), names, scheme,
+        image,
+        patches["label"].values,
+        patches["scene"].values.astype(str),
+        np.arange(done),
+        names,
+        scheme,
         {**known, "incidence_range": seen},
-    )  # fmt: skip
+    )
 
 
 def _translated(label: np.ndarray, source: ClassScheme, target: ClassScheme) -> np.ndarray:

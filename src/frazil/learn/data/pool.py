@@ -86,9 +86,12 @@ class PoolBatches:
     """
 
     def __init__(
-        self, pool: Pool, draw: Callable[[int], tuple[int, int, int]], changes: tuple[tuple[str, ...], ...],
+        self,
+        pool: Pool,
+        draw: Callable[[int], tuple[int, int, int]],
+        changes: tuple[tuple[str, ...], ...],
         device: torch.device,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.pool, self.draw, self.changes, self.device = pool, draw, changes, device
         self._thread = ThreadPoolExecutor(1)
         self._next: tuple[int, Future[tuple[list[np.ndarray], np.ndarray]]] | None = None

@@ -156,10 +156,15 @@ def label_scenes(
         LabelError: labels that cover no pixel of a product.
     """
     options = LabelOptions(
-        class_column=config.class_column, classes=config.classes, scene_column=config.scene_column, layer=config.layer,
-        assume_crs=config.assume_crs, unknown=config.unknown_codes, dialect=config.dialect,
+        class_column=config.class_column,
+        classes=config.classes,
+        scene_column=config.scene_column,
+        layer=config.layer,
+        assume_crs=config.assume_crs,
+        unknown=config.unknown_codes,
+        dialect=config.dialect,
         chart=ChartSettings(dominance=config.dominance),
-    )  # fmt: skip
+    )
     polarizations = tuple(dict.fromkeys(p for n in config.channels if (p := CHANNELS[n].polarization)))
     scenes = []
     for i, product in enumerate(products):
@@ -202,9 +207,15 @@ class CropSampler:
     """
 
     def __init__(
-        self, scenes: list[LabelledScene], channels: tuple[str, ...], *, crop: int, coarse: float, seed: int,
+        self,
+        scenes: list[LabelledScene],
+        channels: tuple[str, ...],
+        *,
+        crop: int,
+        coarse: float,
+        seed: int,
         view: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.scenes, self.channels, self.crop, self.coarse, self.seed = scenes, channels, crop, coarse, seed
         small = [s for s in scenes if min(s.label.shape) < crop]
         if small:
@@ -254,8 +265,9 @@ class CropSampler:
         n = max(size // _CROPS_OF_A_SCENE, 1)
         numbers, mirrored = rng.integers(len(self.scenes), size=n), rng.random(n) < 0.5
         views = [self.scenes[number].wide for number in numbers]
-        wide = np.zeros((n, len(self.channels), *(max(v.shape[k] for v in views if v is not None) for k in (1, 2))),
-                        np.float32)  # fmt: skip
+        wide = np.zeros(
+            (n, len(self.channels), *(max(v.shape[k] for v in views if v is not None) for k in (1, 2))), np.float32
+        )
         for to, view, turn in zip(wide, views, mirrored, strict=True):
             assert view is not None
             to[:, : view.shape[1], : view.shape[2]] = view[:, ::-1] if turn else view

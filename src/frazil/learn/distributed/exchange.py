@@ -106,9 +106,17 @@ class Exchange:
     """
 
     def __init__(
-        self, store: Store, *, run: str, worker: str, like: Mapping[str, Tensor], model_text: str,
-        expiry_s: float = 3600.0, method: str = "", steps: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        *,
+        run: str,
+        worker: str,
+        like: Mapping[str, Tensor],
+        model_text: str,
+        expiry_s: float = 3600.0,
+        method: str = "",
+        steps: int = 0,
+    ) -> None:
         check_names(run=run, worker=worker)
         if not expiry_s > 0:
             raise OptionError(f"expiry_s {expiry_s} must be above 0.")
@@ -163,11 +171,27 @@ class Exchange:
         digest = hashlib.sha256(data).hexdigest()
         now = time.monotonic()
         manifest = Manifest(
-            run=self.run, worker=self.worker, incarnation=self.incarnation, sequence=self._sequence, token=self.token,
-            model=self.model, model_text=self.model_text, step=step, samples=samples, sha256=digest, size=len(data),
-            published=time.time(), every_s=round(now - self._last, 3), score=score, written=self.traffic.written,
-            read=self.traffic.read, failures=self.traffic.failures, method=self.method, steps=self.steps, done=done,
-        )  # fmt: skip
+            run=self.run,
+            worker=self.worker,
+            incarnation=self.incarnation,
+            sequence=self._sequence,
+            token=self.token,
+            model=self.model,
+            model_text=self.model_text,
+            step=step,
+            samples=samples,
+            sha256=digest,
+            size=len(data),
+            published=time.time(),
+            every_s=round(now - self._last, 3),
+            score=score,
+            written=self.traffic.written,
+            read=self.traffic.read,
+            failures=self.traffic.failures,
+            method=self.method,
+            steps=self.steps,
+            done=done,
+        )
         text = json.dumps(asdict(manifest)).encode()
         try:
             self.store.write(self._weights(self.worker, digest), data)

@@ -98,9 +98,15 @@ class WithPeers(Strategy):
     """
 
     def __init__(
-        self, inner: Strategy, settings: PeersConfig, courier: Courier | None, *, seed: int, samples: int,
+        self,
+        inner: Strategy,
+        settings: PeersConfig,
+        courier: Courier | None,
+        *,
+        seed: int,
+        samples: int,
         team: Team | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.inner, self.networks, self.result = inner, inner.networks, inner.result
         self.settings, self.courier, self.seed, self.samples = settings, courier, seed, samples
         self.team = team or Team()
@@ -131,11 +137,21 @@ class WithPeers(Strategy):
         if asked:
             answers = self._answers(asked, own.image)
             distilled = {
-                "feature": _loss(learning and s.method == "afsd", feature_distillation, own.features.float(),
-                                 [a for a, _ in answers], normalised=s.loss == "normalised"),
-                "output": _loss(learning and s.method == "codistillation", output_distillation, own.logits,
-                                [b for _, b in answers], output=output_of(self.student)),
-            }  # fmt: skip
+                "feature": _loss(
+                    learning and s.method == "afsd",
+                    feature_distillation,
+                    own.features.float(),
+                    [a for a, _ in answers],
+                    normalised=s.loss == "normalised",
+                ),
+                "output": _loss(
+                    learning and s.method == "codistillation",
+                    output_distillation,
+                    own.logits,
+                    [b for _, b in answers],
+                    output=output_of(self.student),
+                ),
+            }
             if learning:
                 loss = loss + s.alpha * distilled["feature" if s.method == "afsd" else "output"]
             logs |= {f"loss_{name}": float(value.detach()) for name, value in distilled.items()}

@@ -55,11 +55,23 @@ class Seen:
         """As printed."""
         m = self.manifest
         return {
-            "run": m.run, "worker": m.worker, "state": self.state, "method": m.method, "step": m.step,
-            "steps": m.steps, "samples": m.samples, "score": m.score, "age_s": round(self.age_s, 1),
-            "interval_s": m.every_s, "start": m.incarnation, "bytes_written": m.written, "bytes_read": m.read,
-            "failures": m.failures, "model": m.model_text, "publications": m.sequence + 1,
-        }  # fmt: skip
+            "run": m.run,
+            "worker": m.worker,
+            "state": self.state,
+            "method": m.method,
+            "step": m.step,
+            "steps": m.steps,
+            "samples": m.samples,
+            "score": m.score,
+            "age_s": round(self.age_s, 1),
+            "interval_s": m.every_s,
+            "start": m.incarnation,
+            "bytes_written": m.written,
+            "bytes_read": m.read,
+            "failures": m.failures,
+            "model": m.model_text,
+            "publications": m.sequence + 1,
+        }
 
 
 def workers(path: str | os.PathLike[str], run: str | None = None, *, expiry_s: float = 3600.0) -> list[Seen]:
@@ -122,10 +134,14 @@ def _seen(manifest: Manifest, expiry_s: float) -> Seen:
 
 
 def choose(
-    path: str | os.PathLike[str], run_folder: str | os.PathLike[str], *,
-    output: str | os.PathLike[str] | None = None, device: str | None = None, overwrite: bool = False,
+    path: str | os.PathLike[str],
+    run_folder: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
     progress: Callable[[float, str], None] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Which of the workers' last networks to use, or their ensemble: judged on validation data, told on test data.
 
     Args:
@@ -179,8 +195,11 @@ def choose(
     best = max(candidates, key=lambda c: c["macro_f1"])
     members: list[str] = list(networks) if best["model"] == "ensemble" else [best["model"]]
     result: dict[str, Any] = {
-        "candidates": candidates, "chosen": best["model"], "members": members, "cost": len(members),
-    }  # fmt: skip
+        "candidates": candidates,
+        "chosen": best["model"],
+        "members": members,
+        "cost": len(members),
+    }
     chosen: nn.Module = networks[members[0]] if len(members) == 1 else Ensemble([networks[m] for m in members]).eval()
     if data.test is not None:
         report(0.6, "scoring the chosen")
@@ -202,15 +221,22 @@ def _figures(network: nn.Module, held_out: HeldOut, device: str) -> dict[str, fl
 
 
 def _model(
-    network: nn.Module, card: ModelCard, name: str, workers: list[str], validation: HeldOut, test: HeldOut | None,
+    network: nn.Module,
+    card: ModelCard,
+    name: str,
+    workers: list[str],
+    validation: HeldOut,
+    test: HeldOut | None,
     device: str | None,
-) -> Model:  # fmt: skip
+) -> Model:
     temperature = validation.temperature(network, device)
     found = (test or validation).score(network, temperature=temperature, device=device).to_json()
     kept = {k: v for k, v in found.items() if k not in ("confusion_per_scene", "reliability")}
     new = replace(
-        card, id=model_id(f"{name}-{'-'.join(workers)}", network),
-        temperature=round(temperature, 4), scores={**kept, "data": card.scores.get("data", "")},
+        card,
+        id=model_id(f"{name}-{'-'.join(workers)}", network),
+        temperature=round(temperature, 4),
+        scores={**kept, "data": card.scores.get("data", "")},
         training={**card.training, "workers": workers},
-    )  # fmt: skip
+    )
     return Model(network.cpu(), new)

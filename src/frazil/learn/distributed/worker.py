@@ -70,15 +70,21 @@ def with_peers(strategy: Strategy, config: RunConfig, data: LearningData, team: 
     if team.first and config.optim.steps is not None and settings.every > config.optim.steps:
         _LOG.warning(
             "This run has %d steps and exchanges every %d: nothing is exchanged before it ends. Set --every lower.",
-            config.optim.steps, settings.every,
-        )  # fmt: skip
+            config.optim.steps,
+            settings.every,
+        )
     if team.first:
         assert settings.path is not None
         exchange = Exchange(
-            Store(settings.path), run=settings.run or config.name, worker=settings.worker,
-            like=strategy.result.state_dict(), model_text=model_text(config, data), expiry_s=settings.expiry_s,
-            method=settings.method, steps=config.optim.steps,
-        )  # fmt: skip
+            Store(settings.path),
+            run=settings.run or config.name,
+            worker=settings.worker,
+            like=strategy.result.state_dict(),
+            model_text=model_text(config, data),
+            expiry_s=settings.expiry_s,
+            method=settings.method,
+            steps=config.optim.steps,
+        )
         watches = settings.method != "independent" or settings.log_every > 0
         patience_s = 600.0 if settings.lockstep else 120.0  # lockstep would give other numbers without a slow starter
         courier = Courier(exchange, lockstep=settings.lockstep, watches=watches, patience_s=patience_s)

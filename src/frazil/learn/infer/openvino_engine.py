@@ -213,9 +213,14 @@ class _Graph:
     def _twice(self, x: Any) -> Any:
         """Every pixel as four."""
         return self.ops.interpolate(
-            x, np.array([2, 2], np.float32), "nearest", "scales", axes=np.array([2, 3], np.int64),
-            coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-        )  # fmt: skip
+            x,
+            np.array([2, 2], np.float32),
+            "nearest",
+            "scales",
+            axes=np.array([2, 3], np.int64),
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
 
     def _double_convolution(self, x: Any, name: str) -> Any:
         for conv, norm in ((0, 1), (3, 4)):

@@ -51,9 +51,11 @@ def tiles_for(
         margin: in place of the engine's; seams may show.
     """
     return TileGrid(
-        shape=shape, core=even_core(shape, tile, engine.stride) if core is None else (core, core),
-        margin=engine.margin if margin is None else margin, multiple=engine.stride,
-    )  # fmt: skip
+        shape=shape,
+        core=even_core(shape, tile, engine.stride) if core is None else (core, core),
+        margin=engine.margin if margin is None else margin,
+        multiple=engine.stride,
+    )
 
 
 def tile_logits(

@@ -204,9 +204,18 @@ class InceptionV3(PatchClassifier):
         self.maxpool2 = nn.MaxPool2d(3, 2)
         n = w(192)
         stages: list[tuple[str, type[_Block], tuple[int, ...]]] = [
-            ("5b", _A, (32,)), ("5c", _A, (64,)), ("5d", _A, (64,)), ("6a", _B, ()), ("6b", _C, (128,)),
-            ("6c", _C, (160,)), ("6d", _C, (160,)), ("6e", _C, (192,)), ("7a", _D, ()), ("7b", _E, ()), ("7c", _E, ()),
-        ]  # fmt: skip
+            ("5b", _A, (32,)),
+            ("5c", _A, (64,)),
+            ("5d", _A, (64,)),
+            ("6a", _B, ()),
+            ("6b", _C, (128,)),
+            ("6c", _C, (160,)),
+            ("6d", _C, (160,)),
+            ("6e", _C, (192,)),
+            ("7a", _D, ()),
+            ("7b", _E, ()),
+            ("7c", _E, ()),
+        ]
         for name, kind, more in stages:
             block = kind(n, *more, w)
             self.add_module(f"Mixed_{name}", block)

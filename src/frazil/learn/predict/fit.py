@@ -94,7 +94,7 @@ class Sample:
         image[:, land_mask(np.asarray(lon), np.asarray(lat))] = 0.0
         return (card.seen or Seen()).strange(
             image, card.channels, str(scene.attrs.get("mode", "")), sensor_of(scene.attrs)
-        )  # fmt: skip
+        )
 
 
 def outside_training(made: xr.Dataset, strange: list[str]) -> xr.Dataset:

@@ -132,9 +132,15 @@ class IceAnswers:
         return adapt_to_scene(radar.scores, scene, sea, check_weight(self.adapt, 1, card.id))
 
     def finish(
-        self, scores: np.ndarray, flags: np.ndarray, land: np.ndarray, distance: np.ndarray, coords: dict[str, Any],  # noqa: ARG002
-        dims: tuple[str, str], card: ModelCard,
-    ) -> dict[str, tuple[Any, ...]]:  # fmt: skip
+        self,
+        scores: np.ndarray,
+        flags: np.ndarray,
+        land: np.ndarray,
+        distance: np.ndarray,
+        coords: dict[str, Any],  # noqa: ARG002
+        dims: tuple[str, str],
+        card: ModelCard,
+    ) -> dict[str, tuple[Any, ...]]:
         """Probability and class of every pixel, the probability of ice, confidence, and flags."""
         nodata = (scores[0] == SCORE_NODATA) | ((flags & BIT["nodata"]) > 0)
         blank = nodata | land

@@ -63,9 +63,14 @@ class SegmentOptions:
 
 
 def segment(
-    imagettes: xr.Dataset | str | os.PathLike[str], model: Model | str | os.PathLike[str], *, method: str | None = None,
-    options: SegmentOptions | None = None, device: str | None = None, progress: Callable[[float], None] | None = None,
-) -> xr.Dataset:  # fmt: skip
+    imagettes: xr.Dataset | str | os.PathLike[str],
+    model: Model | str | os.PathLike[str],
+    *,
+    method: str | None = None,
+    options: SegmentOptions | None = None,
+    device: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> xr.Dataset:
     """Scores and masks of phenomena on the cells of a set's masks (400 m).
 
     Args:
@@ -175,11 +180,20 @@ def _dataset(ds: xr.Dataset, scores: np.ndarray, model: Model, method: str, opti
         "dominant": ((dims[0], *dims[2:]), dominant(scores, options.threshold)),
     }
     kept = {k: ds.coords[k] for k in ("class", "name", "group", "incidence_angle", "longitude", "latitude")}
-    return xr.Dataset(data, kept, {
-        "title": "Phenomena in imagettes", "method": method, "model": model.card.id, "threshold": options.threshold,
-        "class_scheme": ds.attrs["class_scheme"], "spacing_m": float(ds.attrs["spacing_m"]) * int(ds.attrs["cell"]),
-        "model_statement": model.card.statement, "frazil_version": __version__,
-    })  # fmt: skip
+    return xr.Dataset(
+        data,
+        kept,
+        {
+            "title": "Phenomena in imagettes",
+            "method": method,
+            "model": model.card.id,
+            "threshold": options.threshold,
+            "class_scheme": ds.attrs["class_scheme"],
+            "spacing_m": float(ds.attrs["spacing_m"]) * int(ds.attrs["cell"]),
+            "model_statement": model.card.statement,
+            "frazil_version": __version__,
+        },
+    )
 
 
 def score_segments(found: xr.Dataset, ds: xr.Dataset) -> dict[str, Any]:

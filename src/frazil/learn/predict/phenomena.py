@@ -84,10 +84,16 @@ class PhenomenaMapOptions:
 
 
 def predict_phenomena(
-    scene: PathOrScene, model: Model | str | os.PathLike[str], *, crs: str | None = "auto",
-    spacing_m: float | None = None, options: PhenomenaMapOptions | None = None, ice: xr.Dataset | None = None,
-    device: str | None = None, progress: Progress | None = None,
-) -> xr.Dataset:  # fmt: skip
+    scene: PathOrScene,
+    model: Model | str | os.PathLike[str],
+    *,
+    crs: str | None = "auto",
+    spacing_m: float | None = None,
+    options: PhenomenaMapOptions | None = None,
+    ice: xr.Dataset | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> xr.Dataset:
     """The map of phenomena of a scene.
 
     Args:
@@ -179,9 +185,15 @@ class PhenomenaAnswers:
         return {}
 
     def finish(
-        self, scores: np.ndarray, flags: np.ndarray, land: np.ndarray, distance: np.ndarray, coords: dict[str, Any],
-        dims: tuple[str, str], card: ModelCard,
-    ) -> dict[str, tuple[Any, ...]]:  # fmt: skip
+        self,
+        scores: np.ndarray,
+        flags: np.ndarray,
+        land: np.ndarray,
+        distance: np.ndarray,
+        coords: dict[str, Any],
+        dims: tuple[str, str],
+        card: ModelCard,
+    ) -> dict[str, tuple[Any, ...]]:
         """Scores, what is found, the phenomenon of the highest score, and flags."""
         names, percent = list(card.scheme.names), scores
         nodata = (percent[0] == PERCENT_NODATA) | ((flags & BIT["nodata"]) > 0)

@@ -87,9 +87,15 @@ class Answers(Protocol):
         ...
 
     def finish(
-        self, scores: np.ndarray, flags: np.ndarray, land: np.ndarray, distance: np.ndarray, coords: dict[str, Any],
-        dims: tuple[str, str], card: ModelCard,
-    ) -> dict[str, tuple[Any, ...]]:  # fmt: skip
+        self,
+        scores: np.ndarray,
+        flags: np.ndarray,
+        land: np.ndarray,
+        distance: np.ndarray,
+        coords: dict[str, Any],
+        dims: tuple[str, str],
+        card: ModelCard,
+    ) -> dict[str, tuple[Any, ...]]:
         """The variables of the map from scores and flags on its grid; arrays may be used up."""
         ...
 
@@ -200,8 +206,11 @@ def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Data
     looks = max(round(card.spacing_m / product.spacing_m), 1)
     boxcar = card.boxcar and looks == 1
     return product.open_scene(
-        polarizations=card.polarizations, looks=looks, boxcar=boxcar, denoise=card.denoise,  # type: ignore[arg-type]
-    )  # fmt: skip
+        polarizations=card.polarizations,
+        looks=looks,
+        boxcar=boxcar,
+        denoise=card.denoise,  # type: ignore[arg-type]
+    )
 
 
 def classify(
@@ -231,8 +240,11 @@ def classify(
         logits = part.logits[:, :rows, :columns]
         check_logits(logits, card)
         line, pixel = part.lines.start, part.core.pixel
-        to = (..., slice(line, min(line + rows * cell, part.lines.stop)),
-              slice(pixel, min(pixel + columns * cell, pixel + part.core.n_pixels)))  # fmt: skip
+        to = (
+            ...,
+            slice(line, min(line + rows * cell, part.lines.stop)),
+            slice(pixel, min(pixel + columns * cell, pixel + part.core.n_pixels)),
+        )
         flags[here], observed = flags_of_cells(
             {name: values[to] for name, values in arrays.items()}, cell, holds, card.incidence_range
         )
@@ -317,13 +329,27 @@ def _place(scene: xr.Dataset, grid: MapGrid | None) -> tuple[np.ndarray, np.ndar
 
 
 def _dataset(
-    maps: dict[str, tuple[Any, ...]], coords: dict[str, Any], scene: xr.Dataset, card: ModelCard, answers: Answers,
-    said: dict[str, Any], grid: MapGrid | None,
-) -> xr.Dataset:  # fmt: skip
+    maps: dict[str, tuple[Any, ...]],
+    coords: dict[str, Any],
+    scene: xr.Dataset,
+    card: ModelCard,
+    answers: Answers,
+    said: dict[str, Any],
+    grid: MapGrid | None,
+) -> xr.Dataset:
     kept = (
-        "product", "mission", "sensor", "mode", "orbit_pass", "orbit", "start_time", "stop_time", "source",
-        "attribution", "denoise",
-    )  # fmt: skip
+        "product",
+        "mission",
+        "sensor",
+        "mode",
+        "orbit_pass",
+        "orbit",
+        "start_time",
+        "stop_time",
+        "source",
+        "attribution",
+        "denoise",
+    )
     sensor = sensor_of(scene.attrs)
     own = answers.attrs(card)
     notes = (said.get("adapted", ""), scene.attrs.get("note", ""), own.pop("note", ""))

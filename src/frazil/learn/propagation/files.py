@@ -91,9 +91,13 @@ def propagate_files(
         from frazil.learn.propagation.picture import draw_features
 
         draw_features(
-            samples.features, {"labels given": given, "labels propagated": found.label}, picture,
-            scheme=samples.scheme, method=method, overwrite=overwrite,
-        )  # fmt: skip
+            samples.features,
+            {"labels given": given, "labels propagated": found.label},
+            picture,
+            scheme=samples.scheme,
+            method=method,
+            overwrite=overwrite,
+        )
     return describe_propagation(found, given, samples.scheme)
 
 
@@ -209,7 +213,7 @@ def _table(path: Path, what: str) -> np.ndarray:
         TokenError,
         zipfile.BadZipFile,
         zlib.error,
-    ) as error:  # fmt: skip - NumPy reads heads of arrays as Python's literals
+    ) as error:  # NumPy reads heads of arrays as Python's literals
         if isinstance(error, OptionError):
             raise
         raise OptionError(

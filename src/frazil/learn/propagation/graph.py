@@ -115,9 +115,15 @@ def propagate_labels(
     weight[~reached] = 0
     weight[given] = 1
     return Propagated(
-        label=label, weight=weight, score=score, reached=reached, class_weight=class_weight(label, n_classes),
-        iterations=iterations, residual=residual, converged=converged,
-    )  # fmt: skip
+        label=label,
+        weight=weight,
+        score=score,
+        reached=reached,
+        class_weight=class_weight(label, n_classes),
+        iterations=iterations,
+        residual=residual,
+        converged=converged,
+    )
 
 
 def affinity_graph(
@@ -172,9 +178,12 @@ def solve(graph: sparse.csr_array, seeds: np.ndarray, config: PropagationConfig)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         matrix = torch.sparse_csr_tensor(
-            torch.from_numpy(graph.indptr), torch.from_numpy(graph.indices), torch.from_numpy(graph.data),
-            graph.shape, check_invariants=False,
-        )  # fmt: skip
+            torch.from_numpy(graph.indptr),
+            torch.from_numpy(graph.indices),
+            torch.from_numpy(graph.data),
+            graph.shape,
+            check_invariants=False,
+        )
 
     right = torch.from_numpy(np.ascontiguousarray(seeds, np.float32))
     x, r, p = torch.zeros_like(right), right.clone(), right.clone()

@@ -114,5 +114,11 @@ def _scatter(axes: Any, points: np.ndarray, labels: np.ndarray, codes: list[int]
         mine = labels == code
         known = scheme is not None and code < len(scheme.classes)
         name = scheme.classes[code].title if known and scheme else f"class {code}"
-        axes.scatter(*points[mine].T, s=size, color=_COLOURS[code % len(_COLOURS)], linewidths=0.3,
-                     edgecolors="black" if size > 4 else "none", label=name)  # fmt: skip
+        axes.scatter(
+            *points[mine].T,
+            s=size,
+            color=_COLOURS[code % len(_COLOURS)],
+            linewidths=0.3,
+            edgecolors="black" if size > 4 else "none",
+            label=name,
+        )

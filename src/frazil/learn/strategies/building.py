@@ -81,9 +81,11 @@ class Parts:
         if config.model.pretrained:
             return copy.deepcopy(self.network)
         fresh = create_model(
-            config.model.architecture, n_channels=len(self.data.channels), n_classes=self.n_classes,
+            config.model.architecture,
+            n_channels=len(self.data.channels),
+            n_classes=self.n_classes,
             settings={**config.model.settings, "patch": self.network.patch},
-        )  # fmt: skip
+        )
         place = next(self.network.parameters()).device
         fresh = fresh.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.optim.compile:

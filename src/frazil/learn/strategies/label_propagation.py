@@ -32,9 +32,13 @@ class LabelPropagation(Strategy):
     """
 
     def __init__(
-        self, network: nn.Module, batches: PoolBatches, pseudo: PseudoLabels, plan: Plan,
+        self,
+        network: nn.Module,
+        batches: PoolBatches,
+        pseudo: PseudoLabels,
+        plan: Plan,
         settings: LabelPropagationConfig,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.networks, self.result = {"network": network}, network
         self.batches, self.pseudo, self.plan, self.settings = batches, pseudo, plan, settings
 

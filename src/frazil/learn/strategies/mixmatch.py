@@ -38,9 +38,15 @@ class MixMatch(Averaged):
     """
 
     def __init__(
-        self, network: nn.Module, batches: PoolBatches, label: Tensor, n_classes: int, plan: Plan,
-        settings: MixMatchConfig, seed: int,
-    ) -> None:  # fmt: skip
+        self,
+        network: nn.Module,
+        batches: PoolBatches,
+        label: Tensor,
+        n_classes: int,
+        plan: Plan,
+        settings: MixMatchConfig,
+        seed: int,
+    ) -> None:
         super().__init__(network, settings.ema)
         self.batches, self.label, self.n_classes, self.seed = batches, label, n_classes, seed
         self.plan, self.settings = plan, settings

@@ -76,9 +76,14 @@ class SemiGAN(Strategy):
     """
 
     def __init__(
-        self, network: PatchClassifier, generator: Generator, batches: PoolBatches, label: Tensor,
-        settings: SemiGANConfig, seed: int,
-    ) -> None:  # fmt: skip
+        self,
+        network: PatchClassifier,
+        generator: Generator,
+        batches: PoolBatches,
+        label: Tensor,
+        settings: SemiGANConfig,
+        seed: int,
+    ) -> None:
         generator.lr_scale = settings.generator_rate  # type: ignore[assignment]
         self.networks, self.result = {"network": network, "generator": generator}, network
         self.network, self.generator = network, generator

@@ -38,9 +38,14 @@ class TeacherStudent(Strategy):
     """
 
     def __init__(
-        self, teacher: nn.Module, student: nn.Module, batches: PoolBatches, pseudo: PseudoLabels, plan: Plan,
+        self,
+        teacher: nn.Module,
+        student: nn.Module,
+        batches: PoolBatches,
+        pseudo: PseudoLabels,
+        plan: Plan,
         settings: TeacherStudentConfig,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.networks, self.result = {"teacher": teacher, "student": student}, student
         self.batches, self.pseudo, self.plan, self.settings = batches, pseudo, plan, settings
 

@@ -23,9 +23,14 @@ from frazil.learn.models.output import activated, output_of
 
 @torch.inference_mode()
 def part_scores(
-    network: nn.Module, image: np.ndarray, *, tile: int = 129, stride: int | None = None, dense: bool = False,
+    network: nn.Module,
+    image: np.ndarray,
+    *,
+    tile: int = 129,
+    stride: int | None = None,
+    dense: bool = False,
     batch: int = 32,
-) -> ScoreMap:  # fmt: skip
+) -> ScoreMap:
     """Scores of tiles, each at its centre.
 
     Args:
