@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test wheel map lint docs bench real-scores gpu fuzz torture model clean
+.PHONY: help env test wheel lowest map lint docs bench real-scores gpu fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,6 +39,18 @@ wheel: $(VENV)/.installed ## build the wheel, and try it without PyTorch in an e
 	$(PYTHON) -m venv $(BASE)
 	$(BASE)/bin/python -m pip install --quiet --constraint constraints.txt $(OUT)/wheel/*.whl
 	cp benchmarks/try_wheel.py $(OUT)/wheel && cd $(OUT)/wheel && $(CURDIR)/$(BASE)/bin/python try_wheel.py
+
+LOWEST := .venv-lowest
+LOWEST_TESTS := $(addprefix tests/,test_grid.py test_land.py test_product.py test_scene.py test_labels_patches.py \
+	test_maps_export.py test_zarr_stores.py test_zarr_writing.py maps/test_outlines.py maps/test_rasters.py)
+lowest: ## try the lowest versions that pyproject.toml allows, without PyTorch
+	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST) && mkdir -p $(OUT)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip compile --quiet --python $(LOWEST)/bin/python --only-binary :all: --resolution lowest-direct \
+		--output-file $(OUT)/lowest.txt pyproject.toml
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --only-binary :all: --requirement $(OUT)/lowest.txt \
+		pytest pytest-xdist hypothesis jsonschema netCDF4 rio-cogeo
+	PYTHONPATH=src $(LOWEST)/bin/python -m pytest -q -n 2 --dist loadfile -p no:cacheprovider $(LOWEST_TESTS)
 
 map: $(VENV)/.installed ## map the bundled sample scene with the bundled model
 	@test -d $(OUT)/sample || $(BIN)/frazil simulate --sample $(OUT)/sample
