@@ -78,7 +78,7 @@ def truth_of(scene: xr.Dataset) -> np.ndarray:
 def measure(model: Model, seed: int, **scene_options: Any) -> dict[str, Any]:
     """One scene, mapped: its tally, season, share of ice, and how many of the five classes are right where it is."""
     world = WorldConfig(seed=seed, signatures="measured")
-    options = {"spacing_m": model.card.spacing_m, "land": "gshhg"} | scene_options
+    options: dict[str, Any] = {"spacing_m": model.card.spacing_m, "land": "gshhg"} | scene_options
     scene = simulate_scene("ew", seed=seed, world=world, **options)
     made = predict(scene, model, crs=None)
     truth, codes = scene["ice_class"].values, made["probability"].values.argmax(axis=0)

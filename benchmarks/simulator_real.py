@@ -148,8 +148,8 @@ def simulated(signatures: str, scenes: int) -> tuple[list[Statistics], list[Stat
         for line, pixel in ((1200, 1000), (2000, 2400)):
             crops.append(texture(total[line : line + _CROP, pixel : pixel + _CROP]))
         thin = scene.isel(line=slice(2, None, _EVERY), pixel=slice(2, None, _EVERY))
-        arrays = (thin[name].values for name in ("sigma0", "incidence_angle", "valid"))
-        thinned.append(statistics(*arrays, _EVERY * _FINE_M))
+        sigma0, angle, valid = (thin[name].values for name in ("sigma0", "incidence_angle", "valid"))
+        thinned.append(statistics(sigma0, angle, valid, _EVERY * _FINE_M))
     return thinned, crops
 
 

@@ -227,7 +227,7 @@ def child(work: Callable[[], object], *, as_number_one: bool = False, wait_for: 
         for name in SIGNALS:
             signal.signal(getattr(signal, name), _stop)
         if as_number_one:
-            os.getpid = lambda: 1  # type: ignore[assignment] - as in two containers on one volume
+            os.getpid = lambda: 1  # type: ignore[assignment] # as in two containers on one volume
         if wait_for is not None:
             os.read(wait_for, 1)
         work()

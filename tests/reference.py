@@ -14,8 +14,14 @@ def _seconds(text: str, origin: datetime) -> float:
     return (datetime.fromisoformat(text) - origin).total_seconds()
 
 
+def _text(element: ET.Element, tag: str) -> str:
+    text = element.findtext(tag)
+    assert text is not None
+    return text
+
+
 def _floats(element: ET.Element, tag: str) -> list[float]:
-    return [float(v) for v in element.findtext(tag).split()]
+    return [float(v) for v in _text(element, tag).split()]
 
 
 def _line(x0: float, y0: float, x1: float, y1: float, x: float) -> float:
@@ -41,11 +47,11 @@ class Reference:
 
     def __init__(self, annotation: bytes, calibration: bytes, noise: bytes) -> None:
         a, c, n = (ET.fromstring(t) for t in (annotation, calibration, noise))
-        origin = datetime.fromisoformat(a.findtext(".//productFirstLineUtcTime"))
-        self.dt = float(a.findtext(".//azimuthTimeInterval"))
-        self.size = int(a.findtext(".//numberOfLines")), int(a.findtext(".//numberOfSamples"))
+        origin = datetime.fromisoformat(_text(a, ".//productFirstLineUtcTime"))
+        self.dt = float(_text(a, ".//azimuthTimeInterval"))
+        self.size = int(_text(a, ".//numberOfLines")), int(_text(a, ".//numberOfSamples"))
         self.cal = [
-            (_seconds(v.findtext("azimuthTime"), origin), _floats(v, "pixel"), _floats(v, "sigmaNought"))
+            (_seconds(_text(v, "azimuthTime"), origin), _floats(v, "pixel"), _floats(v, "sigmaNought"))
             for v in c.iter("calibrationVector")
         ]
         tags = (
@@ -54,12 +60,12 @@ class Reference:
             else ("noiseVector", "noiseLut")
         )
         self.range = [
-            (_seconds(v.findtext("azimuthTime"), origin), _floats(v, "pixel"), _floats(v, tags[1]))
+            (_seconds(_text(v, "azimuthTime"), origin), _floats(v, "pixel"), _floats(v, tags[1]))
             for v in n.iter(tags[0])
         ]
         names = ("firstAzimuthLine", "lastAzimuthLine", "firstRangeSample", "lastRangeSample")
         self.blocks = [
-            (tuple(int(v.findtext(k)) for k in names), _floats(v, "line"), _floats(v, "noiseAzimuthLut"))
+            (tuple(int(_text(v, k)) for k in names), _floats(v, "line"), _floats(v, "noiseAzimuthLut"))
             for v in n.iter("noiseAzimuthVector")
         ] or [((0, self.size[0] - 1, 0, self.size[1] - 1), [0.0], [1.0])]
 

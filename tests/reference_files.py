@@ -6,6 +6,7 @@ The field is no symmetric one: a file read upside down, mirrored, in the wrong u
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -32,7 +33,7 @@ def percent_on(crs: str | CRS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return percent_at(longitude, latitude)
 
 
-def true_map(spacing_m: float = 500.0, **attrs: str) -> xr.Dataset:
+def true_map(spacing_m: float = 500.0, **attrs: Any) -> xr.Dataset:
     """A map that is ice where the field is 15 % or more."""
     blank = make_map(codes=np.zeros((160, 200), np.uint8), centre=CENTRE, spacing_m=spacing_m)
     grid = MapGrid.of(blank)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -226,7 +227,8 @@ def test_stores_in_zarr_know_their_own_chunks(tmp_path: Path) -> None:
         group.create_array("x", data=np.arange(10), chunks=(3,))
         group.create_array("deep/scalar", data=np.array(1.0))
     assert why_not_output(tmp_path / "a.zarr") is None
-    assert zarr.open_group(tmp_path / "a.zarr", mode="r")["x"][:].tolist() == list(range(10))
+    values: Any = zarr.open_group(tmp_path / "a.zarr", mode="r")["x"]
+    assert values[:].tolist() == list(range(10))
     (tmp_path / "a.zarr" / "x" / "c" / "readme").write_text("mine")
     with pytest.raises(OutputExistsError, match="x/c/readme"):
         refuse_existing(tmp_path / "a.zarr", overwrite=True)

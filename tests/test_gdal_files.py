@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import h5py
@@ -26,6 +27,7 @@ from frazil.errors import FrazilError, LabelError, LabelNotFoundError
 from frazil.gdal_files import open_raster, vector_source
 from frazil.georeference import world_file
 from frazil.labels.chart import read_chart
+from frazil.labels.class_raster import RasterLabels
 from frazil.labels.classes import LabelOptions
 from frazil.labels.datasets.ai4arctic import read_ai4arctic
 from frazil.labels.datasets.folders import read_image
@@ -115,7 +117,9 @@ RECIPES: dict[str, Callable[[str, str], str]] = {
     "suffix", [".tif", ".png", ".vrt", ".geojson", ".json", ".shp", ".gpkg", ".gml", ".nc", ".fgb"]
 )
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_no_request_arrives_and_no_other_file_is_read(recipe, suffix, server, tmp_path: Path) -> None:
+def test_no_request_arrives_and_no_other_file_is_read(
+    recipe: str, suffix: str, server: tuple[str, list[str]], tmp_path: Path
+) -> None:
     url, asked = server
     secret = tmp_path / "secret.bin"
     secret.write_bytes(bytes([1] * 16))
@@ -168,7 +172,7 @@ def test_addresses_are_called_addresses(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("what", ["shp", "geojson"])
-def test_archives_with_folders(kind, what, tmp_path: Path) -> None:
+def test_archives_with_folders(kind: str, what: str, tmp_path: Path) -> None:
     import tarfile
 
     frame = gpd.GeoDataFrame({"ice": ["sea_ice"]}, geometry=[shapely.box(0, 70, 1, 71)], crs="EPSG:4326")
@@ -213,7 +217,7 @@ def test_a_raster_that_claims_more_than_it_can_hold(tmp_path: Path) -> None:
             opener(tmp_path / "a.tif")
 
 
-def test_files_beside_a_raster_are_not_opened(server, tmp_path: Path) -> None:
+def test_files_beside_a_raster_are_not_opened(server: tuple[str, list[str]], tmp_path: Path) -> None:
     """Overviews, masks and metadata beside a GeoTIFF may be files of any driver."""
     url, asked = server
     path = tmp_path / "a.tif"
@@ -240,8 +244,11 @@ def test_world_files_are_read_by_frazil(tmp_path: Path) -> None:
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(tmp_path / "a.png", "w", **how) as file:
         file.write(np.ones((1, 30, 40), np.uint8))
     (tmp_path / "a.pgw").write_text("100\n0\n0\n-100\n5050\n8950\n")
-    assert world_file(tmp_path / "a.png").almost_equals(transform)
+    found = world_file(tmp_path / "a.png")
+    assert found is not None
+    assert found.almost_equals(transform)
     labels = open_labels(tmp_path / "a.png", BINARY, LabelOptions(assume_crs="EPSG:3413"))
+    assert isinstance(labels, RasterLabels)
     assert labels.transform.almost_equals(transform)
     (tmp_path / "a.pgw").write_text("walrus")
     with pytest.raises(LabelError, match="no world file"):
@@ -262,7 +269,7 @@ def test_settings_of_gdal_are_as_before(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["external_link", "soft_link", "external_data", "virtual", "huge"])
 @pytest.mark.parametrize("opener", [open_reference, read_ai4arctic])
-def test_netcdf_that_reads_other_files(kind, opener, tmp_path: Path) -> None:
+def test_netcdf_that_reads_other_files(kind: str, opener: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(bytes(range(100)))
     path = tmp_path / "a.nc"
     with h5py.File(path, "w") as file:
@@ -285,7 +292,7 @@ def test_netcdf_that_reads_other_files(kind, opener, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("driver", ["FlatGeobuf", "GPKG", "GeoJSON", "ESRI Shapefile"])
-def test_damaged_bytes_end_in_one_line(driver, tmp_path: Path) -> None:
+def test_damaged_bytes_end_in_one_line(driver: str, tmp_path: Path) -> None:
     suffix = {"FlatGeobuf": "fgb", "GPKG": "gpkg", "GeoJSON": "geojson", "ESRI Shapefile": "shp"}[driver]
     path = tmp_path / f"a.{suffix}"
     boxes = [shapely.box(i, 70, i + 1, 71) for i in range(6)]
@@ -384,7 +391,8 @@ def test_a_turned_class_raster_is_read_as_finely_as_an_upright_one(tmp_path: Pat
                            crs="EPSG:3413", transform=transform) as file:  # fmt: skip
             file.write(turned, 1)
         found.append(open_labels(tmp_path / "a.tif", FIVE_CLASSES).on(scene).regions(slice(None)))
-    np.testing.assert_array_equal(*found)
+    one, other = found
+    np.testing.assert_array_equal(one, other)
     assert (found[0] >= 0).any()
 
 

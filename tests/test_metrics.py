@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ CODES = arrays(np.uint8, st.integers(1, 40), elements=st.sampled_from([0, 1, 2, 
 
 
 @given(truth=CODES, data=st.data())
-def test_counts_by_hand_and_masked_pixels_never_count(truth, data) -> None:
+def test_counts_by_hand_and_masked_pixels_never_count(truth: np.ndarray, data: st.DataObject) -> None:
     predicted = data.draw(arrays(np.uint8, truth.shape, elements=st.sampled_from([0, 1, 2, 255])))
     counts = confusion_counts(truth, predicted, 3)
     for t in range(3):
@@ -24,7 +26,7 @@ def test_counts_by_hand_and_masked_pixels_never_count(truth, data) -> None:
 
 
 def test_scores_of_a_known_table() -> None:
-    result = scores(np.array([[8, 2, 0], [1, 4, 0], [0, 0, 0]]))
+    result: dict[str, Any] = scores(np.array([[8, 2, 0], [1, 4, 0], [0, 0, 0]]))
     assert result["accuracy"] == pytest.approx(12 / 15)
     assert result["recall"][:2] == pytest.approx([0.8, 0.8])
     assert result["precision"][:2] == pytest.approx([8 / 9, 4 / 6])

@@ -50,7 +50,7 @@ def npy(shape: tuple[int, ...], dtype: str, data: bytes) -> bytes:
         ("a.png", b""),
     ],
 )
-def test_bombs_and_strangers_are_refused(name, content, tmp_path: Path) -> None:
+def test_bombs_and_strangers_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     for read in (lambda: read_picture(name, content), lambda: read_array(name, content),
                  lambda: read_image(tmp_path / name, ("hh",), {"hh": (0.0, 1.0)})):  # fmt: skip

@@ -9,7 +9,9 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from frazil.sentinel1.scene import open_scene
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
-def pixels(product: Path | Product) -> np.ndarray:
+def pixels(product: Path | str | Product) -> np.ndarray:
     return open_scene(product, polarizations=("HV",)).sigma0[0, 100:110, ::50].values
 
 
@@ -37,7 +39,13 @@ def copy(small_safe: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
 
 
-def zipped(folder: Path, target: Path, rename=lambda name: name, extra=(), **options) -> Path:
+def zipped(
+    folder: Path,
+    target: Path,
+    rename: Callable[[str], str] = lambda name: name,
+    extra: Iterable[str] = (),
+    **options: Any,
+) -> Path:
     """An archive whose members have other names than Python would give them (its own turns backslashes around)."""
     with zipfile.ZipFile(target, "w", **options) as archive:
         for name in extra:
@@ -50,7 +58,9 @@ def zipped(folder: Path, target: Path, rename=lambda name: name, extra=(), **opt
     return target
 
 
-def test_zip_and_folder_that_passed_through_a_mac(small_safe: Path, copy: Path, tmp_path: Path, expected) -> None:
+def test_zip_and_folder_that_passed_through_a_mac(
+    small_safe: Path, copy: Path, tmp_path: Path, expected: np.ndarray
+) -> None:
     stem = open_product(small_safe).bands[0].stem
     apple = [f"__MACOSX/{small_safe.name}/annotation/._{stem}.xml", f"{small_safe.name}/annotation/._{stem}.xml"]
     archive = zipped(small_safe, tmp_path / "mac.zip", extra=[*apple, "__MACOSX/._x.SAFE", ".DS_Store"])
@@ -61,7 +71,7 @@ def test_zip_and_folder_that_passed_through_a_mac(small_safe: Path, copy: Path, 
     np.testing.assert_array_equal(pixels(copy.parent), expected)
 
 
-def test_backslashes_and_braces(small_safe: Path, tmp_path: Path, expected) -> None:
+def test_backslashes_and_braces(small_safe: Path, tmp_path: Path, expected: np.ndarray) -> None:
     windows = zipped(small_safe, tmp_path / "windows.zip", rename=lambda name: name.replace("/", "\\"))
     assert b"annotation\\" in windows.read_bytes()
     np.testing.assert_array_equal(pixels(windows), expected)
@@ -74,13 +84,13 @@ def test_backslashes_and_braces(small_safe: Path, tmp_path: Path, expected) -> N
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".TIFF", "-cog.tif", "-COG.TIF", "-cog.tiff"])
-def test_names_of_measurement_files(copy: Path, suffix: str, expected) -> None:
+def test_names_of_measurement_files(copy: Path, suffix: str, expected: np.ndarray) -> None:
     for tiff in (copy / "measurement").iterdir():
         tiff.rename(tiff.with_name(tiff.stem + suffix))
     np.testing.assert_array_equal(pixels(copy), expected)
 
 
-def test_a_file_of_the_product_in_its_place(copy: Path, tmp_path: Path, expected) -> None:
+def test_a_file_of_the_product_in_its_place(copy: Path, tmp_path: Path, expected: np.ndarray) -> None:
     for pattern in ("measurement/*-hh-*", "annotation/*-hv-*", "annotation/calibration/noise-*-hv-*", "manifest.safe"):
         np.testing.assert_array_equal(pixels(next(copy.glob(pattern))), expected)
     alone = tmp_path / "alone"
@@ -124,7 +134,7 @@ def test_links_that_leave_the_product(copy: Path, tmp_path: Path, target: str) -
         open_scene(copy).sigma0[0, :10, :10].values  # noqa: B018
 
 
-def test_links_inside_a_product_and_to_it(copy: Path, tmp_path: Path, expected) -> None:
+def test_links_inside_a_product_and_to_it(copy: Path, tmp_path: Path, expected: np.ndarray) -> None:
     tiff = next((copy / "measurement").glob("*-hv-*"))
     tiff.rename(copy / "preview" / "pixels.tiff")
     tiff.symlink_to("../preview/pixels.tiff")
@@ -141,7 +151,7 @@ def test_a_pipe_is_no_file(copy: Path) -> None:
 
 def test_names_that_are_no_text(small_safe: Path, tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/S1A_\xff\xfe\x1b[31m.SAFE"
-    shutil.copytree(os.fsencode(small_safe), folder)
+    shutil.copytree(small_safe, os.fsdecode(folder))
     product = open_product(os.fsdecode(folder))
     assert product.name == r"S1A_\udcff\udcfe\x1b[31m"
     json.dumps(describe(product)).encode()

@@ -50,7 +50,12 @@ def with_toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_reader_opens_its_own_products_and_no_others(key: str, made: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.zip").write_bytes(b"PK\3\4 nothing")
-    strange = [tmp_path / "none", tmp_path / "empty", tmp_path / "a.zip", "https://example.org/S1A.SAFE"]
+    strange: list[Path | str] = [
+        tmp_path / "none",
+        tmp_path / "empty",
+        tmp_path / "a.zip",
+        "https://example.org/S1A.SAFE",
+    ]
     assert [other for other, path in made.items() if READERS[key].opens(path)] == [key]
     assert not any(READERS[key].opens(path) for path in strange)
     assert READERS[key].name in {reader.name for reader in products.READERS}

@@ -7,8 +7,10 @@ import os
 import pickle
 import shutil
 import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +40,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["imagettes", "patches"])
-def store(request, stores: Path, tmp_path: Path):
+def store(request: pytest.FixtureRequest, stores: Path, tmp_path: Path) -> tuple[Path, Callable[..., Any]]:
     """A copy to damage, and what opens it."""
     shutil.copytree(stores / f"{request.param}.zarr", tmp_path / "s.zarr")
     return tmp_path / "s.zarr", open_imagettes if request.param == "imagettes" else open_patches
@@ -48,14 +50,14 @@ def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def refused(opener, path: Path, words: str) -> None:
+def refused(opener: Callable[..., Any], path: Path, words: str) -> None:
     with pytest.raises(LabelError, match=words) as caught:
         opener(path)
     assert len(str(caught.value).splitlines()) == 1
 
 
 class Trap:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (os.mkdir, (self.path,))
 
     def __init__(self, path: Path) -> None:
@@ -64,11 +66,11 @@ class Trap:
 
 @pytest.mark.parametrize("role", ["filters", "compressor"])
 @pytest.mark.parametrize("opener", [open_imagettes, open_patches])
-def test_no_pickle_of_zarr_2_is_loaded(role, opener, tmp_path: Path) -> None:
+def test_no_pickle_of_zarr_2_is_loaded(role: str, opener: Callable[..., Any], tmp_path: Path) -> None:
     folder = tmp_path / "s.zarr"
     (folder / "image").mkdir(parents=True)
     (folder / ".zgroup").write_text('{"zarr_format": 2}')
-    codecs = {"filters": None, "compressor": None, role: {"id": "pickle", "protocol": 5}}
+    codecs: dict[str, Any] = {"filters": None, "compressor": None, role: {"id": "pickle", "protocol": 5}}
     if role == "filters":
         codecs["filters"] = [{"id": "vlen-utf8"}, {"id": "pickle", "protocol": 5}]
     array = {"zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "fill_value": 0, "order": "C", **codecs}
@@ -89,7 +91,9 @@ def test_no_pickle_of_zarr_2_is_loaded(role, opener, tmp_path: Path) -> None:
         [],
     ],
 )
-def test_only_the_codecs_that_are_written_are_read(codecs, store) -> None:
+def test_only_the_codecs_that_are_written_are_read(
+    codecs: list[dict[str, Any]], store: tuple[Path, Callable[..., Any]]
+) -> None:
     path, opener = store
     change(path / "image" / "zarr.json", codecs=codecs)
     refused(opener, path, "image is coded by")
@@ -110,20 +114,20 @@ def test_only_the_codecs_that_are_written_are_read(codecs, store) -> None:
         ({"codecs": 7}, "incomplete"),
     ],
 )
-def test_strange_metadata(values, words, store) -> None:
+def test_strange_metadata(values: dict[str, Any], words: str, store: tuple[Path, Callable[..., Any]]) -> None:
     path, opener = store
     change(path / "image" / "zarr.json", **values)
     refused(opener, path, words)
 
 
-def test_a_fill_value_without_bounds_is_one_line(store) -> None:
+def test_a_fill_value_without_bounds_is_one_line(store: tuple[Path, Callable[..., Any]]) -> None:
     path, opener = store
     change(path / ("label" if opener is open_patches else "category") / "zarr.json", fill_value=1e308)
     with suppress(LabelError):
         opener(path)
 
 
-def test_foreign_arrays_links_and_pipes(store, tmp_path: Path) -> None:
+def test_foreign_arrays_links_and_pipes(store: tuple[Path, Callable[..., Any]], tmp_path: Path) -> None:
     path, opener = store
     with_stranger = tmp_path / "stranger.zarr"
     shutil.copytree(path, with_stranger)
@@ -141,7 +145,7 @@ def test_foreign_arrays_links_and_pipes(store, tmp_path: Path) -> None:
     refused(opener, path, "no folder")
 
 
-def test_a_small_chunk_that_becomes_gigabytes_is_not_opened(store) -> None:
+def test_a_small_chunk_that_becomes_gigabytes_is_not_opened(store: tuple[Path, Callable[..., Any]]) -> None:
     """Whether the metadata says so or only the chunk: neither takes the memory."""
     path, opener = store
     bomb = bytes(Zstd().encode(np.zeros(300_000_000, np.uint8)))
@@ -162,7 +166,7 @@ def test_a_small_chunk_that_becomes_gigabytes_is_not_opened(store) -> None:
     assert peak < 50_000_000
 
 
-def test_truncated_and_missing_chunks(store) -> None:
+def test_truncated_and_missing_chunks(store: tuple[Path, Callable[..., Any]]) -> None:
     path, opener = store
     chunk = max((p for p in (path / "image" / "c").rglob("*") if p.is_file()), key=lambda p: str(p))
     whole = chunk.read_bytes()
@@ -173,19 +177,20 @@ def test_truncated_and_missing_chunks(store) -> None:
     refused(opener, path, "chunks of image are missing")
 
 
-def test_codes_outside_the_classes_are_refused(stores, tmp_path: Path) -> None:
+def test_codes_outside_the_classes_are_refused(stores: Path, tmp_path: Path) -> None:
     for name, array, opener in (("imagettes", "category", open_imagettes), ("patches", "label", open_patches)):
         shutil.copytree(stores / f"{name}.zarr", tmp_path / f"{name}.zarr")
-        zarr.open_group(tmp_path / f"{name}.zarr", mode="a")[array][3] = 77
+        labels: Any = zarr.open_group(tmp_path / f"{name}.zarr", mode="a")[array]
+        labels[3] = 77
         refused(opener, tmp_path / f"{name}.zarr", r"holds (the label )?77")
-        zarr.open_group(tmp_path / f"{name}.zarr", mode="a")[array][3] = 255
+        labels[3] = 255
         opener(tmp_path / f"{name}.zarr")
 
 
 @pytest.mark.parametrize("n", [1, 255, 256, 65_792, 300_000])
 @pytest.mark.parametrize("kind", ["noise", "zeros"])
 @pytest.mark.parametrize("checksum", [False, True])
-def test_frames_by_the_codec_itself(n, kind, checksum, tmp_path: Path) -> None:
+def test_frames_by_the_codec_itself(n: int, kind: str, checksum: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(n)
     data = rng.integers(256, size=n, dtype=np.uint8) if kind == "noise" else np.zeros(n, np.uint8)
     frame = bytes(Zstd(checksum=checksum).encode(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,12 @@ def test_nothing_is_written_after_the_end(tmp_path: Path, monkeypatch: pytest.Mo
     import zarr.storage._local as local
 
     put = local._put
-    monkeypatch.setattr(local, "_put", lambda *a, **k: (time.sleep(0.05), put(*a, **k)))
+
+    def slow_put(*a: Any, **k: Any) -> None:
+        time.sleep(0.05)
+        put(*a, **k)
+
+    monkeypatch.setattr(local, "_put", slow_put)
 
     def write() -> None:
         with whole_output(tmp_path / "a.zarr") as part, writable_store(part) as store:
@@ -35,7 +41,8 @@ def test_nothing_is_written_after_the_end(tmp_path: Path, monkeypatch: pytest.Mo
         assert not any(tmp_path.iterdir())
     else:
         write()
-        assert zarr.open_array(tmp_path / "a.zarr")[:].sum() == 400
+        values: Any = zarr.open_array(tmp_path / "a.zarr")
+        assert values[:].sum() == 400
 
 
 def _interrupt_in(seconds: float) -> None:

@@ -130,7 +130,7 @@ def config_of(case: Case, sizes: Sizes, path: str, epochs: int, device: str) -> 
     if isinstance(strategy, TeacherStudentConfig):
         strategy = replace(strategy, teacher_lr=0.0025)  # a twentieth of the student's, as in the paper
     if case.method == "mean teacher":
-        strategy = replace(strategy, labelled=50)  # type: ignore[call-arg]
+        strategy = replace(strategy, labelled=50)  # type: ignore[arg-type]
     precision = "bfloat16" if device == "cuda" else "float32"
     optim = replace(run.optim, epochs=None, steps=steps, batch=100, lr=0.05, precision=precision)  # type: ignore[arg-type]
     model = replace(run.model, settings={**run.model.settings, "width": sizes.width})
@@ -143,7 +143,10 @@ def _images(data: Cifar10Data, seed: int, device: str) -> LearningData:
     """The data of workers, read once by each process; their batches are made on a GPU, where there is one."""
     found = load_cifar10(data, seed)
     assert isinstance(found.train, PatchSampler)
-    return replace(found, train=CropsOnDevice(found.train, torch.device(device))) if device == "cuda" else found
+    if device != "cuda":
+        return found
+    crops: Any = CropsOnDevice(found.train, torch.device(device))  # a sampler whose labels too are tensors
+    return replace(found, train=crops)
 
 
 def probe(case: Case, sizes: Sizes, path: str, device: str, window: tuple[float, float]) -> dict[str, float]:

@@ -139,7 +139,7 @@ def _noise_table() -> tuple[np.ndarray, np.ndarray]:
     seen = np.isfinite(stated).any(axis=1).all(axis=0)
     return (
         incidence_angle(a, lines, pixels).mean(axis=0)[seen],
-        np.nanmean(stated[..., seen], axis=1, dtype=np.float64),
+        np.asarray(np.nanmean(stated[..., seen], axis=1, dtype=np.float64)),
     )
 
 

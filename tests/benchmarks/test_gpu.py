@@ -8,13 +8,17 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from frazil.labels.datasets.cifar10 import Part
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -110,7 +114,8 @@ def test_a_packed_file_holds_the_same_pixels(tmp_path: Path) -> None:
     packed = tmp_path / "cifar10.bin"
     assert pack(tmp_path, packed) == packed.stat().st_size
     folder = unpack(packed, tmp_path / "out")
-    for part in ("train", "test"):
+    parts: tuple[Part, ...] = ("train", "test")
+    for part in parts:
         for got, want in zip(read_cifar10(folder, part), read_cifar10(tmp_path, part), strict=True):
             np.testing.assert_array_equal(got, want)
     with pytest.raises(LabelNotFoundError, match=r"train.tar is not there"):
@@ -121,7 +126,9 @@ def test_a_packed_file_holds_the_same_pixels(tmp_path: Path) -> None:
 
 def test_batches_made_on_a_device_hold_the_same_pixels(tmp_path: Path) -> None:
     data = load_cifar10(Cifar10Data(path=prepared(None, tmp_path / "set"), validation=0.1), 5)
-    there = replace(data, train=CropsOnDevice(data.train, torch.device("cpu")))
+    assert isinstance(data.train, PatchSampler)
+    crops: Any = CropsOnDevice(data.train, torch.device("cpu"))
+    there = replace(data, train=crops)
     for seed, step, size in ((5, 0, 16), (5, 70, 16), (6, 3, 50), (5, 71, 16)):
         one, other = reseeded(data, seed).train, reseeded(there, seed).train
         assert isinstance(one, PatchSampler)
@@ -139,7 +146,8 @@ def test_a_child_that_fails_is_named_and_one_that_hangs_is_ended() -> None:
     import time
 
     children = [Child("a"), Child("b"), Child("c")]
-    for child, (function, argument) in zip(children, ((_fail, "x"), (time.sleep, 600), (len, "abc")), strict=True):
+    errands: list[tuple[Callable[..., Any], Any]] = [(_fail, "x"), (time.sleep, 600), (len, "abc")]
+    for child, (function, argument) in zip(children, errands, strict=True):
         child.start(function, argument)
     said: dict[str, str] = {}
     assert gather([children[0], children[2]], time.time() + 100, said.__setitem__) == {"c": 3}

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -25,7 +26,7 @@ from tests.learn.predict.test_scene import random_model
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def frazil(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+def frazil(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "frazil", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
@@ -202,6 +203,7 @@ def test_every_command_has_help_and_every_option_too() -> None:
 def test_reference_page_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("write_reference", ROOT / "docs" / "write_reference.py")
     assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.TARGET.read_text(encoding="utf-8") == module.page(), "run `make docs`"

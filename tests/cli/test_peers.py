@@ -7,6 +7,7 @@ import re
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from frazil.errors import OptionError
 from frazil.learn.checkpoint import load_model
 from frazil.learn.config import DDPConfig, PeersConfig, override, run_config
 from frazil.learn.data.load import load_data
+from frazil.learn.data.patches import Patches
 from frazil.learn.distributed.watch import choose, workers
 from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
@@ -72,6 +74,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_best_or_the_ensemble_is_chosen(two: Path, tmp_path: Path) -> None:
     result = choose(two / "x", two / "b", output=tmp_path / "model")
     data = load_data(run_config(read_run(two / "a")["config"]))
+    assert isinstance(data.validation, Patches)
     for one in result["candidates"]:
         if one["model"] == "ensemble":
             logits = [data.validation.logits(load_model(two / n / "model").network) for n in "ab"]
@@ -83,7 +86,7 @@ def test_the_best_or_the_ensemble_is_chosen(two: Path, tmp_path: Path) -> None:
         assert one["accuracy"] == pytest.approx(float(want), abs=1e-4)
     best = max(c["macro_f1"] for c in result["candidates"])
     assert next(c for c in result["candidates"] if c["model"] == result["chosen"])["macro_f1"] == best
-    written = load_model(tmp_path / "model").network
+    written: Any = load_model(tmp_path / "model").network
     networks = list(written.members) if result["cost"] > 1 else [written]
     for name, network in zip(result["members"], networks, strict=True):
         same = load_model(two / name / "model").network.state_dict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -42,12 +43,12 @@ def polygon(
     return shapely.Polygon(np.column_stack(geo.lonlat(ll, pp)))
 
 
-def chart_of(shapes: list[shapely.Geometry], crs: str = "EPSG:4326", **columns: list) -> gpd.GeoDataFrame:
+def chart_of(shapes: list[shapely.Geometry], crs: str = "EPSG:4326", **columns: Any) -> gpd.GeoDataFrame:
     rows = {"POLY_TYPE": ["I"] * len(shapes), "CT": ["92"] * len(shapes), "SA": ["84"] * len(shapes)} | columns
     return gpd.GeoDataFrame(rows, geometry=shapes, crs=crs)
 
 
-def saved(frame: gpd.GeoDataFrame, folder: Path, name: str = "chart.gpkg", **options) -> Path:
+def saved(frame: gpd.GeoDataFrame, folder: Path, name: str = "chart.gpkg", **options: Any) -> Path:
     frame.to_file(folder / name, **options)
     return folder / name
 
@@ -76,7 +77,9 @@ def row(**codes: str) -> dict[str, str]:
         ({"CT": "10", "SA": "84"}, 0.1, 1, 2, 255, 0, 0),
     ],
 )
-def test_codes_by_hand(codes, sic, sic_class, sod, floe, five, binary) -> None:
+def test_codes_by_hand(
+    codes: dict[str, str], sic: float, sic_class: int, sod: int, floe: int, five: int, binary: int
+) -> None:
     said = classify(row(**codes), FIVE_CLASSES, ChartSettings())
     assert said.sic == pytest.approx(sic, nan_ok=True)
     assert (said.sic_class, said.sod_class, said.floe_class, said.ice_class) == (sic_class, sod, floe, five)
@@ -89,7 +92,9 @@ def test_codes_by_hand(codes, sic, sic_class, sod, floe, five, binary) -> None:
     st.lists(st.sampled_from(["", "81", "84", "86", "95", "99"]), min_size=3, max_size=3),
     st.floats(0.51, 1.0),
 )
-def test_a_higher_dominance_never_adds_a_class(total, partial, stages, dominance) -> None:
+def test_a_higher_dominance_never_adds_a_class(
+    total: str, partial: list[str], stages: list[str], dominance: float
+) -> None:
     codes = row(CT=total, **dict(zip(["CA", "CB", "CC", "SA", "SB", "SC"], partial + stages, strict=True)))
     strict = classify(codes, AI4ARCTIC, ChartSettings(dominance=dominance))
     loose = classify(codes, AI4ARCTIC, ChartSettings(dominance=0.505))
@@ -119,13 +124,13 @@ def test_the_table_says_what_the_autoice_look_up_says() -> None:
 @pytest.mark.parametrize(("value", "text"), [(1, "01"), (1.0, "01"), ("1", "01"), ("92", "92"), (" 55 ", "55"),
                                              (-9, ""), ("-9", ""), ("-9.0", ""), (None, ""), (np.nan, ""), ("", ""),
                                              ("xx", "xx")])  # fmt: skip
-def test_codes_of_all_spellings(value, text) -> None:
+def test_codes_of_all_spellings(value: object, text: str) -> None:
     assert code_text(value) == text
 
 
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
-def test_pixels_inside_by_shapely(data, scene) -> None:
+def test_pixels_inside_by_shapely(data: st.DataObject, scene: xr.Dataset) -> None:
     """Random triangles, burnt on the radar grid, against point-in-polygon on longitude and latitude."""
     geo = Geolocation.of(scene)
     n = scene.sizes["line"], scene.sizes["pixel"]
@@ -147,7 +152,7 @@ def test_pixels_inside_by_shapely(data, scene) -> None:
     assert not shared.any()
 
 
-def test_long_edges_stay_where_the_chart_draws_them(scene) -> None:
+def test_long_edges_stay_where_the_chart_draws_them(scene: xr.Dataset) -> None:
     """A parallel of latitude as one edge of four vertices: on the radar grid it is a curve."""
     _, lat = Geolocation.of(scene).lonlat(450.0, 750.0)
     lon, _ = Geolocation.of(scene).lonlat(450.0, 750.0)
@@ -160,7 +165,7 @@ def test_long_edges_stay_where_the_chart_draws_them(scene) -> None:
     assert at[~inside].max() < float(lat) + 1e-5
 
 
-def chart_of_file_like(*shapes: shapely.Geometry, **columns: list) -> gpd.GeoDataFrame:
+def chart_of_file_like(*shapes: shapely.Geometry, **columns: Any) -> gpd.GeoDataFrame:
     """A chart as read_chart returns it."""
     frame = chart_of(list(shapes), **columns)
     for name in COLUMNS:
@@ -169,7 +174,7 @@ def chart_of_file_like(*shapes: shapely.Geometry, **columns: list) -> gpd.GeoDat
     return frame
 
 
-def test_on_a_map_grid_and_in_another_crs(scene) -> None:
+def test_on_a_map_grid_and_in_another_crs(scene: xr.Dataset) -> None:
     shape = polygon((200, 700), (300, 1200), Geolocation.of(scene), points=40)
     chart = chart_of_file_like(shape)
     area = chart.to_crs("EPSG:3413").area.sum()
@@ -187,7 +192,7 @@ def test_on_a_map_grid_and_in_another_crs(scene) -> None:
     assert "spatial_ref" in labels.coords
 
 
-def test_layers_and_their_attributes(scene) -> None:
+def test_layers_and_their_attributes(scene: xr.Dataset) -> None:
     geo = Geolocation.of(scene)
     chart = chart_of_file_like(
         polygon((0, 300), (0, 1499), geo), polygon((300, 600), (0, 1499), geo), polygon((600, 899), (0, 1499), geo),
@@ -209,7 +214,7 @@ def test_layers_and_their_attributes(scene) -> None:
         assert labels[name].dtype == np.uint8
 
 
-def test_overlapping_polygons_must_agree(scene) -> None:
+def test_overlapping_polygons_must_agree(scene: xr.Dataset) -> None:
     geo = Geolocation.of(scene)
     one, two = polygon((0, 500), (0, 800), geo), polygon((300, 800), (400, 1400), geo)
     agree = rasterize_chart(chart_of_file_like(one, two), like=scene)
@@ -221,7 +226,7 @@ def test_overlapping_polygons_must_agree(scene) -> None:
     assert set(np.unique(differ["ice_class"].values[both.values])) == {255}
 
 
-def test_a_bow_tie_is_mended_and_counted(scene, tmp_path) -> None:
+def test_a_bow_tie_is_mended_and_counted(scene: xr.Dataset, tmp_path: Path) -> None:
     lon, lat = Geolocation.of(scene).lonlat([100, 100, 800, 800], [100, 1400, 100, 1400])
     tie = shapely.Polygon(np.column_stack([lon, lat]))
     assert not tie.is_valid
@@ -231,7 +236,7 @@ def test_a_bow_tie_is_mended_and_counted(scene, tmp_path) -> None:
     assert int(rasterize_chart(chart.iloc[:1], like=scene)["valid"].sum()) > 1000
 
 
-def test_rows_without_area_are_dropped_and_counted(tmp_path) -> None:
+def test_rows_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
     shapes = [shapely.box(0, 70, 1, 71), shapely.Polygon(), shapely.LineString([(0, 70), (1, 71)])]
     path = saved(chart_of(shapes), tmp_path, "chart.geojson")
     chart = read_chart(path)
@@ -239,7 +244,7 @@ def test_rows_without_area_are_dropped_and_counted(tmp_path) -> None:
     assert chart.index.tolist() == [0]
 
 
-def test_lower_case_columns_numbers_and_shapefiles(tmp_path) -> None:
+def test_lower_case_columns_numbers_and_shapefiles(tmp_path: Path) -> None:
     frame = gpd.GeoDataFrame(
         {"poly_type": ["I", "w"], "ct": [92, 1], "ca": [-9, -9], "sa": [84.0, np.nan], "name": ["a", "b"]},
         geometry=[shapely.box(0, 70, 1, 71), shapely.box(1, 70, 2, 71)],
@@ -254,7 +259,7 @@ def test_lower_case_columns_numbers_and_shapefiles(tmp_path) -> None:
     assert [r.ice_class for r in chart_classes(chart)] == [2, 0]
 
 
-def test_unknown_codes_are_refused_or_counted(tmp_path) -> None:
+def test_unknown_codes_are_refused_or_counted(tmp_path: Path) -> None:
     path = saved(chart_of([shapely.box(0, 70, 1, 71)] * 3, SA=["90", "90", "84"], POLY_TYPE=["I", "I", "Q"]), tmp_path)
     with pytest.raises(LabelError, match=r"chart.gpkg uses codes .*POLY_TYPE Q \(1 ×\), SA 90 \(2 ×\).*ignore"):
         read_chart(path)
@@ -263,7 +268,7 @@ def test_unknown_codes_are_refused_or_counted(tmp_path) -> None:
     assert [r.sod_class for r in chart_classes(chart)] == [255, 255, 255]
 
 
-def test_wrong_files_in_one_line(tmp_path, scene) -> None:
+def test_wrong_files_in_one_line(tmp_path: Path, scene: xr.Dataset) -> None:
     with pytest.raises(LabelNotFoundError, match="No labels at"):
         read_chart(tmp_path / "none.gpkg")
     text = tmp_path / "notes.txt"
@@ -295,7 +300,7 @@ def test_wrong_files_in_one_line(tmp_path, scene) -> None:
         rasterize_chart(read_chart(path, layer="two"), like=scene, scheme="six")
 
 
-def test_a_chart_without_crs(tmp_path) -> None:
+def test_a_chart_without_crs(tmp_path: Path) -> None:
     path = saved(chart_of([shapely.box(0, 70, 1, 71)]), tmp_path, "chart.shp")
     path.with_suffix(".prj").unlink()
     with pytest.raises(LabelError, match="does not say its CRS.*--assume-crs"):
@@ -333,7 +338,7 @@ def test_the_real_chart(real_data: Path) -> None:
 
 
 @pytest.mark.parametrize("crs", ['LOCAL_CS["nowhere",UNIT["Meter",1.0]]', "walrus", ""])
-def test_a_prj_without_a_place_is_replaced_by_the_crs_that_is_given(crs, tmp_path) -> None:
+def test_a_prj_without_a_place_is_replaced_by_the_crs_that_is_given(crs: str, tmp_path: Path) -> None:
     path = saved(chart_of([shapely.box(0, 70, 1, 71)]), tmp_path, "chart.shp")
     path.with_suffix(".prj").write_text(crs)
     with pytest.raises(LabelError, match="chart.shp (does not say its CRS|has a CRS without a place).*--assume-crs"):
@@ -342,7 +347,7 @@ def test_a_prj_without_a_place_is_replaced_by_the_crs_that_is_given(crs, tmp_pat
 
 
 @pytest.mark.parametrize("x", [np.inf, -np.inf, np.nan, 1e4, 1e300])
-def test_a_vertex_that_is_no_place_is_named(x, tmp_path) -> None:
+def test_a_vertex_that_is_no_place_is_named(x: float, tmp_path: Path) -> None:
     with np.errstate(invalid="ignore"):
         good, bad = shapely.box(0, 70, 1, 71), shapely.Polygon([(0, 70), (x, 70), (1, 71), (0, 71)])
     path = saved(chart_of([good, bad]), tmp_path, "chart.fgb")
@@ -355,7 +360,7 @@ def test_a_vertex_that_is_no_place_is_named(x, tmp_path) -> None:
 
 
 def chart_says(
-    tmp_path: Path, name: str = "chart.gpkg", scheme: str = "five_classes", **columns: list
+    tmp_path: Path, name: str = "chart.gpkg", scheme: str = "five_classes", **columns: Any
 ) -> gpd.GeoDataFrame:
     """A chart of these columns, written and read, with what frazil makes of each polygon beside it."""
     options = {key: columns.pop(key) for key in ("dialect", "unknown") if key in columns}
@@ -368,7 +373,7 @@ def chart_says(
     return chart
 
 
-def test_edition_3_1_is_read_as_it_is_written(tmp_path) -> None:
+def test_edition_3_1_is_read_as_it_is_written(tmp_path: Path) -> None:
     """Ice free is 98, fast ice 09, brash ice 79, and 02 to 73 are thicknesses."""
     chart = chart_says(
         tmp_path, POLY_TYPE=["W", "I", "I", "I", "I", "I", "I"], CT=["98", "92", "92", "92", "92", "92", "91"],
@@ -398,7 +403,7 @@ def test_edition_3_1_is_read_as_it_is_written(tmp_path) -> None:
         ({"ICEACT": [92], "ICESOD": [79]}, "3.1"),
     ],
 )
-def test_dialects_by_columns_and_codes(columns, dialect, tmp_path) -> None:
+def test_dialects_by_columns_and_codes(columns: dict[str, Any], dialect: str, tmp_path: Path) -> None:
     assert chart_says(tmp_path, **columns).attrs["dialect"] == dialect
 
 
@@ -407,7 +412,7 @@ def test_dialects_by_columns_and_codes(columns, dialect, tmp_path) -> None:
     ("formvern", "dialect", "floe"), [("3.1", "3.1", 255), ("SIGRID-3 Version 3.0", "3.1", 255), ("2.0", "2010", 6),
                                       ("2010", "2010", 6), ("1.0", "2004", 6), ("2004", "2004", 6), ("?", "2010", 6)],
 )  # fmt: skip
-def test_metadata_say_the_edition(formvern, dialect, floe, where, tmp_path) -> None:
+def test_metadata_say_the_edition(formvern: str, dialect: str, floe: int, where: str, tmp_path: Path) -> None:
     """Fast ice of 3.1 has the number that growlers had before."""
     path = saved(chart_of([shapely.box(0, 70, 1, 71)], FA=["09"]), tmp_path, "chart.shp")
     xml = f"<metadata><distinfo><formname>SIGRID-3</formname><formvern>{formvern}</formvern></distinfo>"
@@ -425,8 +430,11 @@ def test_metadata_say_the_edition(formvern, dialect, floe, where, tmp_path) -> N
     assert [r.floe_class for r in chart_classes(read_chart(path, dialect="3.1"))] == [255]
 
 
-def test_codes_of_two_editions_are_asked_for(tmp_path, scene) -> None:
-    for columns in ({"CT": ["55", "92"], "SA": ["", "79"]}, {"CT": ["92", "92"], "SA": ["79", "84"], "FA": ["", "22"]}):
+def test_codes_of_two_editions_are_asked_for(tmp_path: Path, scene: xr.Dataset) -> None:
+    mixed: list[dict[str, Any]] = [
+        {"CT": ["55", "92"], "SA": ["", "79"]}, {"CT": ["92", "92"], "SA": ["79", "84"], "FA": ["", "22"]}
+    ]  # fmt: skip
+    for columns in mixed:
         with pytest.raises(LabelError, match="uses SA 79, and .*SIGRID-3 3.1 does not have.*--dialect"):
             chart_says(tmp_path, **columns)
     path = saved(chart_of([shapely.box(0, 70, 1, 71)], FA=["22"]), tmp_path, "chart.shp")
@@ -443,20 +451,20 @@ def test_codes_of_two_editions_are_asked_for(tmp_path, scene) -> None:
 
 
 @pytest.mark.parametrize("total", ["", "00", "01", "02", "55", "98", "99", "-9"])
-def test_water_is_water_whatever_its_unused_fields_hold(total, tmp_path) -> None:
+def test_water_is_water_whatever_its_unused_fields_hold(total: str, tmp_path: Path) -> None:
     chart = chart_says(tmp_path, POLY_TYPE=["W", "I"], CT=[total, "92"], SA=["", "84"])
     assert chart["sic"].iloc[0] == (0.05 if total == "01" else 0)
     assert (chart["ice_class"].iloc[0], chart["sod_class"].iloc[0], chart["floe_class"].iloc[0]) == (0, 0, 0)
 
 
-def test_water_of_much_ice_is_a_contradiction(tmp_path) -> None:
-    columns = {"POLY_TYPE": ["W", "I"], "CT": ["92", "92"], "SA": ["84", "84"]}
+def test_water_of_much_ice_is_a_contradiction(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {"POLY_TYPE": ["W", "I"], "CT": ["92", "92"], "SA": ["84", "84"]}
     with pytest.raises(LabelError, match="POLY_TYPE W of CT 92"):
         chart_says(tmp_path, **columns)
     assert chart_says(tmp_path, **columns, unknown="ignore")["ice_class"].tolist() == [255, 2]
 
 
-def test_glacier_ice_is_not_ice_free(tmp_path) -> None:
+def test_glacier_ice_is_not_ice_free(tmp_path: Path) -> None:
     chart = chart_says(tmp_path, POLY_TYPE=["I", "I"], CT=["98", "92"], SA=["98", "84"])
     assert chart.attrs["dialect"] == "2010"
     assert np.isnan(chart["sic"].iloc[0])
@@ -474,7 +482,14 @@ def test_glacier_ice_is_not_ice_free(tmp_path) -> None:
         ("92", "-9", "70", "11", ("92", "", "", "", "70", "", "", "10", "", "")),
     ],
 )
-def test_ice_objects_of_s_411(act, apc, sod, flz, said, tmp_path) -> None:
+def test_ice_objects_of_s_411(
+    act: str,
+    apc: str,
+    sod: str,
+    flz: str,
+    said: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
     chart = chart_says(tmp_path, ICEACT=[act], iceapc=[apc], ICESOD=[sod], ICEFLZ=[flz])
     assert chart.attrs["dialect"] == "S-411"
     assert tuple(chart.iloc[0][list(COLUMNS)][["CT", "CA", "CB", "CC", "SA", "SB", "SC", "FA", "FB", "FC"]]) == said
@@ -485,7 +500,7 @@ def test_ice_objects_of_s_411(act, apc, sod, flz, said, tmp_path) -> None:
 @pytest.mark.parametrize(("code", "cm"), [("02", 2), ("50", 50), ("51", 55), ("59", 95), ("60", 100), ("69", 190),
                                           ("70", 200), ("73", 350), ("74", None), ("01", None), ("81", None),
                                           ("", None)])  # fmt: skip
-def test_thicknesses_of_edition_3_1(code, cm) -> None:
+def test_thicknesses_of_edition_3_1(code: str, cm: int | None) -> None:
     assert thickness_cm(code) == cm
     if cm is not None:
         wmo = (
@@ -535,7 +550,9 @@ CAPS = [
     [((5, 79), "EPSG:3413"), ((180, 79), "EPSG:3413"), ((0, 90), "EPSG:3413"), ((5, 79), "EPSG:32631"),
      ((5, 79), "EPSG:3035"), ((5, -75), "EPSG:3031"), ((120, -60.0), "EPSG:3031")],
 )  # fmt: skip
-def test_polygons_round_a_pole_cover_what_they_cover(cap, centre, crs) -> None:
+def test_polygons_round_a_pole_cover_what_they_cover(
+    cap: shapely.Polygon, centre: tuple[float, float], crs: str
+) -> None:
     """By longitude and latitude of every pixel; the projections have no image of one pole."""
     like = make_map(codes=np.zeros((40, 50), np.uint8), crs=crs, centre=centre, spacing_m=3000)
     grid = MapGrid.of(like)
@@ -549,7 +566,7 @@ def test_polygons_round_a_pole_cover_what_they_cover(cap, centre, crs) -> None:
 
 @pytest.mark.parametrize("edge", [-50, 60, 79])
 @pytest.mark.parametrize("crs", ["EPSG:3031", "EPSG:6932", "EPSG:3857"])
-def test_a_chart_of_the_other_pole_covers_what_it_covers(edge, crs) -> None:
+def test_a_chart_of_the_other_pole_covers_what_it_covers(edge: int, crs: str) -> None:
     """A disc round the south pole in a projection of the south, up to a latitude: seen from the north."""
     like = make_map(codes=np.zeros((40, 50), np.uint8), centre=(5, 79), spacing_m=3000)
     around = np.linspace(-180, 180, 721)
@@ -563,7 +580,7 @@ def test_a_chart_of_the_other_pole_covers_what_it_covers(edge, crs) -> None:
     assert ((owner == 0) != (latitude <= edge)).mean() < 0.03
 
 
-def test_no_patch_of_a_scene_of_the_north_is_called_after_the_south(scene) -> None:
+def test_no_patch_of_a_scene_of_the_north_is_called_after_the_south(scene: xr.Dataset) -> None:
     for shape in CAPS[:1] + [shapely.box(-180, -90, 180, south) for south in range(-85, 60, 12)]:
         assert not len(place(gpd.GeoDataFrame(geometry=[shape], crs=4326), scene).shapes)
     whole, _ = place(gpd.GeoDataFrame(geometry=[CAPS[4]], crs=4326), scene).burn()

@@ -225,7 +225,7 @@ def test_a_range_of_numbers_that_are_decibels_already(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", LabelError, "CSV in UTF-8"),
     ],
 )
-def test_manifests_that_are_wrong(tmp_path: Path, text, error, words) -> None:
+def test_manifests_that_are_wrong(tmp_path: Path, text: str | bytes, error: type[Exception], words: str) -> None:
     picture(tmp_path / "a.png", np.zeros((6, 6, 3), np.uint8))
     write(tmp_path / "m.csv", text)
     with pytest.raises(error, match=words):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -16,11 +18,12 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pyproj import CRS
 
 from frazil.conventions import BINARY, FIVE_CLASSES
 from frazil.errors import LabelError, LabelNotFoundError, OptionError, OutputError, OutputExistsError
 from frazil.files import whole_output
-from frazil.labels.class_raster import raster_code
+from frazil.labels.class_raster import RasterLabels, raster_code
 from frazil.labels.classes import LabelOptions, class_code
 from frazil.labels.contact_sheet import contact_sheet
 from frazil.labels.cutting import clear, uniform
@@ -35,7 +38,7 @@ from frazil.labels.patch_set import (
     stream_patches,
 )
 from frazil.labels.patches import cut_patches
-from frazil.labels.sources import open_labels
+from frazil.labels.sources import PolygonLabels, open_labels
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid
 from frazil.scene.scaling import to_db
@@ -64,9 +67,9 @@ def table(shapes: list[shapely.Geometry], kinds: list, **columns: list) -> gpd.G
     return gpd.GeoDataFrame({"kind": kinds, **columns}, geometry=shapes, crs="EPSG:4326")
 
 
-def cut(scene, frame, **options) -> xr.Dataset:
-    options = {"options": CLASSES, "mask_land": False, "size": 8, "stride": 4, "channels": ("hh",)} | options
-    return cut_patches(scene, frame, **options)
+def cut(scene: xr.Dataset | list[xr.Dataset], frame: Any, **options: Any) -> xr.Dataset:
+    usual: dict[str, Any] = {"options": CLASSES, "mask_land": False, "size": 8, "stride": 4, "channels": ("hh",)}
+    return cut_patches(scene, frame, **usual | options)
 
 
 def first_index(scene: xr.Dataset, patches: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +82,9 @@ def first_index(scene: xr.Dataset, patches: xr.Dataset) -> tuple[np.ndarray, np.
     rows=st.tuples(st.integers(0, 120), st.integers(8, 60)), columns=st.tuples(st.integers(0, 200), st.integers(8, 90)),
     size=st.integers(2, 20), stride=st.integers(1, 13),
 )  # fmt: skip
-def test_the_number_of_patches_in_a_rectangle(scene, rows, columns, size, stride) -> None:
+def test_the_number_of_patches_in_a_rectangle(
+    scene: xr.Dataset, rows: tuple[int, int], columns: tuple[int, int], size: int, stride: int
+) -> None:
     """Positions k·stride with the whole patch inside, along both axes."""
     ends = [(a, min(a + n, limit)) for (a, n), limit in zip((rows, columns), (150, 250), strict=True)]
     along, across = (
@@ -99,7 +104,7 @@ def test_the_number_of_patches_in_a_rectangle(scene, rows, columns, size, stride
 
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_every_pixel_of_a_patch_lies_in_its_polygon(data, scene) -> None:
+def test_every_pixel_of_a_patch_lies_in_its_polygon(data: st.DataObject, scene: xr.Dataset) -> None:
     geo = Geolocation.of(scene)
     shapes = []
     for _ in range(data.draw(st.integers(1, 4))):
@@ -134,7 +139,7 @@ def test_every_pixel_of_a_patch_lies_in_its_polygon(data, scene) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 999), size=st.integers(1, 6), stride=st.integers(1, 4))
-def test_uniform_and_clear_by_brute_force(seed, size, stride) -> None:
+def test_uniform_and_clear_by_brute_force(seed: int, size: int, stride: int) -> None:
     rng = np.random.default_rng(seed)
     region = np.repeat(np.repeat(rng.integers(-1, 3, (5, 5)), 3, 0), 3, 1)
     rows = columns = np.arange(0, 15 - size + 1, stride)
@@ -148,7 +153,7 @@ def test_uniform_and_clear_by_brute_force(seed, size, stride) -> None:
             assert free[a, b] == (not (window == 1).any())
 
 
-def test_pixels_units_and_provenance(scene) -> None:
+def test_pixels_units_and_provenance(scene: xr.Dataset) -> None:
     channels = ("hh", "hv", "nesz", "incidence_angle")
     patches = cut(scene, table([box(scene, (20, 100), (30, 200))], [83]), channels=channels)
     names = ["hh", "hv", "nesz_hh", "nesz_hv", "incidence_angle"]
@@ -172,7 +177,7 @@ def test_pixels_units_and_provenance(scene) -> None:
     assert patches["label"].attrs["flag_meanings"].split()[2] == "young_ice"
 
 
-def test_no_patch_holds_a_missing_pixel_or_land(scene, monkeypatch) -> None:
+def test_no_patch_holds_a_missing_pixel_or_land(scene: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     holes = scene.copy(deep=True)
     rng = np.random.default_rng(0)
     bad = rng.random((150, 250)) < 0.002
@@ -202,7 +207,7 @@ def test_no_patch_holds_a_missing_pixel_or_land(scene, monkeypatch) -> None:
     )
 
 
-def test_land_in_the_labels_and_overlaps_are_left_out(scene) -> None:
+def test_land_in_the_labels_and_overlaps_are_left_out(scene: xr.Dataset) -> None:
     frame = table([box(scene, (0, 150), (0, 100)), box(scene, (0, 150), (100, 250))], ["land", "Young ice"])
     patches = cut(scene, frame)
     assert patches["pixel"].min() >= scene["pixel"].values[100]
@@ -234,7 +239,7 @@ def test_a_class_raster_in_radar_geometry(small_safe: Path, looks: int, size: in
 
 
 @pytest.mark.parametrize("crs", ["EPSG:3413", "EPSG:32646", "EPSG:4326"])
-def test_a_class_raster_in_a_projection(scene, tmp_path, crs) -> None:
+def test_a_class_raster_in_a_projection(scene: xr.Dataset, tmp_path: Path, crs: str) -> None:
     """A checkerboard of two classes on a map: the class of each patch from the place of its centre."""
     geo = Geolocation.of(scene)
     reference = rasterio.crs.CRS.from_string(crs)
@@ -260,13 +265,13 @@ def test_a_class_raster_in_a_projection(scene, tmp_path, crs) -> None:
     assert set(patches["label"].values) == {0, 4}
 
 
-def MapGridCRS(name: str):
+def MapGridCRS(name: str) -> CRS:
     from pyproj import CRS
 
     return CRS.from_user_input(name)
 
 
-def test_rasters_that_do_not_belong(small_safe, scene, tmp_path) -> None:
+def test_rasters_that_do_not_belong(small_safe: Path, scene: xr.Dataset, tmp_path: Path) -> None:
     from frazil.simulate.product import simulate_product
 
     other = simulate_product(tmp_path, seed=8, lines=(3000, 3600), pixels=(100, 700))
@@ -298,22 +303,23 @@ def test_rasters_that_do_not_belong(small_safe, scene, tmp_path) -> None:
         ("walrus", None, None), ("skip", 255, 255), ("7", None, None),
     ],
 )  # fmt: skip
-def test_what_a_value_means(value, five, binary) -> None:
+def test_what_a_value_means(value: object, five: int | None, binary: int | None) -> None:
     assert class_code(value, FIVE_CLASSES, {"skip": ""}) == five
     assert class_code(value, BINARY, {"skip": ""}) == binary
 
 
 @pytest.mark.parametrize("keys", [("1.0", "2.0"), ("1", "2"), ("01", "2")])
 @pytest.mark.parametrize("values", [[1.0, 2.0, None], [1, 2, 1], ["1", "2", ""], ["1.0", "02", None]])
-def test_numbers_are_compared_as_numbers(keys, values) -> None:
+def test_numbers_are_compared_as_numbers(keys: tuple[str, str], values: list) -> None:
     """1 is brash ice in the scheme, and less than a tenth in a chart: what the user says of it goes."""
     frame = gpd.GeoDataFrame({"kind": values}, geometry=[shapely.box(0, 70, 1, 71)] * 3, crs=4326)
     classes = dict(zip(keys, ("open_water", "young_ice"), strict=True))
     labels = open_labels(frame, FIVE_CLASSES, LabelOptions(class_column="kind", classes=classes))
+    assert isinstance(labels, PolygonLabels)
     assert labels.code.tolist() == [0, 2, 0 if values == [1, 2, 1] else 255]
 
 
-def test_with_any_meaning_given_every_other_value_is_an_error(tmp_path) -> None:
+def test_with_any_meaning_given_every_other_value_is_an_error(tmp_path: Path) -> None:
     values = [1.0, 2.0, 3.0, 83.0, None]
     frame = gpd.GeoDataFrame({"kind": values}, geometry=[shapely.box(0, 70, 1, 71)] * 5, crs=4326)
     with pytest.raises(LabelError, match="holds '2.0', '3.0', '83.0', which"):
@@ -326,11 +332,12 @@ def test_with_any_meaning_given_every_other_value_is_an_error(tmp_path) -> None:
     with rasterio.open(path, "w", **how, transform=rasterio.transform.from_origin(0, 0, 9, 9)) as file:
         file.write(np.array([[[1, 2, 254, 255]]], np.uint8))
     raster = open_labels(path, FIVE_CLASSES, LabelOptions(classes={"1.0": "open_water", "2": "young_ice"}))
+    assert isinstance(raster, RasterLabels)
     code = [raster_code(v, FIVE_CLASSES, raster.meaning, None) for v in (1, 2, 3, 254, 255)]
     assert code == [0, 2, None, 254, 255]
 
 
-def test_charts_and_polygons_of_several_products(small_safe, scene, tmp_path) -> None:
+def test_charts_and_polygons_of_several_products(small_safe: Path, scene: xr.Dataset, tmp_path: Path) -> None:
     frame = table(
         [box(scene, (0, 70), (0, 250)), box(scene, (80, 150), (0, 250))], ["open_water", "young_ice"],
         product=[small_safe.name, "S1A_of_another_day.SAFE"],
@@ -357,7 +364,7 @@ def test_charts_and_polygons_of_several_products(small_safe, scene, tmp_path) ->
         cut(scene, table([box(scene, (0, 50), (0, 50))], ["walrus"]), scheme="binary")
 
 
-def test_labels_elsewhere_and_labels_too_small(scene) -> None:
+def test_labels_elsewhere_and_labels_too_small(scene: xr.Dataset) -> None:
     with pytest.raises(LabelError, match="has a label of .* Are these the labels"):
         cut(scene, table([shapely.box(0, -60, 10, -50)], ["young_ice"]))
     with pytest.raises(LabelError, match="whole patch of 8 × 8 pixels. Choose a smaller size"):
@@ -366,7 +373,7 @@ def test_labels_elsewhere_and_labels_too_small(scene) -> None:
         cut(scene, table([box(scene, (0, 50), (0, 50))], [None]))
 
 
-def test_impossible_options(scene, small_safe) -> None:
+def test_impossible_options(scene: xr.Dataset, small_safe: Path) -> None:
     frame = table([box(scene, (0, 50), (0, 50))], ["young_ice"])
     for options, words in (
         ({"size": 0}, "must be 1 or more"), ({"stride": 0}, "must be 1 or more"),
@@ -384,13 +391,13 @@ def test_impossible_options(scene, small_safe) -> None:
 
 
 @pytest.fixture(scope="module")
-def patches(scene) -> xr.Dataset:
+def patches(scene: xr.Dataset) -> xr.Dataset:
     kinds = ["open_water", "young_ice", "deformed_ice"]
     shapes = [box(scene, (50 * k, 50 * k + 50), (0, 250)) for k in range(3)]
     return cut(scene, table(shapes, kinds), stride=3, channels=("hh", "hv", "incidence_angle"))
 
 
-def test_a_store_gives_back_what_was_saved(patches, tmp_path) -> None:
+def test_a_store_gives_back_what_was_saved(patches: xr.Dataset, tmp_path: Path) -> None:
     path = save_patches(patches, tmp_path / "p.zarr")
     again = open_patches(path)
     xr.testing.assert_identical(again.load().drop_attrs(), patches.drop_attrs())
@@ -408,8 +415,8 @@ def test_a_store_gives_back_what_was_saved(patches, tmp_path) -> None:
         save_patches(patches, tmp_path / "p.nc")
 
 
-def test_streaming_equals_memory(small_safe, tmp_path) -> None:
-    options = {"size": 12, "stride": 9, "looks": 2, "channels": ("hh",), "mask_land": False}
+def test_streaming_equals_memory(small_safe: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"size": 12, "stride": 9, "looks": 2, "channels": ("hh",), "mask_land": False}
     memory = cut_patches([small_safe] * 2, TRUTH, **options)
     streamed = cut_patches([small_safe] * 2, TRUTH, **options, path=tmp_path / "s.zarr")
     xr.testing.assert_identical(streamed.load().drop_attrs(), memory.drop_attrs())
@@ -417,8 +424,8 @@ def test_streaming_equals_memory(small_safe, tmp_path) -> None:
     assert streamed.attrs["counts"]["patches"] == memory.sizes["patch"]
 
 
-def test_nothing_is_left_when_writing_fails(patches, tmp_path) -> None:
-    def broken():
+def test_nothing_is_left_when_writing_fails(patches: xr.Dataset, tmp_path: Path) -> None:
+    def broken() -> Iterator[xr.Dataset]:
         yield from blocks(patches, 100)
         raise OSError(28, "No space left on device")
 
@@ -429,7 +436,7 @@ def test_nothing_is_left_when_writing_fails(patches, tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_damaged_and_foreign_stores(patches, tmp_path) -> None:
+def test_damaged_and_foreign_stores(patches: xr.Dataset, tmp_path: Path) -> None:
     with pytest.raises(LabelNotFoundError, match="frazil patches"):
         open_patches(tmp_path / "none.zarr")
     (tmp_path / "empty.zarr").mkdir()
@@ -442,7 +449,7 @@ def test_damaged_and_foreign_stores(patches, tmp_path) -> None:
         open_patches(path)
 
 
-def test_statistics_by_numpy(patches, tmp_path) -> None:
+def test_statistics_by_numpy(patches: xr.Dataset, tmp_path: Path) -> None:
     lazy = open_patches(save_patches(patches, tmp_path / "p.zarr"))
     found = patch_statistics(lazy)
     image = patches["image"].values.astype(float)
@@ -457,7 +464,7 @@ def test_statistics_by_numpy(patches, tmp_path) -> None:
     assert labelled(some).sizes["patch"] == patches.sizes["patch"] - 7
 
 
-def test_sets_of_different_kind_do_not_join(scene, patches) -> None:
+def test_sets_of_different_kind_do_not_join(scene: xr.Dataset, patches: xr.Dataset) -> None:
     frame = table([box(scene, (0, 50), (0, 50))], ["young_ice"])
     other = {"channels": ("hh", "hv", "incidence_angle")}
     with pytest.raises(LabelError, match="differ in height: 8 and 9"):
@@ -477,7 +484,7 @@ def test_seasons() -> None:
     assert season_of(times).tolist() == ["DJF", "DJF", "MAM", "JJA", "SON", "DJF", "unknown"]
 
 
-def test_the_contact_sheet_shows_every_class(patches, tmp_path) -> None:
+def test_the_contact_sheet_shows_every_class(patches: xr.Dataset, tmp_path: Path) -> None:
     path = contact_sheet(patches, tmp_path / "sheet.png")
     picture = np.asarray(Image.open(path).convert("RGB"))
     assert picture.shape[1] > 1500

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from frazil.labels.patch_set import make_patches
 from frazil.labels.splits import SIDES, Split, describe, split_patches
 
 
-def patch_set(counts: list[list[int]], *, places=None, times=None, order: int | None = None) -> xr.Dataset:
+def patch_set(
+    counts: list[list[int]], *, places: Any = None, times: Any = None, order: int | None = None
+) -> xr.Dataset:
     """Patches of one pixel: row i holds how many of each class scene i has."""
     scene = np.concatenate([np.repeat(f"S{i:02d}", sum(row)) for i, row in enumerate(counts)])
     label = np.concatenate([np.repeat(np.arange(len(row)), row) for row in counts])
@@ -39,7 +42,7 @@ def patch_set(counts: list[list[int]], *, places=None, times=None, order: int | 
     counts=st.lists(st.lists(st.integers(1, 30), min_size=2, max_size=5), min_size=3, max_size=12),
     seed=st.integers(0, 99), order=st.integers(0, 9), validation=st.sampled_from([0.0, 0.2]),
 )  # fmt: skip
-def test_a_scene_is_on_one_side(counts, seed, order, validation) -> None:
+def test_a_scene_is_on_one_side(counts: list[list[int]], seed: int, order: int, validation: float) -> None:
     counts = [row + [0] * (5 - len(row)) for row in counts]
     patches = patch_set(counts, order=order)
     split = split_patches(patches, test=0.3, validation=validation, seed=seed, allow_missing=True)
@@ -139,7 +142,7 @@ def test_seasons_stay_together() -> None:
 
 
 @given(data=st.data())
-def test_json_there_and_back(data, tmp_path_factory) -> None:
+def test_json_there_and_back(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     names = data.draw(st.lists(st.text("Sé_-.0", min_size=1, max_size=8), unique=True, min_size=2, max_size=8))
     cut = data.draw(st.integers(1, len(names) - 1))
     split = Split(
@@ -182,8 +185,9 @@ def test_strange_scenes_and_shares() -> None:
         split.side_of(patch_set([[1, 1]] * 3))
     with pytest.raises(OptionError, match="'tset' is not one of"):
         split.select(patch_set([[1, 1]] * 2), "tset")
-    for shares in ({"test": 0.0}, {"test": 1.0}, {"test": 0.6, "validation": 0.5}, {"test": -0.1}):
+    impossible: list[dict[str, Any]] = [{"test": 0.0}, {"test": 1.0}, {"test": 0.6, "validation": 0.5}, {"test": -0.1}]
+    for shares in impossible:
         with pytest.raises(OptionError, match="must be shares"):
             split_patches(patch_set([[1, 1]] * 3), **shares)
     with pytest.raises(OptionError, match="'moon' is not one of"):
-        split_patches(patch_set([[1, 1]] * 3), by="moon")
+        split_patches(patch_set([[1, 1]] * 3), by="moon")  # type: ignore[arg-type]

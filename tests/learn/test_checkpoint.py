@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_every_bundled_model_says_where_it_comes_from() -> None:
         assert card.training["commit"]
 
 
-def edit(folder: Path, **changes) -> None:
+def edit(folder: Path, **changes: Any) -> None:
     card = json.loads((folder / CARD).read_text())
     card.update(changes)
     (folder / CARD).write_text(json.dumps(card))
@@ -94,7 +95,7 @@ def edit(folder: Path, **changes) -> None:
         ({"incidence_range": [1]}, "missing or wrong"),
     ],
 )
-def test_unfit_cards(folder: Path, changes, words: str) -> None:
+def test_unfit_cards(folder: Path, changes: dict[str, Any], words: str) -> None:
     edit(folder, **changes)
     with pytest.raises(ModelError, match=words) as caught:
         load_model(folder)
@@ -125,7 +126,7 @@ def test_pickled_weights_are_not_executed(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "executed"
 
     class Evil:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[Any, ...]:
             return (mark.touch, ())
 
     torch.save({"x": Evil()}, folder / WEIGHTS)
@@ -170,8 +171,8 @@ def test_figures_in_words_and_none_that_are_not_numbers() -> None:
         "On held-out scenes: 3 % ice called water, 10 % undecided. "
         "On real ones: closed pack 3 % ice called water, 10 % undecided."
     )
-    decided = ({"wrong": 0.1}, {"undecided": "0"}, {"undecided": float("nan")}, {"undecided": 7}, None)
-    strange = ({}, {"ice_water": 3}, {"real": []}, *({"ice_water": {"decided": d}} for d in decided))
+    strangely = ({"wrong": 0.1}, {"undecided": "0"}, {"undecided": float("nan")}, {"undecided": 7}, None)
+    strange = ({}, {"ice_water": 3}, {"real": []}, *({"ice_water": {"decided": d}} for d in strangely))
     for scores in strange:
         assert random_model(scores=scores).card.figures == ""
 
@@ -180,8 +181,8 @@ def test_figures_in_words_and_none_that_are_not_numbers() -> None:
     ("unet", {}), ("unet", {"widths": (4, 5), "patch": 1}), ("unet", {"widths": [3, 4, 5, 6], "patch": 4}),
     ("wide_unet", {}), ("wide_unet", {"widths": (3, 4, 5), "wide_widths": (6, 7), "wide_stage": 1}),
 ])  # fmt: skip
-def test_the_shapes_of_maps_networks_are_told_without_building_them(name: str, settings) -> None:
-    network = create_model(name, n_channels=3, n_classes=5, settings=settings)
+def test_the_shapes_of_maps_networks_are_told_without_building_them(name: str, settings: dict[str, Any]) -> None:
+    network: Any = create_model(name, n_channels=3, n_classes=5, settings=settings)
     shape = map_shape(name, settings)
     told = {k: (tuple(v.shape), str(v.dtype).removeprefix("torch.")) for k, v in network.state_dict().items()}
     assert outline(shape, 3, 5) == told

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def tiny_safe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulate_product(tmp_path_factory.mktemp("tiny"), seed=7, lines=(5200, 5500), pixels=(2400, 2820))
 
 
-def tiny_run(patches: Path, architecture: str = "adhoc", **optim) -> RunConfig:
+def tiny_run(patches: Path, architecture: str = "adhoc", **optim: Any) -> RunConfig:
     settings = {"widths": (8, 8, 8), "hidden": (32,), "dropout": 0.1} if architecture == "adhoc" else {}
     return RunConfig(
         name="tiny",
@@ -303,7 +304,8 @@ def test_not_finite_patches_are_refused(tmp_path: Path) -> None:
     import zarr
 
     store = toy_set(tmp_path / "set.zarr", n=20)
-    zarr.open_group(store, mode="r+")["image"][7, 0, 3, 3] = np.nan
+    image: Any = zarr.open_group(store, mode="r+")["image"]
+    image[7, 0, 3, 3] = np.nan
     with pytest.raises(LabelError, match="Patch 7 of .* holds values that are not finite"):
         read_patches((str(store),))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def toy_sampler(seed: int, *scenes: int) -> CropSampler:
     return CropSampler([toy_scene(s) for s in scenes], ("hh", "hv", "incidence_angle"), crop=64, coarse=0.0, seed=seed)
 
 
-def train_toy(seed: int, optim: OptimConfig = OPTIM, **options) -> torch.nn.Module:
+def train_toy(seed: int, optim: OptimConfig = OPTIM, **options: Any) -> torch.nn.Module:
     seed_everything(seed)
     network = create_model("unet", n_channels=3, n_classes=2, settings={"widths": (8, 12), "patch": 1})
     batches = Batches(toy_sampler(seed, 1, 2), 2, torch.device("cpu"))
@@ -158,7 +159,9 @@ def test_recipe_of_the_bundled_model_runs(tmp_path: Path) -> None:
     model = train(ice_simulated.tiny(), tmp_path / "tiny")
     assert model.card.scores["data"] == "1 test scene, split by scene"
     assert load_model(tmp_path / "tiny" / "model").card.id.startswith("tiny-")
-    assert ice_simulated.baseline().data.train_seeds
+    data = ice_simulated.baseline().data
+    assert isinstance(data, SimulatedData)
+    assert data.train_seeds
 
 
 def test_crops_follow_sparse_labels() -> None:
@@ -181,7 +184,7 @@ def test_schedules() -> None:
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
-def test_a_killed_run_goes_on_bit_by_bit(kind: str, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_bit_by_bit(kind: Any, tmp_path: Path) -> None:
     optim = OptimConfig(steps=12, batch=2, lr=1e-3, warmup=2, optimiser=kind)
     whole = train_toy(0, optim).state_dict()
 
@@ -216,7 +219,8 @@ def test_best_look_is_kept_and_patience_ends_the_run() -> None:
 
 
 def test_a_network_may_learn_at_a_rate_of_its_own() -> None:
-    slow, fast = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    slow: Any = torch.nn.Linear(2, 2)
+    fast = torch.nn.Linear(2, 2)
     slow.lr_scale = 0.125
     assert [g["scale"] for g in make_optimiser({"slow": slow, "fast": fast}, OPTIM).param_groups] == [0.125, 1.0]
 

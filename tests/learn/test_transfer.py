@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pytest
@@ -44,9 +44,10 @@ def photograph() -> Tensor:
     import matplotlib.cbook
     from PIL import Image
 
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
-        image = image.convert("RGB").crop((0, 0, 512, 512)).resize((224, 224), Image.Resampling.BICUBIC)
-        pixels = np.asarray(image, np.float32) / 255
+    sample = cast(IO[bytes], matplotlib.cbook.get_sample_data("grace_hopper.jpg"))
+    with sample as file, Image.open(file) as image:
+        small = image.convert("RGB").crop((0, 0, 512, 512)).resize((224, 224), Image.Resampling.BICUBIC)
+        pixels = np.asarray(small, np.float32) / 255
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
@@ -134,6 +135,7 @@ def test_normalisation_is_folded_into_the_first_layer(name: str) -> None:
     with torch.no_grad():
         for module in source.modules():
             if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
                 module.running_mean.normal_()
     weights = {k: v.clone() for k, v in source.state_dict().items()}
     done = load_pretrained(network, weights)
@@ -219,7 +221,7 @@ def test_hostile_and_damaged_files(tmp_path: Path) -> None:
     mark = tmp_path / "executed"
 
     class Evil:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[Any, ...]:
             return (mark.touch, ())
 
     torch.save({"conv1.weight": Evil()}, tmp_path / "evil.pth")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -22,14 +25,14 @@ from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 from tests import reference_files as make
 
-EQUAL_AREA = {"crs": "EPSG:6931", "centre": (20.0, 80.0)}
+EQUAL_AREA: dict[str, Any] = {"crs": "EPSG:6931", "centre": (20.0, 80.0)}
 CODES = arrays(
     np.uint8,
     (9, 12),
     elements=st.sampled_from([0, 0, 1, 3, 4, CLASS_LAND, CLASS_NODATA]),
     fill=st.nothing(),
 )
-BASE = make_map(codes=np.zeros((9, 12), np.uint8), spacing_m=200, **EQUAL_AREA)  # type: ignore[arg-type]
+BASE = make_map(codes=np.zeros((9, 12), np.uint8), spacing_m=200, **EQUAL_AREA)
 RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -50,12 +53,12 @@ def half_plane(column: int, shape: tuple[int, int] = (60, 100)) -> np.ndarray:
     return np.tile((np.arange(shape[1]) < column).astype(np.uint8), (shape[0], 1))
 
 
-def against(ours: np.ndarray, theirs: np.ndarray, spacing_m: float = 200.0, **options: object) -> Comparison:
-    maps = [make_map(codes=codes, spacing_m=spacing_m, **EQUAL_AREA) for codes in (ours, theirs)]  # type: ignore[arg-type]
-    return compare(*maps, **options)  # type: ignore[arg-type]
+def against(ours: np.ndarray, theirs: np.ndarray, spacing_m: float = 200.0, **options: Any) -> Comparison:
+    maps = [make_map(codes=codes, spacing_m=spacing_m, **EQUAL_AREA) for codes in (ours, theirs)]
+    return compare(*maps, **options)
 
 
-def test_half_planes():
+def test_half_planes() -> None:
     """Ten columns of 60 pixels of 200 m too many: 24 km², and edges 2 km apart everywhere."""
     scores = against(half_plane(60), half_plane(50)).scores
     assert scores["over_km2"] == pytest.approx(24, rel=1e-6)
@@ -72,7 +75,7 @@ def test_half_planes():
 
 
 @pytest.mark.parametrize("shift", [4, 10, 30])
-def test_shifted_discs(shift):
+def test_shifted_discs(shift: int) -> None:
     """Two equal circles: over- and under-estimation are lunes, distances those of a point to a circle."""
     radius = 60.0
     scores = against(disc((180, 220), radius), disc((180, 220), radius, shift)).scores
@@ -90,7 +93,7 @@ def test_shifted_discs(shift):
         assert side["p95_km"] == pytest.approx(np.percentile(away, 95), abs=0.1)
 
 
-def test_lengths_and_areas_are_those_on_the_ground():
+def test_lengths_and_areas_are_those_on_the_ground() -> None:
     """The same picture at 60° N of a projection true at 70° N: a metre on the ground is 1.039 on the map."""
     maps = [make_map(codes=half_plane(c), spacing_m=200, centre=(-45, 60)) for c in (60, 50)]
     scores = compare(*maps).scores
@@ -102,7 +105,7 @@ def test_lengths_and_areas_are_those_on_the_ground():
 
 @RELAXED
 @given(ours=CODES, seed=st.integers(0, 1000))
-def test_what_always_holds(ours, seed):
+def test_what_always_holds(ours: np.ndarray, seed: int) -> None:
     rng = np.random.default_rng(seed)
     theirs = rng.choice(np.array([0, 0, 1, 3, CLASS_LAND, CLASS_NODATA], np.uint8), ours.shape)
     both = (ours < 5) & (theirs < 5)
@@ -136,7 +139,7 @@ def test_what_always_holds(ours, seed):
     ours=arrays(np.uint8, (9, 11), elements=st.integers(0, 1)),
     theirs=arrays(np.uint8, (9, 11), elements=st.integers(0, 1)),
 )
-def test_displacement_against_brute_force(ours, theirs):
+def test_displacement_against_brute_force(ours: np.ndarray, theirs: np.ndarray) -> None:
     """Every vertex against every other, with geodesics; means weighed by the length each vertex stands for."""
     grid = MapGrid.of(make_map(codes=ours, spacing_m=3000, centre=(179.9, 70)))
     use = np.ones(ours.shape, bool)
@@ -164,7 +167,7 @@ def test_displacement_against_brute_force(ours, theirs):
     assert found["symmetric"]["mean_km"] == pytest.approx(np.mean(means), abs=1e-3)
 
 
-def test_edges_end_at_coast_and_border_and_specks_have_none():
+def test_edges_end_at_coast_and_border_and_specks_have_none() -> None:
     ours = half_plane(50)
     ours[:, 70:80] = CLASS_LAND  # water meets land: no edge
     ours[:10] = CLASS_NODATA
@@ -178,7 +181,7 @@ def test_edges_end_at_coast_and_border_and_specks_have_none():
     assert fine["displacement"]["reference_to_map"]["p95_km"] == 0
 
 
-def test_categories_and_what_is_left_out():
+def test_categories_and_what_is_left_out() -> None:
     ours = np.array([[0, 0, 3, 3], [0, 4, CLASS_LAND, CLASS_NODATA], [0, 0, 0, 0], [1, 1, 1, 1]], np.uint8)
     theirs = np.array([[0, 1, 0, 1], [CLASS_LAND, CLASS_NODATA, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], np.uint8)
     made = against(ours, theirs, spacing_m=1000)
@@ -190,7 +193,7 @@ def test_categories_and_what_is_left_out():
     assert made.scores["compared_percent_of_mapped_sea"] == pytest.approx(100 * 12 / 14, abs=0.01)
 
 
-def test_flags_leave_pixels_out():
+def test_flags_leave_pixels_out() -> None:
     ice_map = make_map(seed=5, noise=2)
     unsure = (ice_map["quality_flags"].values & QUALITY_FLAGS["coast"][0]) > 0
     sea = ice_map["ice_class"].values < 5
@@ -204,7 +207,7 @@ def test_flags_leave_pixels_out():
         compare(ice_map, ice_map, exclude_flags="coast")
 
 
-def test_probability_in_place_of_classes():
+def test_probability_in_place_of_classes() -> None:
     ice_map = make_map(seed=4)
     everything = compare(ice_map, ice_map, ice_probability_percent=1).scores
     certain = compare(ice_map, ice_map, ice_probability_percent=95).scores
@@ -212,7 +215,7 @@ def test_probability_in_place_of_classes():
     assert everything["ice_map_km2"] > certain["ice_map_km2"]
 
 
-def test_no_edge_is_told_and_gives_no_distance():
+def test_no_edge_is_told_and_gives_no_distance() -> None:
     made = against(half_plane(50), np.zeros((60, 100), np.uint8))
     assert made.scores["displacement"] is None
     assert made.scores["edge_reference_km"] == 0
@@ -222,7 +225,7 @@ def test_no_edge_is_told_and_gives_no_distance():
     assert any("the map or the reference" in note for note in both["notes"])
 
 
-def test_times(tmp_path):
+def test_times(tmp_path: Path) -> None:
     near = compare(make.true_map(), make.osisaf_polar(tmp_path / "a.nc")).scores
     assert near["reference_minus_map_h"] == pytest.approx(4.08, abs=0.01)  # noon against 07:55
     assert near["notes"] == []
@@ -236,7 +239,7 @@ def test_times(tmp_path):
     assert "mean over 31 days" in month["notes"][-1]
 
 
-def test_nothing_in_common_is_said_in_one_line(tmp_path):
+def test_nothing_in_common_is_said_in_one_line(tmp_path: Path) -> None:
     path = make.osisaf_polar(tmp_path / "a.nc")
     with pytest.raises(LabelError, match="no sea in common.*lies elsewhere") as caught:
         compare(make_map(centre=(170, 72)), path)
@@ -250,23 +253,24 @@ def test_nothing_in_common_is_said_in_one_line(tmp_path):
         against(water, np.full((9, 9), CLASS_LAND, np.uint8))
 
 
-def test_what_is_no_map_or_no_option(tmp_path):
+def test_what_is_no_map_or_no_option(tmp_path: Path) -> None:
     ice_map = make_map()
     with pytest.raises(ProductNotFoundError):
         compare(tmp_path / "none", ice_map)
     with pytest.raises(ContractError):
         compare(ice_map.drop_vars("ice_class"), ice_map)
-    for name, value in {
+    impossible: dict[str, Any] = {
         "threshold_percent": 0,
         "ice_probability_percent": 101,
         "min_area_km2": -1,
         "resampling": "cubic",
-    }.items():
+    }
+    for name, value in impossible.items():
         with pytest.raises(OptionError, match=name):
             compare(ice_map, ice_map, **{name: value})
 
 
-def test_undecided_is_not_compared_unless_a_probability_is_asked_for():
+def test_undecided_is_not_compared_unless_a_probability_is_asked_for() -> None:
     ours = half_plane(50)
     ours[30:60, 40:60] = UNDECIDED
     made = against(ours, half_plane(45), spacing_m=200)
@@ -278,7 +282,7 @@ def test_undecided_is_not_compared_unless_a_probability_is_asked_for():
     assert told.scores["compared_km2"] == pytest.approx(60 * 100 * 0.04, rel=1e-3)
 
 
-def test_a_map_has_one_extent_and_one_edge():
+def test_a_map_has_one_extent_and_one_edge() -> None:
     """Class map, summary, vectors and comparison, on a map with noise, undecided places, land and a border."""
     ice_map = make_map(shape=(300, 280), noise=0.6)
     codes = ice_map["ice_class"].values

@@ -46,7 +46,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, ["compare", *map(str, arguments)])
 
 
-def test_folder_of_one_reference(mapped, references, tmp_path):
+def test_folder_of_one_reference(mapped: Path, references: list[Path], tmp_path: Path) -> None:
     made = compare(mapped, references[0])
     files = save_comparison(made, mapped, tmp_path / "c")
     assert {p.name for p in (tmp_path / "c").iterdir()} == {
@@ -73,14 +73,14 @@ def test_folder_of_one_reference(mapped, references, tmp_path):
         save_comparison([], mapped, tmp_path / "d")
 
 
-def test_names_of_several_references_do_not_clash(mapped, references, tmp_path):
+def test_names_of_several_references_do_not_clash(mapped: Path, references: list[Path], tmp_path: Path) -> None:
     made = compare(mapped, references[0])
     files = save_comparison([made, made], mapped, tmp_path / "c")
     assert len({path.name for path in files.values()}) == len(files) == 6
     assert all(path.exists() for path in files.values())
 
 
-def test_picture_shows_every_category(tmp_path):
+def test_picture_shows_every_category(tmp_path: Path) -> None:
     codes = np.zeros((90, 120), np.uint8)
     codes[:, :60], codes[:20, 100:] = 3, CLASS_LAND
     other = codes.copy()
@@ -97,14 +97,14 @@ def test_picture_shows_every_category(tmp_path):
 
 @pytest.mark.parametrize("code", [0, 3])
 @pytest.mark.parametrize("shape", [(2, 2), (3, 300), (300, 3)])
-def test_picture_of_anything(code, shape, tmp_path):
+def test_picture_of_anything(code: int, shape: tuple[int, int], tmp_path: Path) -> None:
     ice_map = make_map(codes=np.full(shape, code, np.uint8), centre=(180, 90), product="a_$x_{1}$" * 12)
     made = compare(ice_map, ice_map)
     save_comparison([made], ice_map, tmp_path / "c")
     assert (tmp_path / "c" / "comparison.png").stat().st_size > 1000
 
 
-def test_picture_refuses(tmp_path):
+def test_picture_refuses(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no comparison"):
         draw_comparison([], {}, tmp_path / "a.png")
     ice_map = make_map(shape=(20, 20))
@@ -112,7 +112,7 @@ def test_picture_refuses(tmp_path):
         draw_comparison([compare(ice_map, ice_map)], ice_map.attrs, tmp_path / "a.png", dpi=5)
 
 
-def test_command_prints_a_row_for_each_reference(mapped, references):
+def test_command_prints_a_row_for_each_reference(mapped: Path, references: list[Path]) -> None:
     done = run(mapped, *references)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
@@ -122,7 +122,7 @@ def test_command_prints_a_row_for_each_reference(mapped, references):
     assert len({len(line) for line in lines[2:6] if line.strip()}) <= 2  # columns line up; units end earlier
 
 
-def test_command_json_and_files(mapped, references, tmp_path):
+def test_command_json_and_files(mapped: Path, references: list[Path], tmp_path: Path) -> None:
     done = run(
         mapped, *references, "-o", tmp_path / "c", "--json", "--exclude-flags", "border, coast", "--threshold", 30
     )
@@ -138,13 +138,13 @@ def test_command_json_and_files(mapped, references, tmp_path):
     assert run(mapped, *references, "-o", tmp_path / "c", "--overwrite").exit_code == 0
 
 
-def test_notes_go_to_stderr(mapped, tmp_path):
+def test_notes_go_to_stderr(mapped: Path, tmp_path: Path) -> None:
     done = run(mapped, make.osisaf_polar(tmp_path / "late.nc", hours=90), "--json")
     assert "82 h later" in done.stderr
     json.loads(done.stdout)
 
 
-def test_kinds_once_or_for_each(mapped, references):
+def test_kinds_once_or_for_each(mapped: Path, references: list[Path]) -> None:
     assert run(mapped, *references, "--kind", "osisaf", "--kind", "nsidc").exit_code == 0
     assert run(mapped, references[0], references[0], "--kind", "osisaf").exit_code == 0
     wrong = run(mapped, references[0], "--kind", "osisaf", "--kind", "nsidc")
@@ -154,7 +154,7 @@ def test_kinds_once_or_for_each(mapped, references):
     assert run(mapped, *references, "--class", "x").exit_code == 2
 
 
-def test_bad_input_is_one_line_and_leaves_nothing(mapped, tmp_path):
+def test_bad_input_is_one_line_and_leaves_nothing(mapped: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.nc").write_text("nothing")
     command = [sys.executable, "-m", "frazil", "compare", mapped, tmp_path / "bad.nc", "-o", tmp_path / "out"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio.features
 import shapely
+import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -48,7 +49,7 @@ def pixels_inside(polygon: shapely.Polygon, grid: MapGrid) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("crs", "centre"), PLACES)
-def test_pixel_areas_are_those_of_geodesic_polygons(crs, centre):
+def test_pixel_areas_are_those_of_geodesic_polygons(crs: str, centre: tuple[float, float]) -> None:
     grid = MapGrid.of(make_map(shape=(300, 200), crs=crs, centre=centre, spacing_m=500))
     areas = PixelAreas(grid)
     for row, column in [(0, 0), (150, 100), (149, 99), (299, 199), (64, 63), (200, 5)]:
@@ -60,14 +61,14 @@ def test_pixel_areas_are_those_of_geodesic_polygons(crs, centre):
     np.testing.assert_array_equal(whole[290:300], areas.rows(290, 300))
 
 
-def test_distortion_counts():
+def test_distortion_counts() -> None:
     """A map at 60° N of a projection true at 70° N is off by 7 percent, which is what the areas correct."""
     grid = MapGrid.of(make_map(shape=(4, 4), centre=(-45, 60)))
     assert PixelAreas(grid).rows(0, 1)[0, 0] / 0.12**2 == pytest.approx(0.9255, abs=2e-4)
 
 
 @pytest.mark.parametrize(("crs", "centre"), PLACES)
-def test_polygons_without_sieve_have_the_areas_of_the_pixels(crs, centre):
+def test_polygons_without_sieve_have_the_areas_of_the_pixels(crs: str, centre: tuple[float, float]) -> None:
     ice_map = make_map(shape=(40, 50), crs=crs, centre=centre, spacing_m=2000)
     grid = MapGrid.of(ice_map)
     polygons = ice_polygons(ice_map, min_area_km2=0, simplify_m=0)
@@ -80,7 +81,7 @@ def test_polygons_without_sieve_have_the_areas_of_the_pixels(crs, centre):
     assert polygons.crs.to_epsg() == int(crs.split(":")[1])
 
 
-def test_polygons_hold_the_pixels_of_their_class():
+def test_polygons_hold_the_pixels_of_their_class() -> None:
     ice_map = make_map(shape=(60, 70), noise=0.3)
     grid = MapGrid.of(ice_map)
     polygons = ice_polygons(ice_map, min_area_km2=0, simplify_m=0)
@@ -97,7 +98,7 @@ def test_polygons_hold_the_pixels_of_their_class():
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.5])
-def test_sieved_and_simplified_polygons(noise):
+def test_sieved_and_simplified_polygons(noise: float) -> None:
     ice_map = make_map(shape=(300, 280), noise=noise)
     grid = MapGrid.of(ice_map)
     polygons = ice_polygons(ice_map)
@@ -112,13 +113,13 @@ def test_sieved_and_simplified_polygons(noise):
     )
 
 
-def len_sea(ice_map) -> int:
+def len_sea(ice_map: xr.Dataset) -> int:
     return int((ice_map["ice_class"].values < CLASS_LAND).sum())
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(codes=CODES, min_area_km2=st.sampled_from([0.0, 0.03, 0.1, 1.0]))
-def test_polygons_cover_the_sea_but_for_specks(codes, min_area_km2):
+def test_polygons_cover_the_sea_but_for_specks(codes: np.ndarray, min_area_km2: float) -> None:
     ice_map = make_map(codes=codes)
     grid = MapGrid.of(ice_map)
     polygons = ice_polygons(ice_map, min_area_km2=min_area_km2, simplify_m=0)
@@ -138,7 +139,7 @@ def test_polygons_cover_the_sea_but_for_specks(codes, min_area_km2):
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(codes=CODES, smooth_m=st.sampled_from([0.0, 400.0]), min_area_km2=st.sampled_from([0.0, 0.05]))
-def test_the_edge_keeps_off_land_nodata_and_the_border(codes, smooth_m, min_area_km2):
+def test_the_edge_keeps_off_land_nodata_and_the_border(codes: np.ndarray, smooth_m: float, min_area_km2: float) -> None:
     ice_map = make_map(codes=codes)
     grid = MapGrid.of(ice_map)
     edge = ice_edge(ice_map, smooth_m=smooth_m, min_area_km2=min_area_km2)
@@ -155,7 +156,7 @@ def test_the_edge_keeps_off_land_nodata_and_the_border(codes, smooth_m, min_area
     assert (edge["length_km"] > 0).all() or not len(edge)
 
 
-def test_a_straight_edge():
+def test_a_straight_edge() -> None:
     codes = np.zeros((300, 100), np.uint8)  # higher than two bands, so that pieces must be joined
     codes[:, :40] = 1
     ice_map = make_map(codes=codes, scheme=BINARY, centre=(-45, 62))
@@ -174,7 +175,7 @@ def test_a_straight_edge():
     assert edge["mean_confidence"][0] == 80
 
 
-def test_a_circle_is_one_closed_line():
+def test_a_circle_is_one_closed_line() -> None:
     y, x = np.mgrid[:400, :400]
     codes = (np.hypot(x - 199.5, y - 199.5) < 150).astype(np.uint8)
     edge = ice_edge(make_map(codes=codes, scheme=BINARY, centre=(-45, 71)), smooth_m=600)
@@ -183,7 +184,7 @@ def test_a_circle_is_one_closed_line():
     assert edge["length_km"][0] == pytest.approx(2 * np.pi * 150 * 0.12, rel=0.03)
 
 
-def test_specks_have_no_edge_of_their_own():
+def test_specks_have_no_edge_of_their_own() -> None:
     codes = np.zeros((60, 60), np.uint8)
     codes[:, 30:] = 1
     codes[10, 10] = codes[40:43, 10:13] = 1  # specks of ice in water
@@ -194,7 +195,7 @@ def test_specks_have_no_edge_of_their_own():
     assert len(ice_edge(ice_map, smooth_m=0, min_area_km2=0)) == 4
 
 
-def test_the_threshold_moves_the_edge():
+def test_the_threshold_moves_the_edge() -> None:
     ice_map = make_map(codes=np.zeros((30, 101), np.uint8), scheme=BINARY)
     ice_map["ice_probability"].values[:] = np.arange(101)
     ice_map["ice_class"].values[:] = np.arange(101) >= 50
@@ -205,7 +206,7 @@ def test_the_threshold_moves_the_edge():
 
 
 @pytest.mark.parametrize("code", [0, 1, CLASS_LAND, CLASS_NODATA])
-def test_uniform_maps(code):
+def test_uniform_maps(code: int) -> None:
     ice_map = make_map(codes=np.full((30, 20), code, np.uint8))
     edge, polygons = ice_edge(ice_map), ice_polygons(ice_map)
     assert len(edge) == 0
@@ -219,7 +220,7 @@ def test_uniform_maps(code):
         assert len(polygons) == 0
 
 
-def test_wrong_arguments():
+def test_wrong_arguments() -> None:
     ice_map = make_map(shape=(20, 20))
     with pytest.raises(OptionError, match="threshold_percent is 0"):
         ice_edge(ice_map, threshold_percent=0)
@@ -233,7 +234,7 @@ def test_wrong_arguments():
         ice_polygons(ice_map.drop_vars("confidence"))
 
 
-def test_the_edge_keeps_to_the_pixels_of_the_classes():
+def test_the_edge_keeps_to_the_pixels_of_the_classes() -> None:
     """On a map with pixel noise lines cross between two pixels if, and only if, one is called ice and one water."""
     ice_map = make_map(shape=(90, 110), noise=0.4, land=0, border=False, confidence_percent=0)
     ice = ice_map["ice_class"].values > 0
@@ -248,7 +249,7 @@ def test_the_edge_keeps_to_the_pixels_of_the_classes():
     np.testing.assert_array_equal(crossed[1, :, :-1], ice[:, 1:] != ice[:, :-1])
 
 
-def test_the_edge_ends_where_the_map_is_widely_undecided():
+def test_the_edge_ends_where_the_map_is_widely_undecided() -> None:
     codes = np.zeros((100, 100), np.uint8)
     codes[:, 50:] = 3
     codes[40:60, 40:60] = UNDECIDED  # 2.4 km wide
@@ -264,7 +265,7 @@ def test_the_edge_ends_where_the_map_is_widely_undecided():
     assert len(around) == 1
 
 
-def test_undecided_areas_are_polygons():
+def test_undecided_areas_are_polygons() -> None:
     codes = np.zeros((60, 60), np.uint8)
     codes[20:40, 20:40] = UNDECIDED
     polygons = ice_polygons(make_map(codes=codes), simplify_m=0)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import jsonschema
@@ -106,18 +108,18 @@ ITEM_SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def ice_map():
+def ice_map() -> xr.Dataset:
     return make_map(shape=(700, 620), spacing_m=120, note=NOTE, noise=0.4, model_card="card-7")
 
 
 @pytest.fixture(scope="module")
-def folder(ice_map, tmp_path_factory):
+def folder(ice_map: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "map"
     export(ice_map, path, timings={"predict": 1.25})
     return path
 
 
-def test_every_file_is_there_and_nothing_else(ice_map, tmp_path):
+def test_every_file_is_there_and_nothing_else(ice_map: xr.Dataset, tmp_path: Path) -> None:
     done: list[str] = []
     files = export(ice_map, tmp_path / "deep" / "map", progress=done.append)
     assert all(path.is_file() for path in files.values())
@@ -138,7 +140,7 @@ def test_every_file_is_there_and_nothing_else(ice_map, tmp_path):
         ("flags.tif", "quality_flags", 1, "uint16"),
     ],
 )
-def test_geotiffs(ice_map, folder, file, variable, nodata, dtype):
+def test_geotiffs(ice_map: xr.Dataset, folder: Path, file: str, variable: str, nodata: int, dtype: str) -> None:
     valid, errors, warnings = cog_validate(folder / file, strict=True)
     assert valid, (errors, warnings)
     values = ice_map[variable].values
@@ -160,7 +162,7 @@ def test_geotiffs(ice_map, folder, file, variable, nodata, dtype):
             assert tags["bit_512"].startswith("undecided: ")
 
 
-def test_overviews_do_not_invent(ice_map, folder):
+def test_overviews_do_not_invent(ice_map: xr.Dataset, folder: Path) -> None:
     """Averages of codes would be other codes; averages with nodata would be other percentages."""
     codes = set(np.unique(ice_map["ice_class"].values))
     flags = set(np.unique(ice_map["quality_flags"].values))
@@ -179,7 +181,7 @@ def test_overviews_do_not_invent(ice_map, folder):
     assert np.abs(mean[known] - reduced[known]).max() <= 0.5001
 
 
-def test_colours_and_category_names(ice_map, folder, tmp_path):
+def test_colours_and_category_names(ice_map: xr.Dataset, folder: Path, tmp_path: Path) -> None:
     with rasterio.open(folder / "class.tif") as dataset:
         palette = dataset.colormap(1)
         assert dataset.colorinterp[0].name == "palette"
@@ -200,7 +202,7 @@ def test_colours_and_category_names(ice_map, folder, tmp_path):
     assert len(entries) == 7
 
 
-def test_netcdf_by_other_readers(ice_map, folder):
+def test_netcdf_by_other_readers(ice_map: xr.Dataset, folder: Path) -> None:
     with netCDF4.Dataset(folder / "map.nc") as file:
         file.set_auto_mask(False)
         assert file.Conventions.startswith("CF-1.11")
@@ -227,7 +229,7 @@ def test_netcdf_by_other_readers(ice_map, folder):
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (512, 512), (513, 3), (5, 1025)])
-def test_open_map_gives_the_map_back(shape, tmp_path):
+def test_open_map_gives_the_map_back(shape: tuple[int, int], tmp_path: Path) -> None:
     ice_map = make_map(shape=shape, note=NOTE, scheme=BINARY)
     export(ice_map, tmp_path / "map", formats=["netcdf"])
     for path in (tmp_path / "map", str(tmp_path / "map" / "map.nc")):
@@ -239,7 +241,7 @@ def test_open_map_gives_the_map_back(shape, tmp_path):
     xr.testing.assert_identical(open_map(tmp_path / "again"), ice_map)
 
 
-def test_open_map_refuses_in_one_line(folder, tmp_path):
+def test_open_map_refuses_in_one_line(folder: Path, tmp_path: Path) -> None:
     data = (folder / "map.nc").read_bytes()
     (tmp_path / "cut.nc").write_bytes(data[: len(data) // 2])
     (tmp_path / "stub.nc").write_bytes(data[:200])
@@ -262,7 +264,7 @@ def test_open_map_refuses_in_one_line(folder, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_map_with_damaged_chunks_is_refused(folder, tmp_path):
+def test_a_map_with_damaged_chunks_is_refused(folder: Path, tmp_path: Path) -> None:
     data = bytearray((folder / "map.nc").read_bytes())
     middle = len(data) // 2
     data[middle : middle + 4000] = bytes(4000)
@@ -271,7 +273,7 @@ def test_a_map_with_damaged_chunks_is_refused(folder, tmp_path):
         open_map(tmp_path)
 
 
-def test_geopackage(ice_map, folder):
+def test_geopackage(ice_map: xr.Dataset, folder: Path) -> None:
     edge, polygons = ice_edge(ice_map), ice_polygons(ice_map)
     layers = gpd.list_layers(folder / "ice.gpkg")
     assert set(layers["name"]) == {"ice_edge", "ice_classes"}
@@ -286,7 +288,7 @@ def test_geopackage(ice_map, folder):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("simplify_m", [0, 1500])
-def test_lonlat_shapes_keep_their_areas(place, simplify_m):
+def test_lonlat_shapes_keep_their_areas(place: str, simplify_m: int) -> None:
     """Wherever the pole or the antimeridian cuts: the parts are valid, inside the world, and as large as on the map."""
     ice_map = make_map(shape=(120, 130), spacing_m=1000, centre=PLACES[place], noise=0.3)
     polygons = ice_polygons(ice_map, simplify_m=simplify_m, min_area_km2=30)
@@ -311,7 +313,7 @@ def test_lonlat_shapes_keep_their_areas(place, simplify_m):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_geojson(place, tmp_path):
+def test_geojson(place: str, tmp_path: Path) -> None:
     ice_map = make_map(shape=(160, 150), spacing_m=500, centre=PLACES[place], noise=0.2)
     files = export(ice_map, tmp_path / "map", formats=["geojson"])
     for name, made in [("ice_edge", ice_edge(ice_map)), ("ice_classes", ice_polygons(ice_map))]:
@@ -332,7 +334,7 @@ def test_geojson(place, tmp_path):
     np.testing.assert_allclose(lengths, lines["length_km"], rtol=1e-3, atol=0.02)
 
 
-def test_a_line_along_and_across_the_pole():
+def test_a_line_along_and_across_the_pole() -> None:
     line = shapely.LineString([(-50_000, 0), (50_000, 0)])
     ring = shapely.Point(0, 0).buffer(30_000)
     hole = ring.difference(shapely.Point(0, 0).buffer(10_000))
@@ -345,7 +347,7 @@ def test_a_line_along_and_across_the_pole():
     assert abs(geod.geometry_area_perimeter(shapely.get_parts(cut[2])[0])[0]) > 0
 
 
-def test_classes_that_meet_on_the_pole():
+def test_classes_that_meet_on_the_pole() -> None:
     """The pole on the corner of four polygons, where it has no longitude."""
     codes = np.zeros((40, 40), np.uint8)
     codes[:20, 20:], codes[20:, :20], codes[20:, 20:] = 1, 2, 3
@@ -359,7 +361,7 @@ def test_classes_that_meet_on_the_pole():
     assert shapely.area(shapely.intersection(cut[0], cut[1])) < 1e-3
 
 
-def test_summary_file(ice_map, folder):
+def test_summary_file(ice_map: xr.Dataset, folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["timings"]["predict"] == 1.25
     assert summary["timings"]["ice polygons"] > 0
@@ -368,7 +370,7 @@ def test_summary_file(ice_map, folder):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_stac_item(place, tmp_path):
+def test_stac_item(place: str, tmp_path: Path) -> None:
     ice_map = make_map(shape=(60, 80), spacing_m=3000, centre=PLACES[place], note=NOTE)
     folder = tmp_path / "map"
     files = export(ice_map, folder)
@@ -377,7 +379,9 @@ def test_stac_item(place, tmp_path):
     item = pystac.Item.from_file(str(folder / "stac_item.json"))
     assert set(item.assets) == set(files) - {"stac"}
     for asset in item.assets.values():
-        assert os.path.exists(asset.get_absolute_href())  # noqa: PTH110 - an href is text
+        href = asset.get_absolute_href()
+        assert href is not None
+        assert os.path.exists(href)  # noqa: PTH110 - an href is text
     assert [band["name"] for band in content["assets"]["probability"]["bands"]] == list(FIVE_CLASSES.names)
     assert content["properties"]["sar:polarizations"] == ["HH", "HV"]
     assert content["properties"]["platform"] == "sentinel-1a"
@@ -406,7 +410,7 @@ def test_stac_item(place, tmp_path):
         assert west > 0 > east
 
 
-def test_declared_extensions_are_used(folder):
+def test_declared_extensions_are_used(folder: Path) -> None:
     content = json.loads((folder / "stac_item.json").read_text(encoding="utf-8"))
     text = json.dumps([content["properties"], content["assets"]])
     prefixes = {"projection": "proj:", "classification": "classification:", "sar": "sar:", "sat": "sat:"}
@@ -417,7 +421,7 @@ def test_declared_extensions_are_used(folder):
     assert used == {"proj", "sar", "sat", "processing"}
 
 
-def test_a_product_of_another_name_has_no_radar_fields(tmp_path):
+def test_a_product_of_another_name_has_no_radar_fields(tmp_path: Path) -> None:
     ice_map = make_map(shape=(20, 20), product="my scene / 1")
     files = export(ice_map, tmp_path / "map", formats=["stac"])
     content = json.loads(files["stac"].read_text(encoding="utf-8"))
@@ -427,7 +431,7 @@ def test_a_product_of_another_name_has_no_radar_fields(tmp_path):
 
 
 @pytest.mark.parametrize("code", [0, 1, CLASS_LAND, CLASS_NODATA])
-def test_uniform_maps_export_whole(code, tmp_path):
+def test_uniform_maps_export_whole(code: int, tmp_path: Path) -> None:
     ice_map = make_map(codes=np.full((12, 9), code, np.uint8))
     files = export(ice_map, tmp_path / "map")
     assert len(gpd.read_file(files["vectors"], layer="ice_edge")) == 0
@@ -435,7 +439,7 @@ def test_uniform_maps_export_whole(code, tmp_path):
     xr.testing.assert_identical(open_map(tmp_path / "map"), ice_map)
 
 
-def test_nothing_is_overwritten_unasked(tmp_path):
+def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     ice_map = make_map(shape=(20, 20))
     export(ice_map, tmp_path / "map", formats=["summary"])
     with pytest.raises(OutputExistsError, match="--overwrite"):
@@ -444,7 +448,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     assert {p.name for p in (tmp_path / "map").iterdir()} == {"map.nc", LIST}
 
 
-def test_wrong_arguments(tmp_path):
+def test_wrong_arguments(tmp_path: Path) -> None:
     ice_map = make_map(shape=(20, 20))
     with pytest.raises(OptionError, match="choose from"):
         export(ice_map, tmp_path / "map", formats=["shapefile"])
@@ -455,8 +459,8 @@ def test_wrong_arguments(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(*args, **kwargs):
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("frazil.maps.netcdf.write_netcdf", fail)
@@ -465,8 +469,8 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
-    def full(self, data):
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: object) -> None:
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
@@ -478,13 +482,13 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="Cannot write"):
         export(make_map(shape=(20, 20)), tmp_path / "file" / "map", formats=["summary"])
 
 
-def test_maps_load_neither_torch_nor_the_learning_half():
+def test_maps_load_neither_torch_nor_the_learning_half() -> None:
     code = (
         "import sys, frazil.maps.export, frazil.maps.edges, frazil.maps.summary\n"
         "heavy = {'torch', 'matplotlib', 'geopandas', 'pystac', 'rasterio', 'frazil.learn'} & set(sys.modules)\n"
@@ -493,7 +497,7 @@ def test_maps_load_neither_torch_nor_the_learning_half():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_map_that_links_to_other_files_is_refused(ice_map, tmp_path):
+def test_a_map_that_links_to_other_files_is_refused(ice_map: xr.Dataset, tmp_path: Path) -> None:
     """An HDF5 link would show whatever file the user may read as a map."""
     import h5py
 

@@ -2,6 +2,7 @@
 
 import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ from frazil.errors import ContractError, OptionError, OutputExistsError
 from frazil.maps.edges import ice_edge
 from frazil.maps.figures import draw_map
 from frazil.maps.graticule import graticule
-from frazil.maps.panels import round_length
+from frazil.maps.panels import Style, round_length
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 
 
-def pixels(path) -> np.ndarray:
+def pixels(path: Path) -> np.ndarray:
     with Image.open(BytesIO(path.read_bytes())) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -27,7 +28,7 @@ def share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
     return float((picture == colour).all(axis=-1).mean())
 
 
-def test_classes_have_the_colours_of_the_scheme(tmp_path):
+def test_classes_have_the_colours_of_the_scheme(tmp_path: Path) -> None:
     codes = np.zeros((90, 90), np.uint8)
     codes[:, 30:60], codes[:, 60:] = 3, CLASS_LAND
     path = draw_map(make_map(codes=codes), tmp_path / "map.png")
@@ -40,7 +41,7 @@ def test_classes_have_the_colours_of_the_scheme(tmp_path):
     assert columns[0] < columns[1]
 
 
-def test_north_of_the_grid_is_up(tmp_path):
+def test_north_of_the_grid_is_up(tmp_path: Path) -> None:
     codes = np.zeros((60, 60), np.uint8)
     codes[:20] = 3
     picture = pixels(draw_map(make_map(codes=codes), tmp_path / "map.png"))
@@ -54,25 +55,25 @@ def test_north_of_the_grid_is_up(tmp_path):
     ("centre", "crs"),
     [((0, 90), "EPSG:3413"), ((180, 72), "EPSG:3413"), ((10, 79), "EPSG:32633"), ((40, -70), "EPSG:3976")],
 )
-def test_it_draws_everywhere(style, centre, crs, tmp_path):
+def test_it_draws_everywhere(style: Style, centre: tuple[int, int], crs: str, tmp_path: Path) -> None:
     ice_map = make_map(shape=(80, 100), spacing_m=2000, centre=centre, crs=crs, noise=0.2)
     path = draw_map(ice_map, tmp_path / "map.png", style=style, edge=ice_edge(ice_map), dpi=60)
     assert pixels(path).std() > 20
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 400), (400, 3), (1500, 1400)])
-def test_it_draws_any_shape(shape, tmp_path):
+def test_it_draws_any_shape(shape: tuple[int, int], tmp_path: Path) -> None:
     assert draw_map(make_map(shape=shape), tmp_path / "map.png", dpi=50).stat().st_size > 1000
 
 
 @pytest.mark.parametrize("code", [0, 1, CLASS_LAND, CLASS_NODATA])
-def test_uniform_maps(code, tmp_path):
+def test_uniform_maps(code: int, tmp_path: Path) -> None:
     ice_map = make_map(codes=np.full((30, 30), code, np.uint8), scheme=BINARY)
     for style in ("classes", "ice", "confidence"):
         draw_map(ice_map, tmp_path / f"{style}.png", style=style, edge=ice_edge(ice_map), dpi=50)
 
 
-def test_the_note_is_seen(tmp_path):
+def test_the_note_is_seen(tmp_path: Path) -> None:
     band = (255, 243, 205)
     plain = pixels(draw_map(make_map(shape=(50, 50)), tmp_path / "plain.png"))
     noted = pixels(
@@ -85,7 +86,7 @@ def test_the_note_is_seen(tmp_path):
     assert noted.shape[0] > plain.shape[0]
 
 
-def test_a_background_shades(tmp_path):
+def test_a_background_shades(tmp_path: Path) -> None:
     ice_map = make_map(codes=np.zeros((60, 60), np.uint8))
     dark = np.zeros((60, 60))
     dark[:, 30:] = 1
@@ -95,16 +96,16 @@ def test_a_background_shades(tmp_path):
     assert 0.4 * plain < shaded < 0.6 * plain
 
 
-def test_drawing_leaves_no_trace(tmp_path):
+def test_drawing_leaves_no_trace(tmp_path: Path) -> None:
     draw_map(make_map(shape=(30, 30)), tmp_path / "map.png")
     assert "matplotlib.pyplot" not in sys.modules
     assert [p.name for p in tmp_path.iterdir()] == ["map.png"]
 
 
-def test_wrong_arguments(tmp_path):
+def test_wrong_arguments(tmp_path: Path) -> None:
     ice_map = make_map(shape=(20, 20))
     with pytest.raises(OptionError, match="choose from"):
-        draw_map(ice_map, tmp_path / "map.png", style="pretty")
+        draw_map(ice_map, tmp_path / "map.png", style="pretty")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="dpi"):
         draw_map(ice_map, tmp_path / "map.png", dpi=1e5)
     with pytest.raises(ContractError, match="background has shape"):
@@ -115,7 +116,7 @@ def test_wrong_arguments(tmp_path):
 
 
 @pytest.mark.parametrize("centre", [(0, 90), (180, 72), (-30, 76), (100, 88.5)])
-def test_graticule_lines_lie_where_their_labels_say(centre):
+def test_graticule_lines_lie_where_their_labels_say(centre: tuple[float, float]) -> None:
     grid = MapGrid.of(make_map(shape=(50, 60), spacing_m=8000, centre=centre))
     to_lonlat = Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True)
     lines = graticule(grid)
@@ -140,5 +141,5 @@ def test_graticule_lines_lie_where_their_labels_say(centre):
         assert "180°" in texts
 
 
-def test_round_lengths():
+def test_round_lengths() -> None:
     assert [round_length(v) for v in (0.3, 1, 1.9, 2, 49, 50, 99, 100, 730)] == [0.2, 1, 1, 2, 20, 50, 50, 100, 500]

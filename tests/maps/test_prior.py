@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import geopandas as gpd
 import numpy as np
@@ -61,7 +63,7 @@ BASES = {
 }
 BASE = BASES["five_classes"]
 SHAPE = (24, 30)
-WHEN = map_time(BASE)
+WHEN = cast(TimeSpan, map_time(BASE))
 SEA = np.logical_and.reduce([m["ice_probability"].values != 255 for m in BASES.values()])
 ROW, COLUMN = np.argwhere(SEA)[0]
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,7 +75,7 @@ WEIGHTS = st.one_of(st.floats(0, 4), st.sampled_from([0, 0.5, 1, 2, 4]))
 class Field:
     """A reference that is fresh and tells what it is told to."""
 
-    percent: np.ndarray
+    percent: np.ndarray | np.float32
     time: TimeSpan | None = WHEN
     kind: str = "polygons"
     name: str = "field"
@@ -243,7 +245,9 @@ def chart(ice_map: xr.Dataset, path: Path) -> Path:
         ("conc_20180116.tif", lambda p: make.raster(p, "float", "EPSG:6931"), "concentration", 4),
     ],
 )
-def test_concentration_of_every_layout_is_the_field(name, maker, kind, tolerance, tmp_path) -> None:
+def test_concentration_of_every_layout_is_the_field(
+    name: str, maker: Callable[[Path], Path], kind: str, tolerance: int, tmp_path: Path
+) -> None:
     """Bilinear between cells of 6 to 25 km: off by a few percent where the field bends to 0 and 100."""
     ice_map = make.true_map()
     grid = MapGrid.of(ice_map)
@@ -327,7 +331,9 @@ def test_smoothing_is_a_gaussian_of_cell_and_drift(hours: float, cell_m: float, 
     step[half:, :] += 10
     middle = float(np.mean(grid.x)), float(np.mean(grid.y))
     transform = Affine(cell_m, 0, middle[0] - half * cell_m, 0, -cell_m, middle[1] + half * cell_m)
-    when = map_time(ice_map).middle - timedelta(hours=hours)
+    of_map = map_time(ice_map)
+    assert of_map is not None
+    when = of_map.middle - timedelta(hours=hours)
     path = make.write_tiff(tmp_path / f"conc_{when:%Y%m%dT%H%M%S}.tif", step, "EPSG:3413", transform)
     fused = fuse_prior(ice_map, path)
     assert fused.attrs["prior_age_h"] == pytest.approx(hours, abs=0.02)
@@ -647,7 +653,7 @@ def test_bad_priors_are_told_before_the_network_runs(
     assert not (tmp_path / "m").exists()
 
 
-def _times(product: Path) -> dict[str, str]:
+def _times(product: Path) -> dict[str, Any]:
     scene = open_scene(product)
     return {name: scene.attrs[name] for name in ("start_time", "stop_time")}
 
@@ -671,7 +677,7 @@ def test_real_sea_ice_index_as_a_prior(real_data: Path) -> None:
     path = real_data / "sic" / "S_201002_concentration_v3.0.tif"
     if not path.exists():
         pytest.skip(f"real reference not found at {path}")
-    when = {"start_time": "2010-02-14T00:00:00Z", "stop_time": "2010-02-14T00:01:00Z"}
+    when: dict[str, Any] = {"start_time": "2010-02-14T00:00:00Z", "stop_time": "2010-02-14T00:01:00Z"}
     codes = np.full((40, 40), UNDECIDED, np.uint8)
     weddell, drake = (
         make_map(codes=codes, crs="EPSG:3031", centre=centre, spacing_m=1000, **when)
@@ -689,7 +695,7 @@ def test_real_chart_as_a_prior(real_data: Path) -> None:
     path = real_data / "ice-charts" / "cis_SGRDREA_20201102T.gpkg"
     if not path.exists():
         pytest.skip(f"real chart not found at {path}")
-    when = {"start_time": "2020-11-02T12:00:00Z", "stop_time": "2020-11-02T12:01:00Z"}
+    when: dict[str, Any] = {"start_time": "2020-11-02T12:00:00Z", "stop_time": "2020-11-02T12:01:00Z"}
     unsure = make_map(codes=np.full((150, 165), UNDECIDED, np.uint8), centre=(-72, 73.5), spacing_m=2400, **when)
     reference = open_reference(path)
     concentration = reference.concentration_on(unsure)

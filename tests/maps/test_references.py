@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -19,7 +21,8 @@ from frazil.errors import FrazilError, LabelError, LabelNotFoundError, OptionErr
 from frazil.labels.classes import LabelOptions
 from frazil.maps.compare import compare
 from frazil.maps.netcdf import write_netcdf
-from frazil.maps.references import KINDS, ReferenceOptions, open_reference
+from frazil.maps.rasters import Raster, RasterReference
+from frazil.maps.references import KINDS, Reference, ReferenceOptions, open_reference
 from frazil.maps.times import moment_since, span_of_name
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
@@ -55,7 +58,9 @@ def square_polygons(
         ("class_20180116.tif", lambda p: make.raster(p, "classes", "EPSG:32631"), "classes"),
     ],
 )
-def test_every_layout_gives_the_field_back(name, maker, kind, step_m, tmp_path):
+def test_every_layout_gives_the_field_back(
+    name: str, maker: Callable[[Path], Path], kind: str, step_m: float, tmp_path: Path
+) -> None:
     """Whatever projection, unit, packing, row order and flags: the ice lies where the field is above 15 %."""
     ice_map = make.true_map(step_m) if step_m == 500 else make_map(
         codes=np.where(make.percent_on("EPSG:3413", *_axes(step_m)) >= 15, 3, 0).astype(np.uint8),
@@ -79,7 +84,7 @@ def _axes(spacing_m: float) -> tuple[np.ndarray, np.ndarray]:
     return grid.x, grid.y
 
 
-def test_netcdf3_is_read_too(tmp_path):
+def test_netcdf3_is_read_too(tmp_path: Path) -> None:
     ice_map = make.true_map()
     scores = [
         compare(ice_map, make.bremen_netcdf(tmp_path / f"{engine}.nc", engine=engine)).scores["iiee_km2"]
@@ -88,7 +93,7 @@ def test_netcdf3_is_read_too(tmp_path):
     assert scores[0] == scores[1]
 
 
-def test_degrees_and_the_antimeridian(tmp_path):
+def test_degrees_and_the_antimeridian(tmp_path: Path) -> None:
     """A file in longitude and latitude, 0 to 360, for a map across 180°; its seam lies elsewhere."""
     blank = make_map(codes=np.zeros((120, 120), np.uint8), centre=(180, 75), spacing_m=1000)
     grid = MapGrid.of(blank)
@@ -109,7 +114,7 @@ def test_degrees_and_the_antimeridian(tmp_path):
     assert scores["agreement_percent"] > 99
 
 
-def test_of_several_days_the_nearest_is_read(tmp_path):
+def test_of_several_days_the_nearest_is_read(tmp_path: Path) -> None:
     path = make.osisaf_ease(tmp_path / "month.nc", days=5)  # ice on 16 January only
     assert compare(make.true_map(), path).scores["agreement_percent"] > 98.5
     later = make.true_map(start_time="2018-01-18T07:00:00Z", stop_time="2018-01-18T07:01:00Z")
@@ -120,7 +125,7 @@ def test_of_several_days_the_nearest_is_read(tmp_path):
         open_reference(path)
 
 
-def test_land_of_the_reference_is_not_compared(tmp_path):
+def test_land_of_the_reference_is_not_compared(tmp_path: Path) -> None:
     ice_map = make.true_map()
     half = compare(ice_map, make.osisaf_polar(tmp_path / "a.nc", land=True)).scores
     whole = compare(ice_map, make.osisaf_polar(tmp_path / "b.nc")).scores
@@ -130,7 +135,7 @@ def test_land_of_the_reference_is_not_compared(tmp_path):
     )
 
 
-def test_interpolation_moves_no_edge_of_a_ramp_and_nearest_counts_cells(tmp_path):
+def test_interpolation_moves_no_edge_of_a_ramp_and_nearest_counts_cells(tmp_path: Path) -> None:
     """Concentration rises evenly with x: the line of 15 % is known to the metre."""
     grid = MapGrid(crs="EPSG:3413", left=0.0, top=-1_000_000.0, spacing_m=250.0, shape=(80, 400))
     cell = 10_000.0
@@ -149,7 +154,7 @@ def test_interpolation_moves_no_edge_of_a_ramp_and_nearest_counts_cells(tmp_path
     assert by_cells["under_km2"] == 0
 
 
-def test_charts_by_threshold_or_as_drawn(tmp_path):
+def test_charts_by_threshold_or_as_drawn(tmp_path: Path) -> None:
     ice_map = make_map(codes=np.zeros((80, 80), np.uint8))
     frame = square_polygons(ice_map, [((0, 0, 0.5, 1), "a"), ((0.5, 0, 1, 0.5), "b"), ((0.5, 0.5, 1, 1), "c")])
     frame = frame.assign(POLY_TYPE=["I", "I", "L"], CT=["92", "10", None]).drop(columns="ice")
@@ -169,7 +174,7 @@ def test_charts_by_threshold_or_as_drawn(tmp_path):
     assert (open_reference(tmp_path / "odd.gpkg", options=ignored).on(ice_map)[:, :39] == CLASS_NODATA).all()
 
 
-def test_polygons_by_class_column(tmp_path):
+def test_polygons_by_class_column(tmp_path: Path) -> None:
     ice_map = make_map(codes=np.zeros((80, 80), np.uint8))
     frame = square_polygons(
         ice_map,
@@ -202,7 +207,7 @@ def test_polygons_by_class_column(tmp_path):
     assert (open_reference(mine, options=chosen).on(ice_map)[41:, :47] == CLASS_NODATA).all()
 
 
-def test_class_rasters_say_what_their_values_mean(tmp_path):
+def test_class_rasters_say_what_their_values_mean(tmp_path: Path) -> None:
     ice_map = make_map(codes=np.zeros((30, 30), np.uint8))
     values = np.where(np.arange(30) < 15, 7, 9).astype(np.uint8) * np.ones((30, 1), np.uint8)
     path = make.write_tiff(tmp_path / "c.tif", values, "EPSG:3413", MapGrid.of(ice_map).transform)
@@ -216,7 +221,7 @@ def test_class_rasters_say_what_their_values_mean(tmp_path):
         open_reference(path, kind="classes")
 
 
-def test_maps_by_class_or_probability(tmp_path):
+def test_maps_by_class_or_probability(tmp_path: Path) -> None:
     ice_map = make_map(seed=3)
     for source in (ice_map, write_netcdf(ice_map, tmp_path / "map.nc"), tmp_path):
         reference = open_reference(source)
@@ -239,7 +244,7 @@ def test_maps_by_class_or_probability(tmp_path):
         ("20180116_20180117", None),
     ],
 )
-def test_times_in_names(name, expected):
+def test_times_in_names(name: str, expected: str | None) -> None:
     span = span_of_name(name)
     assert (None if span is None else str(span)) == expected
 
@@ -297,7 +302,9 @@ RAMP = np.arange(2500, dtype=np.float64).reshape(50, 50) / 25
         ("a.tif", lambda p: make.write_tiff(p, np.zeros((9, 9), np.uint8), "EPSG:3413", GRID), ["--kind"]),
     ],
 )
-def test_bad_files_are_refused_in_one_line(name, maker, words, tmp_path):
+def test_bad_files_are_refused_in_one_line(
+    name: str, maker: Callable[[Path], Path], words: list[str], tmp_path: Path
+) -> None:
     with pytest.raises(FrazilError) as caught:
         open_reference(maker(tmp_path / name))
     assert "\n" not in str(caught.value)
@@ -306,7 +313,7 @@ def test_bad_files_are_refused_in_one_line(name, maker, words, tmp_path):
         assert word in str(caught.value)
 
 
-def test_a_class_raster_is_never_taken_for_a_concentration(tmp_path):
+def test_a_class_raster_is_never_taken_for_a_concentration(tmp_path: Path) -> None:
     """Codes 0 to 4 with 254 and 255: read as 0.4 percent steps they would be open water everywhere."""
     values = (np.arange(100).reshape(10, 10) % 5).astype(np.uint8)
     values[0, :2] = 254, 255
@@ -314,14 +321,14 @@ def test_a_class_raster_is_never_taken_for_a_concentration(tmp_path):
         open_reference(make.write_tiff(tmp_path / "c.tif", values, "EPSG:3413", GRID))
 
 
-def test_crs_can_be_given(tmp_path):
+def test_crs_can_be_given(tmp_path: Path) -> None:
     options = ReferenceOptions(labels=LabelOptions(assume_crs="EPSG:3413"))
     path = make.bremen_netcdf(tmp_path / "a.nc", crs=False)
     codes = open_reference(path, options=options).on(make.true_map())
     assert (codes == make.true_map()["ice_class"].values.clip(0, 1)).mean() > 0.985
 
 
-def test_kinds_that_a_file_cannot_be(tmp_path):
+def test_kinds_that_a_file_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="kind 'chart'"):
         open_reference(make.bremen_netcdf(tmp_path / "a.nc"), kind="chart")
     with pytest.raises(OptionError, match=str(KINDS[0])):
@@ -333,12 +340,25 @@ def test_kinds_that_a_file_cannot_be(tmp_path):
 # ---- percent, fractions and codes
 
 
-def whole(path: Path, **kinds) -> np.ndarray:
+def raster_of(reference: Reference) -> Raster:
+    assert isinstance(reference, RasterReference)
+    return reference.raster
+
+
+def land_of(reference: Reference) -> np.ndarray:
+    land = raster_of(reference).land
+    assert land is not None
+    return land
+
+
+def whole(path: Path, **kinds: Any) -> np.ndarray:
     """What a reference says, percent, on its own grid."""
-    return open_reference(path, **kinds).raster.values
+    return raster_of(open_reference(path, **kinds)).values
 
 
-def tiff(path: Path, values, *, scale=1.0, offset=0.0, units=None, **tags) -> Path:
+def tiff(
+    path: Path, values: Any, *, scale: float = 1.0, offset: float = 0.0, units: str | None = None, **tags: Any
+) -> Path:
     array = np.asarray(values)
     make.write_tiff(path, np.resize(array, (5, max(array.size, 2))), "EPSG:3413", GRID, **tags)
     with rasterio.open(path, "r+") as file:
@@ -350,19 +370,21 @@ def tiff(path: Path, values, *, scale=1.0, offset=0.0, units=None, **tags) -> Pa
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32])
 @pytest.mark.parametrize("codes", [(251, 252, 253, 254, 255), (252, 254), (253,)])
-def test_percent_in_integers_is_asked_for_and_read_as_percent(dtype, codes, tmp_path):
+def test_percent_in_integers_is_asked_for_and_read_as_percent(
+    dtype: type[np.generic], codes: tuple[int, ...], tmp_path: Path
+) -> None:
     """As the climate data record has it: 100 is all ice, not 40 %, and not 10 %."""
     path = tiff(tmp_path / "cdr.tif", np.array([0, 15, 40, 100, *codes], dtype))
     with pytest.raises(LabelError, match="percent.*kind='concentration' or 'nsidc'|kind='concentration', 'nsidc'"):
         open_reference(path)
     reference = open_reference(path, kind="concentration")
-    np.testing.assert_array_equal(reference.raster.values[0, :4], [0, 15, 40, 100])
-    assert np.isnan(reference.raster.values[0, 4:]).all()
+    np.testing.assert_array_equal(raster_of(reference).values[0, :4], [0, 15, 40, 100])
+    assert np.isnan(raster_of(reference).values[0, 4:]).all()
     land = [c in (253, 254) for c in codes]
-    np.testing.assert_array_equal(reference.raster.land[0, 4:], land)
+    np.testing.assert_array_equal(land_of(reference)[0, 4:], land)
 
 
-def test_sixteen_bits_up_to_100_are_asked_for(tmp_path):
+def test_sixteen_bits_up_to_100_are_asked_for(tmp_path: Path) -> None:
     path = tiff(tmp_path / "a.tif", np.array([0, 50, 100], np.uint16))
     with pytest.raises(LabelError, match="percent, tenths of percent, or classes.*--kind"):
         open_reference(path)
@@ -387,7 +409,9 @@ def test_sixteen_bits_up_to_100_are_asked_for(tmp_path):
         (np.array([0, 0.5, 0.9], np.float32), {"units": "%"}, [0, 0.5, 0.9]),
     ],
 )
-def test_scale_offset_and_units_are_obeyed(values, how, percent, tmp_path):
+def test_scale_offset_and_units_are_obeyed(
+    values: np.ndarray, how: dict[str, Any], percent: list[float | None], tmp_path: Path
+) -> None:
     found = whole(tiff(tmp_path / "a.tif", values, **how))[0]
     np.testing.assert_allclose(found, [np.nan if p is None else p for p in percent], rtol=1e-6)
 
@@ -403,12 +427,14 @@ def test_scale_offset_and_units_are_obeyed(values, how, percent, tmp_path):
         (np.array([0, 50, 99], np.uint16), {"scale": 0.01}, "fractions"),
     ],
 )
-def test_fractions_with_codes_are_not_taken_for_percent(values, how, words, tmp_path):
+def test_fractions_with_codes_are_not_taken_for_percent(
+    values: np.ndarray, how: dict[str, Any], words: str, tmp_path: Path
+) -> None:
     with pytest.raises(LabelError, match=words):
         open_reference(tiff(tmp_path / "a.tif", values, **how))
 
 
-def test_a_stack_of_days_is_not_read_for_its_first(tmp_path):
+def test_a_stack_of_days_is_not_read_for_its_first(tmp_path: Path) -> None:
     path = make.write_tiff(tmp_path / "a.tif", np.stack([RAMP.astype(np.float32)] * 2), "EPSG:3413", GRID)
     with pytest.raises(LabelError, match="2 bands, of which one"):
         open_reference(path)
@@ -417,8 +443,19 @@ def test_a_stack_of_days_is_not_read_for_its_first(tmp_path):
 # ---- NetCDF of many kinds
 
 
-def netcdf(path: Path, dims=("time", "y", "x"), *, x_attrs=None, y_attrs=None, extra=None, conc=None, names=("y", "x"),
-           engine="h5netcdf", time=None, unit=1000.0) -> Path:  # fmt: skip
+def netcdf(
+    path: Path,
+    dims: tuple[str, ...] = ("time", "y", "x"),
+    *,
+    x_attrs: dict[str, Any] | None = None,
+    y_attrs: dict[str, Any] | None = None,
+    extra: dict[str, Any] | None = None,
+    conc: dict[str, Any] | None = None,
+    names: tuple[str, str] = ("y", "x"),
+    engine: Any = "h5netcdf",
+    time: tuple | None = None,
+    unit: float = 1000.0,
+) -> Path:
     """The field of the tests as fractions, in any order of dimensions."""
     x, y = make.window("EPSG:3413", 10_000)
     field = make.percent_on("EPSG:3413", x, y)[None] / 100
@@ -453,33 +490,33 @@ STANDARD = {"y_attrs": {"standard_name": "projection_y_coordinate"},
      {"names": ("yc", "xc")}, {"names": ("x", "y"), **STANDARD}, {"unit": 100_000, "y_attrs": {"units": "100 km"},
       "x_attrs": {"units": "100 km"}}],
 )  # fmt: skip
-def test_dimensions_in_any_order_are_not_transposed(dims, how, tmp_path):
+def test_dimensions_in_any_order_are_not_transposed(dims: tuple[str, ...], how: dict[str, Any], tmp_path: Path) -> None:
     reference = open_reference(netcdf(tmp_path / "a.nc", dims, **how))
     codes = reference.on(make.true_map())
     assert (codes == make.true_map()["ice_class"].values.clip(0, 1)).mean() > 0.985
 
 
-def test_dimensions_of_unknown_order_are_refused(tmp_path):
+def test_dimensions_of_unknown_order_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"\['time', 'a', 'b'\].*not said which is y.*standard_name"):
         open_reference(netcdf(tmp_path / "a.nc", names=("a", "b")))
-    both = {"y_attrs": {"axis": "X"}, "x_attrs": {"axis": "X"}}
+    both: dict[str, Any] = {"y_attrs": {"axis": "X"}, "x_attrs": {"axis": "X"}}
     with pytest.raises(LabelError, match="not said which is y"):
         open_reference(netcdf(tmp_path / "b.nc", names=("a", "b"), **both))
 
 
 @pytest.mark.parametrize("units", ["1", "(0 - 1)", "0-1", "fraction", "unitless"])
-def test_units_of_fractions(units, tmp_path):
+def test_units_of_fractions(units: str, tmp_path: Path) -> None:
     found = whole(netcdf(tmp_path / "a.nc", conc={"units": units}))
     assert np.nanmax(found) == 100
 
 
-def test_units_that_are_none_of_concentration(tmp_path):
+def test_units_that_are_none_of_concentration(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="conc is in 'K'"):
         open_reference(netcdf(tmp_path / "a.nc", conc={"units": "K"}))
 
 
 @pytest.mark.parametrize("north", ["degrees_north", "degrees_N", "degreeN", "degree_N", "degrees"])
-def test_degrees_in_all_spellings(north, tmp_path):
+def test_degrees_in_all_spellings(north: str, tmp_path: Path) -> None:
     latitude, longitude = np.arange(75, 83, 0.25), np.arange(-10, 20, 0.5)
     field = make.percent_at(*np.meshgrid(longitude, latitude)).astype(np.float32)
     east = north.replace("north", "east").replace("N", "E")
@@ -491,8 +528,8 @@ def test_degrees_in_all_spellings(north, tmp_path):
     assert (codes == make.true_map()["ice_class"].values.clip(0, 1)).mean() > 0.985
 
 
-def test_of_several_concentrations_the_climate_data_record_or_the_one_named(tmp_path):
-    def field(value):
+def test_of_several_concentrations_the_climate_data_record_or_the_one_named(tmp_path: Path) -> None:
+    def field(value: float) -> tuple[Any, ...]:
         values = np.full((1, 40, 40), value, np.float32)
         return (
             ("time", "y", "x"),
@@ -516,7 +553,7 @@ def test_of_several_concentrations_the_climate_data_record_or_the_one_named(tmp_
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "scipy"])
-def test_unsigned_bytes_and_valid_ranges(engine, tmp_path):
+def test_unsigned_bytes_and_valid_ranges(engine: str, tmp_path: Path) -> None:
     """NetCDF-3 has no unsigned bytes: 200 stands there as -56, and the flags likewise."""
     raw = np.resize(np.array([0, 125, 250, 251, 253, 254, 255, 252], np.uint8), (1, 40, 40)).view(np.int8)
     flags = np.array([251, 253, 254], np.uint8).view(np.int8)
@@ -527,8 +564,8 @@ def test_unsigned_bytes_and_valid_ranges(engine, tmp_path):
     }  # fmt: skip
     path = netcdf(tmp_path / "a.nc", extra={"ice": (("time", "y", "x"), raw, attrs)}, engine=engine)
     reference = open_reference(path, options=ReferenceOptions(variable="ice"))
-    np.testing.assert_allclose(reference.raster.values[0, :8], [0, 50, 100, *[np.nan] * 5])
-    np.testing.assert_array_equal(reference.raster.land[0, :8], [0, 0, 0, 0, 1, 1, 0, 0])
+    np.testing.assert_allclose(raster_of(reference).values[0, :8], np.array([0, 50, 100, *[np.nan] * 5]))
+    np.testing.assert_array_equal(land_of(reference)[0, :8], [0, 0, 0, 0, 1, 1, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -547,7 +584,7 @@ def test_unsigned_bytes_and_valid_ranges(engine, tmp_path):
         (1.0, "walrus", "standard", None),
     ],
 )
-def test_moments_of_cf_units(number, units, calendar, expected):
+def test_moments_of_cf_units(number: float, units: str, calendar: str, expected: str | None) -> None:
     moment = moment_since(number, units, calendar)
     assert moment == (None if expected is None else datetime.fromisoformat(expected).replace(tzinfo=UTC))
 
@@ -563,7 +600,7 @@ def real(real_data: Path, name: str) -> Path:
 
 
 @pytest.mark.data
-def test_real_sea_ice_index(real_data):
+def test_real_sea_ice_index(real_data: Path) -> None:
     """February 2010 around Antarctica: the Weddell Sea keeps ice, the Drake Passage has none, the interior is land."""
     reference = open_reference(real(real_data, "sic/S_201002_concentration_v3.0.tif"))
     assert reference.kind == "nsidc"
@@ -578,28 +615,28 @@ def test_real_sea_ice_index(real_data):
 
 
 @pytest.mark.data
-def test_real_climate_data_record(real_data):
+def test_real_climate_data_record(real_data: Path) -> None:
     """NetCDF and GeoTIFF of one day say the same, which is what the file's own packing says."""
     path = real(real_data, "sic/noaa-cdr/seaice_conc_daily_nh_20211231_f17_v04r00.nc")
     reference = open_reference(path)
     assert str(reference.time).startswith("2021-12-31")
     with xr.open_dataset(path, engine="h5netcdf", mask_and_scale=False, decode_times=False) as file:
         raw = file["cdr_seaice_conc"].values[0].astype(float)
-    np.testing.assert_allclose(reference.raster.values, np.where(raw <= 100, raw, np.nan), atol=1e-4)
+    np.testing.assert_allclose(raster_of(reference).values, np.where(raw <= 100, raw, np.nan), atol=1e-4)
     again = real(real_data, "sic/noaa-cdr/seaice_conc_daily_nh_20211231_f17_v04r00-cdr_seaice_conc.tif")
     with pytest.raises(LabelError, match="kind='concentration' or 'nsidc'"):
         open_reference(again)
     same = open_reference(again, kind="concentration")
-    np.testing.assert_allclose(same.raster.values, reference.raster.values, atol=1e-4)
-    assert same.raster.transform == reference.raster.transform
+    np.testing.assert_allclose(raster_of(same).values, raster_of(reference).values, atol=1e-4)
+    assert raster_of(same).transform == raster_of(reference).transform
     pack = make_map(codes=np.zeros((20, 20), np.uint8), centre=(-150, 80), spacing_m=1000)
     assert (same.on(pack) == 1).all()
     other = open_reference(path, options=ReferenceOptions(variable="nsidc_nt_seaice_conc"))
-    assert not np.array_equal(other.raster.values, reference.raster.values, equal_nan=True)
+    assert not np.array_equal(raster_of(other).values, raster_of(reference).values, equal_nan=True)
 
 
 @pytest.mark.data
-def test_real_chart_against_itself(real_data):
+def test_real_chart_against_itself(real_data: Path) -> None:
     path = real(real_data, "ice-charts/cis_SGRDREA_20201102T.gpkg")
     blank = make_map(codes=np.zeros((300, 330), np.uint8), centre=(-72, 73.5), spacing_m=1200)
     codes = open_reference(path).on(blank)

@@ -14,7 +14,7 @@ from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 
 
-def test_areas_by_geodesics():
+def test_areas_by_geodesics() -> None:
     ice_map = make_map(shape=(24, 30), spacing_m=5000, centre=(20, 74))
     grid = MapGrid.of(ice_map)
     codes = ice_map["ice_class"].values
@@ -41,7 +41,7 @@ def test_areas_by_geodesics():
     assert summary["ice_extent_percent_of_mapped_sea"] == pytest.approx(share, abs=0.01)
 
 
-def test_confidence_and_flags_by_hand():
+def test_confidence_and_flags_by_hand() -> None:
     ice_map = make_map(shape=(120, 140))
     codes, confidence = ice_map["ice_class"].values, ice_map["confidence"].values.astype(float)
     flags = ice_map["quality_flags"].values
@@ -60,16 +60,16 @@ def test_confidence_and_flags_by_hand():
     assert shares["coast"] > 0
 
 
-def test_the_edge_is_that_of_ice_edge():
+def test_the_edge_is_that_of_ice_edge() -> None:
     ice_map = make_map(shape=(200, 200), noise=0.2)
     edge = ice_edge(ice_map)
     assert summarise(ice_map)["ice_edge_km"] == pytest.approx(edge["length_km"].sum(), abs=1e-2)
     assert summarise(ice_map, edge=edge.iloc[:1])["ice_edge_km"] == pytest.approx(edge["length_km"][0], abs=1e-3)
 
 
-def test_the_summary_is_json_and_names_its_makers():
+def test_the_summary_is_json_and_names_its_makers() -> None:
     ice_map = make_map(shape=(20, 30), scheme=BINARY, note="for practice", model_card="unet-3")
-    summary = summarise(ice_map, timings={"open": 0.12345, "predict": np.float32(2)})
+    summary = summarise(ice_map, timings={"open": 0.12345, "predict": np.float32(2)})  # type: ignore[dict-item]
     again = json.loads(json.dumps(summary, allow_nan=False))
     assert again == summary
     assert summary["timings"] == {"open": 0.123, "predict": 2.0}
@@ -84,7 +84,7 @@ def test_the_summary_is_json_and_names_its_makers():
 
 
 @pytest.mark.parametrize("code", [0, 2, CLASS_LAND, CLASS_NODATA])
-def test_uniform_maps(code):
+def test_uniform_maps(code: int) -> None:
     summary = summarise(make_map(codes=np.full((20, 10), code, np.uint8)))
     json.dumps(summary, allow_nan=False)
     area = 200 * 0.0144
@@ -101,6 +101,6 @@ def test_uniform_maps(code):
         assert summary["classes"][1]["mean_confidence_percent"] is None
 
 
-def test_not_a_map():
+def test_not_a_map() -> None:
     with pytest.raises(ContractError):
         summarise(make_map(shape=(20, 20)).drop_vars("quality_flags"))

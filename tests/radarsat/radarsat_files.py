@@ -54,7 +54,7 @@ class Made:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return next(iter(self.dn.values())).shape  # type: ignore[return-value]
+        return next(iter(self.dn.values())).shape
 
     @property
     def bits(self) -> int:
@@ -322,7 +322,7 @@ def made_up(
     for i, p in enumerate(polarizations):
         mean = np.where(np.arange(shape[1]) < shape[1] // 2, 500.0, 900.0) / (1 + 2 * i)
         speckled = mean * np.sqrt(rng.gamma(4.0, 0.25, shape)) * (1 if most > 255 else 0.2)
-        values = np.clip(np.rint(speckled), 1, most).astype(dtype)
+        values: np.ndarray = np.clip(np.rint(speckled), 1, most).astype(dtype)
         values[shape[0] // 3, shape[1] // 3] = 0
         for y in range(shape[0]):
             values[y, : 5 * y // shape[0]] = 0

@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from tests.radarsat.radarsat_files import FIRST, LAST, Made, made_up
 
 Write = Callable[[Made, Path], Path]
 LAYOUTS: dict[str, Write] = {"radarsat2": Made.write_radarsat2, "constellation": Made.write_constellation}
-VARIANTS: dict[str, dict[str, object]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "offset": {"offset": 321.5},
     "far range first": {"far_first": True},

@@ -131,7 +131,9 @@ def test_scores_without_a_model_are_of_a_run_that_has_not_ended(copy: Path) -> N
 
 
 @pytest.mark.parametrize(("shares", "sides"), [({"validation": 0.0}, ["test"]), ({"test": 0.0}, ["validation"])])
-def test_a_side_that_is_missing(shares: dict[str, float], sides: list[str], stores, tmp_path: Path) -> None:
+def test_a_side_that_is_missing(
+    shares: dict[str, float], sides: list[str], stores: tuple[Path, Path], tmp_path: Path
+) -> None:
     train(hasty(*stores, allow_missing=True, **shares), tmp_path / "run")
     found = read_record(tmp_path / "run")
     assert list(found.scores) == sides

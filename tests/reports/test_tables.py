@@ -31,7 +31,7 @@ def side_of(tables: dict[str, list[list[int]]]) -> ClassScores:
         classes=BINARY.names, **got, binary=TwoClassScores(**got), ece=0.1, nll=1.0,  # type: ignore[arg-type]
         accuracy_per_scene={k: float(np.trace(v) / np.sum(v)) for k, v in tables.items()},
         confusion=tuple(map(tuple, total.tolist())),
-        confusion_per_scene={k: tuple(map(tuple, v)) for k, v in tables.items()},  # type: ignore[misc]
+        confusion_per_scene={k: tuple(map(tuple, v)) for k, v in tables.items()},
         reliability=Bins(total=(1.0,), confidence=(1.0,), correct=(1.0,)),
     )  # fmt: skip
 

@@ -87,8 +87,8 @@ def test_left_out_tie_points_of_the_real_product(real: Geolocation) -> None:
     every_second = Geolocation(
         *(a[::2] for a in (real.line, real.pixel)), *(a[::2, ::2] for a in (real.latitude, real.longitude, real.height))
     )
-    where = np.meshgrid(real.line[1::2], real.pixel[1::2], indexing="ij")
-    (x0, y0), (x1, y1) = real.xy(*where, NORTH), every_second.xy(*where, NORTH)
+    line, pixel = np.meshgrid(real.line[1::2], real.pixel[1::2], indexing="ij")
+    (x0, y0), (x1, y1) = real.xy(line, pixel, NORTH), every_second.xy(line, pixel, NORTH)
     assert np.sqrt(np.mean((x1 - x0) ** 2 + (y1 - y0) ** 2)) < 40.0  # one pixel
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -91,7 +93,7 @@ def test_missing_pixels_do_not_spread() -> None:
     left=st.integers(-40, 40), top=st.integers(-40, 40), spacing=st.sampled_from([40.0, 100.0, 120.0, 333.3]),
     rows=st.integers(2, 9), columns=st.integers(2, 9), crs=st.sampled_from(["EPSG:3413", "EPSG:3031", "EPSG:32633"]),
 )  # fmt: skip
-def test_coordinates_give_the_grid_back(left, top, spacing, rows, columns, crs) -> None:
+def test_coordinates_give_the_grid_back(left: int, top: int, spacing: float, rows: int, columns: int, crs: str) -> None:
     grid = MapGrid(crs=crs, left=left * spacing, top=top * spacing, spacing_m=spacing, shape=(rows, columns))
     back = MapGrid.of(xr.Dataset(coords=grid.coords()))
     assert back.crs == crs
@@ -192,7 +194,7 @@ def test_absurd_sizes_are_refused_before_work_begins(monkeypatch: pytest.MonkeyP
     require_memory(5e8, "A map", "")
 
 
-def test_memory_that_is_free(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frazil.memory._MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr("frazil.memory._GROUP", tmp_path)
     assert available_bytes() is None

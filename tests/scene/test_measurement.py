@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(3).integers(0, 65536, SHAPE).astype(np.uint16)
 
 
-def write(path: Path, dn: np.ndarray, **options) -> Path:
+def write(path: Path, dn: np.ndarray, **options: Any) -> Path:
     profile = {"driver": "GTiff", "height": dn.shape[0], "width": dn.shape[1], "count": 1, "dtype": dn.dtype}
     with rasterio.open(path, "w", **profile | options) as file:
         file.write(dn, 1)
@@ -35,7 +36,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("plain") / "a.tiff", pixels(), blockysize=8)
 
 
-def entry_of(data: bytes, tag: int) -> int:
+def entry_of(data: bytes | bytearray, tag: int) -> int:
     """Where the 12 bytes of a field begin in a little-endian TIFF."""
     directory = struct.unpack_from("<I", data, 4)[0]
     count = struct.unpack_from("<H", data, directory)[0]
@@ -48,11 +49,12 @@ def entry_of(data: bytes, tag: int) -> int:
 def test_any_lines_are_those_of_rasterio(plain: Path, bounds: list[int]) -> None:
     assert plain_lines(str(plain), SHAPE) is not None
     measurement = Measurement(str(plain), SHAPE, "a")
+    first, stop = bounds
     with rasterio.open(plain) as file:
         expected = file.read(1, window=((bounds[0], bounds[1]), (0, 33)))
-    np.testing.assert_array_equal(measurement.lines(*bounds), expected)
+    np.testing.assert_array_equal(measurement.lines(first, stop), expected)
     memory = np.zeros((71, 33), np.uint16)
-    given_back = measurement.lines(*bounds, memory)
+    given_back = measurement.lines(first, stop, memory)
     assert np.shares_memory(given_back, memory)
     np.testing.assert_array_equal(given_back, expected)
     assert not memory[bounds[1] - bounds[0] :].any()

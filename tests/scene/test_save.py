@@ -26,7 +26,9 @@ def scene(small_safe: Path) -> xr.Dataset:
 
 
 @pytest.mark.parametrize(("tile", "spacing"), [(300, 40.0), (4096, 53.0)])
-def test_tiles_of_any_size_give_the_whole_warp(scene, tmp_path: Path, monkeypatch, tile: int, spacing: float) -> None:
+def test_tiles_of_any_size_give_the_whole_warp(
+    scene: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: int, spacing: float
+) -> None:
     monkeypatch.setattr("frazil.scene.geotiff._TILE", tile)
     monkeypatch.setattr("frazil.scene.geotiff._SMALLEST", 100)
     path = save_scene(scene, tmp_path / "x.tif", spacing_m=spacing)
@@ -58,7 +60,7 @@ def test_a_geotiff_takes_no_more_memory_than_its_tiles(small_safe: Path, tmp_pat
         "scene = open_scene(sys.argv[1], polarizations=('HV',))\nsave_scene(scene, sys.argv[2] + '/a.tif')\n"
         "before = peak()\nsave_scene(scene, sys.argv[2] + '/b.tif', spacing_m=10.0)\nprint(peak() - before)"
     )
-    command = [sys.executable, "-c", code, small_safe, tmp_path]
+    command: list[str | Path] = [sys.executable, "-c", code, small_safe, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 250_000  # kB

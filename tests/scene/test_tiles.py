@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,9 @@ from frazil.scene.tiles import TileGrid, Window, even_core
     margin=st.integers(0, 4),
     multiple=st.sampled_from([1, 2, 4]),
 )
-def test_cut_and_stitch_is_the_identity(shape, core, margin, multiple) -> None:
+def test_cut_and_stitch_is_the_identity(
+    shape: tuple[int, int], core: tuple[int, int], margin: int, multiple: int
+) -> None:
     grid = TileGrid(
         shape=shape, core=(core[0] * multiple, core[1] * multiple), margin=margin * multiple, multiple=multiple
     )
@@ -37,7 +41,7 @@ def test_cut_and_stitch_is_the_identity(shape, core, margin, multiple) -> None:
 
 
 @given(shape=st.tuples(st.integers(1, 60), st.integers(1, 60)), margin=st.integers(0, 9))
-def test_reach_is_core_and_margin_or_ends_with_the_array(shape, margin) -> None:
+def test_reach_is_core_and_margin_or_ends_with_the_array(shape: tuple[int, int], margin: int) -> None:
     for kept, reach in TileGrid(shape=shape, core=(7, 11), margin=margin):
         assert reach.line == max(kept.line - margin, 0)
         assert reach.pixel + reach.n_pixels == min(kept.pixel + kept.n_pixels + margin, shape[1])
@@ -48,7 +52,7 @@ def test_reach_is_core_and_margin_or_ends_with_the_array(shape, margin) -> None:
     limit=st.integers(1, 3000),
     multiple=st.sampled_from([1, 8, 16]),
 )
-def test_even_cores_are_few_equal_and_within_the_limit(shape, limit, multiple) -> None:
+def test_even_cores_are_few_equal_and_within_the_limit(shape: tuple[int, int], limit: int, multiple: int) -> None:
     for n, core in zip(shape, even_core(shape, limit, multiple), strict=True):
         tiles = -(-n // core)
         assert core % multiple == 0
@@ -66,7 +70,7 @@ def test_even_cores_are_few_equal_and_within_the_limit(shape, limit, multiple) -
         {"shape": (9, 9), "core": (4, 4), "margin": -1},
     ],
 )
-def test_impossible_grids(options) -> None:
+def test_impossible_grids(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         TileGrid(**options)
 

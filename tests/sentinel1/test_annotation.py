@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,13 +46,13 @@ def test_real_extra_wide(texts: dict[str, bytes]) -> None:
     assert noise.known
 
 
-def test_old_noise_layout_is_told_by_its_tags_and_is_all_zero(metadata_products) -> None:
+def test_old_noise_layout_is_told_by_its_tags_and_is_all_zero(metadata_products: dict[str, Path]) -> None:
     noise = open_product(metadata_products["iw-2015-ipf236"]).bands[0].noise
     assert noise.legacy
     assert not noise.known
 
 
-def test_stripmap_has_no_azimuth_noise(metadata_products) -> None:
+def test_stripmap_has_no_azimuth_noise(metadata_products: dict[str, Path]) -> None:
     noise = open_product(metadata_products["s4-2025-ipf390"]).bands[0].noise
     assert not noise.legacy
     assert noise.known
@@ -98,7 +99,9 @@ def test_entities_and_dtds_are_refused(bomb: bytes, kind: str) -> None:
         (rb"<firstAzimuthLine>\d+<", b"<firstAzimuthLine>99999999<", "reversed"),
     ],
 )
-def test_damaged_annotation_is_refused_with_the_reason(texts, pattern: bytes, replacement: bytes, words: str) -> None:
+def test_damaged_annotation_is_refused_with_the_reason(
+    texts: dict[str, bytes], pattern: bytes, replacement: bytes, words: str
+) -> None:
     broken = re.sub(pattern, replacement, texts["annotation"], count=1, flags=re.DOTALL)
     assert broken != texts["annotation"]
     with pytest.raises(ProductError, match=words) as caught:
@@ -106,14 +109,14 @@ def test_damaged_annotation_is_refused_with_the_reason(texts, pattern: bytes, re
     assert "the-file.xml" in str(caught.value)
 
 
-def test_impossible_gain_is_refused(texts) -> None:
+def test_impossible_gain_is_refused(texts: dict[str, bytes]) -> None:
     for value in (b"-5.0", b"nan", b"1e-30", b"0", b"1e9"):
         bad = re.sub(rb'(<sigmaNought count="264">)\S+', rb"\g<1>" + value, texts["calibration"], count=1)
         with pytest.raises(ProductError, match=r"sigmaNought.*(not positive|impossible|not finite)"):
             parse_calibration(bad, "c.xml")
 
 
-def test_gain_that_jumps_or_is_of_another_time_is_refused(texts) -> None:
+def test_gain_that_jumps_or_is_of_another_time_is_refused(texts: dict[str, bytes]) -> None:
     bad = re.sub(rb'(<sigmaNought count="264">\S+) \S+', rb"\1 9e3", texts["calibration"], count=1)
     with pytest.raises(ProductError, match="sigmaNought jumps"):
         parse_calibration(bad, "c.xml")
@@ -122,7 +125,7 @@ def test_gain_that_jumps_or_is_of_another_time_is_refused(texts) -> None:
         parse_calibration(bad, "c.xml")
 
 
-def test_odd_noise_tables_are_left_out_and_counted(texts) -> None:
+def test_odd_noise_tables_are_left_out_and_counted(texts: dict[str, bytes]) -> None:
     """One table of one sub-swath that does not fit together says nothing of the others."""
     good = parse_noise(texts["noise"], "n.xml")
     ragged = parse_noise(re.sub(rb'(<noiseRangeLut count="270">)\S+ ', rb"\1", texts["noise"], count=1), "n.xml")
@@ -140,7 +143,7 @@ def test_odd_noise_tables_are_left_out_and_counted(texts) -> None:
     assert (len(nowhere.azimuth), nowhere.damaged) == (len(good.azimuth) - 1, 1)
 
 
-def test_a_leap_second_is_a_time(texts) -> None:
+def test_a_leap_second_is_a_time(texts: dict[str, bytes]) -> None:
     leap = re.sub(rb"(<productFirstLineUtcTime>)[^<]+<", rb"\g<1>2016-12-31T23:59:60.250000<", texts["annotation"])
     assert parse_annotation(leap, "a.xml").first_line_time == np.datetime64("2017-01-01T00:00:00.250000")
 
@@ -160,7 +163,9 @@ def test_a_leap_second_is_a_time(texts) -> None:
         (rb"<polarisation>HV<", b"<polarisation>XX<", "polarisation"),
     ],
 )
-def test_what_no_instrument_measures_is_refused(texts, pattern: bytes, replacement: bytes, words: str) -> None:
+def test_what_no_instrument_measures_is_refused(
+    texts: dict[str, bytes], pattern: bytes, replacement: bytes, words: str
+) -> None:
     broken = re.sub(pattern, replacement, texts["annotation"], count=1)
     assert broken != texts["annotation"]
     with pytest.raises(ProductError, match=words):
@@ -180,7 +185,9 @@ def test_metadata_larger_than_any_is_refused_unparsed() -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(sorted(PARSERS)))
-def test_mutated_real_xml_is_read_or_refused_but_never_crashes(texts, data: st.DataObject, kind: str) -> None:
+def test_mutated_real_xml_is_read_or_refused_but_never_crashes(
+    texts: dict[str, bytes], data: st.DataObject, kind: str
+) -> None:
     """A fuzz test: cut, overwrite, repeat or delete a piece of the real file."""
     text = texts[kind]
     # Work on the first part, where structure changes fast, or anywhere.

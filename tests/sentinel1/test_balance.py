@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -27,7 +31,7 @@ class SimulatedMeasurement:
         wave = np.sin(x[None, :] / 1500 + lines[:, None] / 900)
         return 10 ** ((-24 - 4 * x[None, :] / x.size + 3 * wave) / 10)
 
-    def strips(self, bounds):
+    def strips(self, bounds: Iterable[tuple[int, int]]) -> Iterator[np.ndarray]:
         rng = np.random.default_rng(self.seed)
         x = np.arange(self.radiometry.shape[1])
         offsets = {swath: rng.normal(0, 1) for swath in self.scales}
@@ -49,6 +53,11 @@ class SimulatedMeasurement:
             yield np.rint(np.sqrt(total) * gain).astype(np.uint16)
 
 
+def simulated(radiometry: Radiometry, scales: dict[str, float], seed: int = 0) -> Any:
+    """In place of a `Measurement`."""
+    return SimulatedMeasurement(radiometry, scales, seed=seed)
+
+
 @pytest.fixture(scope="module")
 def short(ew_metadata: Product) -> Radiometry:
     """The real HV radiometry, the first 3600 lines only: seven burst cycles."""
@@ -60,17 +69,17 @@ def short(ew_metadata: Product) -> Radiometry:
 
 
 @pytest.fixture(scope="module")
-def wrong(short: Radiometry):
-    return read_profiles(short, SimulatedMeasurement(short, SCALES))
+def wrong(short: Radiometry) -> Profiles:
+    return read_profiles(short, simulated(short, SCALES))
 
 
-def test_known_scales_are_recovered(wrong) -> None:
+def test_known_scales_are_recovered(wrong: Profiles) -> None:
     found = {c.swath: c.scale for c in fit(wrong)}
     for swath, scale in SCALES.items():
         assert found[swath] == pytest.approx(scale, abs=0.04)
 
 
-def test_steps_at_borders_shrink_tenfold(wrong) -> None:
+def test_steps_at_borders_shrink_tenfold(wrong: Profiles) -> None:
     before = banding(wrong)
     after = banding(apply_corrections(wrong, fit(wrong)), wrong)
     assert before.borders == ("EW1/EW2", "EW2/EW3", "EW3/EW4", "EW4/EW5")
@@ -79,7 +88,7 @@ def test_steps_at_borders_shrink_tenfold(wrong) -> None:
     assert after.rms_nesz < before.rms_nesz / 5
 
 
-def test_balanced_sigma0_is_nearer_to_the_truth(short: Radiometry, wrong) -> None:
+def test_balanced_sigma0_is_nearer_to_the_truth(short: Radiometry, wrong: Profiles) -> None:
     truth = SimulatedMeasurement(short, SCALES).truth(wrong.line)[:, np.rint(wrong.pixel).astype(int)]
     balanced = apply_corrections(wrong, fit(wrong))
     error = [float(np.sqrt(np.nanmean((p.sigma0 - truth) ** 2))) for p in (wrong, balanced)]
@@ -87,7 +96,7 @@ def test_balanced_sigma0_is_nearer_to_the_truth(short: Radiometry, wrong) -> Non
 
 
 def test_right_noise_is_left_alone(short: Radiometry) -> None:
-    fine = read_profiles(short, SimulatedMeasurement(short, dict.fromkeys(SCALES, 1.0), seed=3))
+    fine = read_profiles(short, simulated(short, dict.fromkeys(SCALES, 1.0), seed=3))
     for c in fit(fine):
         assert c.scale == pytest.approx(1.0, abs=0.03)
 
@@ -130,17 +139,18 @@ def test_on_ice_scenes_hv_gains_and_hh_is_not_harmed(ew_metadata: Product) -> No
     assert np.sqrt((hh[:, 1] ** 2).mean()) < 1.1 * np.sqrt((hh[:, 0] ** 2).mean())
 
 
-def test_nothing_to_balance_without_sub_swaths(metadata_products) -> None:
+def test_nothing_to_balance_without_sub_swaths(metadata_products: dict[str, Path]) -> None:
     from frazil.sentinel1.product import open_product
 
     band = open_product(metadata_products["s4-2025-ipf390"]).bands[0]
     radiometry = make_radiometry(band.annotation, band.calibration, band.noise, denoise=True)
 
     class Flat:
-        def strips(self, bounds):
+        def strips(self, bounds: Iterable[tuple[int, int]]) -> Iterator[np.ndarray]:
             for first, stop in bounds:
                 yield np.full((stop - first, radiometry.shape[1]), 100, np.uint16)
 
-    result = balance(radiometry, Flat())
+    flat: Any = Flat()
+    result = balance(radiometry, flat)
     assert result.corrections == ()
     assert "corrections" in result.summary()

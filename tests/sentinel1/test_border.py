@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from frazil.sentinel1.annotation import Noise, NoiseRange
-from frazil.sentinel1.product import Band, open_product
+from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Radiometry, has_border_noise, make_radiometry
 
 SHAPE = (400, 3000)
 
 
 @pytest.fixture(scope="module")
-def old(metadata_products) -> Band:
+def old(metadata_products: dict[str, Path]) -> Band:
     return open_product(metadata_products["iw-2015-ipf236"]).bands[0]
 
 
@@ -94,7 +95,9 @@ def test_where_noise_is_known_it_is_the_measure(old: Band) -> None:
     assert lost[:, 200:].sum() < 10
 
 
-def test_the_age_of_a_product_without_a_manifest(old: Band, ew_metadata, metadata_products) -> None:
+def test_the_age_of_a_product_without_a_manifest(
+    old: Band, ew_metadata: Product, metadata_products: dict[str, Path]
+) -> None:
     assert has_border_noise(old.annotation, old.noise, None)  # by the layout of its noise
     assert has_border_noise(old.annotation, None, None)  # by its date
     assert not has_border_noise(old.annotation, old.noise, "2.91")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import rasterio
 from frazil.errors import OptionError, ProductError
 from frazil.sentinel1.consistency import check_means
 from frazil.sentinel1.info import describe
-from frazil.sentinel1.product import open_product
+from frazil.sentinel1.product import Product, open_product
 from frazil.sentinel1.scene import open_scene
 
 
@@ -26,7 +27,7 @@ def copy(small_safe: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Pa
     return folder
 
 
-def open_all(folder: Path, **options) -> None:
+def open_all(folder: Path | Product, **options: Any) -> None:
     scene = open_scene(folder, **options)
     assert np.isfinite(scene.sigma0[:, ::300, ::300].values).any()
 
@@ -57,7 +58,7 @@ def test_one_file_in_the_place_of_the_other(copy: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("key", ["iw-2021-ipf331", "s4-2025-ipf390"])
 @pytest.mark.parametrize("kind", ["calibration", "noise", "annotation"])
-def test_metadata_of_another_product(copy: Path, metadata_products, key: str, kind: str) -> None:
+def test_metadata_of_another_product(copy: Path, metadata_products: dict[str, Path], key: str, kind: str) -> None:
     other = open_product(metadata_products[key])
     folder = "annotation" if kind == "annotation" else "annotation/calibration"
     prefix = "" if kind == "annotation" else f"{kind}-"
@@ -94,7 +95,7 @@ def test_one_polarisation_alone_is_whole(small_safe: Path, tmp_path: Path) -> No
     open_all(folder)
 
 
-def test_manifest_of_another_product(small_safe: Path, tmp_path: Path, metadata_products) -> None:
+def test_manifest_of_another_product(small_safe: Path, tmp_path: Path, metadata_products: dict[str, Path]) -> None:
     folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
     (folder / "manifest.safe").write_bytes(open_product(metadata_products["iw-2015-ipf236"]).read("manifest.safe"))
     with pytest.raises(ProductError, match=r"manifest.safe is of orbit 4739"):
@@ -145,7 +146,9 @@ def test_what_was_compared_is_said(small_safe: Path, small_zip: Path, tmp_path: 
     assert open_scene(renamed).attrs["checks"] == only
 
 
-def test_large_measurements_are_digested_when_asked(small_safe: Path, tmp_path: Path, monkeypatch) -> None:
+def test_large_measurements_are_digested_when_asked(
+    small_safe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = Path(shutil.copytree(small_safe, tmp_path / small_safe.name))
     tiff = next((folder / "measurement").glob("*-hh-*"))
     data = bytearray(tiff.read_bytes())
@@ -165,9 +168,9 @@ def test_tie_points_too_far_apart_or_too_close(small_safe: Path, tmp_path: Path,
         text = file.read_bytes()
         for tag in (b"latitude", b"longitude"):
             values = [float(v) for v in re.findall(rb"<%s>([^<]+)<" % tag, text)]
-            middle, most = np.mean(values), {b"latitude": 89.9, b"longitude": 180.0}[tag]
+            middle, most = float(np.mean(values)), {b"latitude": 89.9, b"longitude": 180.0}[tag]
 
-            def moved(match: re.Match[bytes], tag=tag, middle=middle, most=most) -> bytes:
+            def moved(match: re.Match[bytes], tag: bytes = tag, middle: float = middle, most: float = most) -> bytes:
                 value = middle + factor * (float(match.group(1)) - middle)
                 return b"<%s>%r<" % (tag, float(np.clip(value, -most, most)))
 
@@ -203,7 +206,7 @@ def test_real_products_are_consistent(real_data: Path) -> None:
             assert len(product.manifest.files.keys() & product.files.keys()) >= 8
 
 
-def test_bundled_metadata_is_consistent(metadata_products) -> None:
+def test_bundled_metadata_is_consistent(metadata_products: dict[str, Path]) -> None:
     for path in metadata_products.values():
         for band in open_product(path).bands:
             assert band.annotation.header == band.header

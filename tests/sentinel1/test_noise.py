@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ def hv(ew_metadata: Product) -> Band:
     return ew_metadata.bands[1]
 
 
-def with_noise(band: Band, vectors: list[NoiseRange], *, azimuth: bool = False, **options) -> Radiometry:
+def with_noise(band: Band, vectors: list[NoiseRange], *, azimuth: bool = False, **options: Any) -> Radiometry:
     noise = replace(band.noise, range=tuple(vectors), azimuth=band.noise.azimuth if azimuth else ())
-    options = {"annotation": band.annotation, "ipf": "3.52"} | options
-    return make_radiometry(calibration=band.calibration, noise=noise, denoise=True, **options)
+    usual: dict[str, Any] = {"annotation": band.annotation, "ipf": "3.52"}
+    return make_radiometry(calibration=band.calibration, noise=noise, denoise=True, **usual | options)
 
 
 def vector(band: Band, line: int, value: float | np.ndarray) -> NoiseRange:

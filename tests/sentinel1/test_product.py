@@ -14,7 +14,8 @@ import shapely
 from pyproj import Transformer
 
 from frazil.errors import ProductError, ProductNotFoundError
-from frazil.sentinel1.annotation import Annotation, TiePoints
+from frazil.scene.geolocation import TiePoints
+from frazil.sentinel1.annotation import Annotation
 from frazil.sentinel1.info import _footprint, describe
 from frazil.sentinel1.product import Product, open_product
 

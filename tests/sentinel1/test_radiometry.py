@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from frazil.sentinel1.radiometry import NoiseCorrection, Radiometry, make_radiom
 from tests.reference import Reference
 
 
-def radiometry_of(band: Band, **options) -> Radiometry:
+def radiometry_of(band: Band, **options: Any) -> Radiometry:
     options = {"denoise": True, "ipf": band.product.ipf_version} | options
     return make_radiometry(band.annotation, band.calibration, band.noise, **options)
 
@@ -55,7 +57,9 @@ PUBLISHED = [  # line, pixel, A, η, NESZ of the real product, computed elsewher
 
 
 @pytest.mark.parametrize(("line", "pixel", "gain", "eta", "nesz"), PUBLISHED)
-def test_published_values(hv_radiometry, hv_reference, line, pixel, gain, eta, nesz) -> None:
+def test_published_values(
+    hv_radiometry: Radiometry, hv_reference: Reference, line: int, pixel: int, gain: float, eta: float, nesz: float
+) -> None:
     assert hv_radiometry.amplitude_gain([line], [pixel])[0, 0] == pytest.approx(gain, rel=1e-9)
     assert hv_radiometry.nesz(np.array([line]), np.array([pixel]))[0, 0] == pytest.approx(nesz, rel=1e-6)
     assert hv_reference.eta(line, pixel) == pytest.approx(eta, rel=1e-8)
@@ -103,14 +107,16 @@ def test_sigma0_at_every_block_edge_agrees_with_the_reference(ew_metadata: Produ
 
 @settings(max_examples=60, deadline=None)
 @given(line=st.integers(0, 10707), pixel=st.integers(0, 10486), dn=st.integers(1, 65535))
-def test_sigma0_anywhere_agrees_with_the_reference(hv_radiometry, hv_reference, line, pixel, dn) -> None:
+def test_sigma0_anywhere_agrees_with_the_reference(
+    hv_radiometry: Radiometry, hv_reference: Reference, line: int, pixel: int, dn: int
+) -> None:
     row = np.full((1, 10487), dn, np.uint16)
     expected = hv_reference.sigma0(dn, line, pixel)
     assert hv_radiometry.sigma0(row, line)[0, pixel] == pytest.approx(expected, rel=2e-7, abs=1e-7)
 
 
 @pytest.mark.parametrize("key", ["iw-2021-ipf331", "s4-2025-ipf390"])
-def test_other_modes_agree_with_the_reference(metadata_products, key: str) -> None:
+def test_other_modes_agree_with_the_reference(metadata_products: dict[str, Path], key: str) -> None:
     band = open_product(metadata_products[key]).bands[0]
     radiometry, reference = radiometry_of(band), reference_of(band)
     rng = np.random.default_rng(1)
@@ -121,7 +127,7 @@ def test_other_modes_agree_with_the_reference(metadata_products, key: str) -> No
         assert abs(radiometry.sigma0(dn, int(line))[0, pixel] - reference.sigma0(300, int(line), int(pixel))) < 1e-7
 
 
-def test_product_without_known_noise_is_not_denoised_and_says_so(metadata_products) -> None:
+def test_product_without_known_noise_is_not_denoised_and_says_so(metadata_products: dict[str, Path]) -> None:
     band = open_product(metadata_products["iw-2015-ipf236"]).bands[0]
     radiometry = radiometry_of(band)
     assert radiometry.blocks == ()
@@ -170,7 +176,7 @@ def test_wave_mode_constant_of_ipf_290(hv: Band) -> None:
     np.testing.assert_allclose(10 * np.log10(corrected / plain), -37.44, atol=1e-9)
 
 
-def test_zero_is_nodata_outside_swaths_and_in_long_runs_but_a_dark_target_inside(hv_radiometry) -> None:
+def test_zero_is_nodata_outside_swaths_and_in_long_runs_but_a_dark_target_inside(hv_radiometry: Radiometry) -> None:
     dn = np.full((1, 10487), 100, np.uint16)
     dn[0, 4000] = 0  # one dark pixel
     dn[0, 5000:5100] = 0  # a gap
@@ -191,7 +197,9 @@ def test_large_digital_numbers_do_not_wrap(hv_radiometry: Radiometry) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(looks=st.integers(2, 9), first=st.integers(0, 500), n=st.integers(9, 40), seed=st.integers(0, 9))
-def test_fused_block_average_equals_the_plain_mean(hv_radiometry, looks, first, n, seed) -> None:
+def test_fused_block_average_equals_the_plain_mean(
+    hv_radiometry: Radiometry, looks: int, first: int, n: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     dn = rng.integers(0, 300, (n, 10487)).astype(np.uint16)
     dn[:, :200] = 0
@@ -199,8 +207,8 @@ def test_fused_block_average_equals_the_plain_mean(hv_radiometry, looks, first, 
     first *= looks
     full = hv_radiometry.sigma0(dn, first).astype(np.float64)
     rows, columns = n // looks, 10487 // looks
-    cut = full[: rows * looks, : columns * looks].reshape(rows, looks, columns, looks).transpose(0, 2, 1, 3)
-    cut = cut.reshape(rows, columns, -1)
+    blocks = full[: rows * looks, : columns * looks].reshape(rows, looks, columns, looks).transpose(0, 2, 1, 3)
+    cut = blocks.reshape(rows, columns, -1)
     seen = np.isfinite(cut).sum(axis=-1)
     total = np.where(np.isfinite(cut), cut, 0).sum(axis=-1)
     expected = np.where(2 * seen >= looks**2, total / np.maximum(seen, 1), np.nan)
@@ -211,7 +219,7 @@ def test_fused_block_average_equals_the_plain_mean(hv_radiometry, looks, first, 
 
 @settings(max_examples=25, deadline=None)
 @given(shape=st.tuples(st.integers(1, 12), st.integers(1, 12)), seed=st.integers(0, 99))
-def test_boxcar_is_the_mean_of_what_is_there(shape, seed) -> None:
+def test_boxcar_is_the_mean_of_what_is_there(shape: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     power = rng.random(shape).astype(np.float32)
     power[rng.random(shape) < 0.2] = np.nan

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,12 @@ def test_nothing_is_read_before_it_is_asked_for(small_safe: Path, monkeypatch: p
 
     read: list[tuple[int, int]] = []
     original = Measurement.lines
-    monkeypatch.setattr(
-        Measurement, "lines", lambda self, a, b, out=None: (read.append((a, b)), original(self, a, b, out))[1]
-    )
+
+    def noted(self: Measurement, first: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        read.append((first, stop))
+        return original(self, first, stop, out)
+
+    monkeypatch.setattr(Measurement, "lines", noted)
     opened = open_scene(small_safe)
     repr(opened)
     assert read == []
@@ -78,17 +82,24 @@ def test_the_garbage_collector_runs_on_after_success_and_failure(copy: Path) -> 
     assert gc.isenabled()
 
 
+def xarray_takes(index: slice) -> bool:
+    """xarray itself stumbles over empty backward slices."""
+    return index.step > 0 or len(range(*index.indices(90))) > 0
+
+
 INDEX = st.one_of(
     st.integers(0, 89),
     st.tuples(st.integers(0, 89), st.integers(0, 89), st.sampled_from([1, 2, 7, -1, -3]))
     .map(lambda t: slice(*t))
-    .filter(lambda s: s.step > 0 or len(range(90)[s])),  # xarray itself stumbles over empty backward slices
+    .filter(xarray_takes),
 )
 
 
 @settings(max_examples=60, deadline=None)
 @given(line=INDEX, pixel=INDEX, plane=st.sampled_from([0, 1, slice(None), slice(None, None, -1)]))
-def test_any_index_equals_indexing_the_loaded_array(scene: xr.Dataset, line, pixel, plane) -> None:
+def test_any_index_equals_indexing_the_loaded_array(
+    scene: xr.Dataset, line: Any, pixel: Any, plane: int | slice
+) -> None:
     corner = scene.isel(line=slice(0, 90), pixel=slice(0, 90))
     whole = test_any_index_equals_indexing_the_loaded_array.__dict__.setdefault("whole", {})
     for name in ("sigma0", "nesz", "incidence_angle", "valid"):
@@ -146,7 +157,7 @@ def test_denoise_options(small_safe: Path) -> None:
         ({"image": "EW9"}, r"'EW9' is not in .*\['EW'\]"),
     ],
 )
-def test_impossible_options(small_safe: Path, options, words: str) -> None:
+def test_impossible_options(small_safe: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         open_scene(small_safe, **options)
 
@@ -205,12 +216,12 @@ def test_mutated_tiff_headers_are_read_or_refused(copy: Path, at: int, value: by
     with rasterio.open(measurement(copy, "hh")):
         pass
     tiff.write_bytes(good[:at] + value + good[at + len(value) :])
+    refused = None
     try:
         values = open_scene(copy, polarizations=("HV",)).sigma0[0, ::100, :10].values
     except ProductError as error:
         refused = str(error)
     else:
-        refused = None
         assert values.shape == (9, 10)
     assert refused is None or copy.name.removesuffix(".SAFE") in refused
 

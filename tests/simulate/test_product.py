@@ -1,6 +1,8 @@
 import hashlib
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from frazil.simulate.scene import simulate_scene
 from frazil.simulate.world import WorldConfig
 
 LINES, PIXELS = (1150, 1650), (2800, 3400)  # across a sub-swath border that moves at line 1345
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "seed": 17,
     "world": WorldConfig(seed=0, ice_fraction=0.6, season="winter", land_fraction=0.05),
     "lines": LINES,
@@ -26,24 +28,24 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def safe(tmp_path_factory):
+def safe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return simulate_product(tmp_path_factory.mktemp("simulated"), **SETTINGS)
 
 
 @pytest.fixture(scope="module")
-def scene(safe):
+def scene(safe: Path) -> xr.Dataset:
     return open_scene(safe, looks=3).load()
 
 
-def truth_folder(safe):
+def truth_folder(safe: Path) -> Path:
     return safe.with_name(safe.name.replace(".SAFE", "_truth"))
 
 
-def db(power):
+def db(power: Any) -> np.ndarray:
     return 10 * np.log10(power)
 
 
-def test_our_reader_opens_it(safe, scene):
+def test_our_reader_opens_it(safe: Path, scene: xr.Dataset) -> None:
     product = open_product(safe)
     assert product.name == safe.stem
     assert product.polarizations == ("HH", "HV")
@@ -54,7 +56,7 @@ def test_our_reader_opens_it(safe, scene):
     assert scene.attrs["start_time"][:10].replace("-", "") in safe.name
 
 
-def test_the_cut_metadata_fit_the_image(safe):
+def test_the_cut_metadata_fit_the_image(safe: Path) -> None:
     for band in open_product(safe).bands:
         a = band.annotation
         assert a.first_line_time == band.header.start_time
@@ -73,7 +75,7 @@ def test_the_cut_metadata_fit_the_image(safe):
         assert starts == {0, 195}  # the block border at line 1345 of the template
 
 
-def test_noise_and_gain_are_those_of_the_template_at_the_same_place(safe):
+def test_noise_and_gain_are_those_of_the_template_at_the_same_place(safe: Path) -> None:
     lines, pixels = np.arange(0, 500, 7), np.arange(0, 600, 7)
     for cut, whole in zip(open_product(safe).bands, template_product("ew").bands, strict=True):
         ours, theirs = band_radiometry(cut), band_radiometry(whole)
@@ -85,7 +87,7 @@ def test_noise_and_gain_are_those_of_the_template_at_the_same_place(safe):
         assert np.abs(ratio - 1).max() < 0.08
 
 
-def test_positions_are_those_of_the_template(safe):
+def test_positions_are_those_of_the_template(safe: Path) -> None:
     from frazil.scene.geolocation import Geolocation
 
     cut = Geolocation.of_ties(open_product(safe).bands[0].annotation.ties)
@@ -96,7 +98,7 @@ def test_positions_are_those_of_the_template(safe):
     np.testing.assert_allclose(ours[0], theirs[0], atol=2e-4)
 
 
-def test_product_and_scene_of_a_seed_tell_the_same_truth(safe, scene):
+def test_product_and_scene_of_a_seed_tell_the_same_truth(safe: Path, scene: xr.Dataset) -> None:
     direct = simulate_scene(**SETTINGS)
     assert direct.attrs["product"] == scene.attrs["product"]
     with rasterio.open(truth_folder(safe) / "ice_class.tif") as file:
@@ -112,7 +114,7 @@ def test_product_and_scene_of_a_seed_tell_the_same_truth(safe, scene):
             assert from_file == pytest.approx(from_memory, rel=0.035, abs=2e-4)
 
 
-def test_speckle_of_the_files_is_that_of_the_instrument(tmp_path):
+def test_speckle_of_the_files_is_that_of_the_instrument(tmp_path: Path) -> None:
     sea = WorldConfig(seed=0, ice_fraction=0.0, wind_speed_ms=8.0)
     path = simulate_product(
         tmp_path, seed=3, world=sea, noise_error=NoiseError(), spread=0, lines=(3000, 3400), pixels=(4000, 4400)
@@ -123,7 +125,7 @@ def test_speckle_of_the_files_is_that_of_the_instrument(tmp_path):
     assert np.mean(speckle[:, 1:] * speckle[:, :-1]) / speckle.var() == pytest.approx(0.77, abs=0.05)
 
 
-def test_the_same_seed_gives_the_same_bytes(safe, tmp_path):
+def test_the_same_seed_gives_the_same_bytes(safe: Path, tmp_path: Path) -> None:
     again = simulate_product(tmp_path, **SETTINGS)
     for one, two in zip(sorted(safe.rglob("*.*ml")), sorted(again.rglob("*.*ml")), strict=True):
         assert one.read_bytes() == two.read_bytes()
@@ -132,13 +134,16 @@ def test_the_same_seed_gives_the_same_bytes(safe, tmp_path):
             np.testing.assert_array_equal(a.read(), b.read())
 
 
-def test_the_manifest_lists_what_is_there(safe):
+def test_the_manifest_lists_what_is_there(safe: Path) -> None:
     root = ET.parse(safe / "manifest.safe").getroot()
     listed = set()
     for item in root.iter("dataObject"):
-        path = safe / item.find(".//fileLocation").get("href")
+        location, stream = item.find(".//fileLocation"), item.find("byteStream")
+        assert location is not None
+        assert stream is not None
+        path = safe / location.attrib["href"]
         data = path.read_bytes()
-        assert int(item.find("byteStream").get("size")) == len(data)
+        assert int(stream.attrib["size"]) == len(data)
         assert item.findtext("byteStream/checksum") == hashlib.md5(data).hexdigest()
         listed.add(path.resolve())
     present = {
@@ -154,18 +159,19 @@ def test_the_manifest_lists_what_is_there(safe):
     assert "2022-11-30" not in text
 
 
-def test_statistics_in_the_annotation_are_those_of_the_image(safe):
+def test_statistics_in_the_annotation_are_those_of_the_image(safe: Path) -> None:
     for band in open_product(safe).bands:
         root = ET.parse(safe / "annotation" / f"{band.stem}.xml").getroot()
         with rasterio.open(safe / "measurement" / f"{band.stem}.tiff") as file:
             dn = file.read(1)
             assert file.dtypes == ("uint16",)
             assert len(file.gcps[0]) == 16
-        stated = float(root.findtext("imageAnnotation/imageInformation/imageStatistics/outputDataMean/re"))
-        assert dn.mean() == pytest.approx(stated, rel=1e-5)
+        stated = root.findtext("imageAnnotation/imageInformation/imageStatistics/outputDataMean/re")
+        assert stated is not None
+        assert dn.mean() == pytest.approx(float(stated), rel=1e-5)
 
 
-def test_outside_the_sub_swaths_digital_numbers_are_zero(tmp_path):
+def test_outside_the_sub_swaths_digital_numbers_are_zero(tmp_path: Path) -> None:
     path = simulate_product(tmp_path, seed=1, lines=(0, 300), pixels=(2900, 3300), polarizations=("HV",))
     with rasterio.open(next(path.glob("measurement/*.tiff"))) as file:
         dn = file.read(1)
@@ -174,7 +180,7 @@ def test_outside_the_sub_swaths_digital_numbers_are_zero(tmp_path):
     assert "-hh-" not in (path / "manifest.safe").read_text()
 
 
-def test_a_product_is_not_overwritten_unasked(safe):
+def test_a_product_is_not_overwritten_unasked(safe: Path) -> None:
     with pytest.raises(OutputExistsError, match="overwrite"):
         simulate_product(safe.parent, **SETTINGS)
     stamp = (safe / "manifest.safe").stat().st_mtime_ns
@@ -182,7 +188,7 @@ def test_a_product_is_not_overwritten_unasked(safe):
     assert (safe / "manifest.safe").stat().st_mtime_ns > stamp
 
 
-def test_everything_drawn_is_written_down(safe):
+def test_everything_drawn_is_written_down(safe: Path) -> None:
     record = json.loads((truth_folder(safe) / "simulation.json").read_text())
     assert record["seed"] == 17
     assert record["product"] == safe.stem
@@ -191,7 +197,7 @@ def test_everything_drawn_is_written_down(safe):
     assert "level_first_year_ice/HH" in record["offset_db"]
 
 
-def test_xarray_sentinel_reads_it_alike(safe, scene):
+def test_xarray_sentinel_reads_it_alike(safe: Path, scene: xr.Dataset) -> None:
     xarray_sentinel = pytest.importorskip("xarray_sentinel", reason="independent reader, in the test group")
     measurement = xr.open_dataset(safe, engine="sentinel-1", group="EW/HV").measurement
     calibration = xr.open_dataset(safe, engine="sentinel-1", group="EW/HV/calibration")
@@ -200,10 +206,10 @@ def test_xarray_sentinel_reads_it_alike(safe, scene):
     np.testing.assert_allclose(db(theirs), db(ours), atol=0.01)
 
 
-def test_satpy_reads_it_alike(safe):
+def test_satpy_reads_it_alike(safe: Path) -> None:
     pytest.importorskip("geotiepoints", reason="satpy's SAR reader needs python-geotiepoints")
     pytest.importorskip("rioxarray", reason="satpy's SAR reader needs rioxarray")
-    from satpy import DataQuery, Scene
+    from satpy import DataQuery, Scene  # type: ignore[attr-defined] # made on demand by its __getattr__
 
     files = [str(p) for p in safe.rglob("*") if p.suffix in (".xml", ".tiff")]
     query = DataQuery(name="measurement", polarization="hh", calibration="sigma_nought", quantity="natural")
@@ -215,7 +221,7 @@ def test_satpy_reads_it_alike(safe):
     assert db(theirs[inner].mean()) == pytest.approx(db(ours[inner].mean()), abs=0.1)
 
 
-def test_compressed_products_read_the_same(tmp_path, safe):
+def test_compressed_products_read_the_same(tmp_path: Path, safe: Path) -> None:
     small = simulate_product(tmp_path, **SETTINGS, compress=True)
     for one, two in zip(sorted(safe.glob("measurement/*")), sorted(small.glob("measurement/*")), strict=True):
         assert two.stat().st_size < one.stat().st_size
@@ -223,18 +229,18 @@ def test_compressed_products_read_the_same(tmp_path, safe):
             np.testing.assert_array_equal(a.read(), b.read())
 
 
-def test_a_simulated_product_can_be_a_template(safe, tmp_path):
+def test_a_simulated_product_can_be_a_template(safe: Path, tmp_path: Path) -> None:
     path = simulate_product(tmp_path, seed=5, template=str(safe), lines=(0, 200), pixels=(100, 400))
     assert open_scene(path, looks=3).valid.values.all()
 
 
-def test_impossible_windows_are_refused(tmp_path):
+def test_impossible_windows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"lines=\(0, 99999\)"):
         simulate_product(tmp_path, seed=1, lines=(0, 99999))
     assert not list(tmp_path.iterdir())
 
 
-def test_stripmap_as_a_template(metadata_products, tmp_path) -> None:
+def test_stripmap_as_a_template(metadata_products: dict[str, Path], tmp_path: Path) -> None:
     """It has no sub-swaths: it is observed everywhere."""
     safe = simulate_product(
         tmp_path, seed=2, template=str(metadata_products["s4-2025-ipf390"]), lines=(3000, 3900), pixels=(1000, 1900)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from frazil.simulate.signatures import REGIONS, SIGNATURES, draw_table
 from frazil.simulate.thinning import as_quicklook
 from frazil.simulate.world import make_world
 
-CROP = {"spacing_m": 480.0, "lines": (2000, 4400), "pixels": (2000, 8000)}
+CROP: dict[str, Any] = {"spacing_m": 480.0, "lines": (2000, 4400), "pixels": (2000, 8000)}
 
 
 def test_tables_lie_between_the_regions_and_reach_them() -> None:
@@ -122,7 +124,7 @@ def test_training_scenes_are_quick_looks_in_turn() -> None:
 
 def test_wide_young_ice_is_grey_and_leads_may_be_dark() -> None:
     """In most worlds young ice outside leads and polynyas has some frost; those of the literature have no such rule."""
-    least = {"measured": [], "literature": []}
+    least: dict[str, list[tuple[float, float, float]]] = {"measured": [], "literature": []}
     for kind, found in least.items():
         for seed in range(8):
             config = WorldConfig(seed=seed, signatures=kind, ice_fraction=1.0, season="freeze_up", polynya=False)

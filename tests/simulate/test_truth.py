@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -6,21 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.conventions import FIVE_CLASSES
-from frazil.scene.geolocation import Geolocation
+from frazil.scene.geolocation import Geolocation, TiePoints
 from frazil.simulate.instrument import template_product
 from frazil.simulate.truth import cell_counts, ground_control_points, regions, write_class_raster, write_polygons
-from frazil.simulate.world import WorldConfig, make_world
+from frazil.simulate.world import World, WorldConfig, make_world
 
 SHAPE = (600, 560)
 
 
 @pytest.fixture(scope="module")
-def ties():
+def ties() -> TiePoints:
     return template_product("ew").bands[0].annotation.ties
 
 
 @pytest.fixture(scope="module")
-def chart(tmp_path_factory, ties):
+def chart(
+    tmp_path_factory: pytest.TempPathFactory, ties: TiePoints
+) -> tuple[World, np.ndarray, np.ndarray, gpd.GeoDataFrame, int]:
     world = make_world(WorldConfig(seed=8, ice_fraction=0.6, land_fraction=0.1), SHAPE, 600.0)
     lines, pixels = np.arange(SHAPE[0]) * 15.0 + 7, np.arange(SHAPE[1]) * 15.0 + 7
     path = tmp_path_factory.mktemp("truth") / "polygons.gpkg"
@@ -28,7 +32,9 @@ def chart(tmp_path_factory, ties):
     return world, lines, pixels, gpd.read_file(path), n
 
 
-def test_polygons_cover_the_scene_once(chart, ties):
+def test_polygons_cover_the_scene_once(
+    chart: tuple[World, np.ndarray, np.ndarray, gpd.GeoDataFrame, int], ties: TiePoints
+) -> None:
     _, lines, pixels, table, n = chart
     assert len(table) == n > 5
     assert table.geometry.is_valid.all()
@@ -40,7 +46,7 @@ def test_polygons_cover_the_scene_once(chart, ties):
     assert metres.geometry.area.sum() == pytest.approx(square, rel=0.04)
 
 
-def test_codes_are_sigrid_3(chart):
+def test_codes_are_sigrid_3(chart: tuple[World, np.ndarray, np.ndarray, gpd.GeoDataFrame, int]) -> None:
     table = chart[3]
     assert set(table.POLY_TYPE) <= {"I", "W", "L"}
     ice = table[table.POLY_TYPE == "I"]
@@ -50,7 +56,9 @@ def test_codes_are_sigrid_3(chart):
     assert (ice.SA != "").all()
 
 
-def test_fractions_are_those_of_the_pixels_inside(chart, ties):
+def test_fractions_are_those_of_the_pixels_inside(
+    chart: tuple[World, np.ndarray, np.ndarray, gpd.GeoDataFrame, int], ties: TiePoints
+) -> None:
     """Truth pixels that fall into a polygon, counted anew, give its columns back."""
     world, lines, pixels, table, _ = chart
     rows, columns = np.meshgrid(np.arange(0, SHAPE[0], 4), np.arange(0, SHAPE[1], 4), indexing="ij")
@@ -75,14 +83,14 @@ def test_fractions_are_those_of_the_pixels_inside(chart, ties):
 
 @settings(max_examples=20, deadline=None)
 @given(rows=st.integers(6, 40), columns=st.integers(6, 40), size=st.integers(1, 6), seed=st.integers(0, 99))
-def test_cells_count_every_observed_pixel_once(rows, columns, size, seed):
+def test_cells_count_every_observed_pixel_once(rows: int, columns: int, size: int, seed: int) -> None:
     codes = np.random.default_rng(seed).choice([0, 1, 2, 3, 4, 254, 255], (rows, columns)).astype(np.uint8)
     counts = cell_counts(codes, size)
     assert counts.sum() == (codes != 255).sum()
     assert counts[5].sum() == (codes == 254).sum()
 
 
-def test_a_uniform_sea_is_one_polygon(ties):
+def test_a_uniform_sea_is_one_polygon(ties: TiePoints) -> None:
     shapes, rows = regions(
         np.zeros((90, 90), np.uint8), np.arange(90) * 3.0, np.arange(90) * 3.0, Geolocation.of_ties(ties), 1200.0
     )
@@ -91,7 +99,7 @@ def test_a_uniform_sea_is_one_polygon(ties):
     assert rows[0]["water"] == 1.0
 
 
-def test_the_class_raster_keeps_codes_and_place(tmp_path, ties):
+def test_the_class_raster_keeps_codes_and_place(tmp_path: Path, ties: TiePoints) -> None:
     codes = np.random.default_rng(0).integers(0, 5, (60, 50)).astype(np.uint8)
     write_class_raster(tmp_path / "c.tif", codes, ties, 3)
     with rasterio.open(tmp_path / "c.tif") as file:

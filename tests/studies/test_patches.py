@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from frazil.errors import OptionError, OutputExistsError
 from frazil.labels.patch_set import open_patches, patch_statistics
-from frazil.learn.config import OptimConfig
+from frazil.learn.config import OptimConfig, PatchData
 from frazil.learn.data.patches import read_patches
 from frazil.learn.run import train
 from frazil.studies.data import TEST, TRAIN, VALIDATION, simulated_patches, simulated_split
@@ -112,13 +113,14 @@ def test_simulated_patches_and_the_edge_study(tmp_path: Path) -> None:
     assert table.sizes["scene"] == 3
     assert int(table.max()) <= 12
     config = tiny_run(store, steps=4)
+    assert isinstance(config.data, PatchData)
     config = replace(config, data=replace(config.data, channels=("hh", "hv"), allow_missing=True))
     model = train(config, tmp_path / "run")
     lines = (3000, 3128)
     rows = run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), lines=lines, precision="float32")
     assert {r["reference"] for r in rows} == {"truth", "chart", "10 km"}
     assert all(r["iiee_km2"] == pytest.approx(r["over_km2"] + r["under_km2"], rel=1e-6) for r in rows)
-    again = {"lines": lines, "precision": "float32"}
+    again: dict[str, Any] = {"lines": lines, "precision": "float32"}
     assert run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), **again) == rows
     with pytest.raises(OptionError, match="scene-77 in .*edge.jsonl was made with precision="):
         run_edge({"toy": tmp_path / "run" / "model"}, tmp_path / "edge", (77,), lines=lines)  # bfloat16

@@ -16,6 +16,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 REFERENCE_WIND_MS = 10.0  #: of the sea that roughness is relative to
 REFERENCE_LOOK_DEG = 45.0  #: between that wind and the look
@@ -52,7 +53,7 @@ _CMOD5N = (
 )
 
 
-def cmod5n(wind_ms: np.ndarray, look_deg: np.ndarray | float, incidence_angle: np.ndarray) -> np.ndarray:
+def cmod5n(wind_ms: ArrayLike, look_deg: ArrayLike, incidence_angle: ArrayLike) -> np.ndarray:
     """VV backscatter of the sea, linear power, by CMOD5.N (Hersbach 2010, table 1 and appendix).
 
     Args:
@@ -62,7 +63,7 @@ def cmod5n(wind_ms: np.ndarray, look_deg: np.ndarray | float, incidence_angle: n
     """
     c = (0.0, *_CMOD5N)  # one-based, as in the paper
     v, x = np.asarray(wind_ms, float), (np.asarray(incidence_angle, float) - 40.0) / 25.0
-    phi = np.radians(look_deg)
+    phi = np.radians(np.asarray(look_deg, float))
     a0 = c[1] + c[2] * x + c[3] * x**2 + c[4] * x**3
     a1, a2 = c[5] + c[6] * x, c[7] + c[8] * x
     gamma, s0 = c[9] + c[10] * x + c[11] * x**2, c[12] + c[13] * x

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from frazil.scene import averages
 from frazil.sentinel1 import kernels
@@ -122,7 +123,7 @@ class Radiometry:
                 out[np.ix_(rows, columns)] = gap[low] | (gap[high] & (weight != 0)[:, None])
         return out
 
-    def amplitude_gain(self, lines: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    def amplitude_gain(self, lines: ArrayLike, pixels: ArrayLike) -> np.ndarray:
         """A (of σ0 = DN²/A²) on a grid of image lines and pixels: float64."""
         low, weight = between(self.gain_time, np.asarray(lines) * self.interval_s)
         high = np.minimum(low + 1, len(self.gain_time) - 1)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from frazil.conventions import CLASS_LAND, FIVE_CLASSES
 from frazil.errors import OptionError
@@ -29,14 +30,14 @@ from frazil.simulate.world import World
 _CROSS = ("HV", "VH")
 
 
-def polarization_ratio(incidence_angle: np.ndarray) -> np.ndarray:
+def polarization_ratio(incidence_angle: ArrayLike) -> np.ndarray:
     """VV over HH of the sea, linear: Thompson et al. (1998) with coefficient 1 (Vachon & Dobson 2000, RADARSAT)."""
     t = np.tan(np.radians(incidence_angle)) ** 2
     return np.asarray(((1 + 2 * t) / (1 + t)) ** 2)
 
 
 def water_sigma0(
-    wind_ms: np.ndarray, incidence_angle: np.ndarray, polarization: str, *, look_deg: float = 45.0, calm_db: float = 0.0
+    wind_ms: ArrayLike, incidence_angle: ArrayLike, polarization: str, *, look_deg: float = 45.0, calm_db: float = 0.0
 ) -> np.ndarray:
     """Backscatter of open water, linear power (arguments broadcast as in `cmod5n`).
 
@@ -137,7 +138,7 @@ def draw_climate(
 
 def expected_sigma0(
     world: World,
-    incidence_angle: np.ndarray,
+    incidence_angle: ArrayLike,
     polarization: str,
     *,
     climate: Climate | None = None,
@@ -148,7 +149,7 @@ def expected_sigma0(
 
     Args:
         world: the truth.
-        incidence_angle: degrees, (pixel,) or (line, pixel).
+        incidence_angle: degrees; one, (pixel,) or (line, pixel).
         polarization: ``"HH"``, ``"HV"``, ``"VV"`` or ``"VH"``.
         climate: the scene's offsets; None means the table itself.
         spacing_m: pixel size, metres.

@@ -43,7 +43,7 @@ def simulate_product(
     out_dir: str | os.PathLike[str],
     *,
     seed: int,
-    template: str = "ew",
+    template: str | os.PathLike[str] = "ew",
     polarizations: tuple[str, ...] | None = None,
     world: WorldConfig | None = None,
     noise_error: NoiseError | None = None,

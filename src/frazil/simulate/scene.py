@@ -6,6 +6,7 @@ states. The statistics are those of reading the SAFE at the same spacing; the tr
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -111,7 +112,7 @@ class Simulation:
 
 
 def prepare(
-    template: str,
+    template: str | os.PathLike[str],
     *,
     seed: int,
     spacing_m: float | None,
@@ -125,7 +126,7 @@ def prepare(
     block: int = 3,
 ) -> Simulation:
     """Draw everything but speckle (arguments as `simulate_scene`; ``spacing_m=None`` takes ``block`` pixels)."""
-    product = template_product(template)
+    product = template_product(os.fspath(template))
     found = {b.polarization: b for b in product.bands}
     wanted = tuple(polarizations or product.polarizations)
     missing = [p for p in wanted if p not in found]
@@ -208,7 +209,7 @@ def incidence_angle(annotation: Annotation, lines: np.ndarray, pixels: np.ndarra
 
 
 def simulate_scene(
-    template: str = "ew",
+    template: str | os.PathLike[str] = "ew",
     *,
     seed: int,
     spacing_m: float | None = None,

@@ -6,20 +6,22 @@ import io
 import os
 import pickle
 import tarfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from frazil.errors import LabelError, LabelNotFoundError, OptionError
-from frazil.labels.datasets.cifar10 import CIFAR10, NAMES, read_cifar10
+from frazil.labels.datasets.cifar10 import CIFAR10, NAMES, Part, read_cifar10
 from frazil.learn.config import Cifar10Data, LabelsConfig, override
 from frazil.learn.data.cifar10 import load_cifar10
 from frazil.learn.data.load import load_data
-from frazil.learn.data.patches import PatchSampler
+from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.models import create_model
 from frazil.learn.run import train
 from frazil.recipes import find_recipe
@@ -76,7 +78,8 @@ def write(folder: Path, layout: str) -> Path:
 @pytest.mark.parametrize("layout", ["pickle", "pickle.tar.gz", "binary", "images", "tars"])
 def test_every_layout_gives_the_same_images(layout: str, tmp_path: Path) -> None:
     path = write(tmp_path / "set", layout)
-    for part, seed, n in (("train", 0, 60), ("test", 1, 20)):
+    parts: list[tuple[Part, int, int]] = [("train", 0, 60), ("test", 1, 20)]
+    for part, seed, n in parts:
         image, label = read_cifar10(path, part)
         want, codes = pictures(n, seed)
         assert image.dtype == label.dtype == np.uint8
@@ -98,10 +101,10 @@ def test_python_2_pickles_are_read(tmp_path: Path) -> None:
 
 
 class Evil:
-    def __init__(self, call, *arguments) -> None:
+    def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
         self.call, self.arguments = call, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return self.call, self.arguments
 
 
@@ -190,7 +193,9 @@ def test_crops_and_flips_by_brute_force(tmp_path: Path) -> None:
 def test_few_labels_leave_the_others_to_learn_from_without(tmp_path: Path) -> None:
     config = Cifar10Data(path=str(write(tmp_path / "set", "binary")), validation=0.0)
     data = load_cifar10(config, 5, LabelsConfig(count=20, seed=1), pool=True)
+    assert isinstance(data.train, PatchSampler)
     few, rest = data.train.patches, data.unlabelled
+    assert rest is not None
     assert list(few.counts().values()) == [2] * 10
     assert len(rest) == 40
     assert len({x.tobytes() for x in np.concatenate([few.image, rest.image])}) == 60
@@ -208,13 +213,17 @@ def test_few_labels_leave_the_others_to_learn_from_without(tmp_path: Path) -> No
 def test_sides_share_no_image_and_shrinking_averages(tmp_path: Path) -> None:
     path = str(write(tmp_path / "set", "binary"))
     data = load_cifar10(Cifar10Data(path=path, validation=0.25), 0)
+    assert isinstance(data.train, PatchSampler)
+    assert isinstance(data.validation, Patches)
+    assert isinstance(data.test, Patches)
     train, held_out = data.train.patches, data.validation
     assert (len(train), len(held_out), len(data.test)) == (45, 15, 20)
     images = [x.tobytes() for x in np.concatenate([train.image, held_out.image])]
     assert len(set(images)) == 60
     small = load_cifar10(Cifar10Data(path=path, shrink=2, validation=0.25), 0).test
-    want = data.test.image.astype(np.float32)
-    want = (want[..., ::2, ::2] + want[..., 1::2, ::2] + want[..., ::2, 1::2] + want[..., 1::2, 1::2]) / 4
+    assert isinstance(small, Patches)
+    full = data.test.image.astype(np.float32)
+    want = (full[..., ::2, ::2] + full[..., 1::2, ::2] + full[..., ::2, 1::2] + full[..., 1::2, 1::2]) / 4
     np.testing.assert_allclose(small.image, want, atol=1e-3)
 
 

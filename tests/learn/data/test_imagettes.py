@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,11 +177,13 @@ def from_command_line(*words: object) -> Result:
 
 @pytest.mark.parametrize("recipe", ["metocean:unet", "metocean:categoriser", "metocean:im2px"])
 def test_train_and_evaluate_from_the_command_line(recipe: str, sets: dict[str, Path], tmp_path: Path) -> None:
-    changes = {"data.train": sets["train"], "data.test": sets["test"], "optim.steps": 2, "optim.batch": 3} | {
+    of_recipe: dict[str, dict[str, Any]] = {
         "metocean:unet": {"model.settings.widths": "[2,3,4,5]"},
         "metocean:categoriser": {"model.settings.width": 0.05},
         "metocean:im2px": {"model.settings.widths": "[2,3,4]"},
-    }[recipe]
+    }
+    changes = {"data.train": sets["train"], "data.test": sets["test"], "optim.steps": 2, "optim.batch": 3}
+    changes |= of_recipe[recipe]
     words = ["train", recipe, "-o", tmp_path / "run"]
     done = from_command_line(*words, *(w for k, v in changes.items() for w in ("--set", f"{k}={v}")))
     assert done.exit_code == 0
@@ -346,7 +349,7 @@ def test_sampler_turns_masks_with_images() -> None:
 
 def slow(score: list[np.ndarray], mask: list[np.ndarray], c: int) -> tuple[float, float]:
     """Set Dice and per-pixel Dice of one class, cell by cell."""
-    both = said = there = 0
+    both = said = there = 0.0
     ratios = []
     for s, m in zip(score, mask, strict=True):
         for i, j in np.ndindex(s.shape[1:]):

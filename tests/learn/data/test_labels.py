@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,7 +167,8 @@ def test_patches_without_signal_are_neither_drawn_nor_learnt_from(tmp_path: Path
     import zarr
 
     path = patch_set(tmp_path / "blank.zarr")
-    zarr.open_group(path, mode="r+")["image"][:30] = -40.0
+    images: Any = zarr.open_group(path, mode="r+")["image"]
+    images[:30] = -40.0
     for count in (5, 40):
         data = load_data(run_of(path, count))
         assert data.unlabelled is not None
@@ -262,7 +264,7 @@ def test_runs_are_the_same_whatever_the_hidden_labels_say(store: Path, tmp_path:
     assert data.unlabelled is not None
     poisoned = tmp_path / "poisoned.zarr"
     shutil.copytree(store, poisoned)
-    label = zarr.open_group(poisoned, mode="r+")["label"]
+    label: Any = zarr.open_group(poisoned, mode="r+")["label"]
     values = label[:]
     few = set(data.train.patches.index.tolist())  # type: ignore[attr-defined]
     other = [i for i in data.unlabelled.index.tolist() if i not in few]

@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from frazil.errors import OptionError
-from frazil.learn.distributed.exchange import Exchange, Manifest, checked_weights, fingerprint, parse_manifest
+from frazil.learn.distributed.exchange import Exchange, Peer
+from frazil.learn.distributed.manifest import Manifest, checked_weights, fingerprint, parse_manifest
 from frazil.learn.distributed.store import Store
 
 
@@ -27,12 +30,17 @@ def weights(value: float = 0.0, size: int = 50) -> dict[str, torch.Tensor]:
     return {"a": torch.full((size, 3), float(value)), "bn.num_batches_tracked": torch.tensor(int(value))}
 
 
-def worker(store: str | Path, name: str, **options) -> Exchange:
+def fetched(peer: Peer) -> dict[str, torch.Tensor]:
+    assert peer.weights is not None
+    return peer.weights
+
+
+def worker(store: str | Path, name: str, **options: Any) -> Exchange:
     return Exchange(Store(store), run="r", worker=name, like=weights(), model_text="toy, 2 classes", **options)
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path):
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A folder, fsspec's memory, and a bucket of a local server."""
     if request.param == "folder":
         yield str(tmp_path / "peers")
@@ -71,7 +79,7 @@ def test_what_one_publishes_the_others_get(place: str) -> None:
     assert a.publish(weights(1), step=10, samples=100, score=0.5)
     peers = b.fetch()
     assert list(peers) == ["a"]
-    assert torch.equal(peers["a"].weights["a"], weights(1)["a"])
+    assert torch.equal(fetched(peers["a"])["a"], weights(1)["a"])
     assert (peers["a"].manifest.step, peers["a"].manifest.score) == (10, 0.5)
     read = b.traffic.read
     b.fetch()
@@ -79,7 +87,7 @@ def test_what_one_publishes_the_others_get(place: str) -> None:
     assert b.traffic.read - read < 2000
     for step in range(2, 6):
         a.publish(weights(step), step=step, samples=step)
-    assert torch.equal(b.fetch()["a"].weights["a"], weights(5)["a"])
+    assert torch.equal(fetched(b.fetch()["a"])["a"], weights(5)["a"])
     assert a.fetch() == {}
     assert len(a.store.names("r/weights/a")) == 2  # outlived files are gone
     assert len(a.store.names("r/workers/a")) == 2
@@ -94,7 +102,7 @@ def test_a_restarted_worker_outranks_its_dead_self_at_step_0(place: str) -> None
     again = worker(place, "a")
     again.publish(weights(9), step=0, samples=0)
     assert b.fetch()["a"].manifest.step == 0
-    assert torch.equal(b.peers["a"].weights["a"], weights(9)["a"])
+    assert torch.equal(fetched(b.peers["a"])["a"], weights(9)["a"])
     first.publish(weights(3), step=63, samples=0)
     assert "under this worker's name" in first.traffic.refused["a"]
     assert again.publish(weights(10), step=1, samples=0)
@@ -109,7 +117,7 @@ def test_what_killed_selves_left_is_cleared_away(place: str) -> None:
     assert len(self_.store.names("r/weights/a")) == 2
     assert len(self_.store.names("r/workers/a")) == 2
     peer = worker(place, "b").fetch()["a"]
-    assert torch.equal(peer.weights["a"], weights(32)["a"])
+    assert torch.equal(fetched(peer)["a"], weights(32)["a"])
 
 
 def test_a_busy_worker_that_outlives_what_was_listed_is_still_seen(
@@ -176,7 +184,7 @@ def test_names_that_climb_are_refused(tmp_path: Path, name: str) -> None:
         worker(tmp_path, name)
 
 
-def manifest_of(data: bytes, **changes) -> bytes:
+def manifest_of(data: bytes, **changes: Any) -> bytes:
     values = asdict(
         Manifest(
             run="r", worker="x", incarnation=1, sequence=0, token="t", model=fingerprint(weights(), "toy, 2 classes"),
@@ -219,7 +227,7 @@ def test_liars_are_left_out(tmp_path: Path, data: bytes, changes: dict, why: str
     good = save(weights(4))
     store.write(f"r/weights/x/{hashlib.sha256(good).hexdigest()}.safetensors", good)
     store.write("r/workers/x/0000000001-0000000001.json", manifest_of(good, sequence=1))
-    assert torch.equal(b.fetch()["x"].weights["a"], weights(4)["a"])
+    assert torch.equal(fetched(b.fetch()["x"])["a"], weights(4)["a"])
     assert "x" not in b.traffic.refused
 
 
@@ -244,10 +252,10 @@ def test_a_store_that_fails_costs_one_exchange(tmp_path: Path, monkeypatch: pyte
         m.setattr(Store, "names", full)
         m.setattr(Store, "read", full)
         assert not a.publish(weights(2), step=2, samples=2)
-        assert torch.equal(b.fetch()["a"].weights["a"], weights(1)["a"])  # what was there before
+        assert torch.equal(fetched(b.fetch()["a"])["a"], weights(1)["a"])  # what was there before
     assert a.traffic.failures >= 2
     assert a.publish(weights(3), step=3, samples=3)
-    assert torch.equal(b.fetch()["a"].weights["a"], weights(3)["a"])
+    assert torch.equal(fetched(b.fetch()["a"])["a"], weights(3)["a"])
 
 
 def test_a_stale_handle_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +315,9 @@ def test_no_torn_weights_under_fire(tmp_path: Path) -> None:
             reads += 1
         if rng.random() < 0.02 and ranks:
             name = str(rng.choice(list(processes)))
-            os.kill(processes[name].pid, signal.SIGKILL)
+            pid = processes[name].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
             processes.pop(name).join()
             kills += 1
     for process in processes.values():

@@ -65,6 +65,11 @@ def raw(folder: Path, worker: str, data: bytes, name: str = TOP) -> None:
     (places(folder, worker)[0] / name).write_bytes(data)
 
 
+def many(folder: Path, worker: str, data: bytes) -> None:
+    for i in range(300):
+        raw(folder, worker, data, f"{9:010d}-{i:010d}.json")
+
+
 def fifo(path: Path) -> None:
     os.mkfifo(path)
 
@@ -94,7 +99,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "manifest is a folder": lambda f: (places(f, "bad")[0] / TOP).mkdir(),
     "manifest is a link to a device": lambda f: (places(f, "bad")[0] / TOP).symlink_to("/dev/zero"),
     "manifest is a link to itself": lambda f: (places(f, "bad")[0] / TOP).symlink_to(TOP),
-    "many bad manifests on top": lambda f: [raw(f, "bad", b"{}", f"{9:010d}-{i:010d}.json") for i in range(300)],
+    "many bad manifests on top": lambda f: many(f, "bad", b"{}"),
     "another run's manifest": lambda f: lay(f, "bad", run="other"),
     "another worker's manifest": lambda f: lay(f, "bad", worker="good", name="0000000005-0000000000.json"),
     "manifest under a higher name": lambda f: lay(f, "bad", name="0000000900-0000000000.json"),

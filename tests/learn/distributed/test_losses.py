@@ -37,6 +37,7 @@ def test_agrees_with_the_equations(normalised: bool, m: int) -> None:
 def test_gradient_agrees_with_finite_differences(normalised: bool) -> None:
     student, teacher = features(7, 3).requires_grad_(), features(7, 5, seed=2)
     feature_distillation(student, [teacher], normalised=normalised).backward()
+    assert student.grad is not None
     x, h = student.detach().numpy().astype(np.float64), 1e-6
     for i, j in ((0, 0), (3, 2), (6, 1)):
         up, down = x.copy(), x.copy()
@@ -77,6 +78,7 @@ def test_duplicates_and_zeros_have_finite_gradients(normalised: bool) -> None:
         loss = feature_distillation(student, [features(10, 4, seed=5)], normalised=normalised)
         loss.backward()
         assert torch.isfinite(loss)
+        assert student.grad is not None
         assert torch.isfinite(student.grad).all()
 
 
@@ -94,6 +96,7 @@ def test_distances_are_exact_where_samples_are_close() -> None:
 def test_gradients_go_to_the_student_alone() -> None:
     student, teacher = features().requires_grad_(), features(seed=1).requires_grad_()
     (feature_distillation(student, [teacher]) + output_distillation(student, [teacher])).backward()
+    assert student.grad is not None
     assert student.grad.abs().sum() > 0
     assert teacher.grad is None
 

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +44,7 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_set(tmp_path_factory.mktemp("set") / "toy.zarr", n=120, size=16)
 
 
-def small_run(patches: Path, peers: PeersConfig | None = None, **optim) -> RunConfig:
+def small_run(patches: Path, peers: PeersConfig | None = None, **optim: Any) -> RunConfig:
     return RunConfig(
         name="small",
         model=ModelConfig(architecture="adhoc", settings=SMALL),
@@ -83,36 +85,46 @@ def still_running(folder: Path, step: int) -> None:
 # One step: the loss
 
 
+UNREAD: Any = None  # the manifest of a peer that nobody asks for it
+
+
 class Told:
     """A courier that brings what it is told."""
 
     def __init__(self, *networks: torch.nn.Module) -> None:
-        self.found = {f"peer{i}": Peer(None, 0.0, n.state_dict()) for i, n in enumerate(networks)}
+        self.found: dict[str, Peer] | None = {
+            f"peer{i}": Peer(UNREAD, 0.0, n.state_dict()) for i, n in enumerate(networks)
+        }
         self.sent: list[tuple[int, bool]] = []
         self.exchange, self.left_out = SimpleNamespace(traffic=Traffic()), 0
 
-    def go(self, step, weights, **_):
+    def go(self, step: int, weights: object, **_: Any) -> None:
         self.sent.append((step, weights is not None))
 
-    def news(self):
+    def news(self) -> dict[str, Peer] | None:
         found, self.found = self.found, None
         return found
 
 
-def one_step(settings: PeersConfig, n_peers: int = 2, step: int = 0):
+def one_step(
+    settings: PeersConfig, n_peers: int = 2, step: int = 0
+) -> tuple[WithPeers, Any, list[Any], tuple[torch.Tensor, torch.Tensor]]:
     """A strategy before its step, its network, the others, and the batch."""
     torch.manual_seed(0)
-    networks = [create_model("adhoc", n_channels=2, n_classes=3, settings={**SMALL, "patch": 8}) for _ in range(3)]
+    networks: list[Any] = [
+        create_model("adhoc", n_channels=2, n_classes=3, settings={**SMALL, "patch": 8}) for _ in range(3)
+    ]
     batch = torch.rand(6, 2, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
     me, others = networks[0].train(), [n.eval() for n in networks[1:]][:n_peers]
-    strategy = WithPeers(Supervised(me, lambda _: batch), settings, Told(*others), seed=1, samples=6)
+    courier: Any = Told(*others)
+    strategy = WithPeers(Supervised(me, lambda _: batch), settings, courier, seed=1, samples=6)
     torch.manual_seed(5)
     return strategy, me, others, batch
 
 
 @pytest.mark.parametrize("method", ["afsd", "codistillation", "independent"])
 @pytest.mark.parametrize("loss", ["normalised", "raw"])
-def test_the_loss_is_that_of_the_equations(method: str, loss: str) -> None:
+def test_the_loss_is_that_of_the_equations(method: Any, loss: Any) -> None:
     strategy, me, others, (image, label) = one_step(PeersConfig(method=method, loss=loss, alpha=0.3))
     got, logs = strategy.step(0)
     torch.manual_seed(5)
@@ -139,11 +151,14 @@ def test_the_loss_is_that_of_the_equations(method: str, loss: str) -> None:
 
 def test_teachers_stay_in_evaluation_mode_with_their_own_statistics() -> None:
     torch.manual_seed(0)
-    one, other = (create_model("resnet20", n_channels=2, n_classes=3, settings={"patch": 8}) for _ in range(2))
+    networks: list[Any] = [create_model("resnet20", n_channels=2, n_classes=3, settings={"patch": 8}) for _ in range(2)]
+    one, other = networks
     other.bn1.running_mean += 3.0
     batch = torch.rand(4, 2, 8, 8), torch.tensor([0, 1, 2, 0])
-    strategy = WithPeers(Supervised(one.train(), lambda _: batch), PeersConfig(), Told(other), seed=0, samples=4)
+    courier: Any = Told(other)
+    strategy = WithPeers(Supervised(one.train(), lambda _: batch), PeersConfig(), courier, seed=0, samples=4)
     strategy.step(0)
+    teacher: Any
     (teacher,) = strategy.teachers.values()
     assert not any(m.training for m in teacher.modules())
     assert torch.equal(teacher.bn1.running_mean, other.bn1.running_mean)
@@ -173,7 +188,7 @@ def test_teachers_are_capped_and_the_control_does_not_pay() -> None:
 
 
 @pytest.mark.parametrize("method", ["afsd", "codistillation"])
-def test_a_teacher_whose_numbers_overflow_is_left_out_and_named(method: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_teacher_whose_numbers_overflow_is_left_out_and_named(method: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Finite weights times 1e30 pass every check of the file; only the answers tell."""
     strategy, me, _others, _ = one_step(PeersConfig(method=method))
     alone, _, _, _ = one_step(PeersConfig(method=method))
@@ -198,10 +213,11 @@ def test_a_teacher_whose_numbers_overflow_is_left_out_and_named(method: str, cap
 
 def test_a_network_that_has_learnt_nothing_is_not_published() -> None:
     strategy, _, _, _ = one_step(PeersConfig(every=1))
+    courier: Any = strategy.courier
     strategy.after_step(0)
     strategy.step(1)
     strategy.after_step(1)
-    assert strategy.courier.sent == [(1, False), (0, False), (2, True)] or strategy.courier.sent == [
+    assert courier.sent == [(1, False), (0, False), (2, True)] or courier.sent == [
         (1, False), (1, False), (2, True)
     ]  # fmt: skip
 
@@ -244,7 +260,9 @@ def test_processes_agree_with_the_reference_in_one_process(patches: Path, tmp_pa
             torch.testing.assert_close(got[key], want[key], atol=1e-6, rtol=1e-5)
     alone = override(config, {"peers.method": "independent"})
     *_, (_, others) = simulated_peers(alone, names, load_data(alone))
-    assert not torch.allclose(others[0].network.head[0].weight, workers[0].network.head[0].weight, atol=1e-5)
+    alone_network: Any = others[0].network
+    together: Any = workers[0].network
+    assert not torch.allclose(alone_network.head[0].weight, together.head[0].weight, atol=1e-5)
 
 
 def test_workers_begin_differently_and_the_same_worker_alike(patches: Path, tmp_path: Path) -> None:
@@ -344,7 +362,12 @@ def toy(value: float = 0.0) -> dict[str, torch.Tensor]:
     return {"w": torch.full((5,), float(value))}
 
 
-def exchange(place: Path, worker: str, **options) -> Exchange:
+def fetched(peer: Peer) -> dict[str, torch.Tensor]:
+    assert peer.weights is not None
+    return peer.weights
+
+
+def exchange(place: Path, worker: str, **options: Any) -> Exchange:
     return Exchange(Store(place), run="r", worker=worker, like=toy(), model_text="toy", **options)
 
 
@@ -394,7 +417,7 @@ def test_a_worker_that_starts_while_the_store_is_away_still_outranks_its_former_
         assert not again.publish(toy(2), step=0, samples=0)
     assert again.publish(toy(3), step=0, samples=0)
     assert again.incarnation == 3
-    assert exchange(tmp_path, "b").fetch()["a"].weights["w"][0] == 3
+    assert fetched(exchange(tmp_path, "b").fetch()["a"])["w"][0] == 3
 
 
 def test_bytes_are_counted_over_restarts(tmp_path: Path) -> None:
@@ -425,7 +448,7 @@ def test_a_store_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytes
         free.set()
         courier.last(6, toy(6), samples=0)
     assert exchange(tmp_path, "b").fetch() == {}  # it has ended
-    assert exchange(tmp_path, "b").fetch(at_step=6)["a"].weights["w"][0] == 6
+    assert fetched(exchange(tmp_path, "b").fetch(at_step=6)["a"])["w"][0] == 6
 
 
 def test_two_workers_with_one_name(patches: Path, tmp_path: Path) -> None:
@@ -449,7 +472,7 @@ def test_two_workers_with_one_name(patches: Path, tmp_path: Path) -> None:
     assert "Traceback" not in error
 
 
-def wait_for(what, seconds: float = PATIENCE_S) -> None:
+def wait_for(what: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "waited in vain"

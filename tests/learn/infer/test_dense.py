@@ -104,14 +104,14 @@ def test_which_patch_belongs_to_a_pixel(patch: int) -> None:
             nn.init.ones_(self.conv.weight)
             nn.init.ones_(self.line.weight)
 
-        def trunk(self, x):
+        def trunk(self, x: torch.Tensor) -> torch.Tensor:
             return self.conv(x)
 
-        def pool(self, maps):
+        def pool(self, maps: torch.Tensor) -> torch.Tensor:
             return maps
 
         @property
-        def head(self):
+        def head(self) -> nn.Linear:
             return self.line
 
     image = np.zeros((1, 64, 64), np.float32)
@@ -213,12 +213,12 @@ def test_every_classifier_runs_densely(name: str) -> None:
 def test_head_that_wants_a_larger_map() -> None:
     """As VGG's published head, which wants 7 × 7 whatever the patch: repeated or averaged, it is folded in."""
 
-    class Pooled(type(valid(22))):
-        def pool(self, maps):
+    class Pooled(type(valid(22))):  # type: ignore[misc] # of whatever class the registry makes
+        def pool(self, maps: torch.Tensor) -> torch.Tensor:
             return nn.functional.adaptive_avg_pool2d(maps, 3)
 
     for patch in (32, 72):
-        network = valid(patch)
+        network: Any = valid(patch)
         network.__class__ = Pooled
         network.classifier[0] = nn.Linear(7 * 9, 9)
         image = image_of(8, 72, 80)
@@ -274,7 +274,8 @@ def test_errors() -> None:
     assert make_engine(create_model("vgg16", n_channels=2, n_classes=3)).stride == 10  # it does
     assert make_engine(network, function="patchwise").stride == 10
     assert DenseEngine(network, margin=13).margin == 16
-    network.classifier.append(nn.Softmax(1))
+    classifier: Any = network.classifier
+    classifier.append(nn.Softmax(1))
     with pytest.raises(ModelError, match="head with Softmax cannot run densely"):
         DenseEngine(network)
 

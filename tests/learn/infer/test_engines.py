@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -20,17 +23,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"widths": (4, 6, 8), "patch": 2}
 
 
-def network(name: str, **settings) -> torch.nn.Module:
+def network(name: str, **settings: Any) -> Any:
     torch.manual_seed(0)
     made = create_model(name, n_channels=3, n_classes=5, settings=settings)
     for module in made.modules():  # batch norm that has seen something
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
     return made.eval()
 
 
-ENGINES = {
+ENGINES: dict[str, Callable[[], Engine]] = {
     "unet": lambda: TorchEngine(network("unet", **SMALL)),
     "metocean_unet": lambda: TorchEngine(network("metocean_unet", widths=(4, 6, 8), output=1)),
     "im2px": lambda: TorchEngine(network("im2px", widths=(4, 6), convolutions=1)),
@@ -42,8 +47,7 @@ ENGINES = {
 
 
 def engine_of(name: str) -> Engine:
-    made: Engine = ENGINES[name]()
-    return made
+    return ENGINES[name]()
 
 
 def image_of(lines: int, pixels: int) -> np.ndarray:

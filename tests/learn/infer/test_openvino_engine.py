@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_classes_of_simulated_pixels_are_those_of_pytorch(scene: xr.Dataset, nam
 
 
 @pytest.mark.parametrize("make", [random_model, wide_model])
-def test_tiles_do_not_show(scene: xr.Dataset, make) -> None:
+def test_tiles_do_not_show(scene: xr.Dataset, make: Callable[..., Any]) -> None:
     model = make()
     whole = classes_and_logits(scene, OpenVINOEngine(model), model.card, 4096)[1]
     for tile in (64, 104):
@@ -200,8 +201,9 @@ def test_what_is_done_to_a_network_holds() -> None:
     model = load_model("ice-simulated")
     image = image_of((32, 32))
     before = OpenVINOEngine(model)(image)
+    head: Any = model.network.head
     with torch.no_grad():
-        model.network.head.bias += 1.0
+        head.bias += 1.0
     np.testing.assert_allclose(OpenVINOEngine(model)(image), before + 1, atol=1e-4)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -164,7 +166,7 @@ def test_methods_need_a_categoriser_that_takes_the_mean() -> None:
 
 def test_inception_takes_any_size_from_75() -> None:
     torch.manual_seed(0)
-    network = create_model("inception_v3", n_channels=1, n_classes=4, settings={"width": 0.1, "output": "sigmoid"})
+    network: Any = create_model("inception_v3", n_channels=1, n_classes=4, settings={"width": 0.1, "output": "sigmoid"})
     network.eval()
     with torch.inference_mode():
         assert network(torch.rand(1, 1, 75, 75)).shape == (1, 4)
@@ -189,7 +191,7 @@ def test_inception_takes_any_size_from_75() -> None:
 def test_im2px_sees_its_field_and_no_more(poolings: int, convolutions: int) -> None:
     """The gradient of one output vanishes beyond the field, and reaches its rim. In float64 with positive weights."""
     settings = {"widths": (2,) * (poolings + 1), "convolutions": convolutions}
-    network = create_model("im2px", n_channels=1, n_classes=1, settings=settings).double().eval()
+    network: Any = create_model("im2px", n_channels=1, n_classes=1, settings=settings).double().eval()
     for parameter in network.parameters():
         parameter.data.abs_().add_(0.01)
     size = 2 ** (poolings + 5)
@@ -273,6 +275,8 @@ def test_prepared_networks_compute_the_same() -> None:
         network = create_model(name, n_channels=1, n_classes=4, settings=settings).eval()
         for part in network.modules():
             if isinstance(part, nn.BatchNorm2d):
+                assert part.running_mean is not None
+                assert part.running_var is not None
                 nn.init.uniform_(part.running_mean, -0.2, 0.2)
                 nn.init.uniform_(part.running_var, 0.5, 2.0)
         before = {k: v.clone() for k, v in network.state_dict().items()}

@@ -61,8 +61,8 @@ def test_sizes_by_hand() -> None:
     """The papers' own networks, layer by layer."""
     with torch.device("meta"):
         network = create_model("adhoc", n_channels=3, n_classes=2)
-        scratch = create_model("vgg16", n_channels=3, n_classes=2)
-        modified = create_model("modified_vgg16", n_channels=3, n_classes=2)
+        scratch: Any = create_model("vgg16", n_channels=3, n_classes=2)
+        modified: Any = create_model("modified_vgg16", n_channels=3, n_classes=2)
     convolutions = (9 * 3 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64
     head = (64 * 4 * 4 + 1) * 1024 + 1025 * 512 + 513 * 2
     assert sum(p.numel() for p in network.parameters()) == convolutions + head
@@ -146,7 +146,7 @@ def test_initial_activations_keep_their_scale(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in CLASSIFIERS if "vgg" not in n])
 def test_same_seed_same_network_and_file_round_trip(name: str, tmp_path: Path) -> None:
-    settings = {"patch": 36} | ({"weight_norm": True} if name == "cnn13" else {})
+    settings: dict[str, Any] = {"patch": 36} | ({"weight_norm": True} if name == "cnn13" else {})
     settings |= {"widths": (4, 8, 8), "hidden": (16,)} if name == "adhoc" else {}
     a, b, c = (build(name, 2, 2, seed, **settings) for seed in (3, 3, 4))
     x = torch.rand(2, 2, 36, 36)

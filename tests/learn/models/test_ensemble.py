@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from frazil.errors import ModelError
 from frazil.learn.checkpoint import Model, load_model, save_model
 from frazil.learn.config import PeersConfig, run_config
 from frazil.learn.data.load import load_data
+from frazil.learn.data.patches import Patches
 from frazil.learn.distributed import watch
 from frazil.learn.infer.dense import make_engine
 from frazil.learn.models import create_model
@@ -30,14 +32,14 @@ from tests.learn.predict.test_scene import random_model
 from tests.learn.test_run import toy_set
 
 
-def probability(engine_or_network, image: np.ndarray) -> np.ndarray:
+def probability(engine_or_network: Callable[..., Any], image: np.ndarray) -> np.ndarray:
     if isinstance(engine_or_network, nn.Module):
         with torch.inference_mode():
             return engine_or_network(torch.from_numpy(image)[None])[0].softmax(0).numpy()
     return torch.from_numpy(engine_or_network(image)).softmax(0).numpy()
 
 
-def saved(folder: Path, models: list[Model], **changes) -> Path:
+def saved(folder: Path, models: list[Model], **changes: Any) -> Path:
     """An ensemble of models as `choose` writes it."""
     card = models[0].card
     settings = {"members": len(models), "architecture": card.architecture, "settings": card.settings}
@@ -56,9 +58,10 @@ def test_probabilities_are_the_mean_of_the_members(architecture: str, settings: 
     torch.manual_seed(0)
     members = [create_model(architecture, n_channels=2, n_classes=3, settings=settings).eval() for _ in range(3)]
     for member in members:  # untrained heads start small, nearly alike
-        nn.init.normal_([m for m in member.modules() if hasattr(m, "weight")][-1].weight, std=2.0)
+        last: Any = [m for m in member.modules() if hasattr(m, "weight")][-1]
+        nn.init.normal_(last.weight, std=2.0)
     image = np.random.default_rng(0).random((2, 64, 64), np.float32)
-    options = {} if function == "auto" else {"function": function, "stride": 8}
+    options: dict[str, Any] = {} if function == "auto" else {"function": function, "stride": 8}
     engines = [make_engine(member, device="cpu", **options) for member in members]
     one = make_engine(Ensemble(members), device="cpu", **options)
     want = np.mean([probability(engine, image) for engine in engines], axis=0)
@@ -130,6 +133,7 @@ def test_workers_ensemble_is_chosen_scored_and_mapped(tmp_path: Path, monkeypatc
     members = [load_model(tmp_path / name / "model").network for name in ("a", "b")]
     right = []
     for side in (data.validation, data.test):
+        assert isinstance(side, Patches)
         p = np.mean([torch.from_numpy(side.logits(network)).softmax(0).numpy() for network in members], axis=0)
         right += list(p.argmax(0) == side.label)
     assert scores["accuracy"] == pytest.approx(np.mean(right), abs=1e-4)

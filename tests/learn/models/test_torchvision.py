@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -20,11 +21,11 @@ def theirs() -> ModuleType:
     return torchvision_models()
 
 
-def pair(theirs: ModuleType, name: str, patch: int, n_classes: int = 7) -> tuple[nn.Module, nn.Module]:
+def pair(theirs: ModuleType, name: str, patch: int, n_classes: int = 7) -> tuple[Any, Any]:
     """Ours and torchvision's with the same random weights; batch norm has seen data."""
     torch.manual_seed(1)
     settings = {"patch": patch} | ({"head": "imagenet", "dropout": 0.0} if name == "vgg16" else {})
-    ours = create_model(name, n_channels=3, n_classes=n_classes, settings=settings)
+    ours: Any = create_model(name, n_channels=3, n_classes=n_classes, settings=settings)
     options = {"init_weights": False} if name in ("vgg16", "inception_v3") else {}
     options |= {"aux_logits": False} if name == "inception_v3" else {}
     other = getattr(theirs, name)(weights=None, num_classes=n_classes, **options)
@@ -78,7 +79,7 @@ def test_same_training_step(theirs: ModuleType) -> None:
 
 def test_densenet_of_2017() -> None:
     """The published file has older names: ours must come out as torchvision's own loader makes them."""
-    network = create_model("densenet121", n_channels=3, n_classes=7)
+    network: Any = create_model("densenet121", n_channels=3, n_classes=7)
     current = list(network.state_dict())
     old = [re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key) for key in current]
     assert old != current

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import Model, ModelCard, load_model, save_model
@@ -26,7 +28,7 @@ SETTINGS = {"widths": (4, 6, 8), "wide_widths": (4, 6), "patch": 2}
 
 
 @pytest.fixture(scope="module")
-def scene():
+def scene() -> xr.Dataset:
     return simulate_scene("ew", seed=1, spacing_m=480.0, lines=(1000, 4300), pixels=(1000, 5000)).load()
 
 
@@ -65,14 +67,14 @@ def test_cells_are_means_of_what_was_observed() -> None:
             np.testing.assert_allclose(found[:, r, c], network_input(one, ["HH", "HV"], channels)[:, 0, 0], atol=1e-4)
 
 
-def test_tiles_do_not_change_the_answer(scene) -> None:
+def test_tiles_do_not_change_the_answer(scene: xr.Dataset) -> None:
     labelled = labelled_scene(scene, scene["ice_class"].values, NAMES, view_of("wide_unet", SETTINGS))
     engine = TorchEngine(network())
     whole, small = (scene_logits(engine, labelled, tile=t).astype(np.float32) for t in (4096, 64))
     np.testing.assert_allclose(whole, small, atol=2e-2, rtol=1e-2)
 
 
-def test_training_and_prediction_see_the_same(scene) -> None:
+def test_training_and_prediction_see_the_same(scene: xr.Dataset) -> None:
     """A crop of a batch, flipped or not, gives what the engine gives there."""
     model = network()
     labelled = labelled_scene(scene, scene["ice_class"].values, NAMES, 8)
@@ -102,6 +104,7 @@ def test_what_is_far_away_decides() -> None:
     model = create_model("wide_unet", n_channels=3, n_classes=2, settings=settings).eval()
     wide = torch.rand(1, 3, 160, 160, requires_grad=True)
     model(Views(torch.rand(1, 3, 64, 64), wide, torch.tensor([[0, 0]]))).square().sum().backward()
+    assert wide.grad is not None
     moved = wide.grad[0].abs().sum(0)
     reach = int(torch.nonzero(moved).amax())
     assert 50 < reach < 160
@@ -121,7 +124,7 @@ def test_the_wide_view_enters_at_a_stage_of_choice(stage: int, view: int) -> Non
     assert moved[0, 0] > 0
 
 
-def test_a_run_its_folder_and_a_map(tmp_path, scene) -> None:
+def test_a_run_its_folder_and_a_map(tmp_path: Path, scene: xr.Dataset) -> None:
     run = tiny()
     run = replace(run, model=replace(run.model, architecture="wide_unet", settings=SETTINGS))
     model = train(run, tmp_path / "run")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import geopandas as gpd
 import jsonschema
@@ -40,10 +41,12 @@ DATA = ROOT / "tests" / "data"
 
 def model(architecture: str = "metocean_unet", **card: object) -> Model:
     torch.manual_seed(5)
-    settings = {"metocean_unet": {"widths": [3, 4, 5, 6]}, "inception_v3": {"width": 0.05}}[architecture]
+    of_each: dict[str, dict[str, Any]] = {"metocean_unet": {"widths": [3, 4, 5, 6]}, "inception_v3": {"width": 0.05}}
+    settings = of_each[architecture]
     network = create_model(architecture, n_channels=1, n_classes=10, settings=settings).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
             module.running_mean.normal_(std=0.05)
     fields: dict[str, object] = {
         "id": "m-1", "architecture": architecture, "settings": settings, "class_scheme": "metocean",
@@ -302,7 +305,7 @@ def test_models_that_give_no_map(iw: Path) -> None:
         predict_phenomena(iw, model(training={"data": {"scaling": "8-bit"}}))
     for settings in ({"threshold": 1.0}, {"tiling": "x"}, {"precision": "float16"}):
         with pytest.raises(OptionError):
-            PhenomenaMapOptions(**settings)  # type: ignore[arg-type]
+            PhenomenaMapOptions(**settings)
     with pytest.raises(OptionError):
         DropRule(name="sea_ice", months=(13,))
 
@@ -389,7 +392,8 @@ def test_no_crs_keeps_the_radar_grid_as_for_sea_ice(iw: Path, monkeypatch: pytes
     scene = opened(iw, model().card).load()
     monkeypatch.setattr("frazil.scene.land.land_mask", lambda lon, lat: np.zeros(np.broadcast(lon, lat).shape, bool))
     made = predict_phenomena(scene, model(), crs=None)
-    cell = model().network.cell
+    network: Any = model().network
+    cell = network.cell
     assert made["dominant"].dims == ("line", "pixel")
     assert made["dominant"].shape == tuple(n // cell for n in (scene.sizes["line"], scene.sizes["pixel"]))
     score, _ = radar_scores(scene, model(), PhenomenaMapOptions())

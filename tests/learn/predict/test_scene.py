@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from tests.learn.infer.cell_logits import cell_logits
 BIT = {name: mask for name, (mask, _) in QUALITY_FLAGS.items()}
 
 
-def random_model(seed: int = 0, widths=(6, 8, 10), patch: int = 2, **card) -> Model:
+def random_model(seed: int = 0, widths: tuple[int, ...] = (6, 8, 10), patch: int = 2, **card: Any) -> Model:
     """An untrained network whose batch norm has seen data, so that every pixel differs."""
     torch.manual_seed(seed)
     settings = {"widths": widths, "patch": patch}
@@ -36,7 +37,7 @@ def random_model(seed: int = 0, widths=(6, 8, 10), patch: int = 2, **card) -> Mo
     network.train()
     for _ in range(3):
         network(torch.rand(2, 3, 64, 64))
-    fields = {
+    fields: dict[str, Any] = {
         "id": "random-1",
         "architecture": "unet",
         "settings": settings,
@@ -61,7 +62,7 @@ def scene(small_safe: Path) -> xr.Dataset:
 
 @pytest.mark.parametrize("shape", [(300, 500), (211, 307), (64, 499), (129, 130)])
 @pytest.mark.parametrize("patch", [1, 2])
-def test_tiled_equals_whole_for_odd_sizes_and_any_tile(scene: xr.Dataset, shape, patch: int) -> None:
+def test_tiled_equals_whole_for_odd_sizes_and_any_tile(scene: xr.Dataset, shape: tuple[int, int], patch: int) -> None:
     model = random_model(seed=1, patch=patch)
     part = scene.isel(line=slice(0, shape[0]), pixel=slice(0, shape[1]))
     engine = TorchEngine(model.network)
@@ -144,10 +145,11 @@ def test_probabilities_are_percent_and_agree_with_the_class(scene: xr.Dataset, m
 
 def test_whole_image_of_one_class_stays_it_after_the_warp(scene: xr.Dataset) -> None:
     model = random_model()
+    head: Any = model.network.head
     with torch.no_grad():
-        model.network.head.weight.zero_()
-        model.network.head.bias.zero_()
-        model.network.head.bias[3 * 4 : 4 * 4] = 8.0  # class 3, all four pixels of a patch
+        head.weight.zero_()
+        head.bias.zero_()
+        head.bias[3 * 4 : 4 * 4] = 8.0  # class 3, all four pixels of a patch
     ice_map = predict(scene, model)
     assert set(np.unique(ice_map.ice_class)) <= {3, CLASS_LAND, CLASS_NODATA}
     seen = ice_map.ice_class.values == 3
@@ -281,7 +283,7 @@ def test_a_scene_is_read_once_by_networks_that_look_at_all_of_it(scene: xr.Datas
         read.append((line.stop - line.start) * (pixel.stop - pixel.start) * len(planes))
         out[:] = stored[planes.start : planes.stop, line, pixel]
 
-    lazy = lazy_variable(scene["sigma0"].dims, compute, stored.shape, np.float32, scene["sigma0"].attrs)
+    lazy = lazy_variable(("polarization", "line", "pixel"), compute, stored.shape, np.float32, scene["sigma0"].attrs)
     wide = create_model("wide_unet", n_channels=3, n_classes=5, settings={"widths": (6, 8, 12, 16)}).eval()
     made = Model(wide, random_model().card)
     found = predict(scene.assign(sigma0=lazy), made, crs=None, tile=128)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import OptionError
+from frazil.learn.config import PropagationConfig
 from frazil.learn.propagation.graph import (
     LabelPropagator,
-    PropagationConfig,
     affinity_graph,
     certainty,
     class_weight,
@@ -65,7 +65,7 @@ def reference(
 def test_agrees_with_a_dense_solution(n: int, k: int, gamma: float, seeds: str) -> None:
     x, truth = blobs(n)
     labels = few(truth, 3)
-    found = propagate_labels(x, labels, k=k, gamma=gamma, alpha=0.9, iterations=200, seeds=seeds)  # type: ignore[arg-type]
+    found = propagate_labels(x, labels, k=k, gamma=gamma, alpha=0.9, iterations=200, seeds=seeds)
     expected = reference(x, labels, k, gamma, 0.9, seeds == "one_hot")
     np.testing.assert_allclose(found.score, expected, atol=2e-5 * expected.max())
     assert found.converged
@@ -127,7 +127,7 @@ def test_an_island_without_a_label_stays_without() -> None:
     assert not found.reached[20:].any()
     assert (found.weight[20:] == 0).all()
     assert (found.score[:, [0, 2]] == 0).all()  # classes without a label
-    np.testing.assert_array_equal(found.class_weight, np.float32([0, 1, 0]))
+    np.testing.assert_array_equal(found.class_weight, np.array([0, 1, 0], np.float32))
     assert np.isfinite(found.score).all()
 
 
@@ -151,7 +151,7 @@ def test_always(n: int, k: int, classes: int, seed: int, seeds: str, weights: st
     x[rng.random(n) < 0.2] = 0
     labels = np.where(rng.random(n) < 0.3, rng.integers(0, classes, n), -1)
     labels[0] = 0
-    found = propagate_labels(x, labels, n_classes=classes, k=k, seeds=seeds, weights=weights)  # type: ignore[arg-type]
+    found = propagate_labels(x, labels, n_classes=classes, k=k, seeds=seeds, weights=weights)
     assert np.isfinite(found.score).all()
     assert (found.score >= 0).all()
     assert ((found.weight >= 0) & (found.weight <= 1)).all()
@@ -159,8 +159,8 @@ def test_always(n: int, k: int, classes: int, seed: int, seeds: str, weights: st
     np.testing.assert_array_equal(found.label == -1, ~found.reached)
     assert (found.weight[~found.reached] == 0).all()
     order = rng.permutation(n)
-    again = propagate_labels(x[order], labels[order], n_classes=classes, k=n, seeds=seeds, weights=weights)  # type: ignore[arg-type]
-    whole = propagate_labels(x, labels, n_classes=classes, k=n, seeds=seeds, weights=weights)  # type: ignore[arg-type]
+    again = propagate_labels(x[order], labels[order], n_classes=classes, k=n, seeds=seeds, weights=weights)
+    whole = propagate_labels(x, labels, n_classes=classes, k=n, seeds=seeds, weights=weights)
     np.testing.assert_allclose(again.score, whole.score[order], atol=1e-4 * max(whole.score.max(), 1e-9))
 
 
@@ -186,7 +186,7 @@ def test_seeds_by_class_withstand_uneven_labels() -> None:
     labels = few(truth, 20)
     labels[np.flatnonzero(labels == 1)[2:]] = -1
     right = {
-        seeds: np.mean(propagate_labels(x, labels, k=20, iterations=100, seeds=seeds).label == truth)  # type: ignore[arg-type]
+        seeds: np.mean(propagate_labels(x, labels, k=20, iterations=100, seeds=seeds).label == truth)
         for seeds in ("per_class", "one_hot")
     }
     assert right["per_class"] > right["one_hot"] + 0.1

@@ -71,7 +71,7 @@ def test_unlabelled_patches_have_a_loss_with_a_gradient(name: str) -> None:
     network: Any = next(iter(strategy.networks.values()))
     if hasattr(strategy, "pseudo"):
         strategy.pseudo.refresh(network)
-        (image,), places = strategy.batches(strategy.plan.first)
+        (image,), places = strategy.batches(strategy.plan.first)  # type: ignore[attr-defined]
         others = places >= len(data.train.patches)  # type: ignore[attr-defined]
         assert 0 < others.sum() < len(places)
         unlabelled = strategy.pseudo.loss(network(image[others]), places[others])
@@ -166,6 +166,11 @@ def test_who_learns_when_and_how_fast() -> None:
     assert len(set(equal.rates(40, run.optim).values())) == 1
 
 
+def gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
 def test_teacher_and_student_do_not_touch_each_other() -> None:
     """Side by side on one batch, each gets the gradient that it would get alone."""
     strategy, _, _ = toy_strategy(toy_run(STRATEGIES["teacher_student"]))
@@ -173,7 +178,7 @@ def test_teacher_and_student_do_not_touch_each_other() -> None:
     loss.backward()
     (image,), places = strategy.batches(30)  # type: ignore[attr-defined]
     for network in strategy.networks.values():
-        together = [p.grad.clone() for p in network.parameters()]
+        together = [gradient(p).clone() for p in network.parameters()]
         network.zero_grad()
         strategy.pseudo.loss(network(image), places).backward()  # type: ignore[attr-defined]
         for one, p in zip(together, network.parameters(), strict=True):
@@ -289,15 +294,16 @@ def test_descriptors_come_from_patches_as_they_are_in_evaluation_mode() -> None:
 def test_the_average_follows() -> None:
     network = torch.nn.BatchNorm1d(1)
     average = Average(network, 0.9)
+    follower: Any = average.network
     with torch.no_grad():
         network.weight.fill_(11.0)
-        network.running_mean.fill_(11.0)  # type: ignore[union-attr, operator]
+        network.running_mean.fill_(11.0)  # type: ignore[union-attr]
     average.update(0)
-    assert average.network.weight.item() == pytest.approx(1 + 0.9 * 10)  # type: ignore[arg-type]
-    before = average.network.weight.item()  # type: ignore[arg-type]
+    assert follower.weight.item() == pytest.approx(1 + 0.9 * 10)
+    before = follower.weight.item()
     average.update(10_000)
-    assert average.network.weight.item() == pytest.approx(0.9 * before + 1.1)  # type: ignore[arg-type]
-    assert average.network.running_mean.item() == pytest.approx(0.9 * 9.9 + 1.1, abs=0.2)  # type: ignore[arg-type]
+    assert follower.weight.item() == pytest.approx(0.9 * before + 1.1)
+    assert follower.running_mean.item() == pytest.approx(0.9 * 9.9 + 1.1, abs=0.2)
     assert not any(p.requires_grad for p in average.network.parameters())
     assert [risen(s, 100, 0.5) for s in (0, 25, 50, 99)] == [0, 0.5, 1, 1]
 
@@ -308,7 +314,7 @@ def test_classifier_and_generator_get_gradients_of_their_own() -> None:
     labelled, unlabelled, of_generator, _ = strategy.losses(0)  # type: ignore[attr-defined]
     of_generator.backward()
     assert all(p.grad is None for p in network.parameters())
-    assert any(float(p.grad.abs().sum()) > 0 for p in generator.parameters())
+    assert any(float(gradient(p).abs().sum()) > 0 for p in generator.parameters())
     generator.zero_grad(set_to_none=True)
     (labelled + unlabelled).backward()
     assert all(p.grad is None for p in generator.parameters())
