@@ -41,8 +41,9 @@ wheel: $(VENV)/.installed ## build the wheel, and try it without PyTorch in an e
 	cp benchmarks/try_wheel.py $(OUT)/wheel && cd $(OUT)/wheel && $(CURDIR)/$(BASE)/bin/python try_wheel.py
 
 LOWEST := .venv-lowest
-LOWEST_TESTS := $(addprefix tests/,test_grid.py test_land.py test_product.py test_scene.py test_labels_patches.py \
-	test_maps_export.py test_zarr_stores.py test_zarr_writing.py maps/test_outlines.py maps/test_rasters.py)
+LOWEST_TESTS := $(addprefix tests/,scene/test_grid.py scene/test_land.py sentinel1/test_product.py sentinel1/test_scene.py \
+	labels/test_patches.py maps/test_export.py test_zarr_stores.py test_zarr_writing.py maps/test_outlines.py \
+	maps/test_rasters.py)
 lowest: ## try the lowest versions that pyproject.toml allows, without PyTorch
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST) && mkdir -p $(OUT)
 	$(LOWEST)/bin/python -m pip install --quiet uv

@@ -108,23 +108,36 @@ def page(rows: Sequence[dict[str, Any]], model: str, command: str, shown: str) -
 
     scenes = [
         f"| {r['seed']} | {r['season']} | {ice(r)} | {_percent(1 - r['likelier_wrong'])} | "
-        f"{_percent(decided(r)['undecided'])} | {rest(r)} | {_percent(r['classes_right'])} |" for r in rows
-    ]  # fmt: skip
+        f"{_percent(decided(r)['undecided'])} | {rest(r)} | {_percent(r['classes_right'])} |"
+        for r in rows
+    ]
     trade = [
         f"| {t['confidence_percent']} % | {_percent(t['undecided'])} | {_percent(t['ice_called_water'])} | "
-        f"{_percent(t['water_called_ice'])} |" for t in pool["trade"]
-    ]  # fmt: skip
+        f"{_percent(t['water_called_ice'])} |"
+        for t in pool["trade"]
+    ]
     flags = [
         f"| {name} | " + " | ".join(_percent(f[k]) for k in ("share", "wrong_inside", "wrong_outside")) + " |"
         for name, f in pool["flags"].items()
-    ]  # fmt: skip
+    ]
     return PAGE.format(
-        n=len(rows), first=rows[0]["seed"], last=rows[-1]["seed"], model=model, scenes="\n".join(scenes),
-        all_ice=ice(pool), all_likelier=_percent(1 - pool["likelier_wrong"]),
-        all_undecided=_percent(decided(pool)["undecided"]), all_decided=rest(pool), ece=pool["likelier_ece"],
-        confidence=pool["likelier_confidence_wrong"] or float("nan"), trade="\n".join(trade), flags="\n".join(flags),
-        shown=shown, command=command, commit=git_commit(),
-    )  # fmt: skip
+        n=len(rows),
+        first=rows[0]["seed"],
+        last=rows[-1]["seed"],
+        model=model,
+        scenes="\n".join(scenes),
+        all_ice=ice(pool),
+        all_likelier=_percent(1 - pool["likelier_wrong"]),
+        all_undecided=_percent(decided(pool)["undecided"]),
+        all_decided=rest(pool),
+        ece=pool["likelier_ece"],
+        confidence=pool["likelier_confidence_wrong"] or float("nan"),
+        trade="\n".join(trade),
+        flags="\n".join(flags),
+        shown=shown,
+        command=command,
+        commit=git_commit(),
+    )
 
 
 def main() -> int:

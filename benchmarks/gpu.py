@@ -156,9 +156,16 @@ class Work:
         if found is None:
             return False
         self.row(
-            "machine", **found, cores=os.cpu_count(), minutes=self.given.minutes, mps=mps, sizes=asdict(self.sizes),
-            processes=len(children), versions=library_versions(), seeds=sorted({c.seed for c in todo}),
-        )  # fmt: skip
+            "machine",
+            **found,
+            cores=os.cpu_count(),
+            minutes=self.given.minutes,
+            mps=mps,
+            sizes=asdict(self.sizes),
+            processes=len(children),
+            versions=library_versions(),
+            seeds=sorted({c.seed for c in todo}),
+        )
         self.say(f"{found['device']}, torch {self.facts['torch']}")
         if not self.given.only:
             self.scenes(second)

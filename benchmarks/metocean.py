@@ -123,13 +123,18 @@ def weak(rounds: int) -> list[str]:
     for tile in (75, 129):
         tiles = [len({*range(0, n - tile + 1, step), n - tile}) ** 2 for step in (tile // 3, 32)]
         each = multiplications(network, tile)
-        rows += side_by_side(f"PART {tile}, ", {
-            "tile by tile at a third": lambda t=tile: part_scores(exact, large, tile=t),
-            "tile by tile at a third, bfloat16": lambda t=tile: part_scores(half, large, tile=t),
-            "tile by tile at 32 pixels": lambda t=tile: part_scores(exact, large, tile=t, stride=32),
-            "dense, at 32 pixels": lambda t=tile: part_scores(exact, large, tile=t, dense=True),
-            "dense, at 32 pixels, bfloat16": lambda t=tile: part_scores(half, large, tile=t, dense=True),
-        }, [tiles[0] * each, tiles[0] * each, tiles[1] * each, whole, whole], rounds)  # fmt: skip
+        rows += side_by_side(
+            f"PART {tile}, ",
+            {
+                "tile by tile at a third": lambda t=tile: part_scores(exact, large, tile=t),
+                "tile by tile at a third, bfloat16": lambda t=tile: part_scores(half, large, tile=t),
+                "tile by tile at 32 pixels": lambda t=tile: part_scores(exact, large, tile=t, stride=32),
+                "dense, at 32 pixels": lambda t=tile: part_scores(exact, large, tile=t, dense=True),
+                "dense, at 32 pixels, bfloat16": lambda t=tile: part_scores(half, large, tile=t, dense=True),
+            },
+            [tiles[0] * each, tiles[0] * each, tiles[1] * each, whole, whole],
+            rounds,
+        )
         notes.append(f"PART {tile} {agreement(exact, large, tile):.4f}")
 
     def tiles_of(ready: torch.nn.Module, side: int) -> None:
@@ -138,24 +143,38 @@ def weak(rounds: int) -> list[str]:
                 cam_scores(ready, large[:, a : a + side, b : b + side])
 
     count = len(range(0, n - 256 + 1, 128)) ** 2 * multiplications(network, 256)
-    rows += side_by_side("CAM, ", {
-        "tiles of 256 by half": lambda: tiles_of(exact, 256), "dense": lambda: cam_scores(exact, large),
-        "dense, bfloat16": lambda: cam_scores(half, large),
-    }, [count, whole, whole], rounds)  # fmt: skip
+    rows += side_by_side(
+        "CAM, ",
+        {
+            "tiles of 256 by half": lambda: tiles_of(exact, 256),
+            "dense": lambda: cam_scores(exact, large),
+            "dense, bfloat16": lambda: cam_scores(half, large),
+        },
+        [count, whole, whole],
+        rounds,
+    )
     x, x_half = as_tensor(exact, small), as_tensor(half, small)
-    made = timed({
-        "one run": lambda: scores_of(exact, x, 1), "one run, bfloat16": lambda: scores_of(half, x_half, 1),
-        "MASK, 257 runs": lambda: mask_scores(exact, small),
-        "MASK, 257 runs, bfloat16": lambda: mask_scores(half, small),
-        "MASK, 65 runs (every 50 pixels), bfloat16": lambda: mask_scores(half, small, stride=50),
-    }, rounds)  # fmt: skip
+    made = timed(
+        {
+            "one run": lambda: scores_of(exact, x, 1),
+            "one run, bfloat16": lambda: scores_of(half, x_half, 1),
+            "MASK, 257 runs": lambda: mask_scores(exact, small),
+            "MASK, 257 runs, bfloat16": lambda: mask_scores(half, small),
+            "MASK, 65 runs (every 50 pixels), bfloat16": lambda: mask_scores(half, small, stride=50),
+        },
+        rounds,
+    )
     run = made["one run"][1]
     rows += [
-        "", "| on 400 × 400 pixels | s on the wall | s of the processors | runs' time |", "|---|---|---|---|",
-        *(f"| {k} | {a:.3f} | {b:.3f} | {b / run:.1f} |" for k, (a, b) in made.items()), "",
-        f"Border effect of dense maps, mean difference of scores of random weights: {', '.join(notes)}.", "",
+        "",
+        "| on 400 × 400 pixels | s on the wall | s of the processors | runs' time |",
+        "|---|---|---|---|",
+        *(f"| {k} | {a:.3f} | {b:.3f} | {b / run:.1f} |" for k, (a, b) in made.items()),
+        "",
+        f"Border effect of dense maps, mean difference of scores of random weights: {', '.join(notes)}.",
+        "",
         *NOTES,
-    ]  # fmt: skip
+    ]
     return rows
 
 
@@ -174,13 +193,23 @@ def main() -> None:
         "beside it where this is not near 0, and then the processors' seconds say more than those on the wall."
     )
     lines = [
-        "# Speed of metocean segmentation", "",
-        head, "",
-        "Random weights and images: arithmetic after radiometry and nothing else.", "",
-        f"## A wide scene: {WIDE[0]} × {WIDE[1]} pixels of 100 m", "", *unet(options.rounds), "",
-        "## Weak methods, InceptionV3 at a quarter of its width", "", *weak(options.rounds), "",
-        f"Command: `python benchmarks/metocean.py --rounds {options.rounds} --threads {options.threads} --page …`", "",
-    ]  # fmt: skip
+        "# Speed of metocean segmentation",
+        "",
+        head,
+        "",
+        "Random weights and images: arithmetic after radiometry and nothing else.",
+        "",
+        f"## A wide scene: {WIDE[0]} × {WIDE[1]} pixels of 100 m",
+        "",
+        *unet(options.rounds),
+        "",
+        "## Weak methods, InceptionV3 at a quarter of its width",
+        "",
+        *weak(options.rounds),
+        "",
+        f"Command: `python benchmarks/metocean.py --rounds {options.rounds} --threads {options.threads} --page …`",
+        "",
+    ]
     print("\n".join(lines))
     if options.page:
         with whole_output(Path(options.page), overwrite=True) as part:

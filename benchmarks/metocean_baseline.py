@@ -39,9 +39,10 @@ def main() -> None:
     called = np.zeros(truth.shape[:2], bool)
     called[np.flatnonzero(named), category[named]] = True
     answers = {
-        "everything everywhere": np.ones_like(called), "present, painted whole": ds["present"].values == 1,
+        "everything everywhere": np.ones_like(called),
+        "present, painted whole": ds["present"].values == 1,
         "category, painted whole": called,
-    }  # fmt: skip
+    }
     print("| answer | mean | " + " | ".join(ds["class"].values) + " |", "|" + "---|" * (2 + truth.shape[1]), sep="\n")
     for name, said in answers.items():
         dice = 100 * set_dice(np.broadcast_to(said[:, :, None, None], truth.shape), truth)

@@ -91,11 +91,16 @@ How often the likelier answer is wrong inside a flag, and outside it.
 SHOWN = re.compile(r"^## What it shows\n.*?(?=^## )", flags=re.MULTILINE | re.DOTALL)
 TITLES = {"pack": "closed pack", "edge": "ice edge, beyond 34°", "unknown": "unknown"}
 COLUMNS = (
-    ("undecided", "undecided"), ("pack called water", "ice_called_water_of_decided"),
-    ("water called ice", "water_called_ice_of_decided"), ("pack found", "ice_found"), ("water found", "water_found"),
-    ("likelier wrong", "likelier_wrong"), ("confidence there", "likelier_confidence_wrong"),
-    ("where right", "likelier_confidence_right"), ("ECE", "likelier_ece"),
-)  # fmt: skip
+    ("undecided", "undecided"),
+    ("pack called water", "ice_called_water_of_decided"),
+    ("water called ice", "water_called_ice_of_decided"),
+    ("pack found", "ice_found"),
+    ("water found", "water_found"),
+    ("likelier wrong", "likelier_wrong"),
+    ("confidence there", "likelier_confidence_wrong"),
+    ("where right", "likelier_confidence_right"),
+    ("ECE", "likelier_ece"),
+)
 Row = dict[str, Any]
 
 
@@ -126,11 +131,17 @@ def measure(models: dict[str, Model], look: QuickLook, spacing_m: float, noise: 
             draw(made, look, out / f"{look.kind}-{look.name}-{spacing_m:g}m-{Path(name).name}.png")
         rows.append(
             {
-                "model": name, "scene": look.name, "kind": look.kind, "spacing_m": spacing_m, "noise": noise,
-                "tally": tally, "water_clipped": look.clipped(WATER),
-                "outside_training": made.attrs.get("outside_training", ""), **tally.scores(),
+                "model": name,
+                "scene": look.name,
+                "kind": look.kind,
+                "spacing_m": spacing_m,
+                "noise": noise,
+                "tally": tally,
+                "water_clipped": look.clipped(WATER),
+                "outside_training": made.attrs.get("outside_training", ""),
+                **tally.scores(),
             }
-        )  # fmt: skip
+        )
         print(_line(rows[-1]), file=sys.stderr, flush=True)
     return rows
 
@@ -216,31 +227,68 @@ def page(rows: list[Row], pools: list[Row], command: str, old: str) -> str:
 
     head = ["model"] if several else []
     table = [
-        [*first(r), TITLES[r["kind"]], f"{r['spacing_m']:g} m", f"{r['noise']:g}",
-         f"{r['known_ice']:,} / {r['known_water']:,}", *_cells(r)] for r in pools
-    ]  # fmt: skip
+        [
+            *first(r),
+            TITLES[r["kind"]],
+            f"{r['spacing_m']:g} m",
+            f"{r['noise']:g}",
+            f"{r['known_ice']:,} / {r['known_water']:,}",
+            *_cells(r),
+        ]
+        for r in pools
+    ]
     once = sorted((r for r in rows if r["noise"] == 1.0), key=lambda r: (r["model"], -r["spacing_m"], r["kind"]))
     scenes = [
-        [*first(r), r["scene"], TITLES[r["kind"]], f"{r['spacing_m']:g} m",
-         f"{r['known_ice']:,} / {r['known_water']:,}", *_cells(r), r["outside_training"] or "no"]
-        for r in once if r["kind"] != "unknown"
-    ]  # fmt: skip
+        [
+            *first(r),
+            r["scene"],
+            TITLES[r["kind"]],
+            f"{r['spacing_m']:g} m",
+            f"{r['known_ice']:,} / {r['known_water']:,}",
+            *_cells(r),
+            r["outside_training"] or "no",
+        ]
+        for r in once
+        if r["kind"] != "unknown"
+    ]
     unknown = [
-        [*first(r), r["scene"], f"{r['spacing_m']:g} m",
-         *(_percent(r[f"mapped_{what}"]) for what in ("water", "ice", "undecided")),
-         r["outside_training"] or "no"]
-        for r in once if r["kind"] == "unknown"
-    ]  # fmt: skip
+        [
+            *first(r),
+            r["scene"],
+            f"{r['spacing_m']:g} m",
+            *(_percent(r[f"mapped_{what}"]) for what in ("water", "ice", "undecided")),
+            r["outside_training"] or "no",
+        ]
+        for r in once
+        if r["kind"] == "unknown"
+    ]
     trade = [
-        [*first(r), TITLES[r["kind"]], f"{r['spacing_m']:g} m", f"{t['confidence_percent']} %",
-         *(_percent(t[k]) if t[k] is not None else "" for k in ("undecided", "ice_called_water", "water_called_ice"))]
-        for r in pools if r["noise"] == 1.0 for t in r["trade"]
-    ]  # fmt: skip
+        [
+            *first(r),
+            TITLES[r["kind"]],
+            f"{r['spacing_m']:g} m",
+            f"{t['confidence_percent']} %",
+            *(
+                _percent(t[k]) if t[k] is not None else ""
+                for k in ("undecided", "ice_called_water", "water_called_ice")
+            ),
+        ]
+        for r in pools
+        if r["noise"] == 1.0
+        for t in r["trade"]
+    ]
     flags = [
-        [*first(r), TITLES[r["kind"]], f"{r['spacing_m']:g} m", f"`{name}`" if name != "any" else "any",
-         *(_percent(f[k]) for k in ("share", "wrong_inside", "wrong_outside"))]
-        for r in pools if r["noise"] == 1.0 for name, f in r["flags"].items()
-    ]  # fmt: skip
+        [
+            *first(r),
+            TITLES[r["kind"]],
+            f"{r['spacing_m']:g} m",
+            f"`{name}`" if name != "any" else "any",
+            *(_percent(f[k]) for k in ("share", "wrong_inside", "wrong_outside")),
+        ]
+        for r in pools
+        if r["noise"] == 1.0
+        for name, f in r["flags"].items()
+    ]
     shown = SHOWN.search(old)
     clipped = {r["scene"]: _percent(r["water_clipped"]) for r in rows if r["kind"] == "edge"}
     return TEXT.format(
@@ -252,8 +300,11 @@ def page(rows: list[Row], pools: list[Row], command: str, old: str) -> str:
         flags=_table([*head, "scenes", "pixels", "flag", "share", "wrong inside", "wrong outside"], flags),
         scenes=_table([*head, "scene", "", "pixels", "pack / water, pixels", *titles, "outside training"], scenes),
         unknown=_table([*head, "scene", "pixels", "water", "ice", "undecided", "outside training"], unknown),
-        date=f"{datetime.now(UTC):%d %B %Y}", commit=git_commit(), command=command, version=__version__,
-    )  # fmt: skip
+        date=f"{datetime.now(UTC):%d %B %Y}",
+        commit=git_commit(),
+        command=command,
+        version=__version__,
+    )
 
 
 def main() -> int:
@@ -306,8 +357,9 @@ def main() -> int:
     told += f" --card {given.card}" if given.card else ""
     command = f"python benchmarks/real_scores.py{told}" + (f" --page {given.page}" if given.page else "")
     for option, values, usual_values in (
-        ("spacing", given.spacing, [650, 120]), ("noise", given.noise, [0.8, 1.0, 1.2]),
-    ):  # fmt: skip
+        ("spacing", given.spacing, [650, 120]),
+        ("noise", given.noise, [0.8, 1.0, 1.2]),
+    ):
         if values != usual_values:
             command += f" --{option} {' '.join(f'{v:g}' for v in values)}"
     text = page(rows, pools, command, old)

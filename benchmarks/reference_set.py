@@ -35,17 +35,29 @@ TINY_SEGMENTER = {"model.settings.widths": "[4,8]", "model.settings.patch": "1"}
 #: Recipe, or all of its module -> what makes it small. A recipe's own line comes on top of its module's.
 SMALL: dict[str, dict[str, str]] = {
     "ice_simulated": {
-        "data.train_seeds": "[1]", "data.validation_seeds": "[2]", "data.test_seeds": "[3]", "data.crop": "64",
-        "data.spacing_m": "960", "optim.steps": "2", "optim.batch": "2", "optim.validate_every": "1",
+        "data.train_seeds": "[1]",
+        "data.validation_seeds": "[2]",
+        "data.test_seeds": "[3]",
+        "data.crop": "64",
+        "data.spacing_m": "960",
+        "optim.steps": "2",
+        "optim.batch": "2",
+        "optim.validate_every": "1",
         "model.settings.widths": "[4,8]",
     },
     "ice_simulated:measured": {
-        "data.also_spacing_m": "[1920]", "data.also_quicklook": "[]", "model.settings.wide_widths": "[4,8]",
+        "data.also_spacing_m": "[1920]",
+        "data.also_quicklook": "[]",
+        "model.settings.wide_widths": "[4,8]",
         "model.settings.wide_stage": "1",
     },
     "few_labels": {
-        "data.patches": "set.zarr", "labels.count": "15", "optim.epochs": "null", "optim.steps": "2",
-        "optim.batch": "16", "model.settings.patch": "32",
+        "data.patches": "set.zarr",
+        "labels.count": "15",
+        "optim.epochs": "null",
+        "optim.steps": "2",
+        "optim.batch": "16",
+        "model.settings.patch": "32",
     },
     **{
         f"few_labels:{name}": {"strategy.labelled": "8"}
@@ -58,16 +70,23 @@ SMALL: dict[str, dict[str, str]] = {
     "patches": {"data.patches": "set.zarr", "optim.epochs": "null", "optim.steps": "2", "optim.batch": "8"},
     "cifar10": {"data.path": "cifar", "optim.epochs": "null", "optim.steps": "2", "optim.batch": "16"},
     "metocean": {
-        "data.train": "train.zarr", "data.validation": "validation.zarr", "data.test": "test.zarr",
-        "optim.epochs": "null", "optim.steps": "2", "optim.batch": "4",
+        "data.train": "train.zarr",
+        "data.validation": "validation.zarr",
+        "data.test": "test.zarr",
+        "optim.epochs": "null",
+        "optim.steps": "2",
+        "optim.batch": "4",
     },
     "metocean:unet": {"model.settings.widths": "[4,8,8,8]"},
     "metocean:categoriser": {"model.settings.width": "0.125"},
     "scenes": {
-        "data.crop": "64", "optim.steps": "2", "optim.batch": "2", "model.settings.widths": "[4,8]",
+        "data.crop": "64",
+        "optim.steps": "2",
+        "optim.batch": "2",
+        "model.settings.widths": "[4,8]",
         "data.labels": "{folder}/{scene}_truth/ice_class.tif",
     },
-}  # fmt: skip
+}
 _UNSTEADY = re.compile(
     r"\d+(\.\d+)? ?(s|min|h|GB|MB|seconds|minutes)\b|\d{1,2} \w+ 20\d\d|20\d\d-\d\d-\d\d\S*"
     r"|\d\d:\d\d(:\d\d)?|[0-9a-f]{7,40}"
@@ -84,9 +103,12 @@ class Lab:
     def frazil(self, *words: str) -> str:
         """What a command printed; its own words where it fails."""
         done = subprocess.run(
-            [sys.executable, "-m", "frazil", *words], cwd=self.folder, env=self.environment, capture_output=True,
+            [sys.executable, "-m", "frazil", *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
             text=True,
-        )  # fmt: skip
+        )
         if done.returncode:
             raise SystemExit(f"frazil {' '.join(words)}\n{done.stderr[-2000:]}")
         return done.stdout
@@ -98,16 +120,35 @@ def make_data(lab: Lab) -> None:
         lab.frazil("simulate", "scenes", "--seed", str(seed), "--lines", "5200", "5700", "--pixels", "2400", "3000")
     scenes = sorted(str(p.relative_to(lab.folder)) for p in (lab.folder / "scenes").glob("*.SAFE"))
     lab.frazil(
-        "patches", "cut", *scenes, "--labels", "{folder}/{scene}_truth/polygons.gpkg", "--boxcar", "--limit", "20",
-        "-o", "set.zarr",
-    )  # fmt: skip
+        "patches",
+        "cut",
+        *scenes,
+        "--labels",
+        "{folder}/{scene}_truth/polygons.gpkg",
+        "--boxcar",
+        "--limit",
+        "20",
+        "-o",
+        "set.zarr",
+    )
     for name, seed in (("train", 0), ("validation", 1000), ("test", 2000)):
         lab.frazil("imagettes", "simulated", "--count", "2", "--seed", str(seed), "-o", f"{name}.zarr")
     lab.frazil("simulate", "--sample", "sample")
     lab.frazil(
-        "simulate", "wide", "--template", str(ROOT / "tests" / "data" / "iw-2021-ipf331.zip"), "--seed", "1", "--lines",
-        "0", "3000", "--pixels", "0", "4000", "--open-sea",
-    )  # fmt: skip
+        "simulate",
+        "wide",
+        "--template",
+        str(ROOT / "tests" / "data" / "iw-2021-ipf331.zip"),
+        "--seed",
+        "1",
+        "--lines",
+        "0",
+        "3000",
+        "--pixels",
+        "0",
+        "4000",
+        "--open-sea",
+    )
     inside = lab.folder / "cifar" / "cifar-10-batches-bin"
     inside.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -234,8 +275,11 @@ def make(source: Path, say: Callable[[str], None], *, quick: bool = False) -> di
             make_data(lab)
             listed = subprocess.run(
                 [sys.executable, "-c", "from frazil.recipes import recipe_names; print(*recipe_names())"],
-                env=lab.environment, capture_output=True, text=True, check=True,
-            )  # fmt: skip
+                env=lab.environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
             names = listed.stdout.split()
         out: dict[str, Any] = {}
         for name in names:

@@ -152,9 +152,10 @@ def main() -> None:
     arguments = parser.parse_args()
     lacking = {package for package in ("xarray_sentinel", "openvino") if find_spec(package) is None}
     tasks = [
-        t for t in TASKS
+        t
+        for t in TASKS
         if t in ("read", *arguments.tasks.split(",")) and not any(p in t.lower().replace("-", "_") for p in lacking)
-    ]  # fmt: skip
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         product = arguments.product

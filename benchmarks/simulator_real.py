@@ -110,8 +110,10 @@ def texture(power: np.ndarray) -> Statistics:
     blocks = power[:rows, :columns].reshape(rows // _EVERY, _EVERY, columns // _EVERY, _EVERY)
     out: Statistics = {}
     for name, values in (
-        ("at 120 m", power), ("means over 600 m", np.nanmean(blocks, axis=(1, 3))), ("every fifth", power[::5, ::5]),
-    ):  # fmt: skip
+        ("at 120 m", power),
+        ("means over 600 m", np.nanmean(blocks, axis=(1, 3))),
+        ("every fifth", power[::5, ::5]),
+    ):
         db = np.where(np.isfinite(values), to_db(values), np.nan)
         out[f"HV spread, {name}, dB"] = _spread(db)
         out[f"HV correlation of neighbours, {name}"] = _correlation(db)

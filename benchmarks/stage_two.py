@@ -49,10 +49,15 @@ def epoch(config: RunConfig, n: int, size: int, steps: int) -> tuple[float, floa
     """Seconds of descriptors, of a whole refresh and of a step (median), and the steps of an epoch."""
     seed_everything(0)
     data = LearningData(
-        train=PatchSampler(random_patches(LABELS, size, 1), seed=0), validation=None, test=None,
-        channels=tuple(CHANNELS[name] for name in NAMES), scheme=BINARY, spacing_m=40.0, denoise="esa",
+        train=PatchSampler(random_patches(LABELS, size, 1), seed=0),
+        validation=None,
+        test=None,
+        channels=tuple(CHANNELS[name] for name in NAMES),
+        scheme=BINARY,
+        spacing_m=40.0,
+        denoise="esa",
         unlabelled=random_patches(n, size, 2),
-    )  # fmt: skip
+    )
     settings = {**config.model.settings, "patch": size}
     network = create_model(config.model.architecture, n_channels=len(NAMES), n_classes=2, settings=settings)
     network = network.to(memory_format=torch.channels_last)
@@ -107,13 +112,14 @@ def main() -> None:
             f"pseudo-labels, as a multiple of its training passes alone: {arguments.patches} unlabelled patches of "
             f"{arguments.size} pixels, {LABELS} labels, the 13-layer network, batches of 100, {arguments.precision}. "
             "`strategy.refresh_epochs` sets how often labels are propagated; 1 is the default.\n\n"
-            + "\n".join(lines) + "\n\n"
+            + "\n".join(lines)
+            + "\n\n"
             f"{datetime.now(UTC):%d %B %Y}, commit {git_commit()}, {platform.machine()}, {os.cpu_count()} cores, "
             f"shared; torch {torch.__version__}. Command: `python benchmarks/stage_two.py --patches "
             f"{arguments.patches} --steps {arguments.steps} --precision {arguments.precision} --page "
             f"{arguments.page}`.\n",
             encoding="utf-8",
-        )  # fmt: skip
+        )
 
 
 if __name__ == "__main__":

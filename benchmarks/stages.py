@@ -25,18 +25,30 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Stage -> what is timed, as module:attribute; names that a version does not have are left out.
 STAGES = {
     "calibrated pixels": ["frazil.scene.lazy:_Planes._window"],
-    "wide view": ["frazil.learn.predict.scene:wide_view", "frazil.learn.infer.torch_engine:TorchEngine.look",
-                  "frazil.learn.infer.openvino_engine:OpenVINOEngine.look"],
-    "network": ["frazil.learn.infer.torch_engine:TorchEngine.__call__",
-                "frazil.learn.infer.openvino_engine:OpenVINOEngine.__call__"],
+    "wide view": [
+        "frazil.learn.predict.scene:wide_view",
+        "frazil.learn.infer.torch_engine:TorchEngine.look",
+        "frazil.learn.infer.openvino_engine:OpenVINOEngine.look",
+    ],
+    "network": [
+        "frazil.learn.infer.torch_engine:TorchEngine.__call__",
+        "frazil.learn.infer.openvino_engine:OpenVINOEngine.__call__",
+    ],
     "channels": ["frazil.learn.predict.scene:network_input"],
-    "softmax": ["frazil.learn.predict.ice:half_percents", "frazil.learn.predict.scene:half_percents",
-                "frazil.learn.predict.scene:softmax"],
+    "softmax": [
+        "frazil.learn.predict.ice:half_percents",
+        "frazil.learn.predict.scene:half_percents",
+        "frazil.learn.predict.scene:softmax",
+    ],
     "land": ["frazil.learn.predict.scene:land_on"],
-    "warp": ["frazil.scene.grid:Warp.bilinear", "frazil.scene.grid:Warp.bilinear_planes",
-             "frazil.scene.grid:Warp.nearest", "frazil.learn.predict.scene:plan_warp"],
+    "warp": [
+        "frazil.scene.grid:Warp.bilinear",
+        "frazil.scene.grid:Warp.bilinear_planes",
+        "frazil.scene.grid:Warp.nearest",
+        "frazil.learn.predict.scene:plan_warp",
+    ],
     "answers and flags": ["frazil.learn.predict.ice:IceAnswers.finish", "frazil.learn.predict.scene:_finish"],
-}  # fmt: skip
+}
 #: Where modules were in versions to compare with.
 EARLIER = {
     "frazil.learn.predict.scene": "frazil.learn.predict",
@@ -124,8 +136,11 @@ def run(source: Path, product: Path, out: Path, model: str, how: dict[str, str])
     env = os.environ | {"PYTHONPATH": str(source)}
     done = subprocess.run(
         [sys.executable, "-c", PROBE, str(product), str(out), json.dumps(STAGES), model, json.dumps(how)],
-        capture_output=True, text=True, check=False, env=env,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+    )
     line = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
     if line is None:
         raise SystemExit(f"Error: a run failed.\n{done.stderr[-2000:]}")
@@ -182,13 +197,21 @@ def main() -> int:
     options = f"--rounds {given.rounds} --model {given.model}" + (
         f" --against {given.against}" if given.against else " --engines" if given.engines else ""
     )
-    cpu = next((x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x),
-               platform.machine())  # fmt: skip
+    cpu = next(
+        (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x),
+        platform.machine(),
+    )
     text = PAGE.format(
-        model=given.model, precision="" if given.engines else ", float32",
-        cpu=cpu, cores=os.cpu_count(), rounds=given.rounds, heads=" | ".join(found),
-        rules="---|" * len(found), rows=rows, command=f"python benchmarks/stages.py {options}",
-    )  # fmt: skip
+        model=given.model,
+        precision="" if given.engines else ", float32",
+        cpu=cpu,
+        cores=os.cpu_count(),
+        rounds=given.rounds,
+        heads=" | ".join(found),
+        rules="---|" * len(found),
+        rows=rows,
+        command=f"python benchmarks/stages.py {options}",
+    )
     print(text)
     if given.page:
         before = given.page.read_text(encoding="utf-8") if given.page.exists() else ""

@@ -42,8 +42,15 @@ def make_data(folder: Path) -> Path:
 
 def words(data: Path, run: Path, *more: str) -> list[str]:
     """A run of ResNet20 that does not end by itself."""
-    sets = (f"data.path={data}", "data.shrink=4", "optim.epochs=null", "optim.steps=1000000", "optim.batch=32",
-            "optim.warmup=0", "optim.validate_every=1000000")  # fmt: skip
+    sets = (
+        f"data.path={data}",
+        "data.shrink=4",
+        "optim.epochs=null",
+        "optim.steps=1000000",
+        "optim.batch=32",
+        "optim.warmup=0",
+        "optim.validate_every=1000000",
+    )
     return [
         "-m",
         "frazil",
@@ -59,9 +66,12 @@ def words(data: Path, run: Path, *more: str) -> list[str]:
 def start(*command: str) -> subprocess.Popen[bytes]:
     """Quietly, on one thread, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        [sys.executable, *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -129,24 +139,38 @@ def through_files(data: Path, folder: Path, rounds: int, window: int, workers: i
             assert all(p.poll() is None for p in running.values())
             ratios += [before[name][0] / after[name][0] for name in left]
             walls += [before[name][1] / after[name][1] for name in left]
-            print(f"round {turn + 1}: throughput after / before " + ", ".join(f"{r:.3f}" for r in ratios[-len(left) :]),
-                  flush=True)  # fmt: skip
+            print(
+                f"round {turn + 1}: throughput after / before " + ", ".join(f"{r:.3f}" for r in ratios[-len(left) :]),
+                flush=True,
+            )
         logs = [[row for row in read_log(runs[name]) if "exchange_failures" in row][-1] for name in running]
         print(f"exchanges that failed, last start of each survivor: {[int(row['exchange_failures']) for row in logs]}")
     finally:
         for process in running.values():
             end(process)
     r, n = np.array(ratios), len(ratios)
-    print(f"files: {rounds * (workers // 2)} killed in {rounds} rounds; steps a processor second, after / before, "
-          f"paired, n = {n}: mean {r.mean():.3f} ± {student_interval(r):.3f} (95 %), median {np.median(r):.3f}, "
-          f"least {r.min():.3f}; by wall time {np.median(walls):.2f}", flush=True)  # fmt: skip
+    print(
+        f"files: {rounds * (workers // 2)} killed in {rounds} rounds; steps a processor second, after / before, "
+        f"paired, n = {n}: mean {r.mean():.3f} ± {student_interval(r):.3f} (95 %), median {np.median(r):.3f}, "
+        f"least {r.min():.3f}; by wall time {np.median(walls):.2f}",
+        flush=True,
+    )
 
 
 def in_step(data: Path, folder: Path, workers: int) -> None:
     """Kill half of the processes that torchrun has started."""
     run = folder / "ddp"
-    process = start("-m", "torch.distributed.run", "--nproc-per-node", str(workers), "--rdzv-backend", "c10d",
-                    "--rdzv-endpoint", "localhost:0", *words(data, run))  # fmt: skip
+    process = start(
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(workers),
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "localhost:0",
+        *words(data, run),
+    )
     try:
         wait_for_steps({"ddp": run}, {"ddp": 30})
         children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
@@ -154,9 +178,11 @@ def in_step(data: Path, folder: Path, workers: int) -> None:
         for pid in children.stdout.split()[workers - workers // 2 :]:
             os.kill(int(pid), signal.SIGKILL)
         code = process.wait(timeout=300)
-        print(f"in step (torchrun, gloo): {workers // 2} of {workers} killed at step {before}; the rest made "
-              f"{step_of(run) - before} more steps and ended after {time.monotonic() - began:.0f} s, status {code}",
-              flush=True)  # fmt: skip
+        print(
+            f"in step (torchrun, gloo): {workers // 2} of {workers} killed at step {before}; the rest made "
+            f"{step_of(run) - before} more steps and ended after {time.monotonic() - began:.0f} s, status {code}",
+            flush=True,
+        )
     finally:
         end(process)
 

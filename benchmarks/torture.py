@@ -105,10 +105,15 @@ def writers() -> list[Writer]:
     phenomena = [simulated_imagettes(3, seed=seed, resolution_m=200.0) for seed in (1, 2)]
     networks = [create_model("adhoc", n_channels=3, n_classes=5, settings={"patch": 20}) for _ in (1, 2)]
     card = ModelCard(
-        id="torture", architecture="adhoc", settings={"patch": 20}, class_scheme="five_classes",
-        channels=tuple(CHANNELS[n] for n in ("hh", "hv", "incidence_angle")), spacing_m=40.0, denoise="esa",
+        id="torture",
+        architecture="adhoc",
+        settings={"patch": 20},
+        class_scheme="five_classes",
+        channels=tuple(CHANNELS[n] for n in ("hh", "hv", "incidence_angle")),
+        spacing_m=40.0,
+        denoise="esa",
         incidence_range=(19.0, 46.0),
-    )  # fmt: skip
+    )
     features = Path(tempfile.mkdtemp(prefix="torture-features-"))
     for k in (0, 1):
         rng = np.random.default_rng(k)
@@ -170,21 +175,32 @@ def writers() -> list[Writer]:
         Writer("edge.geojson", lambda p, k, o: write_vector(lines[k], p, overwrite=o), read_vector),
         Writer("edge.fgb", lambda p, k, o: write_vector(lines[k], p, overwrite=o), read_vector),
         Writer("map.png", lambda p, k, o: draw_map(maps[k], p, overwrite=o), read_picture),
-        Writer("patches.zarr", lambda p, k, o: save_patches(patches[k], p, overwrite=o),
-               lambda p: digest(open_patches(p)["image"].values, open_patches(p)["label"].values)),
-        Writer("imagettes.zarr", lambda p, k, o: save_imagettes(phenomena[k], p, overwrite=o),
-               lambda p: digest(open_imagettes(p)["image"].values, open_imagettes(p)["mask"].values)),
+        Writer(
+            "patches.zarr",
+            lambda p, k, o: save_patches(patches[k], p, overwrite=o),
+            lambda p: digest(open_patches(p)["image"].values, open_patches(p)["label"].values),
+        ),
+        Writer(
+            "imagettes.zarr",
+            lambda p, k, o: save_imagettes(phenomena[k], p, overwrite=o),
+            lambda p: digest(open_imagettes(p)["image"].values, open_imagettes(p)["mask"].values),
+        ),
         Writer("model", lambda p, k, o: save_model(networks[k], card, p, overwrite=o), read_model),
         Writer("split.json", lambda p, k, o: split(k).save(p, overwrite=o), lambda p: digest(Split.load(p))),
-        Writer("labels.npz",
-               lambda p, k, o: propagate_files(
-                   features / f"{k}.npy", p, labels=features / f"labels-{k}.npy", overwrite=o),
-               lambda p: digest(np.load(p)["label"], np.load(p)["weight"])),
+        Writer(
+            "labels.npz",
+            lambda p, k, o: propagate_files(features / f"{k}.npy", p, labels=features / f"labels-{k}.npy", overwrite=o),
+            lambda p: digest(np.load(p)["label"], np.load(p)["weight"]),
+        ),
         Writer("state.safetensors", write_state, read_state),
-        Writer("rows.jsonl", lambda p, k, _: run_cases(
-                   [Case(name="a", depends_on={}, make=lambda _: [{"n": list(range(1000 + k))}])], p),
-               lambda p: digest(read_rows(p))),
-    ]  # fmt: skip
+        Writer(
+            "rows.jsonl",
+            lambda p, k, _: run_cases(
+                [Case(name="a", depends_on={}, make=lambda _: [{"n": list(range(1000 + k))}])], p
+            ),
+            lambda p: digest(read_rows(p)),
+        ),
+    ]
 
 
 #: Writers of files inside frazil's own folders, which replace whatever is there.

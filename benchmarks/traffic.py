@@ -50,8 +50,22 @@ def lay(rate: str) -> None:
         sh(*inside, "ip", "address", "add", f"{address}/24", "dev", "va")
         sh(*inside, "ip", "link", "set", "va", "up")
         sh(*inside, "ip", "link", "set", "lo", "up")
-        sh(*inside, "tc", "qdisc", "add", "dev", "va", "root", "tbf", "rate", f"{rate}mbit", "burst", "64kb",
-           "latency", "400ms")  # fmt: skip
+        sh(
+            *inside,
+            "tc",
+            "qdisc",
+            "add",
+            "dev",
+            "va",
+            "root",
+            "tbf",
+            "rate",
+            f"{rate}mbit",
+            "burst",
+            "64kb",
+            "latency",
+            "400ms",
+        )
 
 
 def clear() -> None:
@@ -145,10 +159,13 @@ def both(method: str) -> tuple[float, float]:
     """Seconds and bytes of a message or of an exchange."""
     inside = [("ip", "netns", "exec", space) for space in SPACES]
     processes = [
-        subprocess.Popen([*words, sys.executable, __file__, "--worker", method, "--rank", str(rank)],
-                         stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*words, sys.executable, __file__, "--worker", method, "--rank", str(rank)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for rank, words in enumerate(inside)
-    ]  # fmt: skip
+    ]
     told = 1 if method == "files" else 0
     out, _ = processes[told].communicate(timeout=600)
     if method == "files":
@@ -193,8 +210,10 @@ def main() -> None:
         sys.exit(f"Network namespaces are not permitted here ({error}). Run as root on Linux with iproute2.")
     clear()
     alone = computing()
-    lines = ["| network | method | MB a 1000 steps and worker | seconds a 1000 steps | of these, waiting |",
-             "|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| network | method | MB a 1000 steps and worker | seconds a 1000 steps | of these, waiting |",
+        "|---|---|---|---|---|",
+    ]
     print(f"a step of computing: {alone:.3f} s", flush=True)
     for rate in arguments.rates.split(","):
         try:

@@ -126,9 +126,17 @@ def write_tiff(path: Path, values: np.ndarray, crs: str | None, transform: Affin
     nodata = tags.pop("nodata", None)
     bands = values if values.ndim == 3 else values[None]
     with rasterio.open(
-        path, "w", driver="GTiff", count=len(bands), height=bands.shape[1], width=bands.shape[2], dtype=bands.dtype,
-        crs=crs, transform=transform, nodata=None if nodata is None else float(nodata),
-    ) as file:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        count=len(bands),
+        height=bands.shape[1],
+        width=bands.shape[2],
+        dtype=bands.dtype,
+        crs=crs,
+        transform=transform,
+        nodata=None if nodata is None else float(nodata),
+    ) as file:
         file.write(bands)
         file.update_tags(**tags)
     return path

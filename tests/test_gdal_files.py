@@ -351,9 +351,14 @@ def test_json_that_is_no_geojson_is_a_line(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     "numbers",
-    [(1000, 0, 0, 0, 0, 0), (np.nan, 0, 0, 0, -1000, 0), (1e308, 0, 0, 0, -1e308, 0), (1, 1, 0, 1, 1, 0),
-     (1e-300, 0, 0, 0, -1e-300, 0)],
-)  # fmt: skip
+    [
+        (1000, 0, 0, 0, 0, 0),
+        (np.nan, 0, 0, 0, -1000, 0),
+        (1e308, 0, 0, 0, -1e308, 0),
+        (1, 1, 0, 1, 1, 0),
+        (1e-300, 0, 0, 0, -1e-300, 0),
+    ],
+)
 def test_a_raster_that_lies_nowhere_is_refused(tmp_path: Path, numbers: tuple[float, ...]) -> None:
     """As labels and as a reference: a transform without an area was a traceback, or labels of nothing."""
     path = tmp_path / "a.tif"
@@ -387,8 +392,17 @@ def test_a_turned_class_raster_is_read_as_finely_as_an_upright_one(tmp_path: Pat
         (codes, Affine(side, 0, left, 0, -side, top)),
         (codes.T, Affine(0, side, left, -side, 0, top)),
     ):
-        with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=n, height=n, count=1, dtype="uint8",
-                           crs="EPSG:3413", transform=transform) as file:  # fmt: skip
+        with rasterio.open(
+            tmp_path / "a.tif",
+            "w",
+            driver="GTiff",
+            width=n,
+            height=n,
+            count=1,
+            dtype="uint8",
+            crs="EPSG:3413",
+            transform=transform,
+        ) as file:
             file.write(turned, 1)
         found.append(open_labels(tmp_path / "a.tif", FIVE_CLASSES).on(scene).regions(slice(None)))
     one, other = found

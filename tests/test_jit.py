@@ -19,8 +19,10 @@ main()
 def test_scenes_are_read_without_a_place_for_the_cache(small_safe: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PLACE, "scene", str(small_safe), "-o", str(tmp_path / "s.tif"), "--looks", "3"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "s.tif").is_file()
 

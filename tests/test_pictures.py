@@ -52,8 +52,11 @@ def npy(shape: tuple[int, ...], dtype: str, data: bytes) -> bytes:
 )
 def test_bombs_and_strangers_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    for read in (lambda: read_picture(name, content), lambda: read_array(name, content),
-                 lambda: read_image(tmp_path / name, ("hh",), {"hh": (0.0, 1.0)})):  # fmt: skip
+    for read in (
+        lambda: read_picture(name, content),
+        lambda: read_array(name, content),
+        lambda: read_image(tmp_path / name, ("hh",), {"hh": (0.0, 1.0)}),
+    ):
         with pytest.raises(LabelError, match=name) as caught:
             read()
         assert len(str(caught.value).splitlines()) == 1

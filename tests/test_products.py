@@ -23,10 +23,26 @@ from tests.radarsat.radarsat_files import made_up
 from tests.toy_sensor import SENSOR, Toy, write_toy
 
 READERS: dict[str, Reader] = {
-    "sentinel1": Sentinel1(), "radarsat2": Radarsat2(), "constellation": Constellation(), "toy": Toy(),
-}  # fmt: skip
-KEYS = {"product", "path", "mission", "mode", "type", "polarizations", "start_time", "stop_time", "pass", "images",
-        "noise", "centre", "footprint"}  # fmt: skip
+    "sentinel1": Sentinel1(),
+    "radarsat2": Radarsat2(),
+    "constellation": Constellation(),
+    "toy": Toy(),
+}
+KEYS = {
+    "product",
+    "path",
+    "mission",
+    "mode",
+    "type",
+    "polarizations",
+    "start_time",
+    "stop_time",
+    "pass",
+    "images",
+    "noise",
+    "centre",
+    "footprint",
+}
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,13 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ds = make_imagettes(many, size=40, cell=4, spacing_m=100.0, source="x", scaling="roughness")
     save_imagettes(ds, folder / "imagettes.zarr")
     patches = make_patches(
-        rng.normal(-20, 5, (600, 2, 8, 8)), np.arange(600) % 5, channels=("hh", "hv"), units=("dB", "dB"),
-        scheme=FIVE_CLASSES, scene=np.array(["a", "b"] * 300),
-    )  # fmt: skip
+        rng.normal(-20, 5, (600, 2, 8, 8)),
+        np.arange(600) % 5,
+        channels=("hh", "hv"),
+        units=("dB", "dB"),
+        scheme=FIVE_CLASSES,
+        scene=np.array(["a", "b"] * 300),
+    )
     save_patches(patches, folder / "patches.zarr")
     return folder
 

@@ -69,10 +69,14 @@ class ToyImage:
         held = self.product.content
         angle = held["tie_incidence_angle"].values
         return TiePoints(
-            line=held["tie_row"].values, pixel=held["tie_column"].values, latitude=held["tie_latitude"].values,
-            longitude=held["tie_longitude"].values, height=held["tie_height"].values, incidence_angle=angle,
+            line=held["tie_row"].values,
+            pixel=held["tie_column"].values,
+            latitude=held["tie_latitude"].values,
+            longitude=held["tie_longitude"].values,
+            height=held["tie_height"].values,
+            incidence_angle=angle,
             elevation_angle=np.full_like(angle, np.nan),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -106,18 +110,30 @@ class ToyProduct:
         image = self.images[0]
         ring = [list(place) for place in Geolocation.of_ties(image.ties).footprint()]
         return {
-            "product": self.name, "path": str(self.path), "mission": self.mission, "mode": self.mode, "type": "DB",
-            "polarizations": list(self.polarizations), "start_time": str(image.start_time),
-            "stop_time": str(image.stop_time), "pass": None, "noise": "stated",
+            "product": self.name,
+            "path": str(self.path),
+            "mission": self.mission,
+            "mode": self.mode,
+            "type": "DB",
+            "polarizations": list(self.polarizations),
+            "start_time": str(image.start_time),
+            "stop_time": str(image.stop_time),
+            "pass": None,
+            "noise": "stated",
             "images": [{"polarization": i.polarization} for i in self.images],
             "centre": {"longitude": ring[0][0], "latitude": ring[0][1]},
             "footprint": {"type": "Polygon", "coordinates": [ring]},
-        }  # fmt: skip
+        }
 
     def open_scene(
-        self, *, polarizations: tuple[str, ...] | None = None, denoise: Denoise = "esa", looks: int = 1,
-        boxcar: bool = False, image: str | None = None,
-    ) -> xr.Dataset:  # fmt: skip
+        self,
+        *,
+        polarizations: tuple[str, ...] | None = None,
+        denoise: Denoise = "esa",
+        looks: int = 1,
+        boxcar: bool = False,
+        image: str | None = None,
+    ) -> xr.Dataset:
         if boxcar or image not in (None, "1"):
             raise OptionError(f"{self.name} is one image, without moving averages. Leave boxcar and image out.")
         wanted = polarizations or self.polarizations
@@ -146,11 +162,18 @@ class ToyProduct:
                 "tie_pixel": ties.pixel,
             },
             {
-                "product": self.name, "mission": self.mission, "sensor": SENSOR, "mode": self.mode,
-                "start_time": str(first.start_time), "stop_time": str(first.stop_time), "looks": looks,
-                "spacing_m": self.spacing_m * looks, "denoise": denoise, "attribution": "© Toy Makers 2026",
+                "product": self.name,
+                "mission": self.mission,
+                "sensor": SENSOR,
+                "mode": self.mode,
+                "start_time": str(first.start_time),
+                "stop_time": str(first.stop_time),
+                "looks": looks,
+                "spacing_m": self.spacing_m * looks,
+                "denoise": denoise,
+                "attribution": "© Toy Makers 2026",
             },
-        )  # fmt: skip
+        )
 
 
 class Toy:

@@ -90,9 +90,17 @@ def make_class_raster(folder: Path) -> Path:
     box = polygons().to_crs(3413).total_bounds
     values = np.kron((np.arange(6, dtype=np.uint8) % 5).reshape(2, 3), np.ones((40, 40), np.uint8))
     with rasterio.open(
-        folder / "labels.tif", "w", driver="GTiff", width=120, height=80, count=1, dtype="uint8", crs="EPSG:3413",
-        transform=from_origin(box[0], box[3], (box[2] - box[0]) / 120, (box[3] - box[1]) / 80), nodata=255,
-    ) as file:  # fmt: skip
+        folder / "labels.tif",
+        "w",
+        driver="GTiff",
+        width=120,
+        height=80,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:3413",
+        transform=from_origin(box[0], box[3], (box[2] - box[0]) / 120, (box[3] - box[1]) / 80),
+        nodata=255,
+    ) as file:
         file.write(values, 1)
     return folder / "labels.tif"
 
@@ -150,5 +158,6 @@ def read_map_folder(path: Path) -> Numbers:
     lines = ice_edge(opened)
     return {
         "classes": np.bincount(opened["ice_class"].values.ravel(), minlength=256),
-        "confidence": some(opened["confidence"].values, 100), "edge km": [float(lines["length_km"].sum())],
-    }  # fmt: skip
+        "confidence": some(opened["confidence"].values, 100),
+        "edge km": [float(lines["length_km"].sum())],
+    }

@@ -25,8 +25,11 @@ def read_patch_set(path: Path) -> Numbers:
     from frazil.learn.data.patches import read_patches
 
     patches, _ = read_patches((str(path),), channels=(), scheme="five_classes")
-    return {"image": some(patches.image, 400), "label": np.bincount(patches.label, minlength=256),
-            "all": digest(patches.image)}  # fmt: skip
+    return {
+        "image": some(patches.image, 400),
+        "label": np.bincount(patches.label, minlength=256),
+        "all": digest(patches.image),
+    }
 
 
 def make_ai4arctic(folder: Path) -> Path:
@@ -43,8 +46,11 @@ def read_ai4arctic(path: Path) -> Numbers:
     from frazil.labels.datasets.ai4arctic import read_ai4arctic as read
 
     patches = read(path, size=10, stride=5)
-    return {"image": some(patches["image"].values, 300), "label": np.bincount(patches["label"].values, minlength=256),
-            "where": some([patches["latitude"].values, patches["longitude"].values])}  # fmt: skip
+    return {
+        "image": some(patches["image"].values, 300),
+        "label": np.bincount(patches["label"].values, minlength=256),
+        "where": some([patches["latitude"].values, patches["longitude"].values]),
+    }
 
 
 def make_masks(folder: Path) -> Path:
@@ -99,10 +105,16 @@ def make_model(folder: Path) -> Path:
     settings = {"widths": (4, 8), "patch": 1}
     network = create_model("unet", n_channels=3, n_classes=5, settings=settings)
     card = ModelCard(
-        id="fuzz", architecture="unet", settings={"widths": [4, 8], "patch": 1}, class_scheme="five_classes",
-        channels=tuple(CHANNELS[n] for n in ("hh", "hv", "incidence_angle")), spacing_m=480.0, denoise="esa",
-        incidence_range=(19.0, 46.0), seen=Seen(scenes=9, medians={"hh": (-25.0, -10.0)}, modes=("EW",)),
-    )  # fmt: skip
+        id="fuzz",
+        architecture="unet",
+        settings={"widths": [4, 8], "patch": 1},
+        class_scheme="five_classes",
+        channels=tuple(CHANNELS[n] for n in ("hh", "hv", "incidence_angle")),
+        spacing_m=480.0,
+        denoise="esa",
+        incidence_range=(19.0, 46.0),
+        seen=Seen(scenes=9, medians={"hh": (-25.0, -10.0)}, modes=("EW",)),
+    )
     save_model(network, card, folder / "model")
     return folder / "model"
 

@@ -15,9 +15,23 @@ Mutation = Callable[[Path, np.random.Generator], str]
 
 NUMBER = re.compile(rb"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
 STRANGE_NUMBERS = (
-    b"nan", b"inf", b"-inf", b"1e308", b"-1e308", b"1e-308", b"0", b"-0.0", b"-1", b"9" * 40, b"1,5", b"", b"x",
-    b"0x10", b"18446744073709551616", b"1_0",
-)  # fmt: skip
+    b"nan",
+    b"inf",
+    b"-inf",
+    b"1e308",
+    b"-1e308",
+    b"1e-308",
+    b"0",
+    b"-0.0",
+    b"-1",
+    b"9" * 40,
+    b"1,5",
+    b"",
+    b"x",
+    b"0x10",
+    b"18446744073709551616",
+    b"1_0",
+)
 TEXT = (".xml", ".safe", ".json", ".geojson", ".prj", ".txt", ".csv", ".aux", ".md")
 
 
@@ -244,8 +258,20 @@ def words(root: Path, rng: np.random.Generator) -> str:
     at = found[int(rng.integers(len(found)))]
     group = 1 if at.group(1) is not None else 2
     url = os.environ.get("FUZZ_URL", "http://127.0.0.1:9/").encode()
-    hostile = (url, b"file://" + os.environ["FUZZ_PRECIOUS"].encode(), b"../../../../etc/passwd", b"/vsicurl/" + url,
-               b"\\u001b[2J", b"", b"A" * 20_000, b"&#0;", b"\xff\xfe", b"%s%n", b"NaN", b"null")  # fmt: skip
+    hostile = (
+        url,
+        b"file://" + os.environ["FUZZ_PRECIOUS"].encode(),
+        b"../../../../etc/passwd",
+        b"/vsicurl/" + url,
+        b"\\u001b[2J",
+        b"",
+        b"A" * 20_000,
+        b"&#0;",
+        b"\xff\xfe",
+        b"%s%n",
+        b"NaN",
+        b"null",
+    )
     new = hostile[int(rng.integers(len(hostile)))]
     _edit(path, data[: at.start(group)] + new + data[at.end(group) :])
     return f"{path.name}: {at.group(group)[:30].decode('utf-8', 'replace')} → {new[:30]!r}"

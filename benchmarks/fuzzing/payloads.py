@@ -102,8 +102,16 @@ def crs_link() -> bytes:
 
 def feature_server() -> bytes:
     """JSON of a server that says there is more."""
-    return json.dumps({"objectIdFieldName": "a", "geometryType": "esriGeometryPolygon", "fields": [],
-                       "exceededTransferLimit": True, "next": _url(), "features": []}).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "objectIdFieldName": "a",
+            "geometryType": "esriGeometryPolygon",
+            "fields": [],
+            "exceededTransferLimit": True,
+            "next": _url(),
+            "features": [],
+        }
+    ).encode()
 
 
 def laughs() -> bytes:
@@ -190,8 +198,17 @@ def zip_of_many() -> bytes:
 def huge_tiff() -> bytes:
     """A TIFF of 2³¹ × 2³¹ pixels in a few bytes."""
     n = 2**31 - 1
-    entries = [(256, 4, 1, n), (257, 4, 1, n), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
-               (277, 3, 1, 1), (278, 4, 1, n), (279, 4, 1, 100)]  # fmt: skip
+    entries = [
+        (256, 4, 1, n),
+        (257, 4, 1, n),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (278, 4, 1, n),
+        (279, 4, 1, 100),
+    ]
     tags = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", len(entries)) + tags + bytes(4)
 
@@ -276,16 +293,35 @@ def endless_gpkg() -> bytes:
 
 def zarr_of_objects() -> bytes:
     """A Zarr 2 array of pickled objects."""
-    return json.dumps({"zarr_format": 2, "shape": [1], "chunks": [1], "dtype": "|O", "order": "C", "fill_value": None,
-                       "compressor": None, "filters": [{"id": "pickle"}]}).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "zarr_format": 2,
+            "shape": [1],
+            "chunks": [1],
+            "dtype": "|O",
+            "order": "C",
+            "fill_value": None,
+            "compressor": None,
+            "filters": [{"id": "pickle"}],
+        }
+    ).encode()
 
 
 def zarr_huge() -> bytes:
     """A Zarr array of 10¹⁸ numbers, in one chunk."""
-    return json.dumps({"zarr_format": 3, "node_type": "array", "shape": [10**9, 10**9], "data_type": "float64",
-                       "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [10**9, 10**9]}},
-                       "chunk_key_encoding": {"name": "default"}, "codecs": [{"name": "bytes", "configuration":
-                       {"endian": "little"}}], "fill_value": 0, "attributes": {}}).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [10**9, 10**9],
+            "data_type": "float64",
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [10**9, 10**9]}},
+            "chunk_key_encoding": {"name": "default"},
+            "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "fill_value": 0,
+            "attributes": {},
+        }
+    ).encode()
 
 
 def safetensors_huge() -> bytes:
@@ -294,18 +330,64 @@ def safetensors_huge() -> bytes:
 
 
 PAYLOADS: tuple[Callable[[], bytes], ...] = (
-    vrt_of_url, vrt_of_file, vrt_of_python, wms, wcs, wmts, ogr_vrt, wfs, crs_link, feature_server, laughs,
-    entity_of_file, dtd, deep_xml, deep_json, long_number, pickled, pickled_npy, pickled_npz, pickled_torch,
-    zip_outside, zip_bomb, zip_of_many, huge_tiff, hdf5_link, hdf5_outside, hdf5_virtual, hdf5_huge, netcdf3_huge,
-    endless_gpkg, zarr_of_objects, zarr_huge, safetensors_huge,
-)  # fmt: skip
+    vrt_of_url,
+    vrt_of_file,
+    vrt_of_python,
+    wms,
+    wcs,
+    wmts,
+    ogr_vrt,
+    wfs,
+    crs_link,
+    feature_server,
+    laughs,
+    entity_of_file,
+    dtd,
+    deep_xml,
+    deep_json,
+    long_number,
+    pickled,
+    pickled_npy,
+    pickled_npz,
+    pickled_torch,
+    zip_outside,
+    zip_bomb,
+    zip_of_many,
+    huge_tiff,
+    hdf5_link,
+    hdf5_outside,
+    hdf5_virtual,
+    hdf5_huge,
+    netcdf3_huge,
+    endless_gpkg,
+    zarr_of_objects,
+    zarr_huge,
+    safetensors_huge,
+)
 
 
 #: Endings of what GDAL, SQLite and others look for beside a file.
 COMPANIONS = (
-    ".aux.xml", ".ovr", ".msk", ".tfw", ".wld", ".prj", ".vrt", ".cpg", ".qix", ".idm", ".sbn", ".xml", ".rpb",
-    "-journal", "-wal", ".zip", ".json", ".imd", "_RPC.TXT",
-)  # fmt: skip
+    ".aux.xml",
+    ".ovr",
+    ".msk",
+    ".tfw",
+    ".wld",
+    ".prj",
+    ".vrt",
+    ".cpg",
+    ".qix",
+    ".idm",
+    ".sbn",
+    ".xml",
+    ".rpb",
+    "-journal",
+    "-wal",
+    ".zip",
+    ".json",
+    ".imd",
+    "_RPC.TXT",
+)
 
 
 def disguise(root: Path, rng: np.random.Generator) -> str:

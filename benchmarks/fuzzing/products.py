@@ -44,10 +44,25 @@ def make_donors(folder: Path) -> None:
             real_metadata(f"{name}.zip", folder / name[:7])
 
 
-HEADER = (b"missionId", b"productType", b"polarisation", b"mode", b"swath", b"startTime", b"stopTime",
-          b"absoluteOrbitNumber", b"missionDataTakeId", b"imageNumber")  # fmt: skip
-ROLES = ("annotation/*.xml", "annotation/calibration/calibration-*.xml", "annotation/calibration/noise-*.xml",
-         "measurement/*.tiff", "manifest.safe")  # fmt: skip
+HEADER = (
+    b"missionId",
+    b"productType",
+    b"polarisation",
+    b"mode",
+    b"swath",
+    b"startTime",
+    b"stopTime",
+    b"absoluteOrbitNumber",
+    b"missionDataTakeId",
+    b"imageNumber",
+)
+ROLES = (
+    "annotation/*.xml",
+    "annotation/calibration/calibration-*.xml",
+    "annotation/calibration/noise-*.xml",
+    "measurement/*.tiff",
+    "manifest.safe",
+)
 
 
 def foreign_file(root: Path, rng: np.random.Generator) -> str:
@@ -80,10 +95,13 @@ def read_product(path: Path) -> Numbers:
     scene = open_scene(product)
     lon, lat = Geolocation.of(scene).lonlat(scene["line"].values[::97][:, None], scene["pixel"].values[::97][None])
     found = {
-        "σ0 dB": some(to_db(scene["sigma0"].values), 400), "NESZ dB": some(to_db(scene["nesz"].values), 200),
-        "angle": some(scene["incidence_angle"].values), "longitude": some(lon), "latitude": some(lat),
+        "σ0 dB": some(to_db(scene["sigma0"].values), 400),
+        "NESZ dB": some(to_db(scene["nesz"].values), 200),
+        "angle": some(scene["incidence_angle"].values),
+        "longitude": some(lon),
+        "latitude": some(lat),
         "valid": [float(scene["valid"].values.mean())],
-    }  # fmt: skip
+    }
     times = [str(about.get(k, "")) for k in ("start_time", "stop_time", "mission", "mode")]
     return found | {"times": digest(times)}
 
@@ -104,9 +122,10 @@ def reseal(path: Path, rng: np.random.Generator) -> str:
             continue
         data = file.read_bytes()
         block = re.compile(
-            rb'(<byteStream[^>]*size=")\d+("[^>]*>\s*<fileLocation[^>]*href="\./' + re.escape(match.group(1))
+            rb'(<byteStream[^>]*size=")\d+("[^>]*>\s*<fileLocation[^>]*href="\./'
+            + re.escape(match.group(1))
             + rb'"[^>]*/>\s*<checksum[^>]*>)[0-9a-fA-F]+'
-        )  # fmt: skip
+        )
         sums = str(len(data)).encode(), hashlib.md5(data).hexdigest().encode()
         text = block.sub(lambda m, s=sums: m.group(1) + s[0] + m.group(2) + s[1], text)
     manifest.write_bytes(text)

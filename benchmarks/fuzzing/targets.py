@@ -11,17 +11,42 @@ from benchmarks.fuzzing.target import Target
 
 #: What readers load when they are first called: loaded once, before children are forked.
 LOADED = (
-    "geopandas", "h5netcdf", "h5py", "numcodecs", "pyogrio", "rasterio", "rasterio.features", "scipy.io", "xarray",
+    "geopandas",
+    "h5netcdf",
+    "h5py",
+    "numcodecs",
+    "pyogrio",
+    "rasterio",
+    "rasterio.features",
+    "scipy.io",
+    "xarray",
     "zarr",
-    "frazil.labels.chart", "frazil.labels.datasets.ai4arctic",
-    "frazil.labels.datasets.masks", "frazil.labels.imagettes", "frazil.labels.patch_set", "frazil.labels.patches",
-    "frazil.labels.sources", "frazil.labels.splits", "frazil.learn.checkpoint", "frazil.learn.distributed.watch",
-    "frazil.reports.gather", "frazil.learn.data.patches", "frazil.learn.predict.scene",
+    "frazil.labels.chart",
+    "frazil.labels.datasets.ai4arctic",
+    "frazil.labels.datasets.masks",
+    "frazil.labels.imagettes",
+    "frazil.labels.patch_set",
+    "frazil.labels.patches",
+    "frazil.labels.sources",
+    "frazil.labels.splits",
+    "frazil.learn.checkpoint",
+    "frazil.learn.distributed.watch",
+    "frazil.reports.gather",
+    "frazil.learn.data.patches",
+    "frazil.learn.predict.scene",
     "frazil.learn.propagation.files",
-    "frazil.maps.compare", "frazil.maps.edges", "frazil.maps.netcdf", "frazil.sentinel1.scene", "frazil.sentinel1.info",
-    "tests.reference_files", "tests.labels.test_datasets",
-    "xarray.backends.h5netcdf_", "xarray.backends.scipy_", "xarray.backends.zarr", "pandas",
-)  # fmt: skip
+    "frazil.maps.compare",
+    "frazil.maps.edges",
+    "frazil.maps.netcdf",
+    "frazil.sentinel1.scene",
+    "frazil.sentinel1.info",
+    "tests.reference_files",
+    "tests.labels.test_datasets",
+    "xarray.backends.h5netcdf_",
+    "xarray.backends.scipy_",
+    "xarray.backends.zarr",
+    "pandas",
+)
 
 
 def targets() -> list[Target]:
@@ -35,11 +60,18 @@ def targets() -> list[Target]:
     bytewise, everything = BYTES + DISGUISES, BYTES + TREES + MEANING + DISGUISES
     foreign = (products.foreign_file, products.foreign_file)
     return [
-        Target("product", products.make_attacked, products.read_product, everything + foreign, 0.7,
-               seal=products.reseal),
+        Target(
+            "product", products.make_attacked, products.read_product, everything + foreign, 0.7, seal=products.reseal
+        ),
         Target("product-zip", products.make_zip, products.read_product, bytewise, 0.1),
-        Target("product-real-metadata", products.make_real_product, products.read_metadata,
-               everything + foreign, 0.2, seal=products.reseal),
+        Target(
+            "product-real-metadata",
+            products.make_real_product,
+            products.read_metadata,
+            everything + foreign,
+            0.2,
+            seal=products.reseal,
+        ),
         Target("labels-gpkg", geography.vector_maker(".gpkg"), geography.read_labels, bytewise),
         Target("labels-geojson", geography.vector_maker(".geojson"), geography.read_labels, bytewise + MEANING),
         Target("labels-fgb", geography.vector_maker(".fgb"), geography.read_labels, bytewise),
@@ -55,11 +87,21 @@ def targets() -> list[Target]:
         Target("patch-set", learning.make_patches, learning.read_patch_set, everything),
         Target("imagettes", learning.make_imagettes, learning.read_imagettes, everything),
         Target("model", learning.make_model, learning.read_model, everything),
-        Target("exchange-manifests", learning.make_store, learning.read_store, everything,
-               inside=lambda p: p / "run/workers/bad"),
-        Target("exchange-weights", learning.make_store, learning.read_store, everything,
-               inside=lambda p: p / "run/weights/bad"),
+        Target(
+            "exchange-manifests",
+            learning.make_store,
+            learning.read_store,
+            everything,
+            inside=lambda p: p / "run/workers/bad",
+        ),
+        Target(
+            "exchange-weights",
+            learning.make_store,
+            learning.read_store,
+            everything,
+            inside=lambda p: p / "run/weights/bad",
+        ),
         Target("split", learning.make_split, learning.read_split, bytewise + MEANING),
         Target("run-folder", learning.make_run, learning.read_run_folder, bytewise + MEANING),
         Target("features", learning.make_features, learning.read_features, bytewise),
-    ]  # fmt: skip
+    ]

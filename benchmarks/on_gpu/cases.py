@@ -41,8 +41,12 @@ PAPER_EPOCHS = 65
 _WARM = 4 / PAPER_EPOCHS  # of the run
 _FEW_LOOKS = 2  # in an epoch
 _FIRST = 0.25  # of the steps of label propagation, on labels alone
-_RECIPES = {"supervised": few_labels.supervised, "label propagation": few_labels.lp,
-            "teacher and student": few_labels.tslp, "mean teacher": few_labels.mean_teacher}  # fmt: skip
+_RECIPES = {
+    "supervised": few_labels.supervised,
+    "label propagation": few_labels.lp,
+    "teacher and student": few_labels.tslp,
+    "mean teacher": few_labels.mean_teacher,
+}
 
 
 _LEAST_STEPS, _LATE_S = 20, 15.0  # of those that began late
@@ -296,9 +300,15 @@ def _device_name(device: str) -> str:
 def machine(device: str) -> dict[str, Any]:
     """What a row on the machine tells."""
     memory = torch.cuda.get_device_properties(0).total_memory if device == "cuda" else 0
-    return {"device": _device_name(device), "gpu_memory": memory, "cuda": torch.version.cuda,
-            "tf32": {"convolutions": torch.backends.cudnn.allow_tf32,
-                     "matrix_products": torch.backends.cuda.matmul.allow_tf32}}  # fmt: skip
+    return {
+        "device": _device_name(device),
+        "gpu_memory": memory,
+        "cuda": torch.version.cuda,
+        "tf32": {
+            "convolutions": torch.backends.cudnn.allow_tf32,
+            "matrix_products": torch.backends.cuda.matmul.allow_tf32,
+        },
+    }
 
 
 def epochs_for(part: str, found: list[dict[str, float]], sizes: Sizes, seconds: float, most: int) -> int:

@@ -108,8 +108,13 @@ def shared_gpu(wanted: bool) -> Iterator[str]:
     Its pipes lie in a folder of their own, so that nobody else's service is touched. Yields a word on it.
     """
     control = shutil.which("nvidia-cuda-mps-control") or next(
-        (p for p in ("/usr/local/nvidia/bin/nvidia-cuda-mps-control", "/usr/bin/nvidia-cuda-mps-control")
-         if Path(p).is_file()), None)  # fmt: skip
+        (
+            p
+            for p in ("/usr/local/nvidia/bin/nvidia-cuda-mps-control", "/usr/bin/nvidia-cuda-mps-control")
+            if Path(p).is_file()
+        ),
+        None,
+    )
     if not wanted or control is None:
         yield "not installed" if wanted else "not asked for"
         return

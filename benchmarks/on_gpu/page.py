@@ -140,10 +140,18 @@ def _head(names: tuple[str, ...]) -> list[str]:
 
 def _workers_table(runs: list[Row]) -> str:
     base = next((row for row in runs if row["case"] == "Allreduce" and not row["cut"]), None)
-    lines = _head((
-        "method", "a network, %", "ensemble, %", "a network reaches", "ensemble reaches", "exchanges", "epochs",
-        "seconds",
-    ))  # fmt: skip
+    lines = _head(
+        (
+            "method",
+            "a network, %",
+            "ensemble, %",
+            "a network reaches",
+            "ensemble reaches",
+            "exchanges",
+            "epochs",
+            "seconds",
+        )
+    )
     for row in runs:
         cells = [row["case"], f"{_last(row, 'each'):.2f}", f"{_last(row, 'ensemble'):.2f}"]
         for what in ("each", "ensemble"):

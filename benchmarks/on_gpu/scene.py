@@ -68,10 +68,17 @@ def scene_rows(side: int, device: str, precision: str, repeats: int = 2) -> dict
     finally:
         torch.set_num_threads(threads)
     return {
-        **machine(device), "model": model.card.id, "side": side, "precision": precision, "seconds": min(seconds),
-        "all_seconds": seconds, "peak_bytes": peak, "network_seconds": network, "cores": os.cpu_count(),
+        **machine(device),
+        "model": model.card.id,
+        "side": side,
+        "precision": precision,
+        "seconds": min(seconds),
+        "all_seconds": seconds,
+        "peak_bytes": peak,
+        "network_seconds": network,
+        "cores": os.cpu_count(),
         "spacing_m": model.card.spacing_m,
-    }  # fmt: skip
+    }
 
 
 def _network_seconds(engine: TorchEngine, channels: int, side: int) -> float:

@@ -36,9 +36,12 @@ POLARIZATIONS = ("HH", "HV")
 SPACING_M = 650.0
 #: Start time -> what is known of the scene; of the others nothing is.
 KINDS = {
-    "20241004T152948": "pack", "20241009T153800": "pack", "20241011T152143": "pack",
-    "20241004T153048": "edge", "20241011T152243": "edge",
-}  # fmt: skip
+    "20241004T152948": "pack",
+    "20241009T153800": "pack",
+    "20241011T152143": "pack",
+    "20241004T153048": "edge",
+    "20241011T152243": "edge",
+}
 WATER, ICE, UNKNOWN = 0, 1, -1  # truth of a pixel
 _FAR_DEG = 34.0  # incidence beyond which HH of an edge scene is bimodal
 _DARK, _BRIGHT = 60.0, 110.0  # 5 × 5 means of the grey of HH, 0…255: water below, pack above
@@ -105,9 +108,14 @@ def read(picture: Path) -> QuickLook:
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     power = 10 ** (np.stack([hh_db, hv_db]) / 10)
     return QuickLook(
-        name, kind, power[:, *box].astype(np.float32), angle[box].astype(np.float32), valid[box], truth[box],
+        name,
+        kind,
+        power[:, *box].astype(np.float32),
+        angle[box].astype(np.float32),
+        valid[box],
+        truth[box],
         np.stack(grey)[:, *box],
-    )  # fmt: skip
+    )
 
 
 def truth_of(kind: str, grey_hh: np.ndarray, angle: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -187,14 +195,23 @@ def scene_of(look: QuickLook, *, spacing_m: float = SPACING_M, noise: float = 1.
             **_ties(),
         },
         {
-            "polarization": list(POLARIZATIONS), "line": lines, "pixel": columns,
-            "tie_line": np.linspace(0, lines[-1], 5), "tie_pixel": np.linspace(0, columns[-1], 5),
+            "polarization": list(POLARIZATIONS),
+            "line": lines,
+            "pixel": columns,
+            "tie_line": np.linspace(0, lines[-1], 5),
+            "tie_pixel": np.linspace(0, columns[-1], 5),
         },
         {
-            "product": f"quick-look of {look.name}", "mission": "S1A", "mode": "EW", "product_type": "GRD",
-            "start_time": look.name, "stop_time": look.name, "spacing_m": spacing_m, "denoise": denoise,
+            "product": f"quick-look of {look.name}",
+            "mission": "S1A",
+            "mode": "EW",
+            "product_type": "GRD",
+            "start_time": look.name,
+            "stop_time": look.name,
+            "spacing_m": spacing_m,
+            "denoise": denoise,
         },
-    )  # fmt: skip
+    )
 
 
 def _finer(plane: np.ndarray, at: list[np.ndarray]) -> np.ndarray:
@@ -214,5 +231,7 @@ def _ties() -> dict[str, Any]:
     lat, lon = np.meshgrid(np.linspace(-58.0, -62.0, 5), np.linspace(20.0, 27.0, 5), indexing="ij")
     dims = ("tie_line", "tie_pixel")
     return {
-        "tie_latitude": (dims, lat), "tie_longitude": (dims, lon), "tie_height": (dims, np.zeros_like(lat)),
-    }  # fmt: skip
+        "tie_latitude": (dims, lat),
+        "tie_longitude": (dims, lon),
+        "tie_height": (dims, np.zeros_like(lat)),
+    }

@@ -42,9 +42,13 @@ def test_a_damaged_feature_is_not_passed_over(tmp_path: Path, feature: object) -
 def test_missing_and_changed_chunks_of_a_patch_set(tmp_path: Path) -> None:
     """A missing chunk of labels was read as zeros, a flipped bit of an image as another image."""
     patches = make_patches(
-        np.random.default_rng(0).normal(-20, 5, (20, 1, 8, 8)), np.arange(20) % 5, channels=("hh",), units=("dB",),
-        scheme=FIVE_CLASSES, scene=np.array(["a"] * 20),
-    )  # fmt: skip
+        np.random.default_rng(0).normal(-20, 5, (20, 1, 8, 8)),
+        np.arange(20) % 5,
+        channels=("hh",),
+        units=("dB",),
+        scheme=FIVE_CLASSES,
+        scene=np.array(["a"] * 20),
+    )
     for name, damage in (("label", False), ("image", True)):
         store = save_patches(patches, tmp_path / f"{name}.zarr")
         chunk = next(p for p in (store / name / "c").rglob("*") if p.is_file())

@@ -69,8 +69,20 @@ def test_the_command_trains_writes_and_tells(tmp_path: Path) -> None:
 
 def test_a_run_that_was_broken_off_still_tells(tmp_path: Path) -> None:
     file, shared = tmp_path / "gpu.jsonl", {"part": WORKERS, "case": "Allreduce", "seed": 0, "epochs": 30, "torch": "2"}
-    add_row(file, row="machine", device="CPU", cores=2, torch="2", cuda=None, commit="abc", tf32={}, processes=2,
-            mps="not asked for", seeds=[0], minutes=9)  # fmt: skip
+    add_row(
+        file,
+        row="machine",
+        device="CPU",
+        cores=2,
+        torch="2",
+        cuda=None,
+        commit="abc",
+        tf32={},
+        processes=2,
+        mps="not asked for",
+        seeds=[0],
+        minutes=9,
+    )
     for epoch, accuracy in enumerate((0.5, 0.7, 0.8), start=1):
         add_row(file, row="look", **shared, epoch=epoch, each=[accuracy], ensemble=accuracy, seconds=epoch)
     add_row(file, row="left out", part=FEW, case="mean teacher", why="no time")

@@ -196,10 +196,19 @@ def test_models_of_other_pixels_are_refused_at_120_m() -> None:
 def test_pages_keep_what_was_written_by_hand() -> None:
     a, b = made_up(), made_up(500)
     rows = [
-        {"model": "m", "scene": name, "kind": kind, "spacing_m": 650.0, "noise": 1.0, "tally": Tally.of(**given),
-         "outside_training": "", "water_clipped": 0.5, **Tally.of(**given).scores()}
+        {
+            "model": "m",
+            "scene": name,
+            "kind": kind,
+            "spacing_m": 650.0,
+            "noise": 1.0,
+            "tally": Tally.of(**given),
+            "outside_training": "",
+            "water_clipped": 0.5,
+            **Tally.of(**given).scores(),
+        }
         for name, kind, given in (("x", "pack", a), ("y", "pack", b), ("z", "edge", a), ("u", "unknown", a))
-    ]  # fmt: skip
+    ]
     pools = pooled(rows)
     assert [(p["kind"], p["scenes"]) for p in pools] == [("pack", 2), ("edge", 1)]
     old = "# T\n\n## By kind of scene\n\nold figures\n\n## What it shows\n\nBy hand.\n\n## How it was made\n\nSo.\n"

@@ -65,8 +65,11 @@ def test_texture_of_white_noise_and_of_blocks() -> None:
 def test_it_says_what_it_looked_for(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "benchmarks/simulator_real.py", "--data", str(tmp_path), "-o", str(tmp_path / "out")],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0
     assert done.stdout.startswith("Skipped:")
     assert not (tmp_path / "out").exists()

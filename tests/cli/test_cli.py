@@ -89,9 +89,19 @@ def test_scene_formats_agree(small_safe: Path, tmp_path: Path) -> None:
 def test_map_folder(mapped: Path) -> None:
     names = {p.name for p in mapped.iterdir()}
     expected = {
-        "class.tif", "probability.tif", "ice_probability.tif", "confidence.tif", "flags.tif", "map.nc", "ice.gpkg",
-        "ice_edge.geojson", "ice_classes.geojson", "stac_item.json", "map.png", "summary.json",
-    }  # fmt: skip
+        "class.tif",
+        "probability.tif",
+        "ice_probability.tif",
+        "confidence.tif",
+        "flags.tif",
+        "map.nc",
+        "ice.gpkg",
+        "ice_edge.geojson",
+        "ice_classes.geojson",
+        "stac_item.json",
+        "map.png",
+        "summary.json",
+    }
     assert expected <= names
     summary = json.loads((mapped / "summary.json").read_text())
     assert "predict_s" in json.dumps(summary)
@@ -214,9 +224,12 @@ def test_reference_page_is_up_to_date() -> None:
 def test_a_full_disk_behind_standard_output_is_one_line(small_safe: Path, more: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "frazil", "info", str(small_safe), *more], stdout=full, stderr=subprocess.PIPE,
-            text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "frazil", "info", str(small_safe), *more],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 1
     assert done.stderr == "frazil: cannot write to standard output: No space left on device. Free the space.\n"
 

@@ -113,9 +113,15 @@ def test_options_of_ice_do_not_apply_to_phenomena(tmp_path: Path, monkeypatch: p
 
     network = create_model("metocean_unet", n_channels=1, n_classes=10, settings={})
     card = ModelCard(
-        id="m", architecture="metocean_unet", settings={}, class_scheme="metocean",
-        channels=(CHANNELS["roughness_vv"],), spacing_m=100.0, denoise="esa", incidence_range=(20.0, 45.0),
-    )  # fmt: skip
+        id="m",
+        architecture="metocean_unet",
+        settings={},
+        class_scheme="metocean",
+        channels=(CHANNELS["roughness_vv"],),
+        spacing_m=100.0,
+        denoise="esa",
+        incidence_range=(20.0, 45.0),
+    )
     save_model(network, card, tmp_path / "model")
     for words in (["--function", "auto"], ["--stride", "4"], ["--min-confidence", "50"], ["--adapt"]):
         done = run("map", "X.SAFE", "-o", tmp_path / "m", "--model", tmp_path / "model", *words)
@@ -144,11 +150,16 @@ main()
 @pytest.mark.parametrize(
     "words",
     [
-        ["map", "PRODUCT", "-o", "out"], ["train", "patches:adhoc", "-o", "out"], ["evaluate", "model", "a.zarr"],
-        ["segment", "a.zarr", "--model", "m", "-o", "out.zarr"], ["propagate", "a.csv", "-o", "out.csv"],
-        ["report", "run", "-o", "out"], ["study", "channels", "--data", "a.zarr", "-o", "out"], ["peers", "folder"],
+        ["map", "PRODUCT", "-o", "out"],
+        ["train", "patches:adhoc", "-o", "out"],
+        ["evaluate", "model", "a.zarr"],
+        ["segment", "a.zarr", "--model", "m", "-o", "out.zarr"],
+        ["propagate", "a.csv", "-o", "out.csv"],
+        ["report", "run", "-o", "out"],
+        ["study", "channels", "--data", "a.zarr", "-o", "out"],
+        ["peers", "folder"],
     ],
-)  # fmt: skip
+)
 def test_commands_with_networks_say_what_is_missing(words: list[str], small_safe: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
@@ -172,10 +183,11 @@ def test_the_other_commands_need_no_network(small_safe: Path, tmp_path: Path) ->
     export(make_map(shape=(60, 60)), tmp_path / "map")
     labels = str(next(small_safe.parent.glob("*_truth")) / "polygons.gpkg")
     for words in (
-        ["info", str(small_safe)], ["scene", str(small_safe), "-o", "s.nc", "--looks", "9"],
+        ["info", str(small_safe)],
+        ["scene", str(small_safe), "-o", "s.nc", "--looks", "9"],
         ["edge", str(tmp_path / "map"), "-o", "e.geojson"],
         ["patches", "cut", str(small_safe), "--labels", labels, "-o", "p.zarr"],
-    ):  # fmt: skip
+    ):
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False, cwd=tmp_path
         )
@@ -197,12 +209,23 @@ def _float_options() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, value: str, tmp_path: Path) -> None:
     needed = {
-        "map": ["X"], "scene": ["X"], "edge": ["X"], "compare": ["X", "Y"], "patches cut": ["X", "--labels", "Y"],
-        "patches extremeearth": ["X", "--labels", "Y"], "patches ai4arctic": ["X"], "imagettes simulated": [],
+        "map": ["X"],
+        "scene": ["X"],
+        "edge": ["X"],
+        "compare": ["X", "Y"],
+        "patches cut": ["X", "--labels", "Y"],
+        "patches extremeearth": ["X", "--labels", "Y"],
+        "patches ai4arctic": ["X"],
+        "imagettes simulated": [],
         **{f"imagettes {kind}": ["X"] for kind in ("product", "tengeop", "colin", "masks", "multilabel")},
-        "segment": ["X", "--model", "M"], "propagate": ["X"], "evaluate": ["M", "X"],
-        "report": ["X"], "simulate": ["X"], "train": ["R"], "peers": ["X"],
-    }.get(name, ["--data", "X"])  # fmt: skip
+        "segment": ["X", "--model", "M"],
+        "propagate": ["X"],
+        "evaluate": ["M", "X"],
+        "report": ["X"],
+        "simulate": ["X"],
+        "train": ["R"],
+        "peers": ["X"],
+    }.get(name, ["--data", "X"])
     done = run(*name.split(), *needed, "-o", tmp_path / "out", f"{option}={value}")
     assert done.exit_code == 2
     assert "is not a number to work with" in done.output
@@ -212,11 +235,19 @@ def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, va
 @pytest.mark.parametrize(
     "words",
     [
-        ["map", "--spacing", "0"], ["map", "--spacing=-120"], ["map", "--spacing", "1e-9"], ["map", "--coast=-1"],
-        ["map", "--min-confidence", "101"], ["map", "--min-confidence=-1"], ["scene", "--looks", "0"],
-        ["scene", "--looks=-3"], ["scene", "--looks", "100000"], ["scene", "--spacing", "0"], ["scene", "--spacing=-1"],
+        ["map", "--spacing", "0"],
+        ["map", "--spacing=-120"],
+        ["map", "--spacing", "1e-9"],
+        ["map", "--coast=-1"],
+        ["map", "--min-confidence", "101"],
+        ["map", "--min-confidence=-1"],
+        ["scene", "--looks", "0"],
+        ["scene", "--looks=-3"],
+        ["scene", "--looks", "100000"],
+        ["scene", "--spacing", "0"],
+        ["scene", "--spacing=-1"],
     ],
-)  # fmt: skip
+)
 def test_impossible_numbers_are_one_line(words: list[str], small_safe: Path, tmp_path: Path) -> None:
     out = tmp_path / ("m" if words[0] == "map" else "s.tif")
     done = run(words[0], small_safe, "-o", out, *words[1:])
@@ -225,9 +256,7 @@ def test_impossible_numbers_are_one_line(words: list[str], small_safe: Path, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "words", [["--threshold", "101"], ["--threshold=-1"], ["--threshold", "0"], ["--min-area=-5"]]
-)  # fmt: skip
+@pytest.mark.parametrize("words", [["--threshold", "101"], ["--threshold=-1"], ["--threshold", "0"], ["--min-area=-5"]])
 def test_impossible_edges_are_one_line(words: list[str], tmp_path: Path) -> None:
     from frazil.maps.export import export
     from frazil.testing import make_map

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -39,10 +41,13 @@ def test_a_note_cannot_speak_to_the_terminal(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("crs", "centre", "said"),
     [
-        ("EPSG:3413", (0.0, 80.0), False), ("EPSG:3031", (0.0, -75.0), False), ("EPSG:32633", (15.0, 60.0), True),
-        ("EPSG:32733", (15.0, -60.0), True), ("EPSG:6931", (0.0, 80.0), True),
+        ("EPSG:3413", (0.0, 80.0), False),
+        ("EPSG:3031", (0.0, -75.0), False),
+        ("EPSG:32633", (15.0, 60.0), True),
+        ("EPSG:32733", (15.0, -60.0), True),
+        ("EPSG:6931", (0.0, 80.0), True),
     ],
-)  # fmt: skip
+)
 def test_a_crs_that_is_not_a_polar_one_is_told(
     crs: str, centre: tuple[float, float], said: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,7 +58,7 @@ def test_a_crs_that_is_not_a_polar_one_is_told(
 
 
 def test_the_crs_that_a_scene_would_be_mapped_in_is_the_one_that_is_told(
-    small_safe, capsys: pytest.CaptureFixture[str]
+    small_safe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # type: ignore[no-untyped-def]
     from frazil import open_scene
 

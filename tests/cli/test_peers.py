@@ -38,8 +38,13 @@ def run(*words: object) -> str:
 
 def test_states_as_a_clock_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
-    for name, age, done in (("alive", 10, False), ("late", 900, False), ("gone", 86_400, False), ("done", 9e5, True),
-                            ("ahead", -7200, False)):  # fmt: skip
+    for name, age, done in (
+        ("alive", 10, False),
+        ("late", 900, False),
+        ("gone", 86_400, False),
+        ("done", 9e5, True),
+        ("ahead", -7200, False),
+    ):
         with monkeypatch.context() as m:
             m.setattr(time, "time", lambda a=age: now - a)
             exchange(tmp_path, name, method="afsd", steps=500).publish(
@@ -91,15 +96,30 @@ def test_the_best_or_the_ensemble_is_chosen(two: Path, tmp_path: Path) -> None:
     for name, network in zip(result["members"], networks, strict=True):
         same = load_model(two / name / "model").network.state_dict()
         assert all(torch.equal(v, same[k]) for k, v in network.state_dict().items())
-    text = run("peers", two / "x", "--choose", two / "a", "--figure", tmp_path / "f.png", "--log", two / "a", "--log",
-               two / "b")  # fmt: skip
+    text = run(
+        "peers",
+        two / "x",
+        "--choose",
+        two / "a",
+        "--figure",
+        tmp_path / "f.png",
+        "--log",
+        two / "a",
+        "--log",
+        two / "b",
+    )
     assert f"chosen {result['chosen']}" in text
     assert (tmp_path / "f.png").stat().st_size > 10_000
 
 
 def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
-    changes = {"optim.steps": "4", "optim.batch": "8", "optim.warmup": "1", "data.size": "16",
-               "model.settings": '{"widths": [4], "hidden": [8]}'}  # fmt: skip
+    changes = {
+        "optim.steps": "4",
+        "optim.batch": "8",
+        "optim.warmup": "1",
+        "data.size": "16",
+        "model.settings": '{"widths": [4], "hidden": [8]}',
+    }
     config = override(studied("ice", str(two / "toy.zarr")), changes)
     rows = run_peers_study(config, ways(2), 2, tmp_path / "rows")
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "rows").iterdir()}

@@ -57,9 +57,16 @@ def test_names_of_files_are_words(options: list[str], tmp_path: Path) -> None:
 def test_scores_of_a_model_that_decides_nothing_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     nothing = {"confidence_percent": 80.0, "undecided": 1.0, "wrong": None}
     scores = {
-        "accuracy": 0.5, "macro_f1": 0.4, "balanced_accuracy": 0.5, "ece": 0.1, "classes": ["open_water"],
-        "precision": [0.5], "recall": [1.0], "f1": [0.66], "ice_water": {"wrong": 0.25, "ece": 0.2, "decided": nothing},
-    }  # fmt: skip
+        "accuracy": 0.5,
+        "macro_f1": 0.4,
+        "balanced_accuracy": 0.5,
+        "ece": 0.1,
+        "classes": ["open_water"],
+        "precision": [0.5],
+        "recall": [1.0],
+        "f1": [0.66],
+        "ice_water": {"wrong": 0.25, "ece": 0.2, "decided": nothing},
+    }
     print_scores(scores)
     printed = capsys.readouterr().out
     assert "ice/water 75.00 % right; 100.00 % undecided below 80 %, – right of the rest; ECE 0.2" in printed

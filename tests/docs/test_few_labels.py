@@ -16,9 +16,11 @@ from tests.learn.data.test_labels import patch_set
 
 PAGE = ROOT / "docs" / "how-to" / "few-labels.md"
 SMALL = {
-    "model.architecture": "adhoc", "model.settings": '{"widths":[4],"hidden":[]}', "optim.epochs": "2",
+    "model.architecture": "adhoc",
+    "model.settings": '{"widths":[4],"hidden":[]}',
+    "optim.epochs": "2",
     "optim.batch": "40",
-}  # fmt: skip
+}
 OF_TSLP = {"strategy.first_epochs": "2", "strategy.propagation.k": "10"}
 
 

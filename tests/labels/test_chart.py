@@ -109,8 +109,24 @@ def test_the_table_says_what_the_autoice_look_up_says() -> None:
     assert sic["91"] == sic["92"] == 10
     stages = {code: c.code for c in AI4ARCTIC.classes for code in c.sigrid3}
     assert [stages.get(f"{k}") for k in (80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 91, 93, 95, 96, 97, 98, 99)] == [
-        0, 1, 1, 2, 2, 2, 4, 3, 3, 3, 4, 4, 5, 5, 5, None, None,
-    ]  # fmt: skip
+        0,
+        1,
+        1,
+        2,
+        2,
+        2,
+        4,
+        3,
+        3,
+        3,
+        4,
+        4,
+        5,
+        5,
+        5,
+        None,
+        None,
+    ]
     forms = {code: entry[1] for code, entry in table()["form"].items()}
     assert [forms[f"{k:02d}"] for k in (2, 3, 4, 5, 6, 7, 9, 10)] == [1, 2, 3, 4, 5, 5, 6, 6]
     assert {forms[f"{k:02d}"] for k in (1, 8, 21, 22)} == {255}
@@ -121,9 +137,23 @@ def test_the_table_says_what_the_autoice_look_up_says() -> None:
     assert set(stages) <= known
 
 
-@pytest.mark.parametrize(("value", "text"), [(1, "01"), (1.0, "01"), ("1", "01"), ("92", "92"), (" 55 ", "55"),
-                                             (-9, ""), ("-9", ""), ("-9.0", ""), (None, ""), (np.nan, ""), ("", ""),
-                                             ("xx", "xx")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "01"),
+        (1.0, "01"),
+        ("1", "01"),
+        ("92", "92"),
+        (" 55 ", "55"),
+        (-9, ""),
+        ("-9", ""),
+        ("-9.0", ""),
+        (None, ""),
+        (np.nan, ""),
+        ("", ""),
+        ("xx", "xx"),
+    ],
+)
 def test_codes_of_all_spellings(value: object, text: str) -> None:
     assert code_text(value) == text
 
@@ -180,9 +210,12 @@ def test_on_a_map_grid_and_in_another_crs(scene: xr.Dataset) -> None:
     area = chart.to_crs("EPSG:3413").area.sum()
     left, bottom, right, top = chart.to_crs("EPSG:3413").total_bounds
     grid = MapGrid(
-        crs="EPSG:3413", left=left - 500, top=top + 500, spacing_m=100,
+        crs="EPSG:3413",
+        left=left - 500,
+        top=top + 500,
+        spacing_m=100,
         shape=(int((top - bottom) / 100) + 10, int((right - left) / 100) + 10),
-    )  # fmt: skip
+    )
     like = xr.Dataset(coords=grid.coords())
     for crs in ("EPSG:4326", "EPSG:3413", "EPSG:32645", "EPSG:3857"):
         labels = rasterize_chart(chart.to_crs(crs), like=like)
@@ -195,9 +228,14 @@ def test_on_a_map_grid_and_in_another_crs(scene: xr.Dataset) -> None:
 def test_layers_and_their_attributes(scene: xr.Dataset) -> None:
     geo = Geolocation.of(scene)
     chart = chart_of_file_like(
-        polygon((0, 300), (0, 1499), geo), polygon((300, 600), (0, 1499), geo), polygon((600, 899), (0, 1499), geo),
-        POLY_TYPE=["I", "W", "L"], CT=["90", "55", ""], SA=["95", "", ""], FA=["03", "", ""],
-    )  # fmt: skip
+        polygon((0, 300), (0, 1499), geo),
+        polygon((300, 600), (0, 1499), geo),
+        polygon((600, 899), (0, 1499), geo),
+        POLY_TYPE=["I", "W", "L"],
+        CT=["90", "55", ""],
+        SA=["95", "", ""],
+        FA=["03", "", ""],
+    )
     labels = rasterize_chart(chart, like=scene, scheme="binary")
     middle = labels.isel(pixel=120, line=[20, 75, 125])
     np.testing.assert_allclose(middle["sic"], [0.9, 0, np.nan], rtol=1e-6)
@@ -324,9 +362,12 @@ def test_the_real_chart(real_data: Path) -> None:
     metres = chart.to_crs("EPSG:3413")
     left, bottom, right, top = metres.total_bounds
     grid = MapGrid(
-        crs="EPSG:3413", left=left, top=top, spacing_m=5000,
+        crs="EPSG:3413",
+        left=left,
+        top=top,
+        spacing_m=5000,
         shape=(int((top - bottom) / 5000) + 1, int((right - left) / 5000) + 1),
-    )  # fmt: skip
+    )
     labels = rasterize_chart(chart, like=xr.Dataset(coords=grid.coords()))
     pixels = labels["polygon"].values
     assert (pixels >= 0).sum() * 25e6 == pytest.approx(metres.area.sum(), rel=1e-3)
@@ -376,9 +417,12 @@ def chart_says(
 def test_edition_3_1_is_read_as_it_is_written(tmp_path: Path) -> None:
     """Ice free is 98, fast ice 09, brash ice 79, and 02 to 73 are thicknesses."""
     chart = chart_says(
-        tmp_path, POLY_TYPE=["W", "I", "I", "I", "I", "I", "I"], CT=["98", "92", "92", "92", "92", "92", "91"],
-        SA=["01", "87", "79", "70", "20", "94", "55"], FA=["", "09", "02", "05", "08", "10", "99"],
-    )  # fmt: skip
+        tmp_path,
+        POLY_TYPE=["W", "I", "I", "I", "I", "I", "I"],
+        CT=["98", "92", "92", "92", "92", "92", "91"],
+        SA=["01", "87", "79", "70", "20", "94", "55"],
+        FA=["", "09", "02", "05", "08", "10", "99"],
+    )
     assert chart.attrs["dialect"] == "3.1"
     assert chart["sic"].tolist() == [0, 1, 1, 1, 1, 1, 0.95]
     assert chart["floe_class"].tolist() == [0, 255, 255, 3, 5, 6, 255]  # none, fast, brash, medium, giant, growlers
@@ -409,9 +453,17 @@ def test_dialects_by_columns_and_codes(columns: dict[str, Any], dialect: str, tm
 
 @pytest.mark.parametrize("where", ["chart.xml", "chart.shp.xml", "in the archive"])
 @pytest.mark.parametrize(
-    ("formvern", "dialect", "floe"), [("3.1", "3.1", 255), ("SIGRID-3 Version 3.0", "3.1", 255), ("2.0", "2010", 6),
-                                      ("2010", "2010", 6), ("1.0", "2004", 6), ("2004", "2004", 6), ("?", "2010", 6)],
-)  # fmt: skip
+    ("formvern", "dialect", "floe"),
+    [
+        ("3.1", "3.1", 255),
+        ("SIGRID-3 Version 3.0", "3.1", 255),
+        ("2.0", "2010", 6),
+        ("2010", "2010", 6),
+        ("1.0", "2004", 6),
+        ("2004", "2004", 6),
+        ("?", "2010", 6),
+    ],
+)
 def test_metadata_say_the_edition(formvern: str, dialect: str, floe: int, where: str, tmp_path: Path) -> None:
     """Fast ice of 3.1 has the number that growlers had before."""
     path = saved(chart_of([shapely.box(0, 70, 1, 71)], FA=["09"]), tmp_path, "chart.shp")
@@ -432,8 +484,9 @@ def test_metadata_say_the_edition(formvern: str, dialect: str, floe: int, where:
 
 def test_codes_of_two_editions_are_asked_for(tmp_path: Path, scene: xr.Dataset) -> None:
     mixed: list[dict[str, Any]] = [
-        {"CT": ["55", "92"], "SA": ["", "79"]}, {"CT": ["92", "92"], "SA": ["79", "84"], "FA": ["", "22"]}
-    ]  # fmt: skip
+        {"CT": ["55", "92"], "SA": ["", "79"]},
+        {"CT": ["92", "92"], "SA": ["79", "84"], "FA": ["", "22"]},
+    ]
     for columns in mixed:
         with pytest.raises(LabelError, match="uses SA 79, and .*SIGRID-3 3.1 does not have.*--dialect"):
             chart_says(tmp_path, **columns)
@@ -497,9 +550,23 @@ def test_ice_objects_of_s_411(
     assert numbers["ice_class"].tolist() == [2, 3]
 
 
-@pytest.mark.parametrize(("code", "cm"), [("02", 2), ("50", 50), ("51", 55), ("59", 95), ("60", 100), ("69", 190),
-                                          ("70", 200), ("73", 350), ("74", None), ("01", None), ("81", None),
-                                          ("", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "cm"),
+    [
+        ("02", 2),
+        ("50", 50),
+        ("51", 55),
+        ("59", 95),
+        ("60", 100),
+        ("69", 190),
+        ("70", 200),
+        ("73", 350),
+        ("74", None),
+        ("01", None),
+        ("81", None),
+        ("", None),
+    ],
+)
 def test_thicknesses_of_edition_3_1(code: str, cm: int | None) -> None:
     assert thickness_cm(code) == cm
     if cm is not None:
@@ -522,11 +589,19 @@ def test_thicknesses_of_edition_3_1(code: str, cm: int | None) -> None:
 def test_forms_of_all_editions_mean_the_same_things() -> None:
     """By the names of the things, from the tables of the editions."""
     forms = {
-        "pancake": ("22", "22", "01", "01"), "brash": ("01", "01", "02", "02"), "cake": ("02", "02", "03", "03"),
-        "small": ("03", "03", "04", "04"), "medium": ("04", "04", "05", "05"), "big": ("05", "05", "06", "06"),
-        "vast": ("06", "06", "07", "07"), "giant": ("07", "07", "08", "08"), "fast": ("08", "08", "09", "09"),
-        "growlers": ("09", "09", "10", "10"), "bergs": ("10", "10", None, "11"), "unknown": ("99",) * 4,
-    }  # fmt: skip
+        "pancake": ("22", "22", "01", "01"),
+        "brash": ("01", "01", "02", "02"),
+        "cake": ("02", "02", "03", "03"),
+        "small": ("03", "03", "04", "04"),
+        "medium": ("04", "04", "05", "05"),
+        "big": ("05", "05", "06", "06"),
+        "vast": ("06", "06", "07", "07"),
+        "giant": ("07", "07", "08", "08"),
+        "fast": ("08", "08", "09", "09"),
+        "growlers": ("09", "09", "10", "10"),
+        "bergs": ("10", "10", None, "11"),
+        "unknown": ("99",) * 4,
+    }
     for codes in forms.values():
         same = {translate("FA", c, d, {}) for c, d in zip(codes, DIALECTS, strict=True) if c is not None}
         assert len(same) == 1
@@ -538,18 +613,31 @@ def test_forms_of_all_editions_mean_the_same_things() -> None:
 
 
 CAPS = [
-    shapely.box(-180, -90, 180, -50), shapely.box(-180, -90, 180, 79), shapely.box(-180, 79, 180, 90),
-    shapely.box(0, -90, 360, 79.2), shapely.box(-180, -90, 180, 90), shapely.box(-180, -89.9, 180, -60),
-    shapely.box(100, -90, 260, 90), shapely.box(-190, 70, -170, 85), shapely.box(0, 50, 20, 88),
-]  # fmt: skip
+    shapely.box(-180, -90, 180, -50),
+    shapely.box(-180, -90, 180, 79),
+    shapely.box(-180, 79, 180, 90),
+    shapely.box(0, -90, 360, 79.2),
+    shapely.box(-180, -90, 180, 90),
+    shapely.box(-180, -89.9, 180, -60),
+    shapely.box(100, -90, 260, 90),
+    shapely.box(-190, 70, -170, 85),
+    shapely.box(0, 50, 20, 88),
+]
 
 
 @pytest.mark.parametrize("cap", CAPS, ids=lambda c: str(c.bounds))
 @pytest.mark.parametrize(
     ("centre", "crs"),
-    [((5, 79), "EPSG:3413"), ((180, 79), "EPSG:3413"), ((0, 90), "EPSG:3413"), ((5, 79), "EPSG:32631"),
-     ((5, 79), "EPSG:3035"), ((5, -75), "EPSG:3031"), ((120, -60.0), "EPSG:3031")],
-)  # fmt: skip
+    [
+        ((5, 79), "EPSG:3413"),
+        ((180, 79), "EPSG:3413"),
+        ((0, 90), "EPSG:3413"),
+        ((5, 79), "EPSG:32631"),
+        ((5, 79), "EPSG:3035"),
+        ((5, -75), "EPSG:3031"),
+        ((120, -60.0), "EPSG:3031"),
+    ],
+)
 def test_polygons_round_a_pole_cover_what_they_cover(
     cap: shapely.Polygon, centre: tuple[float, float], crs: str
 ) -> None:

@@ -40,9 +40,13 @@ def picture(path: Path, values: np.ndarray) -> Path:
 def uit(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for folder, n in {
-        "train+val/open_water": 3, "train+val/Young ice": 2, "train+val/old_deformed": 2, "train+val/unlabeled_1": 4,
-        "test/open_water": 2, "test/Young ice": 1,
-    }.items():  # fmt: skip
+        "train+val/open_water": 3,
+        "train+val/Young ice": 2,
+        "train+val/old_deformed": 2,
+        "train+val/unlabeled_1": 4,
+        "test/open_water": 2,
+        "test/Young ice": 1,
+    }.items():
         for i in range(n):
             values = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
             values[..., 2] = 33
@@ -55,9 +59,13 @@ def test_uit_patches(uit: Path, tmp_path: Path) -> None:
     check_patches(patches)
     assert patches["image"].shape == (14, 3, 20, 20)
     assert sorted(zip(patches["part"].values.tolist(), patches["label"].values.tolist(), strict=True)) == sorted(
-        [("train+val", 0)] * 3 + [("train+val", 2)] * 2 + [("train+val", 4)] * 2 + [("unlabelled", 255)] * 4
-        + [("test", 0)] * 2 + [("test", 2)]
-    )  # fmt: skip
+        [("train+val", 0)] * 3
+        + [("train+val", 2)] * 2
+        + [("train+val", 4)] * 2
+        + [("unlabelled", 255)] * 4
+        + [("test", 0)] * 2
+        + [("test", 2)]
+    )
     raw = np.asarray(Image.open(uit / "train+val" / "open_water" / "001.png"), float)
     mine = patches.isel(
         patch=[i for i in range(14) if np.allclose(patches["image"][i, 0], raw[..., 0] / 255 * 30 - 30)]
@@ -320,8 +328,10 @@ def test_ai4arctic_raw(tmp_path: Path, angle: str, header: bool) -> None:
     assert set(patches["scene"].values) == {NAME}
     assert set(patches["time"].values) == {np.datetime64("2018-01-24T19:47:59")}
     assert set(zip(patches["polygon"].values.tolist(), patches["label"].values.tolist(), strict=True)) == {
-        (3, 0), (7, 4), (9, 2),
-    }  # fmt: skip
+        (3, 0),
+        (7, 4),
+        (9, 2),
+    }
     columns = sorted(set(patches["pixel"].values.tolist()))
     assert columns == [5, 10, 20, 25, 30, 35, 40, 50, 55, 60, 65]  # 0 is missing, 15 and 45 straddle, 70 has no chart
     assert np.isfinite(patches["image"]).all()
@@ -449,8 +459,18 @@ def test_published_sets_on_the_command_line(uit: Path, tmp_path: Path) -> None:
     assert (tmp_path / "uit.png").exists()
     xr.testing.assert_identical(open_patches(tmp_path / "uit.zarr").load().drop_attrs(), read_uit(uit).drop_attrs())
     (tmp_path / "list.csv").write_text("path,label\nopen_water/000.png,water\nopen_water/001.png,\n")
-    done = patches_command("folders", uit / "test", "--manifest", tmp_path / "list.csv", "-o",
-                           tmp_path / "list.zarr", "--class", "water=open_water", "--range", "hh=-40,10")  # fmt: skip
+    done = patches_command(
+        "folders",
+        uit / "test",
+        "--manifest",
+        tmp_path / "list.csv",
+        "-o",
+        tmp_path / "list.zarr",
+        "--class",
+        "water=open_water",
+        "--range",
+        "hh=-40,10",
+    )
     assert "read     2 patches" in done.stdout
     raw = np.asarray(Image.open(uit / "test" / "open_water" / "000.png"), float)
     np.testing.assert_allclose(
@@ -480,8 +500,17 @@ def test_extremeearth_on_the_command_line(small_safe: Path, tmp_path: Path) -> N
     stamp = small_safe.name.split("_")[4].lower()
     (tmp_path / "polygons").mkdir()
     frame.to_file(tmp_path / "polygons" / f"seaice_s1_{stamp}.shp")
-    done = patches_command("extremeearth", small_safe, "--labels", tmp_path / "polygons", "--class-column",
-                           "kind", "-o", tmp_path / "set.zarr", "--json")  # fmt: skip
+    done = patches_command(
+        "extremeearth",
+        small_safe,
+        "--labels",
+        tmp_path / "polygons",
+        "--class-column",
+        "kind",
+        "-o",
+        tmp_path / "set.zarr",
+        "--json",
+    )
     assert json.loads(done.stdout)["classes"]["open_water"] > 10
 
 

@@ -35,7 +35,7 @@ from frazil.labels.imagettes import (
     scaled,
     sizes_for,
     split_imagettes,
-)  # fmt: skip
+)
 from frazil.labels.imagettes_products import cut_imagettes
 from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.product import simulate_product
@@ -175,8 +175,11 @@ def test_tengeop_letters_and_names(tmp_path: Path) -> None:
     ds = read_tengeop(tmp_path)
     assert ds["image"].shape == (4, 200, 200)
     assert [METOCEAN.names[c] for c in ds["category"].values] == [
-        "pure_ocean_waves", "micro_convective_cells", "iceberg", "wind_streaks",
-    ]  # fmt: skip
+        "pure_ocean_waves",
+        "micro_convective_cells",
+        "iceberg",
+        "wind_streaks",
+    ]
     assert np.nan_to_num(ds["image"].values.astype(float)).max() <= 1
     picture(tmp_path / "Z" / "b.png")
     with pytest.raises(LabelError, match="folder"):

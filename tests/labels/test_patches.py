@@ -79,9 +79,11 @@ def first_index(scene: xr.Dataset, patches: xr.Dataset) -> tuple[np.ndarray, np.
 
 @settings(max_examples=25, deadline=None)
 @given(
-    rows=st.tuples(st.integers(0, 120), st.integers(8, 60)), columns=st.tuples(st.integers(0, 200), st.integers(8, 90)),
-    size=st.integers(2, 20), stride=st.integers(1, 13),
-)  # fmt: skip
+    rows=st.tuples(st.integers(0, 120), st.integers(8, 60)),
+    columns=st.tuples(st.integers(0, 200), st.integers(8, 90)),
+    size=st.integers(2, 20),
+    stride=st.integers(1, 13),
+)
 def test_the_number_of_patches_in_a_rectangle(
     scene: xr.Dataset, rows: tuple[int, int], columns: tuple[int, int], size: int, stride: int
 ) -> None:
@@ -249,8 +251,18 @@ def test_a_class_raster_in_a_projection(scene: xr.Dataset, tmp_path: Path, crs: 
     codes = np.where((np.arange(width) // 200 + np.arange(height)[:, None] // 200) % 2 == 0, 7, 9).astype(np.uint8)
     transform = rasterio.Affine(step, 0, x.min() - 50 * step, 0, -step, y.max() + 50 * step)
     path = tmp_path / "classes.tif"
-    with rasterio.open(path, "w", driver="GTiff", width=width, height=height, count=1, dtype="uint8", crs=reference,
-                       transform=transform, nodata=0) as file:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=1,
+        dtype="uint8",
+        crs=reference,
+        transform=transform,
+        nodata=0,
+    ) as file:
         file.write(codes, 1)
     with pytest.raises(LabelError, match=r"'7', '9', which is no class of five_classes .*--class"):
         cut(scene, path, options=None)
@@ -297,12 +309,29 @@ def test_rasters_that_do_not_belong(small_safe: Path, scene: xr.Dataset, tmp_pat
 @pytest.mark.parametrize(
     ("value", "five", "binary"),
     [
-        ("open_water", 0, 0), ("Open water", 0, 0), ("young_ice", 2, 1), ("02", 0, 0), ("01", 1, 1), ("83", 2, 1),
-        (83, 2, 1), (86.0, 3, 1), ("95", 4, 1), (0, 0, 0), (1, 1, 1), ("3", 3, None), ("land", 254, 254),
-        ("", 255, 255), (None, 255, 255), (np.nan, 255, 255), ("sea_ice", None, 1), ("old_ice", None, 1),
-        ("walrus", None, None), ("skip", 255, 255), ("7", None, None),
+        ("open_water", 0, 0),
+        ("Open water", 0, 0),
+        ("young_ice", 2, 1),
+        ("02", 0, 0),
+        ("01", 1, 1),
+        ("83", 2, 1),
+        (83, 2, 1),
+        (86.0, 3, 1),
+        ("95", 4, 1),
+        (0, 0, 0),
+        (1, 1, 1),
+        ("3", 3, None),
+        ("land", 254, 254),
+        ("", 255, 255),
+        (None, 255, 255),
+        (np.nan, 255, 255),
+        ("sea_ice", None, 1),
+        ("old_ice", None, 1),
+        ("walrus", None, None),
+        ("skip", 255, 255),
+        ("7", None, None),
     ],
-)  # fmt: skip
+)
 def test_what_a_value_means(value: object, five: int | None, binary: int | None) -> None:
     assert class_code(value, FIVE_CLASSES, {"skip": ""}) == five
     assert class_code(value, BINARY, {"skip": ""}) == binary
@@ -339,9 +368,10 @@ def test_with_any_meaning_given_every_other_value_is_an_error(tmp_path: Path) ->
 
 def test_charts_and_polygons_of_several_products(small_safe: Path, scene: xr.Dataset, tmp_path: Path) -> None:
     frame = table(
-        [box(scene, (0, 70), (0, 250)), box(scene, (80, 150), (0, 250))], ["open_water", "young_ice"],
+        [box(scene, (0, 70), (0, 250)), box(scene, (80, 150), (0, 250))],
+        ["open_water", "young_ice"],
         product=[small_safe.name, "S1A_of_another_day.SAFE"],
-    )  # fmt: skip
+    )
     frame.to_file(tmp_path / "polygons.gpkg")
     options = LabelOptions(class_column="kind", scene_column="product")
     patches = cut(scene, tmp_path / "polygons.gpkg", options=options)
@@ -376,12 +406,15 @@ def test_labels_elsewhere_and_labels_too_small(scene: xr.Dataset) -> None:
 def test_impossible_options(scene: xr.Dataset, small_safe: Path) -> None:
     frame = table([box(scene, (0, 50), (0, 50))], ["young_ice"])
     for options, words in (
-        ({"size": 0}, "must be 1 or more"), ({"stride": 0}, "must be 1 or more"),
+        ({"size": 0}, "must be 1 or more"),
+        ({"stride": 0}, "must be 1 or more"),
         ({"channels": ("hx",)}, "'hx' is not"),
-        ({"channels": ()}, "is not one of"), ({"channels": ("incidence_angle",)}, "hold no backscatter"),
-        ({"channels": ("hh", "hh")}, "name one twice"), ({"channels": ("vv",)}, "need VV, but S1A.*Choose other"),
+        ({"channels": ()}, "is not one of"),
+        ({"channels": ("incidence_angle",)}, "hold no backscatter"),
+        ({"channels": ("hh", "hh")}, "name one twice"),
+        ({"channels": ("vv",)}, "need VV, but S1A.*Choose other"),
         ({"scheme": "six"}, "'six' is not one of"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(OptionError, match=words):
             cut(scene, frame, **options)
     with pytest.raises(OptionError, match="no scenes"):

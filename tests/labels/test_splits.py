@@ -32,16 +32,24 @@ def patch_set(
         extra = dict(zip(("longitude", "latitude"), np.array(places, float)[index][shuffle].T, strict=True))
     time = None if times is None else np.array(times, "M8[ns]")[index][shuffle]
     return make_patches(
-        np.zeros((scene.size, 1, 1, 1)), label[shuffle], channels=("hh",), units=("dB",), scheme=FIVE_CLASSES,
-        scene=scene[shuffle], time=time, **extra,
-    )  # fmt: skip
+        np.zeros((scene.size, 1, 1, 1)),
+        label[shuffle],
+        channels=("hh",),
+        units=("dB",),
+        scheme=FIVE_CLASSES,
+        scene=scene[shuffle],
+        time=time,
+        **extra,
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     counts=st.lists(st.lists(st.integers(1, 30), min_size=2, max_size=5), min_size=3, max_size=12),
-    seed=st.integers(0, 99), order=st.integers(0, 9), validation=st.sampled_from([0.0, 0.2]),
-)  # fmt: skip
+    seed=st.integers(0, 99),
+    order=st.integers(0, 9),
+    validation=st.sampled_from([0.0, 0.2]),
+)
 def test_a_scene_is_on_one_side(counts: list[list[int]], seed: int, order: int, validation: float) -> None:
     counts = [row + [0] * (5 - len(row)) for row in counts]
     patches = patch_set(counts, order=order)
@@ -146,9 +154,13 @@ def test_json_there_and_back(data: st.DataObject, tmp_path_factory: pytest.TempP
     names = data.draw(st.lists(st.text("Sé_-.0", min_size=1, max_size=8), unique=True, min_size=2, max_size=8))
     cut = data.draw(st.integers(1, len(names) - 1))
     split = Split(
-        by="region", train=tuple(names[:cut]), test=tuple(names[cut:]), shares=(0.0, 0.25), seed=3,
+        by="region",
+        train=tuple(names[:cut]),
+        test=tuple(names[cut:]),
+        shares=(0.0, 0.25),
+        seed=3,
         groups=tuple((n, "here") for n in names),
-    )  # fmt: skip
+    )
     path = tmp_path_factory.mktemp("split") / "split.json"
     assert Split.load(split.save(path)) == split
 
@@ -163,10 +175,12 @@ def test_files_that_are_no_split(tmp_path: Path) -> None:
     with pytest.raises(FrozenInstanceError):
         good.seed = 2  # type: ignore[misc]
     for text, words in (
-        ("{", "is not a split"), ("[]", "should hold the keys"), ('{"by": "scene"}', "should hold the keys"),
+        ("{", "is not a split"),
+        ("[]", "should hold the keys"),
+        ('{"by": "scene"}', "should hold the keys"),
         (json.dumps({"by": "scene", "train": ["a"], "more": 1}), "should hold the keys"),
         (json.dumps({"by": "scene", "train": 3}), "is not a split"),
-    ):  # fmt: skip
+    ):
         path.write_text(text)
         with pytest.raises(LabelError, match=words):
             Split.load(path)

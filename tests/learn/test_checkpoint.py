@@ -177,10 +177,16 @@ def test_figures_in_words_and_none_that_are_not_numbers() -> None:
         assert random_model(scores=scores).card.figures == ""
 
 
-@pytest.mark.parametrize(("name", "settings"), [
-    ("unet", {}), ("unet", {"widths": (4, 5), "patch": 1}), ("unet", {"widths": [3, 4, 5, 6], "patch": 4}),
-    ("wide_unet", {}), ("wide_unet", {"widths": (3, 4, 5), "wide_widths": (6, 7), "wide_stage": 1}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("unet", {}),
+        ("unet", {"widths": (4, 5), "patch": 1}),
+        ("unet", {"widths": [3, 4, 5, 6], "patch": 4}),
+        ("wide_unet", {}),
+        ("wide_unet", {"widths": (3, 4, 5), "wide_widths": (6, 7), "wide_stage": 1}),
+    ],
+)
 def test_the_shapes_of_maps_networks_are_told_without_building_them(name: str, settings: dict[str, Any]) -> None:
     network: Any = create_model(name, n_channels=3, n_classes=5, settings=settings)
     shape = map_shape(name, settings)

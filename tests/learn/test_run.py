@@ -44,10 +44,14 @@ def toy_set(path: Path, *, n: int = 240, size: int = 32, scenes: int = 6, seed: 
     image[:, 1] -= 28
     image[:, 2] = rng.uniform(22, 44, (n, 1, 1))
     patches = make_patches(
-        image, label.astype(np.uint8), channels=("hh", "hv", "incidence_angle"), units=("dB", "dB", "degree"),
-        scheme=FIVE_CLASSES, scene=np.array([f"scene-{i // classes % scenes}" for i in range(n)]),
+        image,
+        label.astype(np.uint8),
+        channels=("hh", "hv", "incidence_angle"),
+        units=("dB", "dB", "degree"),
+        scheme=FIVE_CLASSES,
+        scene=np.array([f"scene-{i // classes % scenes}" for i in range(n)]),
         attrs={"spacing_m": 40.0, "denoise": "esa", "boxcar": 1},
-    )  # fmt: skip
+    )
     return save_patches(patches, path)
 
 
@@ -152,15 +156,40 @@ def test_every_network_trains_evaluates_and_maps(
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    run("train", f"patches:{architecture}", "--set", f"data.patches={patches}", "--set", "optim.steps=2", "--set",
-        "optim.epochs=null", "--set", "optim.batch=4", "-o", tmp_path / "run")  # fmt: skip
+    run(
+        "train",
+        f"patches:{architecture}",
+        "--set",
+        f"data.patches={patches}",
+        "--set",
+        "optim.steps=2",
+        "--set",
+        "optim.epochs=null",
+        "--set",
+        "optim.batch=4",
+        "-o",
+        tmp_path / "run",
+    )
     scores = json.loads(run("evaluate", tmp_path / "run" / "model", patches, "--json"))
     learnt = load_model(tmp_path / "run" / "model").card.training["data"]["train"]["patches"]
     assert scores["left_out"]["patches"] == sum(learnt.values())
     assert np.sum(scores["confusion"]) == 240 - sum(learnt.values())
     stride = 16
-    paths = json.loads(run("map", tiny_safe, "--model", tmp_path / "run" / "model", "--stride", stride, "--spacing",
-                           640, "-o", tmp_path / "map", "--json"))  # fmt: skip
+    paths = json.loads(
+        run(
+            "map",
+            tiny_safe,
+            "--model",
+            tmp_path / "run" / "model",
+            "--stride",
+            stride,
+            "--spacing",
+            640,
+            "-o",
+            tmp_path / "map",
+            "--json",
+        )
+    )
     assert all(Path(p).exists() for p in paths.values())
 
 

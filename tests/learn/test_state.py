@@ -148,9 +148,11 @@ def test_another_process_goes_on_in_the_same_bits(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join([str(root), str(root / "src")])
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], check=True, capture_output=True,
+        [sys.executable, "-c", textwrap.dedent(program)],
+        check=True,
+        capture_output=True,
         env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+    )
     assert done.stdout == b"".join(bits(whole).values())
 
 
@@ -192,9 +194,14 @@ def test_weights_that_share_memory_are_kept_whole(tmp_path: Path) -> None:
 
 def test_progress_comes_back_field_by_field(tmp_path: Path) -> None:
     told = Progress(
-        step=17, seconds=1e-3 / 3, best=2 / 3, best_step=11, looks_since=4, stopped=True,
+        step=17,
+        seconds=1e-3 / 3,
+        best=2 / 3,
+        best_step=11,
+        looks_since=4,
+        stopped=True,
         validation=[{"step": 11, "macro_f1": 2 / 3}, {"step": 17, "macro_f1": 0.1}],
-    )  # fmt: skip
+    )
     network = make_network(1)
     save_state(tmp_path / "state", {"network": network}, OPTIMISERS["sgd"](network), told, {})
     progress, best = load_into(tmp_path / "state", "sgd")
@@ -256,11 +263,20 @@ def test_a_state_that_does_not_tell_its_optimiser_is_still_gone_on_from(tmp_path
 @pytest.mark.parametrize(
     "said",
     [
-        {"step": "3"}, {"step": 2.5}, {"step": -1}, {"step": None}, {"seconds": "long"}, {"best": "good"},
-        {"looks_since": None}, {"stopped": "no"}, {"validation": None}, {"validation": [3]}, {"epoch": 1},
+        {"step": "3"},
+        {"step": 2.5},
+        {"step": -1},
+        {"step": None},
+        {"seconds": "long"},
+        {"best": "good"},
+        {"looks_since": None},
+        {"stopped": "no"},
+        {"validation": None},
+        {"validation": [3]},
+        {"epoch": 1},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_progress_that_cannot_be_is_refused(said: dict[str, object], tmp_path: Path) -> None:
     def tell(_: dict[str, Tensor], header: dict[str, str]) -> None:
         header["progress"] = json.dumps({**json.loads(header["progress"]), **said})
@@ -342,9 +358,11 @@ def test_a_write_that_fails_leaves_the_state_before_it(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join([str(root), str(root / "src")])
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True,
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["state"]

@@ -50,9 +50,14 @@ def test_folder_of_one_reference(mapped: Path, references: list[Path], tmp_path:
     made = compare(mapped, references[0])
     files = save_comparison(made, mapped, tmp_path / "c")
     assert {p.name for p in (tmp_path / "c").iterdir()} == {
-        "comparison.json", "comparison.png", "difference.tif", "difference.tif.aux.xml", "difference.qml", "edges.gpkg",
+        "comparison.json",
+        "comparison.png",
+        "difference.tif",
+        "difference.tif.aux.xml",
+        "difference.qml",
+        "edges.gpkg",
         ".frazil.json",
-    }  # fmt: skip
+    }
     report = json.loads(files["scores"].read_text(encoding="utf-8"))
     assert report["comparisons"][0]["iiee_km2"] == made.scores["iiee_km2"]
     assert report["comparisons"][0]["files"]["edges"] == "edges.gpkg"

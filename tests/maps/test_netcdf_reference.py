@@ -20,10 +20,17 @@ X, Y = np.arange(7) * 25_000.0 - 100_000, 900_000 - np.arange(5) * 25_000.0
 
 
 def write(
-    path: Path, raw: np.ndarray, attrs: dict[str, Any], *, dims: tuple[str, ...] = ("time", "y", "x"),
-    time: tuple[float, str, str] = (43_000.5, "days since 1900-01-01", "standard"), kind: str = "NETCDF4",
-    x: np.ndarray = X, y: np.ndarray = Y, bounds: tuple[float, float] | None = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    raw: np.ndarray,
+    attrs: dict[str, Any],
+    *,
+    dims: tuple[str, ...] = ("time", "y", "x"),
+    time: tuple[float, str, str] = (43_000.5, "days since 1900-01-01", "standard"),
+    kind: Any = "NETCDF4",
+    x: np.ndarray = X,
+    y: np.ndarray = Y,
+    bounds: tuple[float, float] | None = None,
+) -> Path:
     """A file by the NetCDF library, nothing scaled on the way."""
     with netCDF4.Dataset(path, "w", format=kind) as file:
         file.set_auto_maskandscale(False)
@@ -61,7 +68,7 @@ def unpacked(path: Path) -> np.ndarray:
     """What the NetCDF library makes of it: NaN where masked."""
     with netCDF4.Dataset(path) as file:
         field = file["sic"]
-        values = np.ma.filled(np.ma.asarray(field[:], dtype=float), np.nan)
+        values: np.ndarray = np.ma.filled(np.ma.asarray(field[:], dtype=float), np.nan)
         order = [field.dimensions.index(d) for d in ("y", "x")]
         if "time" in field.dimensions:
             values = values.take(0, axis=field.dimensions.index("time"))
@@ -71,15 +78,24 @@ def unpacked(path: Path) -> np.ndarray:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4"]), seed=st.integers(0, 2**32 - 1),
+    dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4"]),
+    seed=st.integers(0, 2**32 - 1),
     packing=st.sampled_from([(0.4, 0.0), (1.0, 0.0), (0.01, 0.0), (0.5, 50.0), (0.002, 60.0)]),
-    fill=st.booleans(), limits=st.sampled_from(["none", "min and max", "range", "max"]), unsigned=st.booleans(),
+    fill=st.booleans(),
+    limits=st.sampled_from(["none", "min and max", "range", "max"]),
+    unsigned=st.booleans(),
     dims=st.sampled_from([("time", "y", "x"), ("y", "x"), ("x", "y"), ("y", "time", "x"), ("x", "y", "time")]),
-)  # fmt: skip
+)
 def test_packed_values_are_those_that_the_library_unpacks(
-    tmp_path_factory: pytest.TempPathFactory, dtype: str, seed: int, packing: tuple[float, float], fill: bool,
-    limits: str, unsigned: bool, dims: tuple[str, ...],
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    dtype: str,
+    seed: int,
+    packing: tuple[float, float],
+    fill: bool,
+    limits: str,
+    unsigned: bool,
+    dims: tuple[str, ...],
+) -> None:
     rng = np.random.default_rng(seed)
     scale, offset = packing
     info = np.iinfo(f"u{dtype[1]}" if unsigned and dtype == "i1" else dtype)
@@ -127,10 +143,12 @@ def test_every_cell_lies_where_its_coordinates_say(flip: str, kind: str, tmp_pat
 
 @settings(max_examples=40, deadline=None)
 @given(
-    unit=st.sampled_from(["days", "hours", "seconds", "minutes"]), after=st.integers(0, 200 * 365),
-    since=st.datetimes(datetime(1601, 1, 1), datetime(2100, 1, 1)), seconds=st.integers(0, 86_399),
+    unit=st.sampled_from(["days", "hours", "seconds", "minutes"]),
+    after=st.integers(0, 200 * 365),
+    since=st.datetimes(datetime(1601, 1, 1), datetime(2100, 1, 1)),
+    seconds=st.integers(0, 86_399),
     calendar=st.sampled_from(["standard", "proleptic_gregorian"]),
-)  # fmt: skip
+)
 def test_times_are_those_of_cftime(
     tmp_path_factory: pytest.TempPathFactory, unit: str, since: datetime, after: int, seconds: int, calendar: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,18 +24,23 @@ LONG = "Made-up ice, for tests alone: " + "no sea looks like this, and none ever
 SHAPES = [(60, 60), (20, 200), (200, 20), (2, 300), (300, 2), (97, 131)]
 
 
-def page_of(shape: tuple[int, int], **attrs: str) -> tuple[Figure, Drawing]:
+def page_of(shape: tuple[int, int], **attrs: Any) -> tuple[Figure, Drawing]:
     ds = make_map(shape=shape, spacing_m=2000.0, **attrs)
     scheme, grid = check_ice_map(ds), MapGrid.of(ds)
     drawing = Drawing(
-        ice_map=ds, codes=ds["ice_class"].values, scheme=scheme, grid=grid,
+        ice_map=ds,
+        codes=ds["ice_class"].values,
+        scheme=scheme,
+        grid=grid,
         colours={c.code: c.colour for c in scheme.classes} | {UNDECIDED: UNDECIDED_COLOUR},
         area=PixelAreas(grid).by_code(ds["ice_class"].values),
-    )  # fmt: skip
+    )
     page = Page(
-        title="Ice $of$ the sea", key=lambda axes: draw_key(axes, drawing, "classes"),
-        key_height=key_height(scheme, "classes"), small_title="Where not to trust it",
-    )  # fmt: skip
+        title="Ice $of$ the sea",
+        key=lambda axes: draw_key(axes, drawing, "classes"),
+        key_height=key_height(scheme, "classes"),
+        small_title="Where not to trust it",
+    )
     return draw_page(drawing, page, "classes", "confidence", None, 60), drawing
 
 
@@ -154,9 +160,13 @@ def test_grids_without_a_short_name_are_told_by_the_name_of_their_projection() -
     grid = MapGrid.of(ds)
     scheme = check_ice_map(ds)
     drawing = Drawing(
-        ice_map=ds, codes=ds["ice_class"].values, scheme=scheme, grid=grid, area=np.zeros(256),
+        ice_map=ds,
+        codes=ds["ice_class"].values,
+        scheme=scheme,
+        grid=grid,
+        area=np.zeros(256),
         colours={c.code: c.colour for c in scheme.classes} | {UNDECIDED: UNDECIDED_COLOUR},
-    )  # fmt: skip
+    )
     page = Page(title="T", key=lambda _: None, key_height=1.0, small_title="S")
     figure = draw_page(drawing, page, "ice", "confidence", None, 60)
     foot = next(t.get_text() for t in figure.texts if "frazil" in t.get_text())

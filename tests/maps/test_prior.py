@@ -31,6 +31,7 @@ from frazil.conventions import (
     CLASS_LAND,
     CLASS_NODATA,
     FIVE_CLASSES,
+    METOCEAN,
     QUALITY_FLAGS,
     UNDECIDED,
     check_map,
@@ -225,10 +226,12 @@ def chart(ice_map: xr.Dataset, path: Path) -> Path:
     left, bottom, right, top = MapGrid.of(ice_map).bounds
     x, y = (left + right) / 2, (bottom + top) / 2
     boxes = [
-        shapely.box(left, y, x, top), shapely.box(x, y, right, top),
-        shapely.box(left, bottom, x, y), shapely.box(x, bottom, right, y),
+        shapely.box(left, y, x, top),
+        shapely.box(x, y, right, top),
+        shapely.box(left, bottom, x, y),
+        shapely.box(x, bottom, right, y),
         shapely.box(left, top - (top - y) / 10, x, top),
-    ]  # fmt: skip
+    ]
     rows = {"POLY_TYPE": ["I", "I", "L", "I", "I"], "CT": ["92", "40", None, "99", "10"]}
     gpd.GeoDataFrame(rows, geometry=boxes, crs=MapGrid.of(ice_map).crs).to_file(path)
     return path
@@ -431,8 +434,15 @@ def test_a_folder_and_back(tmp_path: Path) -> None:
     assert told["prior"]["kind"] == "polygons"
     assert told["prior"]["weight"] == 1
     assert set(told["prior"]) == {
-        "name", "kind", "time", "age_h", "weight", "smoothing_km", "uncertainty", "changed_km2",
-    }  # fmt: skip
+        "name",
+        "kind",
+        "time",
+        "age_h",
+        "weight",
+        "smoothing_km",
+        "uncertainty",
+        "changed_km2",
+    }
     assert len(told["prior"]["changed_km2"]) == 6
     assert told["flags_percent_of_sea"]["prior_changed"] > 0
     assert "rests also on prior knowledge" in told["note"]
@@ -661,7 +671,7 @@ def _times(product: Path) -> dict[str, Any]:
 def test_maps_of_phenomena_take_no_prior(
     small_safe: Path, prior_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = SimpleNamespace(card=SimpleNamespace(class_scheme="metocean"))
+    loaded = SimpleNamespace(card=SimpleNamespace(scheme=METOCEAN))
     monkeypatch.setattr("frazil.learn.checkpoint.load_model", lambda _: loaded)
     code, _, said = run("map", small_safe, "-o", tmp_path / "m", "--prior", prior_file)
     assert code != 0

@@ -22,9 +22,14 @@ WATER, ICE, LAND, UNTOLD = 0, 1, 254, 255
 
 def reference(raster: Raster, resampling: Resampling = "bilinear", threshold: float = 15.0) -> RasterReference:
     return RasterReference(
-        name="made up", kind="concentration", time=None, says="", raster=raster, threshold_percent=threshold,
+        name="made up",
+        kind="concentration",
+        time=None,
+        says="",
+        raster=raster,
+        threshold_percent=threshold,
         resampling=resampling,
-    )  # fmt: skip
+    )
 
 
 def places(raster: Raster, like: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -101,11 +106,16 @@ def made(scene: str, *, shape: tuple[int, int] = (60, 70), spacing_m: float = 10
 @pytest.mark.parametrize(
     ("scene", "crs", "cell"),
     [
-        ("far north", "EPSG:6931", 10_000.0), ("far north", "EPSG:32633", 3125.0), ("utm", "EPSG:3413", 6250.0),
-        ("south", "EPSG:6932", 12_500.0), ("the pole", "EPSG:6931", 10_000.0), ("antimeridian", "EPSG:3571", 25_000.0),
-        ("utm", "EPSG:4326", 0.1), ("south", "EPSG:4326", 0.25),
+        ("far north", "EPSG:6931", 10_000.0),
+        ("far north", "EPSG:32633", 3125.0),
+        ("utm", "EPSG:3413", 6250.0),
+        ("south", "EPSG:6932", 12_500.0),
+        ("the pole", "EPSG:6931", 10_000.0),
+        ("antimeridian", "EPSG:3571", 25_000.0),
+        ("utm", "EPSG:4326", 0.1),
+        ("south", "EPSG:4326", 0.25),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("kind", ["ramp", "holes"])
 def test_concentration_is_that_of_the_exact_place(scene: str, crs: str, cell: float, kind: str) -> None:
     like = made(scene)
@@ -185,7 +195,7 @@ def turned(raster: Raster, degrees: float) -> Raster:
         lambda r: turned(r, 200.0),
     ],
     ids=["south up", "askew", "upside down"],
-)  # fmt: skip
+)
 def test_rasters_in_any_orientation_are_read_alike(change) -> None:  # type: ignore[no-untyped-def]
     like = made("far north")
     raster = change(around(like, "EPSG:6931", 5000.0))

@@ -62,10 +62,15 @@ def test_every_layout_gives_the_field_back(
     name: str, maker: Callable[[Path], Path], kind: str, step_m: float, tmp_path: Path
 ) -> None:
     """Whatever projection, unit, packing, row order and flags: the ice lies where the field is above 15 %."""
-    ice_map = make.true_map(step_m) if step_m == 500 else make_map(
-        codes=np.where(make.percent_on("EPSG:3413", *_axes(step_m)) >= 15, 3, 0).astype(np.uint8),
-        centre=make.CENTRE, spacing_m=step_m,
-    )  # fmt: skip
+    ice_map = (
+        make.true_map(step_m)
+        if step_m == 500
+        else make_map(
+            codes=np.where(make.percent_on("EPSG:3413", *_axes(step_m)) >= 15, 3, 0).astype(np.uint8),
+            centre=make.CENTRE,
+            spacing_m=step_m,
+        )
+    )
     path = maker(tmp_path / name)
     reference = open_reference(path)
     assert reference.kind == kind
@@ -463,12 +468,13 @@ def netcdf(
     named = dict(zip(("y", "x"), names, strict=True))
     data = {
         "conc": (
-            [named.get(d, d) for d in dims], field.transpose(order).astype(np.float32),
+            [named.get(d, d) for d in dims],
+            field.transpose(order).astype(np.float32),
             {"standard_name": "sea_ice_area_fraction", "units": "1", "grid_mapping": "crs", **(conc or {})},
         ),
         "crs": ((), np.int32(0), {"spatial_ref": CRS("EPSG:3413").to_wkt("WKT1_GDAL")}),
         **(extra or {}),
-    }  # fmt: skip
+    }
     coords = {
         named["y"]: (named["y"], y / unit, {"units": "km", **(y_attrs or {})}),
         named["x"]: (named["x"], x / unit, {"units": "km", **(x_attrs or {})}),
@@ -478,18 +484,25 @@ def netcdf(
     return path
 
 
-STANDARD = {"y_attrs": {"standard_name": "projection_y_coordinate"},
-            "x_attrs": {"standard_name": "projection_x_coordinate"}}  # fmt: skip
+STANDARD = {
+    "y_attrs": {"standard_name": "projection_y_coordinate"},
+    "x_attrs": {"standard_name": "projection_x_coordinate"},
+}
 
 
 @pytest.mark.parametrize("dims", [("time", "y", "x"), ("time", "x", "y"), ("x", "y", "time"), ("y", "time", "x")])
 @pytest.mark.parametrize(
     "how",
-    [{}, STANDARD, {"names": ("a", "b"), **STANDARD},
-     {"names": ("b", "a"), "y_attrs": {"axis": "Y"}, "x_attrs": {"axis": "X"}},
-     {"names": ("yc", "xc")}, {"names": ("x", "y"), **STANDARD}, {"unit": 100_000, "y_attrs": {"units": "100 km"},
-      "x_attrs": {"units": "100 km"}}],
-)  # fmt: skip
+    [
+        {},
+        STANDARD,
+        {"names": ("a", "b"), **STANDARD},
+        {"names": ("b", "a"), "y_attrs": {"axis": "Y"}, "x_attrs": {"axis": "X"}},
+        {"names": ("yc", "xc")},
+        {"names": ("x", "y"), **STANDARD},
+        {"unit": 100_000, "y_attrs": {"units": "100 km"}, "x_attrs": {"units": "100 km"}},
+    ],
+)
 def test_dimensions_in_any_order_are_not_transposed(dims: tuple[str, ...], how: dict[str, Any], tmp_path: Path) -> None:
     reference = open_reference(netcdf(tmp_path / "a.nc", dims, **how))
     codes = reference.on(make.true_map())
@@ -558,10 +571,16 @@ def test_unsigned_bytes_and_valid_ranges(engine: str, tmp_path: Path) -> None:
     raw = np.resize(np.array([0, 125, 250, 251, 253, 254, 255, 252], np.uint8), (1, 40, 40)).view(np.int8)
     flags = np.array([251, 253, 254], np.uint8).view(np.int8)
     attrs = {
-        "standard_name": "sea_ice_area_fraction", "units": "1", "scale_factor": 0.004, "_Unsigned": "true",
-        "flag_values": flags, "flag_meanings": "pole_hole coast land", "_FillValue": np.int8(-1), "grid_mapping": "crs",
+        "standard_name": "sea_ice_area_fraction",
+        "units": "1",
+        "scale_factor": 0.004,
+        "_Unsigned": "true",
+        "flag_values": flags,
+        "flag_meanings": "pole_hole coast land",
+        "_FillValue": np.int8(-1),
+        "grid_mapping": "crs",
         "valid_range": np.array([0, 250], np.uint8).view(np.int8),
-    }  # fmt: skip
+    }
     path = netcdf(tmp_path / "a.nc", extra={"ice": (("time", "y", "x"), raw, attrs)}, engine=engine)
     reference = open_reference(path, options=ReferenceOptions(variable="ice"))
     np.testing.assert_allclose(raster_of(reference).values[0, :8], np.array([0, 50, 100, *[np.nan] * 5]))

@@ -34,10 +34,13 @@ ALL = {
     for kind in ("exclusive", "multilabel")
 }
 PLACES = {
-    "svalbard": ("EPSG:3413", (15.0, 78.0)), "pole": ("EPSG:3413", (0.0, 90.0)),
-    "antimeridian": ("EPSG:3413", (180.0, 72.0)), "south": ("EPSG:3031", (-170.0, -75.0)),
-    "south pole": ("EPSG:3031", (0.0, -90.0)), "utm 60": ("EPSG:32660", (179.5, 66.0)),
-}  # fmt: skip
+    "svalbard": ("EPSG:3413", (15.0, 78.0)),
+    "pole": ("EPSG:3413", (0.0, 90.0)),
+    "antimeridian": ("EPSG:3413", (180.0, 72.0)),
+    "south": ("EPSG:3031", (-170.0, -75.0)),
+    "south pole": ("EPSG:3031", (0.0, -90.0)),
+    "utm 60": ("EPSG:32660", (179.5, 66.0)),
+}
 
 
 def item_of(ds: xr.Dataset, kind: str = "exclusive") -> pystac.Item:
@@ -144,7 +147,7 @@ def test_a_bounding_box_holds_the_whole_shape_and_no_more(
     box = shapely.box(x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2)
     west, south_, east, north = bounding_box(to_lonlat(np.array([box], dtype=object), crs)[0])
     rim = shapely.get_coordinates(shapely.segmentize(box.exterior, 2000.0))
-    u, v = forward.transform(*rim.T, direction="INVERSE")
+    u, v = forward.transform(rim[:, 0], rim[:, 1], direction="INVERSE")
     pole = box.contains(shapely.Point(0, 0))
     near_pole = box.exterior.distance(shapely.Point(0, 0)) < 5000
     if near_pole:

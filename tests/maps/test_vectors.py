@@ -33,9 +33,11 @@ def frame(n: int = 40, crs: str = "EPSG:3413") -> gpd.GeoDataFrame:
         for c, r in zip(centre, rng.uniform(3000, 20_000, n), strict=True)
     ]
     columns = {
-        "code": np.arange(n, dtype=np.int16), "area_km2": rng.gamma(1.0, 1e3, n),
-        "name": [f"Junges Eis ≥ 30 cm, „{i}“" for i in range(n)], "good": rng.random(n) > 0.5,
-    }  # fmt: skip
+        "code": np.arange(n, dtype=np.int16),
+        "area_km2": rng.gamma(1.0, 1e3, n),
+        "name": [f"Junges Eis ≥ 30 cm, „{i}“" for i in range(n)],
+        "good": rng.random(n) > 0.5,
+    }
     return gpd.GeoDataFrame(columns, geometry=shapes, crs=crs)
 
 
@@ -96,10 +98,13 @@ def test_a_maps_own_polygons_keep_their_areas(suffix: str, tmp_path: Path) -> No
     made = ice_polygons(make_map(shape=(60, 70), spacing_m=1000.0), min_area_km2=20)
     found = pyogrio.read_dataframe(write_vector(made, tmp_path / f"a{suffix}"))
     areas = [
-        shapely.area(gpd.GeoSeries(shapely.segmentize(f.to_crs(made.crs).geometry.values, 500.0), crs=made.crs)
-                     .to_crs("EPSG:6931").values)
+        shapely.area(
+            gpd.GeoSeries(shapely.segmentize(f.to_crs(made.crs).geometry.values, 500.0), crs=made.crs)
+            .to_crs("EPSG:6931")
+            .values
+        )
         for f in (made, found)
-    ]  # fmt: skip
+    ]
     np.testing.assert_allclose(np.sort(areas[1]), np.sort(areas[0]), rtol=1e-3)
 
 
@@ -148,9 +153,11 @@ def test_a_full_disk_is_told_and_leaves_nothing(suffix: str, limit: int, tmp_pat
     root = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join([str(root), str(root / "src")])
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True,
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert list(tmp_path.iterdir()) == []
 

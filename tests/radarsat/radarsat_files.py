@@ -312,9 +312,13 @@ class Made:
 
 
 def made_up(
-    shape: tuple[int, int] = (90, 140), *, polarizations: tuple[str, ...] = ("HH", "HV"), dtype: type = np.uint16,
-    seed: int = 0, **settings: object,
-) -> Made:  # fmt: skip
+    shape: tuple[int, int] = (90, 140),
+    *,
+    polarizations: tuple[str, ...] = ("HH", "HV"),
+    dtype: type = np.uint16,
+    seed: int = 0,
+    **settings: object,
+) -> Made:
     """Speckle of two brightnesses, black corners, and some black pixels in the middle."""
     rng = np.random.default_rng(seed)
     most = np.iinfo(dtype).max

@@ -121,10 +121,15 @@ def test_of_one_class_no_names_are_counted(tmp_path: Path) -> None:
     mask[10:40, 10:40] = True
     for side in ("train", "test"):
         items = [
-            Imagette(name=f"{side}{n}", group=f"{side}{n}", image=rng.random((80, 80)) - 0.5 * mask, category=0,
-                     mask=mask[None])
+            Imagette(
+                name=f"{side}{n}",
+                group=f"{side}{n}",
+                image=rng.random((80, 80)) - 0.5 * mask,
+                category=0,
+                mask=mask[None],
+            )
             for n in range(4)
-        ]  # fmt: skip
+        ]
         ds = make_imagettes(items, scheme=SLICKS, size=80, cell=4, spacing_m=100, scaling="roughness", source="drawn")
         stores[side] = save_imagettes(ds, tmp_path / f"{side}.zarr")
     train(run("metocean:unet", stores, optim__steps="2"), tmp_path / "run")

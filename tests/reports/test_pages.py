@@ -138,8 +138,13 @@ def test_numbers_are_those_of_the_evaluation(run: Path, made: Path) -> None:
 
 def test_the_page_says_what_the_run_is(run: Path, made: Path) -> None:
     page, noted = Page(made / "index.html"), json.loads((run / "run.json").read_text())
-    for text in (noted["commit"], noted["versions"]["torch"], "it does not leak", "This run ended after 6 steps.",
-                 "The training side holds no patches of level first-year ice, old or deformed ice"):  # fmt: skip
+    for text in (
+        noted["commit"],
+        noted["versions"]["torch"],
+        "it does not leak",
+        "This run ended after 6 steps.",
+        "The training side holds no patches of level first-year ice, old or deformed ice",
+    ):
         assert text in page.text
     for scene in noted["data"]["train"]["scenes"]:
         assert scene in page.text
@@ -168,11 +173,16 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     tables = {f"{HOSTILE}{i}": table(r) for i, r in enumerate((50, 60, 70))}
     scores = run_of(tables).scores
     run = {
-        "config": {"name": HOSTILE, "data": {HOSTILE: HOSTILE}}, "command": HOSTILE, "commit": HOSTILE,
+        "config": {"name": HOSTILE, "data": {HOSTILE: HOSTILE}},
+        "command": HOSTILE,
+        "commit": HOSTILE,
         "versions": {HOSTILE: HOSTILE},
-        "data": {"split": HOSTILE, "train": {"scenes": [HOSTILE], "patches": {"open_water": HOSTILE}},
-                 "test": {"scenes": [HOSTILE], "patches": "none"}},
-    }  # fmt: skip
+        "data": {
+            "split": HOSTILE,
+            "train": {"scenes": [HOSTILE], "patches": {"open_water": HOSTILE}},
+            "test": {"scenes": [HOSTILE], "patches": "none"},
+        },
+    }
     mistake = Mistake(
         picture=np.zeros((4, 4, 3), np.uint8), truth=0, said=1, confidence=0.9, scene=HOSTILE, line=np.nan, pixel=1.0
     )
@@ -181,8 +191,12 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     one = record_of(HOSTILE, HOSTILE, run, [], finished=True, scores=scores, card=card)
     pages = write_report([replace(one, mistakes=found), one], tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "index.html", "run-1.html", "run-2.html", "figures", LIST,
-    }  # fmt: skip
+        "index.html",
+        "run-1.html",
+        "run-2.html",
+        "figures",
+        LIST,
+    }
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
     for path in pages.values():
         page = Page(path)
@@ -260,9 +274,11 @@ def test_a_run_on_scenes_without_held_out_ones(tmp_path: Path) -> None:
     from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, SimulatedData
 
     config = RunConfig(
-        name="bare", model=ModelConfig(architecture="unet", settings={"widths": (4, 8)}),
-        data=SimulatedData(train_seeds=(1,), crop=32, spacing_m=1920.0), optim=OptimConfig(steps=2, batch=2),
-    )  # fmt: skip
+        name="bare",
+        model=ModelConfig(architecture="unet", settings={"widths": (4, 8)}),
+        data=SimulatedData(train_seeds=(1,), crop=32, spacing_m=1920.0),
+        optim=OptimConfig(steps=2, batch=2),
+    )
     train(config, tmp_path / "run")
     page = Page(report(tmp_path / "run", tmp_path / "out")["report"])
     assert "Nothing was held out to judge this run." in page.text
@@ -316,8 +332,10 @@ def test_maps_stand_beside_their_truth(map_folder: Path, tmp_path: Path) -> None
     assert "figures/map-1.png" in alone.sources
     product = str(make_map(seed=3).attrs["product"])
     learnt = replace(one, card=CardRecord(id="made-up"), data={"train": DataSide(scenes=(f"{product}.SAFE",))})
-    for runs, words in (([learnt], "The network has learnt from this scene"),
-                        ([learnt, replace(learnt, data={})], "Some of these networks have learnt")):  # fmt: skip
+    for runs, words in (
+        ([learnt], "The network has learnt from this scene"),
+        ([learnt, replace(learnt, data={})], "Some of these networks have learnt"),
+    ):
         page = Page(write_report(runs, tmp_path / "learnt", maps=pair_maps([map_folder], []), overwrite=True)["report"])
         assert words in page.text
 
@@ -372,8 +390,9 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {"report": str(tmp_path / "out" / "index.html")}
     assert len(list((tmp_path / "out" / "figures").glob("*mistake*"))) == 2
     with pytest.raises(OutputExistsError):
-        CliRunner().invoke(cli, ["report", str(run), "-o", str(tmp_path / "out")], catch_exceptions=False,
-                           standalone_mode=False)  # fmt: skip
+        CliRunner().invoke(
+            cli, ["report", str(run), "-o", str(tmp_path / "out")], catch_exceptions=False, standalone_mode=False
+        )
     assert call(run, "-o", tmp_path / "new", "--class", "x").exit_code == 2
     with pytest.raises(OptionError, match="No training run"):
         report(tmp_path / "none", tmp_path / "new")

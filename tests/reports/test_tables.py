@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,21 +27,32 @@ from frazil.reports.tables import (
 def side_of(tables: dict[str, list[list[int]]]) -> ClassScores:
     """Scores of two classes from a confusion matrix a scene."""
     total = np.sum(list(tables.values()), axis=0)
-    got = {k: tuple(None if x != x else x for x in v) if isinstance(v, list) else v for k, v in scores(total).items()}
+    got: dict[str, Any] = {
+        k: tuple(None if x != x else x for x in v) if isinstance(v, list) else v for k, v in scores(total).items()
+    }
     return ClassScores(
-        classes=BINARY.names, **got, binary=TwoClassScores(**got), ece=0.1, nll=1.0,  # type: ignore[arg-type]
+        classes=BINARY.names,
+        **got,
+        binary=TwoClassScores(**got),
+        ece=0.1,
+        nll=1.0,
         accuracy_per_scene={k: float(np.trace(v) / np.sum(v)) for k, v in tables.items()},
         confusion=tuple(map(tuple, total.tolist())),
         confusion_per_scene={k: tuple(map(tuple, v)) for k, v in tables.items()},
         reliability=Bins(total=(1.0,), confidence=(1.0,), correct=(1.0,)),
-    )  # fmt: skip
+    )
 
 
 def run_of(tables: dict[str, list[list[int]]] | None, name: str = "run", **settings: object) -> RunRecord:
     return RunRecord(
-        folder=name, name=name, settings=flatten(settings), scheme=BINARY, unit="patches",
-        finished=tables is not None, scores={} if tables is None else {"test": side_of(tables)},
-    )  # fmt: skip
+        folder=name,
+        name=name,
+        settings=flatten(settings),
+        scheme=BINARY,
+        unit="patches",
+        finished=tables is not None,
+        scores={} if tables is None else {"test": side_of(tables)},
+    )
 
 
 def table(right: int, n: int = 100) -> list[list[int]]:

@@ -90,9 +90,13 @@ def test_missing_pixels_do_not_spread() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    left=st.integers(-40, 40), top=st.integers(-40, 40), spacing=st.sampled_from([40.0, 100.0, 120.0, 333.3]),
-    rows=st.integers(2, 9), columns=st.integers(2, 9), crs=st.sampled_from(["EPSG:3413", "EPSG:3031", "EPSG:32633"]),
-)  # fmt: skip
+    left=st.integers(-40, 40),
+    top=st.integers(-40, 40),
+    spacing=st.sampled_from([40.0, 100.0, 120.0, 333.3]),
+    rows=st.integers(2, 9),
+    columns=st.integers(2, 9),
+    crs=st.sampled_from(["EPSG:3413", "EPSG:3031", "EPSG:32633"]),
+)
 def test_coordinates_give_the_grid_back(left: int, top: int, spacing: float, rows: int, columns: int, crs: str) -> None:
     grid = MapGrid(crs=crs, left=left * spacing, top=top * spacing, spacing_m=spacing, shape=(rows, columns))
     back = MapGrid.of(xr.Dataset(coords=grid.coords()))
@@ -172,9 +176,15 @@ def test_a_crs_that_fits_well_enough_is_taken(latitude: float, longitude: float,
 
 @pytest.mark.parametrize(
     ("latitude", "longitude", "crs"),
-    [(75, 20, "EPSG:3413"), (-64, 20, "EPSG:3031"), (-18, -70, "EPSG:32719"), (0.5, 179.9, "EPSG:32660"),
-     (55, 137, "EPSG:32653"), (59, -180, "EPSG:32601")],
-)  # fmt: skip
+    [
+        (75, 20, "EPSG:3413"),
+        (-64, 20, "EPSG:3031"),
+        (-18, -70, "EPSG:32719"),
+        (0.5, 179.9, "EPSG:32660"),
+        (55, 137, "EPSG:32653"),
+        (59, -180, "EPSG:32601"),
+    ],
+)
 def test_the_crs_of_a_place(latitude: float, longitude: float, crs: str) -> None:
     """Polar stereographic at 18° S would stretch lengths nearly threefold."""
     geo = around(float(latitude), float(longitude))

@@ -86,11 +86,12 @@ def test_coast_meets_the_bright_ice_caps_of_the_real_quick_look(ew_metadata: Pro
     ("crs", "left", "top", "spacing_m"),
     [
         ("EPSG:3413", -15e3, 12e3, 120.0),  # over the pole
-        ("EPSG:3413", 5e5, -8e5, 240.0), ("EPSG:3031", 1.7e6, 1.7e6, 120.0),
+        ("EPSG:3413", 5e5, -8e5, 240.0),
+        ("EPSG:3031", 1.7e6, 1.7e6, 120.0),
         ("EPSG:32601", 2.5e5, 7.9e6, 100.0),  # over the antimeridian
         ("EPSG:3413", -3e6, 3e6, 5000.0),
     ],
-)  # fmt: skip
+)
 def test_positions_between_nodes_are_those_of_proj(crs: str, left: float, top: float, spacing_m: float) -> None:
     grid = MapGrid(crs=crs, left=left, top=top, spacing_m=spacing_m, shape=(301, 247))
     found = np.radians(_lonlat(grid, grid.x, grid.y))

@@ -49,5 +49,9 @@ def test_total_power_is_backscatter_and_noise_and_has_no_dark_end() -> None:
     assert (alone[0, :2] == 0).all()
     assert CHANNELS["total_hv"].polarization == "HV"
     assert [CHANNELS[n].source for n in ("total_hv", "nesz_hv", "hv", "roughness_vv", "incidence_angle")] == [
-        "total", "nesz", "sigma0", "sigma0", "incidence_angle",
-    ]  # fmt: skip
+        "total",
+        "nesz",
+        "sigma0",
+        "sigma0",
+        "incidence_angle",
+    ]

@@ -248,12 +248,20 @@ def test_odd_noise_of_one_image_is_said_and_left_in(copy: Path) -> None:
 def test_vectors_of_another_time_or_width(small_safe: Path, tmp_path: Path, kind: str) -> None:
     """A file of another product under the header of this one, as nothing but its vectors shows."""
     match = rb"<azimuthTime>\d{4}-\d\d-\d\dT\d\d"
-    later = changed(Path(shutil.copytree(small_safe, tmp_path / "a" / small_safe.name)),
-                    f"annotation/calibration/{kind}-*-hv-*", match, b"<azimuthTime>2024-03-29T23")  # fmt: skip
+    later = changed(
+        Path(shutil.copytree(small_safe, tmp_path / "a" / small_safe.name)),
+        f"annotation/calibration/{kind}-*-hv-*",
+        match,
+        b"<azimuthTime>2024-03-29T23",
+    )
     with pytest.raises(ProductError, match=rf"{kind}-.*-hv-.*its vectors are of \d+ to \d+ s from the begin"):
         open_all(later)
-    wide = changed(Path(shutil.copytree(small_safe, tmp_path / "b" / small_safe.name)),
-                   f"annotation/calibration/{kind}-*-hv-*", rb"\d(</pixel>)", rb"99\1")  # fmt: skip
+    wide = changed(
+        Path(shutil.copytree(small_safe, tmp_path / "b" / small_safe.name)),
+        f"annotation/calibration/{kind}-*-hv-*",
+        rb"\d(</pixel>)",
+        rb"99\1",
+    )
     with pytest.raises(ProductError, match=rf"{kind}-.*-hv-.*its vectors end at pixel"):
         open_all(wide)
 

@@ -136,9 +136,14 @@ def test_the_footprint_is_cut_at_the_antimeridian_and_closed_over_the_pole(ew_me
         line = pixel = np.arange(0.0, 5001.0, 500.0)
         zero = np.zeros(latitude.shape)
         ties = TiePoints(
-            line=line, pixel=pixel, latitude=latitude, longitude=longitude, height=zero,
-            incidence_angle=zero + 30, elevation_angle=zero + 25,
-        )  # fmt: skip
+            line=line,
+            pixel=pixel,
+            latitude=latitude,
+            longitude=longitude,
+            height=zero,
+            incidence_angle=zero + 30,
+            elevation_angle=zero + 25,
+        )
         return replace(sample, ties=ties, n_lines=5001, n_pixels=5001)
 
     lat, lon = np.meshgrid(np.linspace(70, 72, 11), np.linspace(176, 184, 11), indexing="ij")

@@ -75,10 +75,20 @@ def test_honest_files_are_read_in_every_encoding(encoding: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"<", b"<r>", b"<r></s>", b"\x00" * 100, b"<r><a>1</a></r><r/>", b"<r>\xff</r>", b"no xml", b"<r a=1/>",
-     b"<r><b/></r>"],
+    [
+        b"",
+        b"<",
+        b"<r>",
+        b"<r></s>",
+        b"\x00" * 100,
+        b"<r><a>1</a></r><r/>",
+        b"<r>\xff</r>",
+        b"no xml",
+        b"<r a=1/>",
+        b"<r><b/></r>",
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_broken_files_are_refused_in_one_line(data: bytes) -> None:
     refused(data)
 
@@ -162,11 +172,12 @@ def test_times_are_those_of_the_calendar(moment: dt.datetime) -> None:
 @pytest.mark.parametrize(
     ("word", "want"),
     [
-        ("2016-12-31T23:59:60", "2017-01-01T00:00:00"), ("2016-12-31T23:59:60.250000", "2017-01-01T00:00:00.25"),
+        ("2016-12-31T23:59:60", "2017-01-01T00:00:00"),
+        ("2016-12-31T23:59:60.250000", "2017-01-01T00:00:00.25"),
         ("2015-06-30T23:59:60.999999", "2015-07-01T00:00:00.999999"),
         ("2016-12-31T23:59:59.999999", "2016-12-31T23:59:59.999999"),
     ],
-)  # fmt: skip
+)
 def test_a_leap_second_is_the_first_of_the_next_minute(word: str, want: str) -> None:
     assert time(element(word), "a") == np.datetime64(want, "us")
 

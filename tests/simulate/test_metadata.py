@@ -78,11 +78,18 @@ def templates(ew_metadata: Product, metadata_products: dict[str, Path]) -> dict[
 
 def cut_of(band: Band, window: str, days: int = 0) -> Cut:
     a, (top, bottom, left, right) = band.annotation, WINDOWS[window]
-    lines, pixels = (round(top * a.n_lines), round(bottom * a.n_lines)), (round(left * a.n_pixels), round(right * a.n_pixels))  # fmt: skip  # noqa: E501
+    lines, pixels = (
+        (round(top * a.n_lines), round(bottom * a.n_lines)),
+        (round(left * a.n_pixels), round(right * a.n_pixels)),
+    )
     return Cut(
-        first_line=lines[0], first_pixel=pixels[0], n_lines=lines[1] - lines[0], n_pixels=pixels[1] - pixels[0],
-        days=days, code="0A1B",
-    )  # fmt: skip
+        first_line=lines[0],
+        first_pixel=pixels[0],
+        n_lines=lines[1] - lines[0],
+        n_pixels=pixels[1] - pixels[0],
+        days=days,
+        code="0A1B",
+    )
 
 
 @pytest.fixture(scope="module", params=[(t, w) for t in TEMPLATES for w in WINDOWS], ids=lambda p: " ".join(p))

@@ -84,8 +84,10 @@ def test_calm_water_may_be_darker_than_the_law_in_hv_and_never_in_hh() -> None:
     for polarization, falls in (("HV", [8.0, 4.0, 3.0, 0.0]), ("HH", [0.0] * 4)):
         law, calm = (water_sigma0(wind, np.full(4, 35.0), polarization, calm_db=c) for c in (0.0, 1.0))
         np.testing.assert_allclose(10 * np.log10(law / calm), falls, atol=1e-6)
-    drawn = [draw_climate(np.random.default_rng(1), look_deg=0, wet=0, region_rng=np.random.default_rng(i)).calm_db
-             for i in range(50)]  # fmt: skip
+    drawn = [
+        draw_climate(np.random.default_rng(1), look_deg=0, wet=0, region_rng=np.random.default_rng(i)).calm_db
+        for i in range(50)
+    ]
     assert 0.1 <= min(drawn) < 0.2
     assert 1.1 < max(drawn) <= 1.2
 

@@ -56,13 +56,25 @@ def toy_data(seed: int = 0, labels: int = 4, unlabelled: int = 240, spot: float 
 def toy_run(strategy: Any, *, seed: int = 0, **optim: Any) -> RunConfig:
     """A run of a tiny network."""
     return RunConfig(
-        name="toy", seed=seed, strategy=strategy, labels=LabelsConfig(), data=PatchData(augment=("rotate",)),
+        name="toy",
+        seed=seed,
+        strategy=strategy,
+        labels=LabelsConfig(),
+        data=PatchData(augment=("rotate",)),
         model=ModelConfig(architecture="adhoc", settings={"widths": [8], "hidden": [], "dropout": 0.0, "patch": SIZE}),
         optim=OptimConfig(
-            **{"optimiser": "adam", "epochs": 10, "batch": 24, "lr": 4e-3, "warmup": 0, "clip": 0.0,
-               "weight_decay": 0.0, **optim}
+            **{
+                "optimiser": "adam",
+                "epochs": 10,
+                "batch": 24,
+                "lr": 4e-3,
+                "warmup": 0,
+                "clip": 0.0,
+                "weight_decay": 0.0,
+                **optim,
+            }
         ),
-    )  # fmt: skip
+    )
 
 
 def toy_strategy(config: RunConfig, data: LearningData | None = None) -> tuple[Strategy, RunConfig, LearningData]:

@@ -24,9 +24,14 @@ from frazil.studies.few_labels import (
 from tests.learn.data.test_labels import patch_set
 
 TINY = {
-    "model.architecture": "adhoc", "model.settings": '{"widths":[4],"hidden":[]}', "optim.epochs": "1",
-    "optim.batch": "20", "strategy.labelled": "8", "strategy.first_steps": "2", "strategy.propagation.k": "5",
-}  # fmt: skip
+    "model.architecture": "adhoc",
+    "model.settings": '{"widths":[4],"hidden":[]}',
+    "optim.epochs": "1",
+    "optim.batch": "20",
+    "strategy.labelled": "8",
+    "strategy.first_steps": "2",
+    "strategy.propagation.k": "5",
+}
 METHODS = {name: find_recipe(f"few_labels:{name}") for name in ("supervised", "tslp", "fixmatch")}
 
 
@@ -112,8 +117,14 @@ def test_differences_are_taken_in_pairs() -> None:
     def row(method: str, draw: int, seed: int, accuracy: float) -> dict[str, object]:
         labels = {"count": 8, "seed": draw}
         test = {"accuracy": accuracy, "macro_f1": accuracy, "balanced_accuracy": accuracy, "ece": None}
-        return {"method": method, "config": {"labels": labels, "seed": seed}, "test": test, "pool": None, "curve": [],
-                "seconds": 1.0}  # fmt: skip
+        return {
+            "method": method,
+            "config": {"labels": labels, "seed": seed},
+            "test": test,
+            "pool": None,
+            "curve": [],
+            "seconds": 1.0,
+        }
 
     rng = np.random.default_rng(0)
     ease = rng.uniform(0.4, 0.9, 5)  # draws differ far more than methods do

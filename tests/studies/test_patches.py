@@ -25,10 +25,17 @@ SMALL = (("widths", (4, 4)), ("hidden", (8,)))
 CASES = (
     Trial(name="HH", channels=("hh",), settings=SMALL, size=16, scheme="five_classes", optim=OPTIM, seeds=2),
     Trial(
-        name="all & more", settings=SMALL, size=20, scheme="five_classes", optim=OPTIM, seeds=2, published=98.5,
-        augment=("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor"), curve=True,
+        name="all & more",
+        settings=SMALL,
+        size=20,
+        scheme="five_classes",
+        optim=OPTIM,
+        seeds=2,
+        published=98.5,
+        augment=("flip", "rotate", "blur", "brightness_contrast", "speckle", "noise_floor"),
+        curve=True,
     ),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

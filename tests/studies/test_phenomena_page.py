@@ -56,16 +56,35 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
         sets[name] = str(save_imagettes(made, tmp_path / f"{name}.zarr"))
         save_imagettes(coarser(made, 200), tmp_path / f"coarse-{name}.zarr")
     study = PhenomenaStudy(
-        train=(sets["train"],), validation=(sets["validation"],), test=(sets["test"],), seeds=2, steps=(2, 2, 2),
-        batch=2, unet={"widths": (2, 3, 4, 5)}, im2px={"widths": (2, 3)}, categoriser={"width": 0.05}, numbers=(1, 3),
-        weightings=("code",), tiles=(75,), mask_side=40, mask_stride=40,
-        resolutions={100.0: (sets["train"], sets["test"]),
-                     200.0: (str(tmp_path / "coarse-train.zarr"), str(tmp_path / "coarse-test.zarr"))},
-    )  # fmt: skip
+        train=(sets["train"],),
+        validation=(sets["validation"],),
+        test=(sets["test"],),
+        seeds=2,
+        steps=(2, 2, 2),
+        batch=2,
+        unet={"widths": (2, 3, 4, 5)},
+        im2px={"widths": (2, 3)},
+        categoriser={"width": 0.05},
+        numbers=(1, 3),
+        weightings=("code",),
+        tiles=(75,),
+        mask_side=40,
+        mask_stride=40,
+        resolutions={
+            100.0: (sets["train"], sets["test"]),
+            200.0: (str(tmp_path / "coarse-train.zarr"), str(tmp_path / "coarse-test.zarr")),
+        },
+    )
     rows = run_study("weak-vs-full", study, tmp_path / "study")
     assert [r["case"] for r in rows[:7]] == [
-        "U-Net, weights reversed", "IM2PX", "MASK, v = mean", "MASK, v = 0", "PART, 75 px", "PART, 75 px, dense", "CAM",
-    ]  # fmt: skip
+        "U-Net, weights reversed",
+        "IM2PX",
+        "MASK, v = mean",
+        "MASK, v = 0",
+        "PART, 75 px",
+        "PART, 75 px, dense",
+        "CAM",
+    ]
     assert len(rows) == 2 * 7
     file = tmp_path / "study" / "weak-vs-full.jsonl"
     lines = file.read_text().splitlines(keepends=True)

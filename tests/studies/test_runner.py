@@ -95,10 +95,18 @@ def test_a_line_that_was_cut_off_is_made_again(calls: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["[]\n", "3\n", "{}\n", "\n", "\x00\n", '{"case": "a"}\n', "[" * 50_000 + "\n",
-     '{"case": "a", "digest": "", "depends_on": {}, "rows": 3}\n',
-     '{"case": "a", "digest": "", "depends_on": {}, "rows": [3]}\n'],
-)  # fmt: skip
+    [
+        "[]\n",
+        "3\n",
+        "{}\n",
+        "\n",
+        "\x00\n",
+        '{"case": "a"}\n',
+        "[" * 50_000 + "\n",
+        '{"case": "a", "digest": "", "depends_on": {}, "rows": 3}\n',
+        '{"case": "a", "digest": "", "depends_on": {}, "rows": [3]}\n',
+    ],
+)
 def test_what_is_no_row_is_refused_and_kept(text: str, calls: Path, tmp_path: Path) -> None:
     file = tmp_path / "toy.jsonl"
     file.write_text(text)

@@ -52,10 +52,14 @@ def test_every_strategy_comes_back_from_json_as_it_was(kind: Any) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    lr=st.floats(1e-12, 1e3), decay=st.floats(0, 1e6), shares=st.lists(st.floats(0, 1), max_size=4),
-    steps=st.integers(1, 2**40), seed=st.integers(0, 2**62), epochs=st.none() | st.floats(1e-6, 1e6),
+    lr=st.floats(1e-12, 1e3),
+    decay=st.floats(0, 1e6),
+    shares=st.lists(st.floats(0, 1), max_size=4),
+    steps=st.integers(1, 2**40),
+    seed=st.integers(0, 2**62),
+    epochs=st.none() | st.floats(1e-6, 1e6),
     text=st.text(max_size=30),
-)  # fmt: skip
+)
 def test_numbers_and_texts_come_back_to_the_last_digit(
     lr: float, decay: float, shares: list[float], steps: int, seed: int, epochs: float | None, text: str
 ) -> None:
@@ -134,24 +138,45 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(value: float) -> 
 @pytest.mark.parametrize(
     ("group", "said"),
     [
-        (OptimConfig, {"steps": 0}), (OptimConfig, {"lr": 0.0}), (OptimConfig, {"lr": -1.0}),
+        (OptimConfig, {"steps": 0}),
+        (OptimConfig, {"lr": 0.0}),
+        (OptimConfig, {"lr": -1.0}),
         (OptimConfig, {"batch": 0}),
-        (OptimConfig, {"epochs": 0.0}), (OptimConfig, {"validate_every": -1}), (OptimConfig, {"validate_every": 0}),
-        (OptimConfig, {"warmup": -1}), (OptimConfig, {"clip": -0.1}), (OptimConfig, {"patience": -1}),
-        (OptimConfig, {"precision": "float16"}), (OptimConfig, {"lr": math.nan}),
-        (OptimConfig, {"optimiser": "lion"}), (OptimConfig, {"schedule": "linear"}), (OptimConfig, {"keep": "worst"}),
-        (OptimConfig, {"momentum": -0.1}), (OptimConfig, {"momentum": 1.5}), (OptimConfig, {"milestones": (1.5,)}),
-        (MixMatchConfig, {"temperature": 0.0}), (MixMatchConfig, {"guesses": 0}), (MixMatchConfig, {"labelled": 0}),
-        (MixMatchConfig, {"ema": 1.01}), (MixMatchConfig, {"ramp": -0.01}), (MixMatchConfig, {"weight": -1.0}),
-        (FixMatchConfig, {"threshold": 1.1}), (FixMatchConfig, {"strong": ("colour",)}),
-        (PropagationConfig, {"alpha": 1.0}), (PropagationConfig, {"alpha": 0.0}), (PropagationConfig, {"k": 0}),
-        (PropagationConfig, {"gamma": 0.0}), (PropagationConfig, {"tolerance": 0.0}),
+        (OptimConfig, {"epochs": 0.0}),
+        (OptimConfig, {"validate_every": -1}),
+        (OptimConfig, {"validate_every": 0}),
+        (OptimConfig, {"warmup": -1}),
+        (OptimConfig, {"clip": -0.1}),
+        (OptimConfig, {"patience": -1}),
+        (OptimConfig, {"precision": "float16"}),
+        (OptimConfig, {"lr": math.nan}),
+        (OptimConfig, {"optimiser": "lion"}),
+        (OptimConfig, {"schedule": "linear"}),
+        (OptimConfig, {"keep": "worst"}),
+        (OptimConfig, {"momentum": -0.1}),
+        (OptimConfig, {"momentum": 1.5}),
+        (OptimConfig, {"milestones": (1.5,)}),
+        (MixMatchConfig, {"temperature": 0.0}),
+        (MixMatchConfig, {"guesses": 0}),
+        (MixMatchConfig, {"labelled": 0}),
+        (MixMatchConfig, {"ema": 1.01}),
+        (MixMatchConfig, {"ramp": -0.01}),
+        (MixMatchConfig, {"weight": -1.0}),
+        (FixMatchConfig, {"threshold": 1.1}),
+        (FixMatchConfig, {"strong": ("colour",)}),
+        (PropagationConfig, {"alpha": 1.0}),
+        (PropagationConfig, {"alpha": 0.0}),
+        (PropagationConfig, {"k": 0}),
+        (PropagationConfig, {"gamma": 0.0}),
+        (PropagationConfig, {"tolerance": 0.0}),
         (PropagationConfig, {"search": "x"}),
-        (TeacherStudentConfig, {"teacher_lr": -1.0}), (TeacherStudentConfig, {"refresh_epochs": 0}),
-        (DDPConfig, {"hook": "zip"}), (PeersConfig, {"every": 0}),
+        (TeacherStudentConfig, {"teacher_lr": -1.0}),
+        (TeacherStudentConfig, {"refresh_epochs": 0}),
+        (DDPConfig, {"hook": "zip"}),
+        (PeersConfig, {"every": 0}),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_settings_that_cannot_work_are_refused_when_they_are_made(group: Any, said: dict[str, Any]) -> None:
     """Also in Python, where no JSON is read."""
     with pytest.raises(OptionError) as error:
@@ -163,14 +188,22 @@ def test_settings_that_cannot_work_are_refused_when_they_are_made(group: Any, sa
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("optim.lr", "3e-4", 3e-4), ("optim.milestones", "0.5,0.8", (0.5, 0.8)), ("optim.milestones", "0.5", (0.5,)),
-        ("optim.milestones", "[0.1, 0.2]", (0.1, 0.2)), ("optim.milestones", "", ()), ("optim.epochs", "null", None),
-        ("optim.compile", "true", True), ("statement", "words, with commas", "words, with commas"),
-        ("statement", "12", "12"), ("name", "2018-01", "2018-01"),
-        ("name", '"12"', "12"), ("model.settings", '{"widths": [4]}', {"widths": [4]}),
-        ("seed", "7", 7), ("strategy.class_balance", "1", 1.0),
+        ("optim.lr", "3e-4", 3e-4),
+        ("optim.milestones", "0.5,0.8", (0.5, 0.8)),
+        ("optim.milestones", "0.5", (0.5,)),
+        ("optim.milestones", "[0.1, 0.2]", (0.1, 0.2)),
+        ("optim.milestones", "", ()),
+        ("optim.epochs", "null", None),
+        ("optim.compile", "true", True),
+        ("statement", "words, with commas", "words, with commas"),
+        ("statement", "12", "12"),
+        ("name", "2018-01", "2018-01"),
+        ("name", '"12"', "12"),
+        ("model.settings", '{"widths": [4]}', {"widths": [4]}),
+        ("seed", "7", 7),
+        ("strategy.class_balance", "1", 1.0),
     ],
-)  # fmt: skip
+)
 def test_words_of_the_command_line_mean_what_they_say(name: str, text: str, value: Any) -> None:
     made: Any = override(BASE, {name: text})
     for part in name.split("."):
@@ -217,7 +250,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=2),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("abc", min_size=1, max_size=2), inner),
     max_leaves=8,
-)  # fmt: skip
+)
 TREE = st.dictionaries(st.text("abc", min_size=1, max_size=2), JSON, max_size=4)
 
 

@@ -37,8 +37,12 @@ def pictures(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_pickle(image: np.ndarray, label: np.ndarray) -> bytes:
-    batch = {b"batch_label": b"x", b"labels": label.tolist(), b"data": image.reshape(len(image), -1),
-             b"filenames": [b"a.png"] * len(label)}  # fmt: skip
+    batch = {
+        b"batch_label": b"x",
+        b"labels": label.tolist(),
+        b"data": image.reshape(len(image), -1),
+        b"filenames": [b"a.png"] * len(label),
+    }
     return pickle.dumps(batch, protocol=2)
 
 
@@ -112,8 +116,10 @@ class Evil:
 def test_no_code_of_a_pickle_runs(seed: int, tmp_path: Path) -> None:
     proof = tmp_path / "proof"
     evil = [
-        Evil(os.system, f"touch {proof}"), Evil(eval, f"open({str(proof)!r}, 'w')"), Evil(np.fromfile, "/etc/passwd"),
-    ][seed]  # fmt: skip
+        Evil(os.system, f"touch {proof}"),
+        Evil(eval, f"open({str(proof)!r}, 'w')"),
+        Evil(np.fromfile, "/etc/passwd"),
+    ][seed]
     image, label = pictures(10, 0)
     for values in ({b"data": evil, b"labels": label.tolist()}, {b"data": image.reshape(10, -1), b"labels": [evil]}):
         (tmp_path / "data_batch_1").write_bytes(pickle.dumps(values, protocol=2))
@@ -126,8 +132,10 @@ def test_damaged_batches_are_refused_by_name(tmp_path: Path) -> None:
     image, label = pictures(10, 0)
     good, rng = as_pickle(image, label), np.random.default_rng(0)
     cases = [b"", b"nonsense", good[:-40], pickle.dumps([1, 2], 2), pickle.dumps({b"data": 1}, 2)]
-    cases += [pickle.dumps({b"data": image.reshape(10, -1).astype(dtype), b"labels": label.tolist()}, 2)
-              for dtype in (np.float32, object)]  # fmt: skip
+    cases += [
+        pickle.dumps({b"data": image.reshape(10, -1).astype(dtype), b"labels": label.tolist()}, 2)
+        for dtype in (np.float32, object)
+    ]
     cases += [as_pickle(image[:9], label), as_pickle(image, label + 7), as_pickle(image[:, :2], label)]
     for data in cases:
         (tmp_path / "data_batch_1").write_bytes(data)
@@ -181,9 +189,11 @@ def test_crops_and_flips_by_brute_force(tmp_path: Path) -> None:
         wide = np.pad(sampler.patches.image[place].astype(np.float32), ((0, 0), (4, 4), (4, 4)))
         found = [
             (r, c, turned)
-            for r in range(9) for c in range(9) for turned in (False, True)
+            for r in range(9)
+            for c in range(9)
+            for turned in (False, True)
             if np.array_equal(wide[:, r : r + 32, c : c + 32][:, :, :: -1 if turned else 1], image)
-        ]  # fmt: skip
+        ]
         assert len(found) == 1
         seen.add(found[0])
     assert len(seen) > 6
@@ -203,8 +213,13 @@ def test_few_labels_leave_the_others_to_learn_from_without(tmp_path: Path) -> No
         load_cifar10(config, 5, pool=True)
     with pytest.raises(OptionError, match=r"'speckle' changes backscatter.*Set strategy.strong=flip,rotate"):
         load_data(replace(find_recipe("few_labels:fixmatch"), data=config))
-    changes = {"optim.epochs": "2", "strategy.first_steps": "2", "optim.batch": "24", "labels.count": "20",
-               "model.settings.width": "4"}  # fmt: skip
+    changes = {
+        "optim.epochs": "2",
+        "strategy.first_steps": "2",
+        "optim.batch": "24",
+        "labels.count": "20",
+        "model.settings.width": "4",
+    }
     run = replace(override(find_recipe("few_labels:lp"), changes), data=config)
     model = train(run, tmp_path / "run")
     assert model.card.class_scheme == CIFAR10.name
@@ -240,8 +255,15 @@ def test_a_run_learns_evaluates_and_reports(tmp_path: Path) -> None:
     from frazil.cli import cli
 
     path = write(tmp_path / "set", "binary")
-    changes = {"data.path": str(path), "data.shrink": "4", "optim.epochs": "20", "optim.batch": "18",
-               "optim.warmup": "5", "optim.lr": "0.05", "optim.validate_every": "20"}  # fmt: skip
+    changes = {
+        "data.path": str(path),
+        "data.shrink": "4",
+        "optim.epochs": "20",
+        "optim.batch": "18",
+        "optim.warmup": "5",
+        "optim.lr": "0.05",
+        "optim.validate_every": "20",
+    }
     model = train(override(find_recipe("cifar10:resnet20"), changes), tmp_path / "run")
     assert model.card.class_scheme == CIFAR10.name
     assert model.card.scores["accuracy"] > 0.3  # brightness alone tells the classes

@@ -45,9 +45,17 @@ SIZE = 12
 
 
 def patch_set(
-    path: Path, *, n: int = 120, scenes: int = 6, seed: int = 0, size: int = SIZE, labelled: float = 1.0,
-    prefix: str = "scene", channels: tuple[str, ...] = ("hh", "hv"), polygons: bool = True,
-) -> Path:  # fmt: skip
+    path: Path,
+    *,
+    n: int = 120,
+    scenes: int = 6,
+    seed: int = 0,
+    size: int = SIZE,
+    labelled: float = 1.0,
+    prefix: str = "scene",
+    channels: tuple[str, ...] = ("hh", "hv"),
+    polygons: bool = True,
+) -> Path:
     """Two classes of patches that differ in HH, ten to a polygon; a share of them without a label."""
     rng = np.random.default_rng(seed)
     truth = np.arange(n) % 2
@@ -57,10 +65,17 @@ def patch_set(
     scene = np.array([f"{prefix}-{i // 2 % scenes}" for i in range(n)])
     at = rng.uniform(0, 5000, (2, n))
     patches = make_patches(
-        image, label, channels=channels, units=("dB",) * len(channels), scheme=FIVE_CLASSES, scene=scene,
-        line=at[0], pixel=at[1], polygon=np.arange(n) // 10 if polygons else np.full(n, -1),
+        image,
+        label,
+        channels=channels,
+        units=("dB",) * len(channels),
+        scheme=FIVE_CLASSES,
+        scene=scene,
+        line=at[0],
+        pixel=at[1],
+        polygon=np.arange(n) // 10 if polygons else np.full(n, -1),
         attrs={"spacing_m": 40.0, "denoise": "esa", "boxcar": 1},
-    )  # fmt: skip
+    )
     return save_patches(patches, path)
 
 
@@ -89,8 +104,9 @@ def some(label: np.ndarray, scene: np.ndarray, seed: int = 0) -> Patches:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=60),
-    st.sampled_from(["class", "scene", "polygon"]), st.integers(0, 5),
-)  # fmt: skip
+    st.sampled_from(["class", "scene", "polygon"]),
+    st.integers(0, 5),
+)
 def test_an_order_holds_every_patch_once_and_depends_on_the_seed_alone(
     rows: list[tuple[int, int]], by: str, seed: int
 ) -> None:
@@ -221,10 +237,16 @@ def test_missing_classes_are_refused_unless_allowed_and_then_said() -> None:
 
 def test_a_run_from_the_command_line_explained_trained_and_gone_on_with(store: Path, tmp_path: Path) -> None:
     changes = {
-        "data.patches": str(store), "labels.count": "12", "labels.by": "scene", "model.architecture": "adhoc",
-        "model.settings": '{"widths":[4],"hidden":[]}', "strategy.first_epochs": "2", "strategy.propagation.k": "5",
-        "optim.epochs": "2", "optim.batch": "30",
-    }  # fmt: skip
+        "data.patches": str(store),
+        "labels.count": "12",
+        "labels.by": "scene",
+        "model.architecture": "adhoc",
+        "model.settings": '{"widths":[4],"hidden":[]}',
+        "strategy.first_epochs": "2",
+        "strategy.propagation.k": "5",
+        "optim.epochs": "2",
+        "optim.batch": "30",
+    }
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 
     def run(*more: str) -> str:
@@ -305,8 +327,12 @@ def test_recipes_have_the_papers_settings() -> None:
     mixed = find_recipe("few_labels:mixmatch")
     shown = json.loads(json.dumps(mixed.to_json()))["strategy"]
     assert {k: shown[k] for k in ("guesses", "temperature", "alpha", "weight", "ema")} == {
-        "guesses": 2, "temperature": 0.5, "alpha": 0.75, "weight": 75.0, "ema": 0.999,
-    }  # fmt: skip
+        "guesses": 2,
+        "temperature": 0.5,
+        "alpha": 0.75,
+        "weight": 75.0,
+        "ema": 0.999,
+    }
     assert mixed.model.architecture == "wrn28_2"
     assert isinstance(find_recipe("few_labels:fixmatch").strategy, FixMatchConfig)
 

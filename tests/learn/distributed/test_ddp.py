@@ -45,10 +45,12 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_run(patches: Path) -> RunConfig:
     """Nothing random but the first weights and the order: no dropout, no augmentation."""
     return RunConfig(
-        name="small", model=ModelConfig(architecture="adhoc", settings={"widths": [4, 8], "hidden": [8], "dropout": 0}),
-        data=PatchData(patches=(str(patches),), augment=()), strategy=SupervisedConfig(class_balance=0.0),
+        name="small",
+        model=ModelConfig(architecture="adhoc", settings={"widths": [4, 8], "hidden": [8], "dropout": 0}),
+        data=PatchData(patches=(str(patches),), augment=()),
+        strategy=SupervisedConfig(class_balance=0.0),
         optim=OptimConfig(optimiser="sgd", steps=10, batch=8, lr=0.01, warmup=3, validate_every=10),
-    )  # fmt: skip
+    )
 
 
 def torchrun(config: RunConfig, folder: Path) -> subprocess.Popen[str]:
@@ -56,8 +58,22 @@ def torchrun(config: RunConfig, folder: Path) -> subprocess.Popen[str]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     recipe = folder.with_suffix(".json")
     recipe.write_text(json.dumps(config.to_json()))
-    words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint",
-             "localhost:0", "-m", "frazil", "train", str(recipe), "-o", str(folder)]  # fmt: skip
+    words = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "localhost:0",
+        "-m",
+        "frazil",
+        "train",
+        str(recipe),
+        "-o",
+        str(folder),
+    ]
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet

@@ -57,9 +57,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     keys = {
-        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }  # fmt: skip
+    }
     before = {k: os.environ.get(k) for k in keys}
     os.environ.update(keys)
     import s3fs
@@ -187,11 +189,20 @@ def test_names_that_climb_are_refused(tmp_path: Path, name: str) -> None:
 def manifest_of(data: bytes, **changes: Any) -> bytes:
     values = asdict(
         Manifest(
-            run="r", worker="x", incarnation=1, sequence=0, token="t", model=fingerprint(weights(), "toy, 2 classes"),
-            model_text="toy, 2 classes", step=1, samples=1, sha256=hashlib.sha256(data).hexdigest(), size=len(data),
+            run="r",
+            worker="x",
+            incarnation=1,
+            sequence=0,
+            token="t",
+            model=fingerprint(weights(), "toy, 2 classes"),
+            model_text="toy, 2 classes",
+            step=1,
+            samples=1,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
             published=0.0,
         )
-    )  # fmt: skip
+    )
     return json.dumps({**values, **changes}).encode()
 
 
@@ -284,9 +295,7 @@ def test_places_that_are_none() -> None:
 
 def _publish_forever(path: str, name: str, size: int) -> None:
     torch.set_num_threads(1)
-    exchange = Exchange(
-        Store(path), run="r", worker=name, like=weights(size=size), model_text="toy", expiry_s=1e6
-    )  # fmt: skip
+    exchange = Exchange(Store(path), run="r", worker=name, like=weights(size=size), model_text="toy", expiry_s=1e6)
     for step in range(10**9):
         exchange.publish(weights(step % 100, size), step=step % 100, samples=0)
 

@@ -49,11 +49,25 @@ def lay(folder: Path, who: str, data: bytes | None = None, *, name: str | None =
     manifests, stored = places(folder, who)
     whole = save(weights(7.0)) if data is None else data
     genuine = exchange(folder / ".." / "elsewhere", "x")
-    values = asdict(Manifest(
-        run="run", worker=who, incarnation=5, sequence=0, token="f" * 32, model=genuine.model,
-        model_text="net of hh for a,b", step=3, samples=3, sha256=hashlib.sha256(whole).hexdigest(),
-        size=len(whole), published=time.time(),
-    )) | changes  # fmt: skip
+    values = (
+        asdict(
+            Manifest(
+                run="run",
+                worker=who,
+                incarnation=5,
+                sequence=0,
+                token="f" * 32,
+                model=genuine.model,
+                model_text="net of hh for a,b",
+                step=3,
+                samples=3,
+                sha256=hashlib.sha256(whole).hexdigest(),
+                size=len(whole),
+                published=time.time(),
+            )
+        )
+        | changes
+    )
     if not (stored / f"{values['sha256']}.safetensors").exists() and str(values["sha256"]).isalnum():
         (stored / f"{values['sha256']}.safetensors").write_bytes(whole)
     place = manifests / (name or f"{values['incarnation']:010d}-{values['sequence']:010d}.json")
@@ -142,7 +156,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "my manifest is a pipe": lambda f: fifo(places(f, "me")[0] / "0000000999-0000000000.json"),
     "my manifest is a folder": lambda f: (places(f, "me")[0] / "0000000999-0000000000.json").mkdir(),
     "my weights folder holds somebody's files": lambda f: (places(f, "me")[1] / "thesis.txt").write_text("x"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

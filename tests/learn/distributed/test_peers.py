@@ -60,15 +60,33 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def command(patches: Path, folder: Path, worker: str, exchange: Path | str, *changes: str, every: int = 5) -> list[str]:
     sets = {
-        "data.patches": str(patches), "model.settings": json.dumps(SMALL), "data.augment": "flip",
-        "optim.epochs": "null", "optim.batch": "8", "optim.patience": "0", "optim.keep": "last", "optim.warmup": "3",
+        "data.patches": str(patches),
+        "model.settings": json.dumps(SMALL),
+        "data.augment": "flip",
+        "optim.epochs": "null",
+        "optim.batch": "8",
+        "optim.patience": "0",
+        "optim.keep": "last",
+        "optim.warmup": "3",
         "optim.validate_every": "1000000",
-    }  # fmt: skip
+    }
     words = [f"{k}={v}" for k, v in sets.items()] + list(changes)
     return [
-        sys.executable, "-m", "frazil", "train", "patches:adhoc", *(w for word in words for w in ("--set", word)),
-        "--peers", str(exchange), "--worker", worker, "--every", str(every), "-o", str(folder),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "frazil",
+        "train",
+        "patches:adhoc",
+        *(w for word in words for w in ("--set", word)),
+        "--peers",
+        str(exchange),
+        "--worker",
+        worker,
+        "--every",
+        str(every),
+        "-o",
+        str(folder),
+    ]
 
 
 def start(*words: str) -> subprocess.Popen[str]:
@@ -217,17 +235,16 @@ def test_a_network_that_has_learnt_nothing_is_not_published() -> None:
     strategy.after_step(0)
     strategy.step(1)
     strategy.after_step(1)
-    assert courier.sent == [(1, False), (0, False), (2, True)] or courier.sent == [
-        (1, False), (1, False), (2, True)
-    ]  # fmt: skip
+    assert courier.sent == [(1, False), (0, False), (2, True)] or courier.sent == [(1, False), (1, False), (2, True)]
 
 
 def test_a_segmentation_network_learns_from_others_too(tmp_path: Path) -> None:
     run = RunConfig(
-        name="crops", model=ModelConfig(architecture="unet", settings={"widths": (4, 8)}),
+        name="crops",
+        model=ModelConfig(architecture="unet", settings={"widths": (4, 8)}),
         data=SimulatedData(train_seeds=(1,), validation_seeds=(2,), crop=64, spacing_m=960.0),
         optim=OptimConfig(steps=3, batch=4, warmup=0),
-    )  # fmt: skip
+    )
     for name in ("a", "b"):
         peers = PeersConfig(path=str(tmp_path / "x"), worker=name, every=1, log_every=1, lockstep=1)
         train(replace(run, peers=peers), tmp_path / name)
@@ -249,9 +266,14 @@ def test_processes_agree_with_the_reference_in_one_process(patches: Path, tmp_pa
         assert process.wait() == 0, process.communicate()
     config = override(
         small_run(patches),
-        {"optim.optimiser": "adam", "optim.lr": "1e-3", "optim.weight_decay": "0", "peers.every": "5",
-         "peers.teachers": "1"},
-    )  # fmt: skip
+        {
+            "optim.optimiser": "adam",
+            "optim.lr": "1e-3",
+            "optim.weight_decay": "0",
+            "peers.every": "5",
+            "peers.teachers": "1",
+        },
+    )
     *_, (steps, workers) = simulated_peers(config, names, load_data(config))
     assert steps == 12
     for worker in workers:
@@ -276,8 +298,9 @@ def test_workers_begin_differently_and_the_same_worker_alike(patches: Path, tmp_
     assert not torch.equal(one["features.0.weight"], other["features.0.weight"])
 
 
-@pytest.mark.parametrize("strategy", ["label_propagation", "teacher_student", "fixmatch", "mixmatch", "mean_teacher",
-                                      "semi_gan"])  # fmt: skip
+@pytest.mark.parametrize(
+    "strategy", ["label_propagation", "teacher_student", "fixmatch", "mixmatch", "mean_teacher", "semi_gan"]
+)
 def test_every_strategy_learns_with_others(strategy: str, patches: Path, tmp_path: Path) -> None:
     """AFSD with label propagation, among others: each worker has its own unlabelled patches at hand."""
     changes = {"strategy.name": strategy, "labels.count": "20", "optim.batch": "16", "strategy.labelled": "8"}

@@ -176,9 +176,11 @@ def test_a_processor_without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_it_does_not_do_is_said() -> None:
     model = random_model()
     for options, words in (
-        ({"device": "cuda"}, "on the CPU, not on 'cuda'"), ({"stride": 4}, "for patches"),
-        ({"function": "dense"}, "for patches"), ({"precision": "float16"}, "float16"),
-    ):  # fmt: skip
+        ({"device": "cuda"}, "on the CPU, not on 'cuda'"),
+        ({"stride": 4}, "for patches"),
+        ({"function": "dense"}, "for patches"),
+        ({"precision": "float16"}, "float16"),
+    ):
         with pytest.raises(OptionError, match=words):
             engine_for(model, engine="openvino", **options)
     with pytest.raises(OptionError, match="engine 'tpu' is not one of"):
@@ -238,8 +240,11 @@ def test_a_map_needs_no_pytorch(name: str, small_safe: Path, tmp_path: Path) -> 
 
 def test_what_is_not_installed_is_said_in_a_line(small_safe: Path, tmp_path: Path) -> None:
     model = random_model()
-    save_model(create_model("adhoc", n_channels=3, n_classes=5), replace(model.card, architecture="adhoc", settings={}),
-               tmp_path / "adhoc")  # fmt: skip
+    save_model(
+        create_model("adhoc", n_channels=3, n_classes=5),
+        replace(model.card, architecture="adhoc", settings={}),
+        tmp_path / "adhoc",
+    )
     learn = "pip install 'frazil[learn]'"
     for packages, words, said in (
         ("torch,openvino", [], ("neither is installed", "pip install 'frazil[fast]'", learn)),

@@ -49,11 +49,14 @@ def saved(folder: Path, models: list[Model], **changes: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("architecture", "settings", "function"), [
-    ("unet", {"widths": (4, 8)}, "auto"),
-    ("adhoc", {"widths": (4, 8), "hidden": (8,), "patch": 16}, "patchwise"),
-    ("adhoc", {"widths": (4, 8), "hidden": (8,), "patch": 16, "padding": "valid"}, "dense"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("architecture", "settings", "function"),
+    [
+        ("unet", {"widths": (4, 8)}, "auto"),
+        ("adhoc", {"widths": (4, 8), "hidden": (8,), "patch": 16}, "patchwise"),
+        ("adhoc", {"widths": (4, 8), "hidden": (8,), "patch": 16, "padding": "valid"}, "dense"),
+    ],
+)
 def test_probabilities_are_the_mean_of_the_members(architecture: str, settings: dict, function: str) -> None:
     torch.manual_seed(0)
     members = [create_model(architecture, n_channels=2, n_classes=3, settings=settings).eval() for _ in range(3)]
@@ -89,12 +92,17 @@ def test_it_is_one_model_folder_read_by_safetensors(tmp_path: Path) -> None:
     torch.testing.assert_close(again.network(x).softmax(1), want)
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"members": 0, "architecture": "adhoc", "settings": {}}, {"members": 1e9, "architecture": "adhoc"},
-    {"members": 10**9, "architecture": "adhoc", "settings": {}},
-    {"members": 2, "architecture": "ensemble", "settings": {}},
-    {"members": 2, "architecture": "adhoc", "settings": {"depth": 3}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"members": 0, "architecture": "adhoc", "settings": {}},
+        {"members": 1e9, "architecture": "adhoc"},
+        {"members": 10**9, "architecture": "adhoc", "settings": {}},
+        {"members": 2, "architecture": "ensemble", "settings": {}},
+        {"members": 2, "architecture": "adhoc", "settings": {"depth": 3}},
+    ],
+)
 def test_a_forged_card_is_refused_in_a_line(settings: dict, tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         create_ensemble(2, 3, settings)

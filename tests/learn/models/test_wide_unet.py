@@ -48,7 +48,7 @@ def test_cells_are_means_of_what_was_observed() -> None:
         "nesz": rng.uniform(0.001, 0.002, (2, 21, 30)).astype(np.float32),
         "incidence_angle": np.linspace(20, 45, 30, dtype=np.float32)[None].repeat(21, 0),
         "valid": rng.random((21, 30)) > 0.4,
-    }  # fmt: skip
+    }
     arrays["valid"][8:16, 8:16] = False
     channels = tuple(CHANNELS[n] for n in (*NAMES, "nesz_hv"))
     parts = [{k: v[..., i : i + 16, :] for k, v in arrays.items()} for i in (0, 16)]

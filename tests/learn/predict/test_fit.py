@@ -21,16 +21,23 @@ from frazil.scene.scaling import Channel, network_input
 from frazil.testing import make_map
 
 CHANNELS = (
-    Channel(name="hh", low=-50.0, high=0.0), Channel(name="hv", low=-60.0, high=-5.0),
+    Channel(name="hh", low=-50.0, high=0.0),
+    Channel(name="hv", low=-60.0, high=-5.0),
     Channel(name="incidence_angle", low=15.0, high=50.0),
-)  # fmt: skip
+)
 
 
 def card(**changes: object) -> ModelCard:
     made = ModelCard(
-        id="made-up", architecture="unet", settings={}, class_scheme="five_classes", channels=CHANNELS,
-        spacing_m=80.0, denoise="esa", incidence_range=(18.0, 48.0),
-    )  # fmt: skip
+        id="made-up",
+        architecture="unet",
+        settings={},
+        class_scheme="five_classes",
+        channels=CHANNELS,
+        spacing_m=80.0,
+        denoise="esa",
+        incidence_range=(18.0, 48.0),
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -136,9 +143,11 @@ def seen_of(scene: xr.Dataset) -> Seen:
         medians[channel.name] = float(np.median(np.clip(db, channel.low, channel.high)))
     difference = medians["hh"] - medians["hv"]
     return Seen(
-        scenes=1, medians={k: (v, v) for k, v in medians.items()}, differences={"hh-hv": (difference, difference)},
+        scenes=1,
+        medians={k: (v, v) for k, v in medians.items()},
+        differences={"hh-hv": (difference, difference)},
         modes=("EW",),
-    )  # fmt: skip
+    )
 
 
 def test_a_scene_like_the_training_is_not_strange(scene: xr.Dataset) -> None:

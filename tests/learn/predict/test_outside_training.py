@@ -96,9 +96,7 @@ def test_unknown_angles_and_noise_are_not_passed_over(scene: xr.Dataset, model: 
     angle, nesz = scene["incidence_angle"].values.copy(), scene["nesz"].values.copy()
     angle[blind] = np.nan
     nesz[(slice(None), *noisy)] = np.nan
-    changed = scene.assign(
-        incidence_angle=(scene["incidence_angle"].dims, angle), nesz=(scene["nesz"].dims, nesz)
-    )  # fmt: skip
+    changed = scene.assign(incidence_angle=(scene["incidence_angle"].dims, angle), nesz=(scene["nesz"].dims, nesz))
     try:
         made = predict(changed, model, crs=None)
     except ValueError as error:  # refused before anything was computed is right, too
@@ -153,27 +151,44 @@ CARDS: dict[str, Any] = {
     "spacing_m": [float("nan"), -120, 0, 1e9, "120", None],
     "incidence_range": [[float("nan"), 46], [46, 19], [19, 460], [-5, 46], [19], "19-46", None, [1, 2, 3]],
     "channels": [
-        [], None, "hh", [{"name": "hh"}], [{"name": "wind_speed", "low": 0, "high": 1}] * 3,
+        [],
+        None,
+        "hh",
+        [{"name": "hh"}],
+        [{"name": "wind_speed", "low": 0, "high": 1}] * 3,
         [{"name": "hh", "low": float("nan"), "high": 0}, {"name": "hv", "low": -35, "high": -5}],
-        [{"name": "hh", "low": 0, "high": -30}], [{"name": "hh", "low": -30, "high": 0}] * 3,
-        [{"name": "hh", "low": -30, "high": 0, "units": "degree"}, {"name": "hv", "low": -35, "high": -5},
-         {"name": "incidence_angle", "low": 19, "high": 46}],
+        [{"name": "hh", "low": 0, "high": -30}],
+        [{"name": "hh", "low": -30, "high": 0}] * 3,
+        [
+            {"name": "hh", "low": -30, "high": 0, "units": "degree"},
+            {"name": "hv", "low": -35, "high": -5},
+            {"name": "incidence_angle", "low": 19, "high": 46},
+        ],
     ],
     "classes": [["open_water"], ["deformed_ice", "young_ice", "open_water", "brash_pancake", "level_first_year_ice"]],
     "class_scheme": ["binary", "nothing", 3, None, ["five_classes"]],
     "architecture": ["alexnet", None, 3, "resnet20", "ensemble", {}],
     "settings": [
-        {"widths": [10**9, 10**9]}, {"widths": [-1, 2]}, {"widths": []}, {"widths": "ab"}, {"patch": 0},
+        {"widths": [10**9, 10**9]},
+        {"widths": [-1, 2]},
+        {"widths": []},
+        {"widths": "ab"},
+        {"patch": 0},
         {"patch": 10**12},
-        {"colour": 1}, None, [], {"widths": [24, 48, 96, 128], "patch": 2.5}, {"widths": [0, 0, 0, 0]},
-        {"widths": [float("nan")] * 4}, {"dropout": "much"},
+        {"colour": 1},
+        None,
+        [],
+        {"widths": [24, 48, 96, 128], "patch": 2.5},
+        {"widths": [0, 0, 0, 0]},
+        {"widths": [float("nan")] * 4},
+        {"dropout": "much"},
     ],
     "denoise": [None, 3, "\x1b[2J"],
     "id": [None, 3, "\x1b]0;owned\x07", "x" * 100_000],
     "format": [0, 2, "1", None],
     "seen": [3, {"medians": {"hh": [1]}}, {"medians": {"hh": [0, float("nan")]}}, {"medians": {"hh": [5, -5]}}, [1, 2]],
     "boxcar": ["yes", 1],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("field", "value"), [(k, v) for k, values in CARDS.items() for v in values])

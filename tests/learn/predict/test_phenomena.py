@@ -49,10 +49,17 @@ def model(architecture: str = "metocean_unet", **card: object) -> Model:
             assert module.running_mean is not None
             module.running_mean.normal_(std=0.05)
     fields: dict[str, object] = {
-        "id": "m-1", "architecture": architecture, "settings": settings, "class_scheme": "metocean",
-        "channels": (CHANNELS["roughness_vv"],), "spacing_m": 100.0, "denoise": "esa", "incidence_range": (23.0, 37.5),
-        "training": {"data": {"scaling": "roughness"}}, "statement": "Of random weights.",
-    }  # fmt: skip
+        "id": "m-1",
+        "architecture": architecture,
+        "settings": settings,
+        "class_scheme": "metocean",
+        "channels": (CHANNELS["roughness_vv"],),
+        "spacing_m": 100.0,
+        "denoise": "esa",
+        "incidence_range": (23.0, 37.5),
+        "training": {"data": {"scaling": "roughness"}},
+        "statement": "Of random weights.",
+    }
     return Model(network, ModelCard(**{**fields, **card}))  # type: ignore[arg-type]
 
 
@@ -60,9 +67,13 @@ def model(architecture: str = "metocean_unet", **card: object) -> Model:
 def iw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated IW product of 30 × 40 km, VV and VH."""
     return simulate_product(
-        tmp_path_factory.mktemp("iw"), template=DATA / "iw-2021-ipf331.zip", seed=1, lines=(0, 3000), pixels=(0, 4000),
+        tmp_path_factory.mktemp("iw"),
+        template=DATA / "iw-2021-ipf331.zip",
+        seed=1,
+        lines=(0, 3000),
+        pixels=(0, 4000),
         land=None,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -143,9 +154,11 @@ def test_angles_outside_training_are_flagged(iw: Path) -> None:
 
 
 def test_classes_that_cannot_be_there(iw: Path, made: xr.Dataset) -> None:
-    best = METOCEAN.names[int(np.bincount(made["dominant"].values[made["dominant"].values < 10]).argmax())] if (
-        made["dominant"].values < 10
-    ).any() else METOCEAN.names[0]  # fmt: skip
+    best = (
+        METOCEAN.names[int(np.bincount(made["dominant"].values[made["dominant"].values < 10]).argmax())]
+        if (made["dominant"].values < 10).any()
+        else METOCEAN.names[0]
+    )
     month = int(str(made.attrs["start_time"])[5:7])
     for rule, dropped in (
         (DropRule(name=best), True),
@@ -318,8 +331,21 @@ def test_command_line(iw: Path, tmp_path: Path) -> None:
     done = run(cli, [*args, "--json"], catch_exceptions=False)
     assert done.exit_code == 0
     assert Path(json.loads(done.stdout)["dominant"]).is_file()
-    done = run(cli, ["imagettes", "simulated", "--count", "1", "-o", str(tmp_path / "a.zarr"), "--resolution", "200",
-                     "--picture", str(tmp_path / "a.png")])  # fmt: skip
+    done = run(
+        cli,
+        [
+            "imagettes",
+            "simulated",
+            "--count",
+            "1",
+            "-o",
+            str(tmp_path / "a.zarr"),
+            "--resolution",
+            "200",
+            "--picture",
+            str(tmp_path / "a.png"),
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert "images" in done.stdout
     assert (tmp_path / "a.png").stat().st_size > 10_000
@@ -368,9 +394,12 @@ def test_wave_mode_imagettes_that_cannot_be_read_are_named(
         return SimpleNamespace(name=f"wv-{number}", image=number, slant_range=False, **spacing)
 
     stub = SimpleNamespace(
-        name="S1A_WV", mode="WV", polarizations=("VV",), images=tuple(image(n) for n in ("001", "002", "003")),
+        name="S1A_WV",
+        mode="WV",
+        polarizations=("VV",),
+        images=tuple(image(n) for n in ("001", "002", "003")),
         open_scene=opened,
-    )  # fmt: skip
+    )
     monkeypatch.setattr(products, "open_product", lambda _path: stub)
     monkeypatch.setattr(products, "_place", lambda _scene: (1.0, 2.0, 0.0))
     ds = cut_imagettes("WV.SAFE")

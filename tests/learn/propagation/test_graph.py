@@ -141,9 +141,13 @@ def test_a_labelled_sample_without_neighbours_keeps_its_label() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.integers(2, 40), st.integers(1, 60), st.integers(1, 5), st.integers(0, 10_000),
-    st.sampled_from(["per_class", "one_hot"]), st.sampled_from(["entropy", "relative"]),
-)  # fmt: skip
+    st.integers(2, 40),
+    st.integers(1, 60),
+    st.integers(1, 5),
+    st.integers(0, 10_000),
+    st.sampled_from(["per_class", "one_hot"]),
+    st.sampled_from(["entropy", "relative"]),
+)
 def test_always(n: int, k: int, classes: int, seed: int, seeds: str, weights: str) -> None:
     """k at least n, duplicates, zero rows, one class: scores finite and not negative, given labels kept."""
     rng = np.random.default_rng(seed)

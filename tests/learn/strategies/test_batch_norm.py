@@ -15,8 +15,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def network() -> nn.Sequential:
     torch.manual_seed(1)
     return nn.Sequential(
-        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, momentum=0.3), nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4),
-    ).train()  # fmt: skip
+        nn.Conv2d(2, 3, 3),
+        nn.BatchNorm2d(3, momentum=0.3),
+        nn.Flatten(),
+        nn.Linear(12, 4),
+        nn.BatchNorm1d(4),
+    ).train()
 
 
 def statistics(made: nn.Module) -> dict[str, bytes]:
