@@ -58,8 +58,6 @@ def train(
     started anywhere, at any time, learn from each other. Under torchrun, its processes train one network in step.
     """
     from frazil.learn.config import override
-    from frazil.learn.distributed.team import Team
-    from frazil.learn.run import train as run
     from frazil.recipes import find_recipe
 
     named = {"peers.path": exchange.pop("peers"), **{f"peers.{name}": value for name, value in exchange.items()}}
@@ -80,6 +78,10 @@ def train(
         else:
             say(said["text"])
         return
+    # PyTorch is loaded when the settings are known to be some.
+    from frazil.learn.distributed.team import Team
+    from frazil.learn.run import train as run
+
     with progress_bar("training") as progress:
         model = run(config, output, device=device, overwrite=overwrite, progress=progress)
     if not Team.of().first:
