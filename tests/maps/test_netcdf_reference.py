@@ -69,7 +69,7 @@ def unpacked(path: Path) -> np.ndarray:
         return np.asarray(values.transpose(order))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4"]), seed=st.integers(0, 2**32 - 1),
     packing=st.sampled_from([(0.4, 0.0), (1.0, 0.0), (0.01, 0.0), (0.5, 50.0), (0.002, 60.0)]),
@@ -86,6 +86,8 @@ def test_packed_values_are_those_that_the_library_unpacks(
     assume(info.max * scale + offset > 50)  # little ice alone may be fractions, and is asked for
     low, high = (int(np.clip(round((p - offset) / scale), info.min, info.max)) for p in (0, 100))
     raw = rng.integers(low, high + 1, (1, 5, 7)).astype(info.dtype)
+    unwritten = netCDF4.default_fillvals[dtype]  # which the library masks unasked
+    raw[raw == np.array(unwritten).astype(info.dtype)] = (low + high) // 2
     attrs: dict[str, Any] = {"units": "%", "scale_factor": scale, "add_offset": offset}
     eighth = (high - low) // 8
     if limits in ("min and max", "max"):
