@@ -9,7 +9,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
 
@@ -76,7 +76,7 @@ def unpacked(path: Path) -> np.ndarray:
         return np.asarray(values.transpose(order))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4"]),
     seed=st.integers(0, 2**32 - 1),
@@ -99,8 +99,11 @@ def test_packed_values_are_those_that_the_library_unpacks(
     rng = np.random.default_rng(seed)
     scale, offset = packing
     info = np.iinfo(f"u{dtype[1]}" if unsigned and dtype == "i1" else dtype)
+    assume(info.max * scale + offset > 50)  # little ice alone may be fractions, and is asked for
     low, high = (int(np.clip(round((p - offset) / scale), info.min, info.max)) for p in (0, 100))
     raw = rng.integers(low, high + 1, (1, 5, 7)).astype(info.dtype)
+    unwritten = netCDF4.default_fillvals[dtype]  # which the library masks unasked
+    raw[raw == np.array(unwritten).astype(info.dtype)] = (low + high) // 2
     attrs: dict[str, Any] = {"units": "%", "scale_factor": scale, "add_offset": offset}
     eighth = (high - low) // 8
     if limits in ("min and max", "max"):
