@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from frazil.sentinel1.xml import MAX_BYTES, number, numbers, read_record, text, time, whole_number
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import ProductError
+from frazil.xml_files import MAX_BYTES, number, numbers, read_record, text, time, whole_number
 
 
 def element(inner: str) -> ET.Element:
