@@ -22,6 +22,7 @@ from frazil.learn.config import (
     Cifar10Data,
     Data,
     ImagetteData,
+    ModelConfig,
     PatchData,
     RunConfig,
     SceneData,
@@ -246,7 +247,15 @@ def settings_of(name: str) -> Any:
     return kinds[name](**small)
 
 
-def run_of(name: str, runs: dict[str, RunConfig]) -> RunConfig:
+#: Ways to learn, and a network without batch norm and one with it where both can be.
+CASES = [
+    (name, network)
+    for name in sorted(STRATEGIES)
+    for network in (("adhoc", "cnn13") if settings_of(name).learns_from != "imagettes" else ("",))
+]
+
+
+def run_of(name: str, architecture: str, runs: dict[str, RunConfig]) -> RunConfig:
     settings = settings_of(name)
     if settings.learns_from == "imagettes":
         recipe = {"segmentation": "unet", "categorisation": "categoriser", "im2px": "im2px"}[name]
@@ -256,6 +265,8 @@ def run_of(name: str, runs: dict[str, RunConfig]) -> RunConfig:
         return imagettes.run(f"metocean:{recipe}", sets)
     config = runs["patches"]
     assert isinstance(config.data, PatchData)
+    if architecture == "cnn13":
+        config = replace(config, model=ModelConfig(architecture="cnn13", settings={"width": 4}))
     optim = replace(config.optim, steps=8, epochs=None, batch=12)
     labels = replace(config.labels, count=16) if settings.learns_from == "pool" else config.labels
     return replace(config, strategy=settings, optim=optim, labels=labels)
@@ -273,10 +284,10 @@ def test_every_strategy_can_be_built() -> None:
     assert set(names_of_strategies()) == set(STRATEGIES)
 
 
-@pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_strategies_step_alike(name: str, runs: dict[str, RunConfig]) -> None:
+@pytest.mark.parametrize(("name", "architecture"), CASES)
+def test_strategies_step_alike(name: str, architecture: str, runs: dict[str, RunConfig]) -> None:
     """Losses are finite and can be descended, logs are numbers, the same seed gives the same steps."""
-    config = run_of(name, runs)
+    config = run_of(name, architecture, runs)
     check_run(config)
     seen = []
     for _ in range(2):
@@ -304,10 +315,10 @@ def test_strategies_step_alike(name: str, runs: dict[str, RunConfig]) -> None:
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_what_strategies_keep_is_enough_to_go_on(name: str, runs: dict[str, RunConfig]) -> None:
+@pytest.mark.parametrize(("name", "architecture"), CASES)
+def test_what_strategies_keep_is_enough_to_go_on(name: str, architecture: str, runs: dict[str, RunConfig]) -> None:
     """Tensors, networks and random state of one, put into another, give the same next step."""
-    config = run_of(name, runs)
+    config = run_of(name, architecture, runs)
     strategy = built(config)
     for step in range(3):
         strategy.step(step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -21,16 +20,15 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
         network: in training mode, any; its batch norms must have a momentum, as those of all frazil's networks do.
     """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    moving = [s for layer in layers for s in (layer.running_mean, layer.running_var) if s is not None]
-    before = [statistic.clone() for statistic in moving]
-    for layer in layers:
+    kept = [(layer, layer.momentum, layer.running_mean, layer.running_var) for layer in layers]
+    for layer, _, mean, variance in kept:
         layer.momentum = 0.0
+        # The pass is given copies: what is not finite comes through a momentum of 0, and what backward is to use must
+        # not be written to afterwards.
+        layer.running_mean = None if mean is None else mean.clone()
+        layer.running_var = None if variance is None else variance.clone()
     try:
         yield
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        with torch.no_grad():
-            for statistic, was in zip(moving, before, strict=True):
-                statistic.copy_(was)  # what is not finite comes through a momentum of 0
+        for layer, momentum, mean, variance in kept:
+            layer.momentum, layer.running_mean, layer.running_var = momentum, mean, variance
