@@ -63,7 +63,7 @@ def cmod5n(wind_ms: ArrayLike, look_deg: ArrayLike, incidence_angle: ArrayLike) 
     """
     c = (0.0, *_CMOD5N)  # one-based, as in the paper
     v, x = np.asarray(wind_ms, float), (np.asarray(incidence_angle, float) - 40.0) / 25.0
-    phi = np.radians(np.asarray(look_deg, float))
+    phi = np.radians(np.asarray(look_deg))
     a0 = c[1] + c[2] * x + c[3] * x**2 + c[4] * x**3
     a1, a2 = c[5] + c[6] * x, c[7] + c[8] * x
     gamma, s0 = c[9] + c[10] * x + c[11] * x**2, c[12] + c[13] * x
