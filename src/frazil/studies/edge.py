@@ -245,8 +245,8 @@ MODELS = (
 
 
 _HOW_BIG = (
-    "How big this is: one training each (one seed), at full width, on patches of 32 × 32 pixels of 40 m: eight epochs of "
-    "the ad hoc network, four of the modified VGG-16. With `--data simulated` they learn from 6,433 patches of 22 "
+    "How big this is: one training each (one seed), at full width, on patches of 32 × 32 pixels of 40 m: eight epochs "
+    "of the ad hoc network, four of the modified VGG-16. With `--data simulated` they learn from 6,433 patches of 22 "
     "simulated scenes, where the paper had 19,029 patches of that size, of real scenes. Eight scenes are mapped."
 )
 
