@@ -14,6 +14,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,18 @@ def _check_hdf5(path: Path) -> None:
                         raise LabelError(f"{path}: a chunk of {name!r} claims {chunk} values. Is the file whole?")
 
 
+def hdf5_lock() -> AbstractContextManager[Any]:
+    """The lock that h5py holds around every call of HDF5; to be held around chunks that are read or written directly.
+
+    HDF5 itself bears one thread at a time, and h5py before 3.16 left these two calls out (its change 2764): another
+    thread that opens, closes or merely forgets a file then tore the one being written.
+    """
+    from h5py._objects import phil
+
+    lock: AbstractContextManager[Any] = phil
+    return lock
+
+
 def _check_lengths(dataset: Any, path: Path) -> None:
     """Refuse values of variable length that claim more than the file holds: HDF5 takes the memory, then looks.
 
@@ -124,7 +137,8 @@ def _stored(dataset: Any, path: Path) -> Iterator[bytes]:
         return
     size, plan = _product(dataset.chunks) * _REFERENCE, dataset.id.get_create_plist()
     for i in range(dataset.id.get_num_chunks()):
-        skipped, data = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(i).chunk_offset)
+        with hdf5_lock():
+            skipped, data = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(i).chunk_offset)
         for k in reversed(range(plan.get_nfilters())):
             kind, _, settings, _ = plan.get_filter(k)
             if skipped >> k & 1:

@@ -36,6 +36,7 @@ from frazil.geojson import to_lonlat
 from frazil.maps.edges import ice_edge
 from frazil.maps.export import export, open_map
 from frazil.maps.layers import files_of
+from frazil.maps.netcdf import write_netcdf
 from frazil.maps.polygons import ice_polygons
 from frazil.marks import LIST
 from frazil.scene.grid import MapGrid
@@ -239,6 +240,18 @@ def test_open_map_gives_the_map_back(shape: tuple[int, int], tmp_path: Path) -> 
         assert again["probability"].dtype == np.uint8
     export(again, tmp_path / "again", formats=["netcdf"])
     xr.testing.assert_identical(open_map(tmp_path / "again"), ice_map)
+
+
+def test_maps_written_by_several_threads_at_once_are_whole(tmp_path: Path) -> None:
+    """h5py 3.11 to 3.15 wrote chunks without its lock: the lowest version that is allowed failed here each time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    codes = np.random.default_rng(0).integers(0, 2, (1100, 1100)).astype(np.uint8)
+    ice_map = make_map(codes=codes)
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda i: write_netcdf(ice_map, tmp_path / f"{i}.nc"), range(12)))
+    for path in paths:
+        np.testing.assert_array_equal(open_map(path)["ice_class"], codes)
 
 
 def test_open_map_refuses_in_one_line(folder: Path, tmp_path: Path) -> None:

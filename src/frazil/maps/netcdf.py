@@ -21,7 +21,7 @@ import numpy as np
 
 from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map, sensor_of
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
-from frazil.hdf5_files import DAMAGED, netcdf_engine
+from frazil.hdf5_files import DAMAGED, hdf5_lock, netcdf_engine
 from frazil.maps.layers import LAYERS, TITLES
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ def _write_chunks(target: Any, values: np.ndarray, pool: ThreadPoolExecutor) -> 
     corners = list(_corners(values.shape, target.chunks))
     packed = pool.map(lambda corner: _packed(values, corner, target.chunks, target.fillvalue), corners)
     for corner, data in zip(corners, packed, strict=True):
-        target.id.write_direct_chunk(corner, data)
+        with hdf5_lock():
+            target.id.write_direct_chunk(corner, data)
 
 
 def _corners(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
