@@ -15,7 +15,8 @@ import argparse
 
 import numpy as np
 
-from frazil.labels.imagettes import UNKNOWN, open_imagettes
+from frazil.labels.imagettes import open_imagettes
+from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.data.imagettes import drawn
 
 

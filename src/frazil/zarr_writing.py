@@ -9,13 +9,23 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from frazil.files import undisturbed
 
+_OWN_FORMAT = ".*(Zarr format 3|Zarr V3|consolidated).*"  # what Zarr says about its own format
 _PATIENCE_S = 60.0  # for one chunk; a disk that takes longer has gone
+
+
+@contextmanager
+def quiet_zarr() -> Iterator[None]:
+    """Without the warnings that Zarr gives about its own format and about words of a fixed length."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_OWN_FORMAT)
+        yield
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from frazil.labels.datasets.tengeop import read_tengeop
 from frazil.labels.imagettes import (
     HIGH_DB,
     LOW_DB,
-    UNKNOWN,
     Imagette,
     centred,
     coarser,
@@ -37,6 +36,7 @@ from frazil.labels.imagettes import (
     split_imagettes,
 )
 from frazil.labels.imagettes_products import cut_imagettes
+from frazil.labels.sample_set import UNKNOWN
 from frazil.simulate.imagettes import simulated_imagettes
 from frazil.simulate.product import simulate_product
 from frazil.simulate.wave_mode import WaveModeConfig
@@ -144,7 +144,7 @@ def test_joining() -> None:
     assert both.sizes["imagette"] == 3
     assert (both["mask"].values[2] == UNKNOWN).all()
     assert (both["mask"].values[:2] != UNKNOWN).all()
-    with pytest.raises(LabelError, match="spacing_m"):
+    with pytest.raises(LabelError, match="differ in spacing"):
         join_imagettes([a, coarser(a, 200)])
     with pytest.raises(LabelError, match="No set"):
         join_imagettes([])

@@ -28,7 +28,6 @@ from frazil.labels.classes import LabelOptions, class_code
 from frazil.labels.contact_sheet import contact_sheet
 from frazil.labels.cutting import clear, uniform
 from frazil.labels.patch_set import (
-    blocks,
     join_patches,
     labelled,
     open_patches,
@@ -38,6 +37,7 @@ from frazil.labels.patch_set import (
     stream_patches,
 )
 from frazil.labels.patches import cut_patches
+from frazil.labels.sample_set import blocks
 from frazil.labels.sources import PolygonLabels, open_labels
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid

@@ -147,7 +147,7 @@ def test_data_that_has_gone_or_changed_leaves_the_rest(tmp_path: Path) -> None:
     shutil.rmtree(store)
     gone = read_record(tmp_path / "run")
     assert gone.mistakes is None
-    assert "No patch set at" in gone.no_examples
+    assert "There is no patch set at" in gone.no_examples
     toy_set(store, n=60, scenes=4, seed=8)
     changed = read_record(tmp_path / "run")
     assert changed.mistakes is None

@@ -19,7 +19,6 @@ References:
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,20 +28,22 @@ import numpy as np
 
 from frazil import __version__
 from frazil.conventions import METOCEAN, PHENOMENA_SCHEMES, ClassScheme
-from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError
+from frazil.errors import ContractError, LabelError, OptionError
 from frazil.files import whole_output
+from frazil.labels.sample_set import UNKNOWN, damaged, open_store, refuse_other_codes, refuse_other_kind
 from frazil.seeds import check_seed
-from frazil.zarr_stores import DAMAGED_STORE, check_store, sealed_codec
-from frazil.zarr_writing import writable_store
+from frazil.zarr_stores import DAMAGED_STORE, sealed_codec
+from frazil.zarr_writing import quiet_zarr, writable_store
 
 if TYPE_CHECKING:
     import xarray as xr
 
-UNKNOWN = 255  #: category, presence or mask that nobody gave
 LOW_DB, HIGH_DB = -18.0, 6.0  #: roughness that becomes 0 and 1
 RESOLUTIONS_M = (50.0, 100.0, 200.0, 340.0)  #: those of the source
 SIDE_M = 20_000.0  #: of an imagette
 MASK_M = 400.0  #: of a cell of the masks
+_COMMAND = "frazil imagettes"
+_JOINED_BY = {"class_scheme": "classes", "spacing_m": "spacing", "cell": "cells of their masks", "scaling": "scaling"}
 _WORDS = frozenset(("class", "name", "group"))  # arrays of a store
 _NUMBERS = frozenset(("image", "category", "present", "mask", "incidence_angle", "longitude", "latitude"))
 _MASK_SHARE = 0.35  # of a cell that must be covered; below a half, so that narrow things stay
@@ -359,8 +360,7 @@ def save_imagettes(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: b
             k: {"chunks": (min(64, ds.sizes["imagette"]), *ds[k].shape[1:])} for k in ("image", "mask") if k in ds
         }
         sealed = {str(k): {"compressors": (sealed_codec(),), **chunked.get(str(k), {})} for k in ds.variables}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")  # fixed-length words
+        with quiet_zarr():
             ds.to_zarr(store, mode="w", encoding=sealed, consolidated=False, zarr_format=3, write_empty_chunks=True)
     return Path(path)
 
@@ -372,31 +372,15 @@ def open_imagettes(path: str | os.PathLike[str]) -> xr.Dataset:
         LabelNotFoundError: nothing there. LabelError, ContractError: something else is there, a store of Zarr 2, or
             one that frazil would not write (see `frazil.zarr_stores`); categories outside its classes.
     """
-    import xarray as xr
-
-    if not Path(path).is_dir():
-        raise LabelNotFoundError(f"No set of imagettes at {path}. Make one with `frazil imagettes`.")
-    check_store(path, "a set of imagettes", arrays=_NUMBERS | _WORDS, words=_WORDS, whole={"image"})
+    kind = "a set of imagettes"
+    raw = open_store(path, kind, _COMMAND, arrays=_NUMBERS | _WORDS, words=_WORDS)
     try:
-        with xr.open_zarr(path, consolidated=False, chunks=None) as ds:
-            loaded = ds.load()
+        loaded = raw.load()
     except DAMAGED_STORE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LabelError(f"{path} cannot be read as a set of imagettes: {reason}. Make it anew.") from error
-    _check_codes(loaded, check_imagettes(loaded), path)
+        raise damaged(path, kind, _COMMAND, error) from error
+    scheme = check_imagettes(loaded)
+    refuse_other_codes(loaded, path, scheme, _COMMAND, classes="category", presences=("present", "mask"))
     return loaded
-
-
-def _check_codes(ds: xr.Dataset, scheme: ClassScheme, path: str | os.PathLike[str]) -> None:
-    presence = {0, 1, UNKNOWN}
-    known = {"category": {*range(len(scheme.classes)), UNKNOWN}, "present": presence, "mask": presence}
-    for name, codes in known.items():
-        strange = sorted(set(np.unique(ds[name].values).tolist()) - codes) if name in ds else []
-        if strange:
-            raise LabelError(
-                f"{path}: {name} holds {strange[0]}; {scheme.name} has {len(scheme.classes)} classes, presence is 0 or "
-                f"1, and {UNKNOWN} stands for unknown. Make it anew."
-            )
 
 
 def join_imagettes(sets: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -411,13 +395,7 @@ def join_imagettes(sets: Sequence[xr.Dataset]) -> xr.Dataset:
         raise LabelError("No set of imagettes was named.")
     first = sets[0]
     for other in sets[1:]:
-        for key in ("class_scheme", "spacing_m", "cell", "scaling"):
-            if first.attrs[key] != other.attrs[key]:
-                raise LabelError(f"Sets of imagettes differ in {key}: {first.attrs[key]} and {other.attrs[key]}.")
-        if first["image"].shape[1:] != other["image"].shape[1:]:
-            raise LabelError(
-                f"Imagettes of {first['image'].shape[1:]} and {other['image'].shape[1:]} pixels cannot be joined."
-            )
+        refuse_other_kind(first, other, _JOINED_BY)
     if any("mask" in ds for ds in sets):
         sets = [ds if "mask" in ds else _without_masks(ds) for ds in sets]
     return xr.concat(list(sets), "imagette", combine_attrs="override") if len(sets) > 1 else sets[0]

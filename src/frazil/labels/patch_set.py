@@ -15,7 +15,6 @@ Every reader and cutter of `frazil.labels` gives this Dataset, on the dims ``pat
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,18 +23,19 @@ import numpy as np
 
 from frazil import __version__
 from frazil.conventions import CLASS_NODATA, CLASS_SCHEMES, VARIABLES, ClassScheme, sensor_of
-from frazil.errors import ContractError, LabelError, LabelNotFoundError, OptionError, OutputError
+from frazil.errors import ContractError, LabelError, OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.labels.possible import refuse_impossible
-from frazil.zarr_stores import DAMAGED_STORE, check_store, sealed_codec
-from frazil.zarr_writing import writable_store
+from frazil.labels.sample_set import blocks, damaged, open_store, refuse_other_codes, refuse_other_kind
+from frazil.zarr_stores import DAMAGED_STORE, sealed_codec
+from frazil.zarr_writing import quiet_zarr, writable_store
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _CHUNK = 256  # patches per chunk of the store: 3 MB of 3 × 32 × 32
 _CHUNK_BYTES = 2**26  # of large patches fewer
-_BLOCK = 4096  # patches read at a time where a whole set is gone through
+_COMMAND = "frazil patches"
 _WORDS = ("scene", "part")  # kept as numbers in the store, with the words in its attributes
 _NUMBERS: dict[str, tuple[type, dict[str, Any]]] = {
     "label": (np.uint8, {"long_name": "class code; 255 without a label"}),
@@ -230,16 +230,10 @@ def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
         LabelError: it cannot be read, is not a patch set, is of Zarr 2, or holds what frazil does not write (see
             `frazil.zarr_stores`); labels outside its classes.
     """
-    import xarray as xr
-
-    store = Path(path)
-    if not store.is_dir():
-        raise LabelNotFoundError(f"No patch set at {store}. Make one with `frazil patches`.")
+    kind, store = "a patch set", Path(path)
     names = {"image", "time", *_NUMBERS, *(f"{n}_index" for n in _WORDS)}
-    check_store(store, "a patch set", arrays=names, whole={"image"})
+    raw = open_store(store, kind, _COMMAND, arrays=names)
     try:
-        with _quiet():
-            raw = xr.open_zarr(store, chunks=None, consolidated=False)
         small = raw.drop_vars("image").load()
         words = {n: _words(raw.attrs[f"{n}s"], small[f"{n}_index"].values) for n in _words_in(raw)}
         out = raw[["image"]].assign(label=small["label"])
@@ -247,34 +241,20 @@ def open_patches(path: str | os.PathLike[str]) -> xr.Dataset:
         coords = {name: small[name].variable for name in _NUMBERS if name != "label"}
         times = small["time"].values
         out = out.assign_coords(
-            channel=("channel", np.array(channel, dtype=str)),
-            channel_units=("channel", np.array(units, dtype=str)),
-            **{name: ("patch", values) for name, values in words.items()},
-            season=("patch", season_of(times)),
-            time=("patch", times),
-            **coords,
+            {
+                "channel": ("channel", np.array(channel, dtype=str)),
+                "channel_units": ("channel", np.array(units, dtype=str)),
+                **{name: ("patch", values) for name, values in words.items()},
+                "season": ("patch", season_of(times)),
+                "time": ("patch", times),
+                **coords,
+            }
         )
     except DAMAGED_STORE as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise LabelError(
-            f"{store} is not a patch set or is damaged ({type(error).__name__}: {reason}). "
-            "Make it anew with `frazil patches`."
-        ) from error
+        raise damaged(store, kind, _COMMAND, error) from error
     out.attrs = {k: v for k, v in raw.attrs.items() if k not in ("channels", "channel_units", "scenes", "parts")}
-    scheme = check_patches(out)
-    strange = sorted(set(np.unique(out["label"].values).tolist()) - {*range(len(scheme.classes)), CLASS_NODATA})
-    if strange:
-        raise LabelError(
-            f"{store} holds the label {strange[0]}, but {scheme.name} has the classes 0 to {len(scheme.classes) - 1}, "
-            f"and {CLASS_NODATA} for none. Make it anew with `frazil patches`."
-        )
+    refuse_other_codes(out, store, check_patches(out), _COMMAND, classes="label")
     return out
-
-
-def blocks(patches: xr.Dataset, size: int = _BLOCK) -> Iterator[xr.Dataset]:
-    """A patch set in pieces of a few thousand patches, in order."""
-    for first in range(0, patches.sizes["patch"], size):
-        yield patches.isel(patch=slice(first, first + size))
 
 
 def patch_statistics(patches: xr.Dataset) -> xr.Dataset:
@@ -340,18 +320,10 @@ def join_patches(parts: list[xr.Dataset]) -> xr.Dataset:
 
 
 def _same_kind(first: xr.Dataset, part: xr.Dataset) -> None:
-    for what in ("channel", "height", "width"):
-        if first.sizes[what] != part.sizes[what]:
-            raise LabelError(
-                f"Patch sets differ in {what}: {first.sizes[what]} and {part.sizes[what]}. Cut them alike."
-            )
+    refuse_other_kind(first, part, {"class_scheme": "classes"})
     if first["channel"].values.tolist() != part["channel"].values.tolist():
         raise LabelError(
-            f"Patch sets differ in channels: {first['channel'].values.tolist()} and {part['channel'].values.tolist()}."
-        )
-    if first.attrs["class_scheme"] != part.attrs["class_scheme"]:
-        raise LabelError(
-            f"Patch sets differ in classes: {first.attrs['class_scheme']} and {part.attrs['class_scheme']}."
+            f"Sets differ in channels: {first['channel'].values.tolist()} and {part['channel'].values.tolist()}."
         )
 
 
@@ -365,7 +337,7 @@ class _GrowingSet:
         self.queue: list[xr.Dataset] = []
         self.arrays: dict[str, Any] = {}
         self.words: dict[str, dict[str, int]] = {n: {} for n in _WORDS if n in like.variables}
-        with _quiet():
+        with quiet_zarr():
             self.group = zarr.open_group(store, mode="w")
         channel, height, width = (like.sizes[d] for d in ("channel", "height", "width"))
         self._make("image", np.float32, (channel, height, width), ("channel", "height", "width"), like["image"].attrs)
@@ -442,15 +414,6 @@ def _words(known: Any, index: np.ndarray) -> np.ndarray:
 
 def _words_in(raw: xr.Dataset) -> list[str]:
     return [name for name in _WORDS if f"{name}_index" in raw.variables]
-
-
-class _quiet(warnings.catch_warnings):  # noqa: N801 - used like a function
-    """Without the warnings that Zarr gives about its own format."""
-
-    def __enter__(self) -> Any:
-        out = super().__enter__()
-        warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3|consolidated).*")
-        return out
 
 
 def labelled(patches: xr.Dataset) -> xr.Dataset:

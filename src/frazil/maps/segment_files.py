@@ -16,7 +16,7 @@ from frazil.files import whole_output
 from frazil.maps.export import as_output_error
 from frazil.maps.netcdf import write_dataset
 from frazil.marks import WRITTEN_BY
-from frazil.zarr_writing import writable_store
+from frazil.zarr_writing import quiet_zarr, writable_store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,10 +36,7 @@ def save_segments(found: xr.Dataset, path: str | os.PathLike[str], *, overwrite:
         raise OptionError(f"Segments are written as .zarr, .nc or a .tif folder, not {target.name!r}.")
     with whole_output(target, overwrite=overwrite) as part, as_output_error(target):
         if target.suffix == ".zarr":
-            import warnings
-
-            with warnings.catch_warnings(), writable_store(part) as store:
-                warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification")
+            with quiet_zarr(), writable_store(part) as store:
                 found.to_zarr(store, mode="w", consolidated=False, zarr_format=3)
         elif target.suffix == ".nc":
             wide = found.assign(score=found["score"].astype(np.float32))  # NetCDF has no half precision

@@ -12,8 +12,9 @@ import xarray as xr
 
 from frazil.errors import ContractError, FrazilError, LabelError, ModelError, OptionError
 from frazil.labels.contact_sheet import patch_pictures
-from frazil.labels.imagettes import UNKNOWN, join_imagettes, open_imagettes
+from frazil.labels.imagettes import join_imagettes, open_imagettes
 from frazil.labels.patch_set import join_patches, open_patches
+from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.config import RunConfig, run_config
 from frazil.learn.data.imagettes import crop, masked, outputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from frazil.files import refuse_existing, undisturbed, whole_output
 from frazil.marks import WRITTEN_BY
 from frazil.scene.geotiff import write_geotiff
 from frazil.scene.lazy import is_lazy
-from frazil.zarr_writing import writable_store
+from frazil.zarr_writing import quiet_zarr, writable_store
 
 SUFFIXES = (".nc", ".zarr", ".tif")
 _LINES = 512  # computed and written at a time
@@ -182,8 +181,7 @@ def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) 
     import zarr
 
     large = [str(n) for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
-    with warnings.catch_warnings(), writable_store(path) as store:
-        warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3|consolidated).*")
+    with quiet_zarr(), writable_store(path) as store:
         scene.drop_vars(large).to_zarr(store, consolidated=False)
         group = zarr.open_group(store, mode="a")
         for name in large:

@@ -25,7 +25,8 @@ import xarray as xr
 
 from frazil.conventions import ClassScheme
 from frazil.errors import OptionError
-from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes, save_imagettes
+from frazil.labels.imagettes import check_imagettes, open_imagettes, save_imagettes
+from frazil.labels.sample_set import UNKNOWN
 from frazil.learn import run
 from frazil.learn.checkpoint import Model, git_commit
 from frazil.learn.config import (

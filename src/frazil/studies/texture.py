@@ -14,7 +14,7 @@ import xarray as xr
 from scipy import fft, ndimage
 
 from frazil.errors import LabelError, MissingDependencyError
-from frazil.labels.imagettes import UNKNOWN
+from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.data.imagettes import drawn
 
 _WAVES = (1, 3, 6, 12, 20, 30, 45, 76, 120, 200)  # an image: edges of the bands of the spectrum

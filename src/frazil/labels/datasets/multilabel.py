@@ -17,7 +17,8 @@ import numpy as np
 from frazil.conventions import METOCEAN
 from frazil.errors import LabelError, LabelNotFoundError
 from frazil.labels.datasets.imagette_files import SUFFIXES, grey, meanings, read_array
-from frazil.labels.imagettes import SIDE_M, UNKNOWN, Imagette, make_imagettes, resample, sizes_for
+from frazil.labels.imagettes import SIDE_M, Imagette, make_imagettes, resample, sizes_for
+from frazil.labels.sample_set import UNKNOWN
 from frazil.pictures import MOST_BYTES
 from frazil.untrusted import read_bytes
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from frazil.conventions import ClassScheme
 from frazil.errors import LabelError
-from frazil.labels.imagettes import UNKNOWN, check_imagettes, join_imagettes, open_imagettes
+from frazil.labels.imagettes import check_imagettes, join_imagettes, open_imagettes
+from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.config import ImagetteData, PhenomenaConfig
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.models.output import activated, output_of

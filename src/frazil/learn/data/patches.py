@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from frazil.conventions import CLASS_SCHEMES, ClassScheme
 from frazil.errors import LabelError, OptionError
 from frazil.labels.classes import into_scheme
-from frazil.labels.patch_set import blocks, check_patches, join_patches, open_patches
+from frazil.labels.patch_set import check_patches, join_patches, open_patches
+from frazil.labels.sample_set import blocks
 from frazil.learn.data.augment import augment
 from frazil.learn.data.class_scores import OneClassEach
 from frazil.learn.models.patch import takes_patches

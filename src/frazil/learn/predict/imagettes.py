@@ -14,7 +14,8 @@ from torch import nn
 
 from frazil import __version__
 from frazil.errors import ModelError, OptionError
-from frazil.labels.imagettes import UNKNOWN, check_imagettes, open_imagettes
+from frazil.labels.imagettes import check_imagettes, open_imagettes
+from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.data.imagettes import masked, on_side
 from frazil.learn.infer.device import usable_device
