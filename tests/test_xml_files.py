@@ -116,7 +116,7 @@ def test_numbers_come_back_to_the_last_digit(value: float, space: str) -> None:
 
 @pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e999", "", " ", "1,5", "0x10", "1 2", "one"])
 def test_words_that_are_no_numbers_are_refused(word: str) -> None:
-    with pytest.raises(ValueError, match=r"a>|could not convert"):
+    with pytest.raises(ValueError, match="<a> "):
         number(element(word), "a")
 
 
@@ -137,7 +137,7 @@ def test_whole_numbers_come_back(value: int) -> None:
 
 @pytest.mark.parametrize("word", ["1.0", "1e3", "9" * 5000, "", "１x", "--1"])
 def test_words_that_are_no_whole_numbers_are_refused_at_once(word: str) -> None:
-    with pytest.raises(ValueError, match=r"a>|invalid literal"):
+    with pytest.raises(ValueError, match="<a> "):
         whole_number(element(word), "a")
 
 
@@ -156,7 +156,7 @@ def test_tables_come_back_to_the_last_digit(values: list[float]) -> None:
 
 @pytest.mark.parametrize("words", ["1 nan 3", "inf", "1 two", "1,2"])
 def test_tables_with_a_word_that_is_no_number_are_refused(words: str) -> None:
-    with pytest.raises(ValueError, match=r"a>|could not convert"):
+    with pytest.raises(ValueError, match="<a> "):
         numbers(element(words), "a")
 
 

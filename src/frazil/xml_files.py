@@ -92,12 +92,19 @@ def whole_number(element: ET.Element, path: str) -> int:
     found = text(element, path)
     if len(found) > 19:
         raise ValueError(f"element <{path}> is {found[:30]!r}…")
-    return int(found)
+    try:
+        return int(found)
+    except ValueError:
+        raise ValueError(f"element <{path}> is {found!r}, not a whole number") from None
 
 
 def number(element: ET.Element, path: str, least: float = -np.inf, most: float = np.inf) -> float:
     """A finite number within bounds."""
-    value = float(text(element, path))
+    found = text(element, path)
+    try:
+        value = float(found)
+    except ValueError:
+        raise ValueError(f"element <{path}> is {found[:30]!r}, not a number") from None
     if not (np.isfinite(value) and least <= value <= most):
         raise ValueError(f"element <{path}> is {value}, which is impossible")
     return value
@@ -125,7 +132,10 @@ def numbers(element: ET.Element, path: str, *, rising: bool = False, finite: boo
     found = text(element, path)
     if len(found) > _MAX_TABLE:
         raise ValueError(f"element <{path}> has {len(found)} characters")
-    values = np.array(found.split(), dtype=np.float64)
+    try:
+        values = np.array(found.split(), dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"element <{path}> holds something else than numbers ({str(error)[:80]})") from None
     if finite and not np.isfinite(values).all():
         raise ValueError(f"element <{path}> holds values that are not finite")
     if rising and (np.diff(values) <= 0).any():
