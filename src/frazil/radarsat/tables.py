@@ -171,6 +171,13 @@ def check_angles(a: Annotation, angle: np.ndarray, name: str) -> None:
             f"{name} tell incidence angles from {near:.2f}° at near range to {far:.2f}° at far range, but product.xml "
             f"{a.incidence[0]:.2f}° and {a.incidence[1]:.2f}°: {_MIXED}"
         )
+    growth = np.diff(angle) * (-1 if a.far_range_first else 1)
+    if growth.size and growth.min() < -_ANGLE_ERROR:
+        at = int(growth.argmin())
+        raise ProductError(
+            f"{name} tell incidence angles of {angle[at]:.2f}° and {angle[at + 1]:.2f}° at pixels {at} and {at + 1}, "
+            f"but angles grow with range: {_MIXED}"
+        )
 
 
 def _table(root: ET.Element) -> Table:
