@@ -4,7 +4,8 @@ Archives are made by many hands: members may carry backslashes, Apple's `__MACOS
 files, and methods of compression that nothing here can read are refused with advice.
 
 References:
-    PKWARE APPNOTE 6.3.9, sections 4.4.5 (compression methods) and 4.4.17 (names use forward slashes).
+    PKWARE APPNOTE 6.3.9, sections 4.3.14 to 4.3.16 (end of the directory), 4.4.5 (compression methods) and 4.4.17
+    (names use forward slashes).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from frazil.xml_files import MAX_BYTES
 _PARTS = (".tif", ".tiff", ".xml", ".safe")  # what a file of a product may end in
 _DEFLATE64 = 9
 _MAX_DIRECTORY = 8 * 2**20  # bytes, of an archive; wave-mode products have some thousand members
+_END, _END_BYTES, _LARGE_BYTES, _LOCATOR_BYTES = b"PK\x05\x06", 22, 56, 20  # what an archive ends with
 _MAX_RATIO = 1100  # of deflate: 1032; more is no deflated file
 
 
@@ -297,22 +299,39 @@ def _from_zip(path: Path, layout: Layout) -> ProductFiles:
 
 
 def _refuse_endless(path: Path) -> None:
-    """Refuse an archive whose directory alone would fill the memory."""
+    """Refuse an archive whose directory alone would fill the memory.
+
+    Its size is looked up where `zipfile` does: a signature may stand among other numbers, too.
+    """
     with open_regular(path) as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - 2**17, 0))
+        end = file.seek(0, os.SEEK_END)
+        begin = file.seek(max(end - 2**17, 0))
         tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0:
-        return  # no archive: zipfile says so
-    size = int.from_bytes(tail[at + 12 : at + 16], "little")
-    large = tail.rfind(b"PK\x06\x06", 0, at)
-    if large >= 0:
-        size = max(int.from_bytes(tail[large + 40 : large + 48], "little"), size if size < 2**32 - 1 else 0)
+        at = len(tail) - _END_BYTES
+        if tail[at : at + 4] != _END or tail[-2:] != b"\0\0":  # behind it stands a comment
+            at = tail.rfind(_END)
+        if at < 0:
+            return  # no archive: zipfile says so
+        size = int.from_bytes(tail[at + 12 : at + 16], "little")
+        locator = tail[max(at - _LOCATOR_BYTES, 0) : at]
+        if locator[:4] == b"PK\x06\x07":
+            said, before = int.from_bytes(locator[8:16], "little"), begin + at - _LOCATOR_BYTES - _LARGE_BYTES
+            large = [_large_directory(file, place) for place in (said, before)]  # zipfile goes by either
+            size = max([size if size < 2**32 - 1 else 0, *large])
     if size > _MAX_DIRECTORY:
         raise ProductError(
             f"{printable(str(path))} has a directory of {size} bytes, which no product has; it is not read. "
             "Get the product from a source you trust."
         )
+
+
+def _large_directory(file: IO[bytes], place: int) -> int:
+    """Bytes of the directory as the record of a large archive at a place says; 0 where there is none."""
+    if not 0 <= place < 2**63:
+        return 0
+    file.seek(place)
+    record = file.read(_LARGE_BYTES)
+    return int.from_bytes(record[40:48], "little") if record[:4] == b"PK\x06\x06" else 0
 
 
 def _refuse_unreadable(path: Path, name: str, info: zipfile.ZipInfo) -> None:
