@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from frazil.errors import OptionError
-from frazil.learn.config.base import StrategySettings, check_choice
+from frazil.learn.config.base import StrategySettings, check_choice, check_share
 
 
 class _FromImagettes(StrategySettings):
@@ -60,6 +60,7 @@ class CategorisationConfig(_FromImagettes):
 
     def __post_init__(self) -> None:
         check_choice("labels", self.labels, ("category", "present"))
+        check_share("label_smoothing", self.label_smoothing)
 
 
 @dataclass(frozen=True, kw_only=True)
