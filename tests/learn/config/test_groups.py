@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import OptionError
@@ -45,6 +45,7 @@ def made(group: Any, name: str, value: Any) -> Any:
     return group(**{name: value})
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=True))
 def test_a_share_lies_between_nothing_and_all(value: float) -> None:
     if 0 <= value <= 1:
@@ -54,6 +55,7 @@ def test_a_share_lies_between_nothing_and_all(value: float) -> None:
             check_share("x", value)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=True), st.floats(-10, 10))
 def test_the_least_is_allowed_and_nothing_below_and_no_nan(value: float, least: float) -> None:
     if value >= least:
@@ -145,6 +147,7 @@ def test_defaults_are_those_of_the_papers() -> None:
     assert TeacherStudentConfig().teacher_lr == 1e-4
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 200), st.floats(0, 300))
 def test_the_first_stage_is_so_many_passes_through_the_labels(n: int, labelled: int, epochs: float) -> None:
     """Within half a step; one at least, unless steps are said."""
