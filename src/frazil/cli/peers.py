@@ -112,7 +112,7 @@ def _row(seen: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _time(seconds: float) -> str:
-    seconds = max(seconds, 0.0)
+    seconds = max(0.0, seconds)
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

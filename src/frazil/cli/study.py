@@ -182,7 +182,7 @@ def few_labels(
 
     if page:
         refuse_existing(page, overwrite=overwrite)
-    if not all(word.strip().isdigit() for word in labels.split(",")):
+    if not all(word.strip().isdecimal() for word in labels.split(",")):
         raise click.BadParameter(f"{labels!r} is not a list of numbers.", param_hint="--labels")
     names = [name for name in recipe_names() if name.startswith("few_labels:")]
     known = study_methods({name.split(":")[1]: find_recipe(name) for name in names})
