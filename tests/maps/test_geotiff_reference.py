@@ -132,7 +132,7 @@ def test_what_could_be_two_layouts_is_asked_for(key: str, tmp_path: Path) -> Non
         assert read(path, kind, **answer)[0] == kind
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     values=st.lists(st.integers(0, 255), min_size=4, max_size=12),
     dtype=st.sampled_from([np.uint8, np.uint16, np.int16]),

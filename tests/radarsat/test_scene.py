@@ -96,16 +96,18 @@ def test_a_moving_average_is_one_of_the_observed_neighbours(written: Written) ->
     assert found.attrs["looks"] == 1
 
 
-@settings(max_examples=60, deadline=None)
+def windows_of(n: int) -> st.SearchStrategy[slice]:
+    """That hold something: of an empty one that runs backwards, xarray itself says IndexError for every lazy array."""
+    return st.slices(n).filter(lambda s: len(range(*s.indices(n))) > 0)
+
+
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), how=st.sampled_from([{}, {"looks": 3}, {"average": True}, {"denoise": "esa", "looks": 2}]))
 def test_any_window_is_part_of_the_whole(data: st.DataObject, how: dict[str, Any], written: Written) -> None:
     """Also across the strips of lines that are read at a time, backwards, and with steps."""
     scene, whole = written.scene(**how), written.scene(**how).load()
     n = scene.sizes
-    window = {
-        dim: data.draw(st.slices(n[dim]).filter(lambda s: s.indices(99)[0] != s.indices(99)[1]), label=dim)
-        for dim in ("polarization", "line", "pixel")
-    }
+    window = {dim: data.draw(windows_of(n[dim]), label=dim) for dim in ("polarization", "line", "pixel")}
     for name in ("sigma0", "nesz", "valid", "incidence_angle", "noise_missing"):
         mine = {dim: s for dim, s in window.items() if dim in scene[name].dims}
         np.testing.assert_array_equal(scene[name].isel(mine).values, whole[name].isel(mine).values)
