@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 import click
 
 from frazil import __version__
+from frazil.cli.concentration import concentration
 from frazil.cli.guard import Guarded
 from frazil.cli.imagettes import imagettes, segment
 from frazil.cli.labels import patches
@@ -143,6 +144,7 @@ for command in (
     train,
     evaluate,
     compare,
+    concentration,
     report,
     propagate,
     peers,

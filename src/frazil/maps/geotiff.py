@@ -44,12 +44,12 @@ def write_cog(
     *,
     descriptions: tuple[str, ...],
     tags: Mapping[str, str],
-    nodata: int | None = None,
+    nodata: float | None = None,
     overviews: str = "NEAREST",
     colours: Mapping[int, tuple[int, int, int, int]] | None = None,
     units: str = "",
 ) -> Path:
-    """Write bands ``(band, y, x)`` of an unsigned integer type as one Cloud-Optimised GeoTIFF.
+    """Write bands ``(band, y, x)`` of unsigned integers or float32 as one Cloud-Optimised GeoTIFF.
 
     Args:
         path: the file; must not exist.

@@ -82,7 +82,7 @@ class RasterReference:
         out = np.empty(grid.shape, np.uint8)
         raster = _closed(self.raster)
         values, land = raster.values, raster.land
-        for rows, warp in _warps(grid, raster):
+        for rows, warp in warps(grid, raster):
             if values.dtype == np.uint8:
                 out[rows] = warp.nearest(values, CLASS_NODATA)
                 continue
@@ -103,7 +103,7 @@ class RasterReference:
         grid = MapGrid.of(like)
         raster = _closed(self.percent or self.raster)
         out = np.empty(grid.shape, np.float32)
-        for rows, warp in _warps(grid, raster):
+        for rows, warp in warps(grid, raster):
             if self.percent is not None:
                 out[rows] = warp.bilinear(raster.values, missing=PERCENT_NODATA)
             elif raster.values.dtype == np.uint8:
@@ -127,7 +127,7 @@ def _closed(raster: Raster) -> Raster:
     return Raster(crs=raster.crs, transform=transform, values=raster.values[:, around], land=land)
 
 
-def _warps(grid: MapGrid, raster: Raster) -> Iterator[tuple[slice, Warp]]:
+def warps(grid: MapGrid, raster: Raster) -> Iterator[tuple[slice, Warp]]:
     """The warp of a raster onto a grid, whole or in bands of rows.
 
     Longitude jumps at the antimeridian and spins at the poles: from a raster in degrees every pixel is placed by
