@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from frazil.learn.data.patches import Patches, PatchSampler
 from frazil.learn.distributed.allreduce import scaled
 from frazil.recipes import cifar10, few_labels
 from frazil.studies.few_labels import Trial, run_trial
-from frazil.studies.workers import Way, run_way, ways
+from frazil.studies.workers import Look, Row, Way, run_way, ways
 from frazil.studies.workers_reference import simulated_allreduce, simulated_local_sgd, simulated_peers
 
 WORKERS, FEW = "workers", "few labels"
@@ -235,16 +235,16 @@ def train(
     """
     config = config_of(case, sizes, path, epochs, device)
     shared = facts | {"part": case.part, "case": case.name, "seed": case.seed, "epochs": epochs}
-    curve: list[dict[str, Any]] = []
+    curve: list[dict[str, object]] = []
     started = time.time()
 
-    def looked(point: dict[str, Any]) -> None:
+    def looked(point: dict[str, object]) -> None:
         curve.append({"seconds": round(time.time() - started, 1), **point})
         add_row(file, row="look", **shared, **curve[-1])
         if time.time() > until:
             raise OutOfTimeError
 
-    found: dict[str, Any] = {}
+    found: Mapping[str, object]
     try:
         found = (
             _train_workers(case, sizes, config, device, looked)
@@ -254,17 +254,17 @@ def train(
     except OutOfTimeError:
         found = {"config": _placeless(config), "cut": True}
     more = {"curve": curve, "seconds": round(time.time() - started, 1), "device": _device_name(device)}
-    add_row(file, row="result", **(found | shared | more | {"method": case.method, "labels": case.labels}))
+    add_row(file, row="result", **{**found, **shared, **more, "method": case.method, "labels": case.labels})
 
 
 def _train_workers(
-    case: Case, sizes: Sizes, config: RunConfig, device: str, looked: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
+    case: Case, sizes: Sizes, config: RunConfig, device: str, looked: Callable[[dict[str, object]], None]
+) -> Row:
     assert case.way is not None
     data = _images(config.data, case.seed, device)  # type: ignore[arg-type]
     looks = config.optim.steps // sizes.epoch
 
-    def note(look: dict[str, Any]) -> None:
+    def note(look: Look) -> None:
         epoch = look["samples"] / (config.optim.batch * 2 * sizes.epoch)
         looked({"epoch": round(epoch, 3), "each": look["each"], "ensemble": look["ensemble"]})
 
@@ -272,8 +272,8 @@ def _train_workers(
 
 
 def _train_few(
-    case: Case, sizes: Sizes, config: RunConfig, until: float, looked: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
+    case: Case, sizes: Sizes, config: RunConfig, until: float, looked: Callable[[dict[str, object]], None]
+) -> dict[str, object]:
     pseudo: dict[str, float] = {}
 
     def note(step: int, logs: dict[str, float]) -> None:
@@ -284,8 +284,8 @@ def _train_few(
             looked({"epoch": (step + 1) / sizes.few_epoch, "accuracy": logs["validation_accuracy"], **pseudo})
 
     row = run_trial(Trial(method=case.method, config=config), every=max(sizes.few_epoch // _FEW_LOOKS, 1), note=note)
-    del row["curve"]
-    return {**row, "drawn": row["labels"], "config": _placeless(config)}
+    kept = {k: v for k, v in row.items() if k != "curve"}
+    return {**kept, "drawn": row["labels"], "config": _placeless(config)}
 
 
 def _placeless(config: RunConfig) -> dict[str, Any]:

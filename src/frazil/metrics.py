@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 
@@ -42,7 +43,18 @@ def student_interval(values: np.ndarray) -> float:
     return float(t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
 
 
-def scores(counts: np.ndarray) -> dict[str, float | list[float]]:
+class ClassFigures(TypedDict):
+    """What `scores` gives."""
+
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    precision: list[float]
+    recall: list[float]
+    f1: list[float]
+
+
+def scores(counts: np.ndarray) -> ClassFigures:
     """Accuracy, balanced accuracy, macro-F1, and precision, recall and F1 per class, of confusion counts.
 
     Per-class figures of a class that occurs nowhere are NaN and stay out of the averages.

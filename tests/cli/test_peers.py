@@ -130,19 +130,19 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
             run_peers_study(other, ways(2), 2, tmp_path / "rows", finished=True)
     assert len(rows) == 14
     assert all(row["curve"][-1]["samples"] == 64 for row in rows)
-    by_name = {line["way"]: line for line in summarise(rows)}
-    assert by_name["independent"]["difference"] == 0
-    assert by_name["Allreduce"]["accuracy"] == by_name["Allreduce"]["ensemble"]
-    assert by_name["AFSD, N = 2"]["distilled"][-1] > 0
-    bytes_ = {name: line["bytes_per_1000_steps"] for name, line in by_name.items()}
+    by_name = {line.way: line for line in summarise(rows)}
+    assert by_name["independent"].difference == 0
+    assert by_name["Allreduce"].accuracy == by_name["Allreduce"].ensemble
+    assert by_name["AFSD, N = 2"].distilled[-1] > 0
+    bytes_ = {name: line.bytes_per_1000_steps for name, line in by_name.items()}
     assert bytes_["Allreduce"] == pytest.approx(2 * bytes_["local SGD, N = 2"])
-    counts = {name: (line["samples"], line["steps"], line["exchanges"]) for name, line in by_name.items()}
+    counts = {name: (line.samples, line.steps, line.exchanges) for name, line in by_name.items()}
     assert counts["independent"] == (64, 4, 0)
     assert counts["Allreduce"] == (64, 4, 4)
     assert counts["AFSD, N = 2"] == counts["local SGD, N = 2"] == (64, 4, 2)
     capped = summarise(run_peers_study(config, caps(2, 3), 1, tmp_path / "capped"))
-    assert [line["workers"] for line in capped] == [3] * 4
-    assert capped[0]["samples"] == 96
+    assert [line.workers for line in capped] == [3] * 4
+    assert capped[0].samples == 96
     write_peers_page({"ice": rows}, tmp_path / "page.md", command="x")
     text = (tmp_path / "page.md").read_text()
     assert "control" in text

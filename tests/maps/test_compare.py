@@ -68,6 +68,7 @@ def test_half_planes() -> None:
     assert scores["compared_km2"] == pytest.approx(240, rel=1e-6)
     assert scores["agreement_percent"] == pytest.approx(90, abs=1e-3)
     assert scores["ice_map_km2"] - scores["ice_reference_km2"] == pytest.approx(24, abs=2e-3)
+    assert scores["displacement"]
     for side in scores["displacement"].values():
         for figure in side.values():
             assert figure == pytest.approx(2, rel=0.01)  # an equal-area grid stretches lengths a little at 80° N
@@ -87,6 +88,7 @@ def test_shifted_discs(shift: int) -> None:
     assert scores["misplacement_error_km2"] == pytest.approx(scores["iiee_km2"], rel=0.03)
     turn = np.linspace(0, 2 * np.pi, 3600, endpoint=False)
     away = np.abs(np.hypot(radius * np.cos(turn) - shift, radius * np.sin(turn)) - radius) * 0.2
+    assert scores["displacement"]
     for side in scores["displacement"].values():
         assert side["mean_km"] == pytest.approx(away.mean(), abs=0.08)
         assert side["median_km"] == pytest.approx(np.median(away), abs=0.1)
@@ -100,6 +102,7 @@ def test_lengths_and_areas_are_those_on_the_ground() -> None:
     stretch = float(np.sqrt(0.04 / PixelAreas(MapGrid.of(maps[0])).rows(30, 31)[0, 50]))
     assert stretch == pytest.approx(1.0394, abs=2e-4)
     assert scores["over_km2"] == pytest.approx(24 / stretch**2, rel=1e-3)
+    assert scores["displacement"]
     assert scores["displacement"]["symmetric"]["median_km"] == pytest.approx(2 / stretch, rel=1e-3)
 
 
@@ -127,6 +130,7 @@ def test_what_always_holds(ours: np.ndarray, seed: int) -> None:
     assert (one["over_km2"], one["under_km2"]) == pytest.approx((two["under_km2"], two["over_km2"]), abs=0.002)
     assert (one["displacement"] is None) == (two["displacement"] is None)
     if one["displacement"]:
+        assert two["displacement"]
         assert one["displacement"]["map_to_reference"] == pytest.approx(two["displacement"]["reference_to_map"])
         assert one["displacement"]["symmetric"] == pytest.approx(two["displacement"]["symmetric"], abs=2e-4)
     assert same["iiee_km2"] == 0
@@ -174,9 +178,11 @@ def test_edges_end_at_coast_and_border_and_specks_have_none() -> None:
     ours[30, 20] = 0  # one pixel of water in the ice
     made = against(ours, half_plane(50))
     assert made.scores["iiee_km2"] == pytest.approx(0.04, abs=1e-3)  # areas count it
+    assert made.scores["displacement"]
     assert made.scores["displacement"]["symmetric"]["p95_km"] == 0  # edges do not
     assert made.scores["edge_map_km"] == pytest.approx(45 * 0.2, rel=0.01)  # four rows are flagged border
     fine = against(ours, half_plane(50), min_area_km2=0).scores
+    assert fine["displacement"]
     assert fine["displacement"]["map_to_reference"]["p95_km"] > 1
     assert fine["displacement"]["reference_to_map"]["p95_km"] == 0
 
@@ -297,6 +303,7 @@ def test_a_map_has_one_extent_and_one_edge() -> None:
     assert edge > 10
     for length in (summary["ice_edge_km"], scores["edge_map_km"], scores["edge_reference_km"]):
         assert length == pytest.approx(edge, abs=0.02)
+    assert scores["displacement"]
     assert scores["displacement"]["symmetric"]["p95_km"] == 0
 
 
@@ -306,8 +313,10 @@ def test_the_edge_of_a_reference_is_that_of_its_classes() -> None:
     truth = ours.copy(deep=True)
     truth["ice_class"].values[:] = half_plane(50)
     scores = compare(ours, truth).scores
+    assert scores["displacement"]
     assert scores["displacement"]["symmetric"]["median_km"] == pytest.approx(2.0, abs=0.01)
     corrected = compare(truth, ours).scores
+    assert corrected["displacement"]
     assert corrected["displacement"]["symmetric"]["median_km"] == pytest.approx(2.0, abs=0.01)
 
 

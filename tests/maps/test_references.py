@@ -80,6 +80,7 @@ def test_every_layout_gives_the_field_back(
     cells = kind == "classes" or "extent" in name  # whole cells: a staircase of 10 km, on both sides alike
     assert scores["agreement_percent"] > (95 if cells else 98.5)
     assert abs(scores["over_km2"] - scores["under_km2"]) < 0.03 * scores["compared_km2"]
+    assert scores["displacement"]
     assert scores["displacement"]["symmetric"]["median_km"] < (5 if cells else 2.0)
     assert scores["compared_percent_of_mapped_sea"] == 100
 
@@ -155,6 +156,7 @@ def test_interpolation_moves_no_edge_of_a_ramp_and_nearest_counts_cells(tmp_path
     assert compare(ice_map, path).scores["iiee_km2"] == 0
     # the cell from 30 to 40 km has 12.5 %: water; by cells the ice starts at 40 km
     by_cells = compare(ice_map, path, resampling="nearest").scores
+    assert by_cells["displacement"]
     assert by_cells["displacement"]["symmetric"]["median_km"] == pytest.approx(4, rel=0.05)
     assert by_cells["under_km2"] == 0
 
@@ -663,5 +665,6 @@ def test_real_chart_against_itself(real_data: Path) -> None:
     same = make_map(codes=codes, centre=(-72, 73.5), spacing_m=1200)
     scores = compare(same, path).scores
     assert scores["iiee_km2"] == 0
+    assert scores["displacement"]
     assert scores["displacement"]["symmetric"]["p95_km"] == 0
     assert scores["edge_map_km"] > 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,8 +94,8 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     assert text.startswith("# Mine\n")
     assert text.count("## What it shows") == 1
     assert text.index("## Before") < text.index("Nothing yet.") < text.index("## Accuracy on held-out")
-    line = next(t for t in table if t["method"] == "tslp" and t["labels"] == 16)
-    assert f"{line['accuracy']:.1f} ± {line['interval']:.1f}" in text
+    line = next(t for t in table if t.method == "tslp" and t.labels == 16)
+    assert f"{line.accuracy:.1f} ± {line.interval:.1f}" in text
     assert "70.35" not in text  # 60 labels were not studied
     assert "39.60" not in text
     assert (tmp_path / "page.png").stat().st_size > 5000
@@ -109,12 +110,12 @@ def test_controls_find_what_the_pixels_tell(store: Path, tmp_path: Path) -> None
     todo = [t for t in trials({}, patches=(str(store),), labels=[16], draws=1, changes={}) if t.method in CONTROLS]
     rows = run_few_labels(todo, tmp_path)
     for row in rows:
-        assert row["test"]["accuracy"] > 0.9, row["method"]
-        assert row["pool"] > 0.9
+        assert (row["test"]["accuracy"] or 0) > 0.9, row["method"]
+        assert (row["pool"] or 0) > 0.9
 
 
 def test_differences_are_taken_in_pairs() -> None:
-    def row(method: str, draw: int, seed: int, accuracy: float) -> dict[str, object]:
+    def row(method: str, draw: int, seed: int, accuracy: float) -> Any:
         labels = {"count": 8, "seed": draw}
         test = {"accuracy": accuracy, "macro_f1": accuracy, "balanced_accuracy": accuracy, "ece": None}
         return {
@@ -130,11 +131,11 @@ def test_differences_are_taken_in_pairs() -> None:
     ease = rng.uniform(0.4, 0.9, 5)  # draws differ far more than methods do
     rows = [row("supervised", d, s, ease[d] + 0.01 * s) for d in range(5) for s in range(2)]
     rows += [row("lp", d, s, ease[d] + 0.02 + 0.01 * s) for d in range(4) for s in range(2)]
-    line = next(t for t in summarise_few_labels(rows) if t["method"] == "lp")
-    assert line["difference"] == pytest.approx(2.0)
-    assert line["difference_interval"] == pytest.approx(0.0, abs=1e-9)
-    assert line["interval"] > 5
-    assert line["draws"] == 4
+    line = next(t for t in summarise_few_labels(rows) if t.method == "lp")
+    assert line.difference == pytest.approx(2.0)
+    assert line.difference_interval == pytest.approx(0.0, abs=1e-9)
+    assert line.interval > 5
+    assert line.draws == 4
     assert by_draw(rows, "lp", 8)[2] == pytest.approx(100 * (ease[2] + 0.025))
     assert np.isnan(student_interval(np.array([1.0])))
     assert student_interval(np.array([1.0, 3.0])) == pytest.approx(12.7062, rel=1e-4)

@@ -66,8 +66,8 @@ def test_a_study_goes_on_and_tells_the_same(patches: Path, tmp_path: Path) -> No
     file.write_text("".join(lines[1:3]) + '{"case": ')  # one is gone, one was cut off by a kill
     again = run_study("toy", stores, tmp_path / "rows", cases=CASES)
     for a, b in zip(rows, again, strict=True):
-        for side in ("patch", "scene"):
-            assert a[side] == b[side]
+        assert a["patch"] == b["patch"]
+        assert a["scene"] == b["scene"]
     assert file.read_text().splitlines(keepends=True)[:2] == lines[1:3]
     with pytest.raises(OptionError, match=r"hh-0 in .*toy.jsonl was made with case.size=16, and 12 is asked for"):
         run_study("toy", stores, tmp_path / "rows", cases=(replace(CASES[0], size=12), CASES[1]))
@@ -76,14 +76,14 @@ def test_a_study_goes_on_and_tells_the_same(patches: Path, tmp_path: Path) -> No
     more = run_study("toy", stores, tmp_path / "rows", cases=(replace(CASES[0], seeds=3), CASES[1]))
     assert len(more) == 5  # how many seeds there are is no setting of any row
     table = summarise(rows)
-    accuracy = [100 * r["scene"]["accuracy"] for r in rows[:2]]
-    assert table[0]["scene"] == pytest.approx(np.mean(accuracy))
-    assert table[0]["scene_interval"] == pytest.approx(12.706 * np.std(accuracy, ddof=1) / 2**0.5, rel=1e-3)
+    accuracy = 100 * np.array([r["scene"]["accuracy"] for r in rows[:2]])
+    assert table[0].scene.mean == pytest.approx(np.mean(accuracy))
+    assert table[0].scene.interval == pytest.approx(12.706 * np.std(accuracy, ddof=1) / 2**0.5, rel=1e-3)
     assert len(rows[2]["curve"]) == 1
     page = write_study_page("toy", rows, table, tmp_path / "toy.md", command="frazil study toy", simulated=True)
     text = page.read_text()
     assert "**simulated** scenes" in text
-    assert f"| HH | {table[0]['patch']:.2f} ± {table[0]['patch_interval']:.2f} |" in text
+    assert f"| HH | {table[0].patch.mean:.2f} ± {table[0].patch.interval:.2f} |" in text
     assert "98.50" in text
     assert (tmp_path / "toy.png").stat().st_size > 5000
     with pytest.raises(OutputExistsError):

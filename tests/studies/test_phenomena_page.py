@@ -116,7 +116,7 @@ def test_a_small_study_from_end_to_end(tmp_path: Path) -> None:
     noted = run_study("annotations", study, tmp_path / "study")
     assert {r["annotated"] for r in noted} == {2, 6}
     for row in noted:  # networks of two steps know nothing: the law needs something above 0
-        row["mean_tuned_dice"] = 0.2 + 0.1 * row["a_category"] + 0.01 * row["seed"]
+        row["mean_tuned_dice"] = 0.2 + 0.1 * (row["a_category"] or 0) + 0.01 * row["seed"]
     text = annotation_table(noted)
     assert text.count("\n") == 3 + 2 + 2
     assert "| 30 | | not measured |" in text

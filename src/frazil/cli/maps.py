@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from frazil.cli.options import label_options, label_reading, output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
+
+if TYPE_CHECKING:
+    from frazil.maps.compare import ComparisonScores
 
 KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration", "classes"]
 
@@ -137,7 +140,10 @@ def _for_each(given: tuple[str, ...], n: int, option: str) -> Sequence[str | Non
     return given * n if len(given) == 1 else given or [None] * n
 
 
-def _table(scores: Sequence[dict[str, Any]]) -> str:
+_AREAS: Final = ("over_km2", "under_km2", "iiee_km2", "absolute_extent_error_km2", "misplacement_error_km2")
+
+
+def _table(scores: Sequence[ComparisonScores]) -> str:
     """A row for each reference: areas in km², the distance of the edges in km, hours."""
     head = (
         "reference",
@@ -156,13 +162,12 @@ def _table(scores: Sequence[dict[str, Any]]) -> str:
     units = ("", *["km²"] * 5, "%", "km²", "km", "km", "km", "h")
     rows = [head, units]
     for one in scores:
-        areas = ("over_km2", "under_km2", "iiee_km2", "absolute_extent_error_km2", "misplacement_error_km2")
         moved = (one["displacement"] or {}).get("symmetric", {})
         hours = one["reference_minus_map_h"]
         rows.append(
             (
                 str(one["reference"]),
-                *(_area(one[name], one["compared_km2"]) for name in areas),
+                *(_area(one[name], one["compared_km2"]) for name in _AREAS),
                 f"{one['agreement_percent']:.1f}",
                 _area(one["compared_km2"], one["compared_km2"]),
                 *(f"{moved[name]:.1f}" if moved else "–" for name in ("median_km", "mean_km", "p95_km")),

@@ -67,8 +67,8 @@ def _patch_study(name: str, help: str) -> click.Command:  # noqa: A002 - as clic
             return
         for line in table:
             say(
-                f"{line['case']:<52} by patch (leaks) {line['patch']:6.2f} ± {line['patch_interval']:.2f}   "
-                f"by scene {line['scene']:6.2f} ± {line['scene_interval']:.2f} %   n = {line['seeds']}"
+                f"{line.case:<52} by patch (leaks) {line.patch.mean:6.2f} ± {line.patch.interval:.2f}   "
+                f"by scene {line.scene.mean:6.2f} ± {line.scene.interval:.2f} %   n = {line.seeds}"
             )
 
     callback: Callable[..., Any] = run
@@ -215,11 +215,11 @@ def few_labels(
         say_json(rows)
         return
     for line in table:
-        accuracy = f"{line['accuracy']:6.2f}{_half(line['interval'])} %"
-        difference = f"{line['difference']:+6.2f}{_half(line['difference_interval'])}"
+        accuracy = f"{line.accuracy:6.2f}{_half(line.interval)} %"
+        difference = f"{line.difference:+6.2f}{_half(line.difference_interval)}"
         say(
-            f"{line['labels']:>5} labels  {line['method']:<20} {accuracy}   against supervised {difference}   "
-            f"n = {line['draws']}"
+            f"{line.labels:>5} labels  {line.method:<20} {accuracy}   against supervised {difference}   "
+            f"n = {line.draws}"
         )
 
 

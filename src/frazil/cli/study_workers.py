@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from frazil.cli.options import pairs
@@ -61,7 +63,7 @@ def workers(
                 finished=finished,
                 progress=progress,
             )
-    say_json({name: summarise(part) for name, part in rows.items()})
+    say_json({name: [asdict(line) for line in summarise(part)] for name, part in rows.items()})
     if page:
         words = " ".join(f"--data {item.split('=')[0]}=…" for item in named)
         command = f"frazil study workers {words}{' --split …' if split else ''} --seeds {seeds} -o …"

@@ -12,7 +12,6 @@ import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -181,13 +180,13 @@ def _finish(
     """Calibrate on the validation scenes, score on the test scenes, write model and scores."""
     network.eval()
     temperature = data.validation.temperature(network, place.type) if data.validation is not None else 1.0
-    scores: dict[str, Any] = {}
+    scores: dict[str, dict[str, object]] = {}
     for side, held_out in (("validation", data.validation), ("test", data.test)):
         if held_out is not None:
-            scores[side] = held_out.score(network, temperature=temperature, device=place.type).to_json()
-            scores[side]["leaks"] = bool(data.description.get("leaks"))
+            found = held_out.score(network, temperature=temperature, device=place.type).to_json()
+            scores[side] = {**found, "leaks": bool(data.description.get("leaks"))}
     scored = next((side for side in ("test", "validation") if side in scores), None)
-    card_scores: dict[str, Any] = {}
+    card_scores: dict[str, object] = {}
     if scored:
         card_scores = {k: v for k, v in scores[scored].items() if k not in _NOT_ON_CARDS}
         card_scores["data"] = data.words(scored)
@@ -222,7 +221,7 @@ def _finish(
     return Model(network.cpu().eval(), card)
 
 
-def _without_checksums(description: dict[str, Any]) -> dict[str, Any]:
+def _without_checksums(description: dict[str, object]) -> dict[str, object]:
     return {
         key: {k: v for k, v in value.items() if k != "checksum"} if isinstance(value, dict) else value
         for key, value in description.items()

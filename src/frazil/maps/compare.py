@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -69,6 +69,42 @@ _FAR_APART_H = 24.0
 _LONG_MEAN_H = 48.0
 
 
+class _Times(TypedDict):
+    map_time: str | None
+    reference_time: str | None
+    reference_span_h: float | None
+    reference_minus_map_h: float | None
+
+
+class _Figures(TypedDict):
+    over_km2: float
+    under_km2: float
+    iiee_km2: float
+    absolute_extent_error_km2: float
+    misplacement_error_km2: float
+    agreement_percent: float
+    compared_km2: float
+    ice_map_km2: float
+    ice_reference_km2: float
+    edge_map_km: float
+    edge_reference_km: float
+    displacement: dict[str, dict[str, float]] | None
+
+
+class ComparisonScores(_Times, _Figures):
+    """Figures of a comparison and what they rest on; areas in km², distances in km, times in hours."""
+
+    reference: str
+    kind: str
+    ice_in_map: str
+    ice_in_reference: str
+    excluded_flags: list[str]
+    edge_min_area_km2: float
+    left_out_km2: dict[str, float]
+    compared_percent_of_mapped_sea: float
+    notes: list[str]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison:
     """A map compared with one reference.
@@ -80,7 +116,7 @@ class Comparison:
         map_edge, reference_edge: lines of the two ice edges within the area compared.
     """
 
-    scores: dict[str, Any]
+    scores: ComparisonScores
     categories: np.ndarray
     grid: MapGrid
     map_edge: EdgeLines
@@ -171,11 +207,9 @@ def compare(
     pairs = np.array([[WATER_CODE, UNDER], [OVER, ICE_CODE]], np.uint8)  # [map, reference]
     categories[compared] = pairs[ours[compared], theirs[compared]]
     edges = _edges(ice_map, opened, theirs, ~excluded & sea, ice_probability_percent, min_area_km2)
-    scores = _scores(PixelAreas(grid).by_code(categories), edges)
-    scores["left_out_km2"] = {name: round(area, 3) for name, area in left_out.items() if name != "sea"}
-    scores["compared_percent_of_mapped_sea"] = round(100 * scores["compared_km2"] / left_out["sea"], 3)
+    figures = _scores(PixelAreas(grid).by_code(categories), edges)
     times = _times(when, opened.time)
-    head = {
+    scores: ComparisonScores = {
         "reference": opened.name,
         "kind": opened.kind,
         "ice_in_map": _ice_in_map(ice_probability_percent),
@@ -183,10 +217,13 @@ def compare(
         "excluded_flags": list(exclude_flags),
         "edge_min_area_km2": min_area_km2,
         **times,
+        **figures,
+        "left_out_km2": {name: round(area, 3) for name, area in left_out.items() if name != "sea"},
+        "compared_percent_of_mapped_sea": round(100 * figures["compared_km2"] / left_out["sea"], 3),
+        "notes": [*_time_notes(times, opened), *_edge_notes(edges, opened), *_prior_notes(ice_map, opened)],
     }
-    notes = [*_time_notes(times, opened), *_edge_notes(edges, opened), *_prior_notes(ice_map, opened)]
     return Comparison(
-        scores={**head, **scores, "notes": notes},
+        scores=scores,
         categories=categories,
         grid=grid,
         map_edge=edges[0],
@@ -211,7 +248,7 @@ def _edges(
     return [placed_lines(edge_between(side, use, grid, min_area_km2), grid) for side in sides]
 
 
-def _scores(area: np.ndarray, edges: Sequence[EdgeLines]) -> dict[str, Any]:
+def _scores(area: np.ndarray, edges: Sequence[EdgeLines]) -> _Figures:
     """Figures from the ground area of each category, km², and the edges of map and reference."""
     water, ice, over, under = (float(v) for v in area[:4])
     compared = water + ice + over + under
@@ -289,7 +326,7 @@ def _ice_in_map(percent: float | None) -> str:
     return "every class of ice" if percent is None else f"a probability of ice of {percent:g} % or more"
 
 
-def _times(ours: TimeSpan | None, theirs: TimeSpan | None) -> dict[str, Any]:
+def _times(ours: TimeSpan | None, theirs: TimeSpan | None) -> _Times:
     hours = None if ours is None or theirs is None else (theirs.middle - ours.middle) / timedelta(hours=1)
     return {
         "map_time": None if ours is None else str(ours),
@@ -299,9 +336,9 @@ def _times(ours: TimeSpan | None, theirs: TimeSpan | None) -> dict[str, Any]:
     }
 
 
-def _time_notes(times: dict[str, Any], reference: Reference) -> list[str]:
+def _time_notes(times: _Times, reference: Reference) -> list[str]:
     hours, span = times["reference_minus_map_h"], times["reference_span_h"]
-    if hours is None:
+    if hours is None or span is None:
         return [f"{reference.name}: the time of {'the reference' if span is None else 'the map'} is not known."]
     notes = []
     if abs(hours) > _FAR_APART_H:

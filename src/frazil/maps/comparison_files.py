@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def save_comparison(
     check_ice_map(ice_map)
     attrs = {str(key): value for key, value in ice_map.attrs.items()}
     files = {"scores": "comparison.json", "figure": "comparison.png"}
-    content: list[dict[str, Any]] = []
+    content: list[dict[str, object]] = []
     with whole_output(target, overwrite=overwrite) as part, as_output_error(target):
         part.mkdir()
         for number, (comparison, ending) in enumerate(zip(several, _endings(several), strict=True), start=1):
@@ -97,7 +97,7 @@ def _endings(comparisons: Sequence[Comparison]) -> list[str]:
     return [f"_{number}_{name}".rstrip("_") for number, name in enumerate(names, start=1)]
 
 
-def _write_difference(path: Path, comparison: Comparison, attrs: dict[str, Any]) -> None:
+def _write_difference(path: Path, comparison: Comparison, attrs: Mapping[str, object]) -> None:
     from frazil.maps import geotiff
 
     tags = {key: str(attrs[key]) for key in ("product", "model", "start_time", "note") if attrs.get(key)}
@@ -116,7 +116,7 @@ def _write_difference(path: Path, comparison: Comparison, attrs: dict[str, Any])
     geotiff.write_qgis_style(path, CATEGORIES)
 
 
-def _write_edges(path: Path, comparison: Comparison, attrs: dict[str, Any]) -> None:
+def _write_edges(path: Path, comparison: Comparison, attrs: Mapping[str, object]) -> None:
     scores = comparison.scores
     layers = (
         ("map_edge", comparison.map_edge, str(attrs["product"]), scores["ice_in_map"]),

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,8 +28,8 @@ MIN_SCENES = 3  #: fewer test scenes have no standard error
 Score = Callable[[np.ndarray], float]
 
 
-def _overall(name: str) -> Score:
-    return lambda counts: float(scores(counts)[name])  # type: ignore[arg-type]
+def _overall(name: Literal["accuracy", "balanced_accuracy", "macro_f1"]) -> Score:
+    return lambda counts: scores(counts)[name]
 
 
 def _two_classes(counts: np.ndarray) -> np.ndarray:
@@ -38,11 +38,11 @@ def _two_classes(counts: np.ndarray) -> np.ndarray:
 
 
 def _ice_water(counts: np.ndarray) -> float:
-    return float(scores(_two_classes(counts))["accuracy"])  # type: ignore[arg-type]
+    return scores(_two_classes(counts))["accuracy"]
 
 
 def _f1_of(code: int) -> Score:
-    return lambda counts: float(scores(counts)["f1"][code])  # type: ignore[index]
+    return lambda counts: scores(counts)["f1"][code]
 
 
 def _noted_f1(code: int) -> Callable[[ClassScores], float | None]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -43,10 +43,48 @@ from frazil.studies.data import moving_average
 from frazil.studies.page import SIMULATED
 from frazil.studies.runner import Case, run_cases
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+
 _CELL_KM = 10.0
 _THRESHOLD = 0.15
 _EVERYWHERE = FlagSettings(confidence_percent=0)  # methods that leave out what they find hard cannot be compared
-FIGURES = ("over_km2", "under_km2", "iiee_km2", "agreement_percent", "compared_km2")
+
+
+class Row(TypedDict):
+    """A map against a reference, see `frazil.maps.compare`."""
+
+    model: str
+    seed: int
+    reference: str
+    over_km2: float
+    under_km2: float
+    iiee_km2: float
+    agreement_percent: float
+    compared_km2: float
+    median_km: float | None
+
+
+class FunctionScores(TypedDict):
+    """Of one function of a patch classifier, see `frazil.learn.data.class_scores.ScoresJson`."""
+
+    accuracy: float
+    macro_f1: float
+    ece: float
+    accuracy_per_scene: dict[str, float]
+
+
+class Functions(TypedDict):
+    """See `dense_or_patchwise`."""
+
+    seeds: list[int]
+    stride: int
+    same_class: float
+    mean_difference: float
+    max_difference: float
+    patches: int
+    dense: FunctionScores
+    patchwise: FunctionScores
 
 
 def held_out_scene(seed: int, lines: tuple[int, int]) -> xr.Dataset:
@@ -65,7 +103,7 @@ def run_edge(
     precision: str = "bfloat16",
     function: str = "dense",
     progress: Callable[[float, str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """A row for each scene, model and reference; scenes that were done before are not done again.
 
     Args:
@@ -97,16 +135,17 @@ def _rows_of(
     precision: str,
     function: str,
     _scratch: Path,
-) -> list[dict[str, Any]]:
-    scene, rows = held_out_scene(seed, lines), []
+) -> list[Row]:
+    scene = held_out_scene(seed, lines)
+    rows: list[Row] = []
     for name, path in models.items():
         made = predict(scene, load_model(path), precision=precision, function=function, flags=_EVERYWHERE)
         rows += _compare_all(made, scene, name, seed)
     return rows
 
 
-def _compare_all(ice_map: xr.Dataset, scene: xr.Dataset, model: str, seed: int) -> list[dict[str, Any]]:
-    rows = []
+def _compare_all(ice_map: xr.Dataset, scene: xr.Dataset, model: str, seed: int) -> list[Row]:
+    rows: list[Row] = []
     for name, reference in references(ice_map, scene).items():
         kind = "chart" if name == "chart" else None
         scores = compare(ice_map, reference, kind=kind).scores
@@ -116,14 +155,18 @@ def _compare_all(ice_map: xr.Dataset, scene: xr.Dataset, model: str, seed: int) 
                 "model": model,
                 "seed": seed,
                 "reference": name,
-                **{k: scores[k] for k in FIGURES},
+                "over_km2": scores["over_km2"],
+                "under_km2": scores["under_km2"],
+                "iiee_km2": scores["iiee_km2"],
+                "agreement_percent": scores["agreement_percent"],
+                "compared_km2": scores["compared_km2"],
                 "median_km": moved["symmetric"]["median_km"] if moved else None,
             }
         )
     return rows
 
 
-def references(ice_map: xr.Dataset, scene: xr.Dataset) -> dict[str, Any]:
+def references(ice_map: xr.Dataset, scene: xr.Dataset) -> dict[str, xr.Dataset | gpd.GeoDataFrame]:
     """What a map is compared with: ``"truth"`` and ``"10 km"`` on its grid, ``"chart"`` as polygons."""
     import geopandas as gpd
 
@@ -165,7 +208,7 @@ def _as_map(like: xr.Dataset, codes: np.ndarray) -> xr.Dataset:
 
 def dense_or_patchwise(
     model: Model, seeds: tuple[int, ...], *, lines: tuple[int, int], pixels: int, stride: int = 8
-) -> dict[str, Any]:
+) -> Functions:
     """The two functions of a patch classifier on the same scenes: how alike they are, and how each scores on truth.
 
     Args:
@@ -183,12 +226,20 @@ def dense_or_patchwise(
         scene = held_out_scene(seed, lines).isel(pixel=slice(-pixels, None))
         scenes.append(labelled_scene(scene, to_scheme(scene["ice_class"].values, card.class_scheme), names))
     alike = [agreement(network, _whole(scene.image, stride), stride=stride) for scene in scenes]
-    scores = {
-        function: HeldOutScenes(scenes, card.scheme, function, stride)
-        .score(network, temperature=card.temperature)
-        .to_json()
-        for function in ("dense", "patchwise")
-    }
+
+    def scored(function: str) -> FunctionScores:
+        held_out = HeldOutScenes(scenes, card.scheme, function, stride)
+        found = held_out.score(network, temperature=card.temperature).to_json()
+        accuracy, macro_f1 = found["accuracy"], found["macro_f1"]
+        assert accuracy is not None
+        assert macro_f1 is not None
+        return {
+            "accuracy": accuracy,
+            "macro_f1": macro_f1,
+            "ece": found["ece"],
+            "accuracy_per_scene": found["accuracy_per_scene"],
+        }
+
     return {
         "seeds": list(seeds),
         "stride": stride,
@@ -196,10 +247,8 @@ def dense_or_patchwise(
         "mean_difference": float(np.mean([a.mean_difference for a in alike])),
         "max_difference": float(np.max([a.max_difference for a in alike])),
         "patches": int(np.sum([a.patches for a in alike])),
-        **{
-            function: {k: s[k] for k in ("accuracy", "macro_f1", "ece", "accuracy_per_scene")}
-            for function, s in scores.items()
-        },
+        "dense": scored("dense"),
+        "patchwise": scored("patchwise"),
     }
 
 
@@ -252,8 +301,8 @@ _HOW_BIG = (
 
 
 def write_edge_page(
-    rows: list[dict[str, Any]],
-    functions: dict[str, Any],
+    rows: list[Row],
+    functions: Functions,
     path: str | os.PathLike[str],
     *,
     command: str,
@@ -277,7 +326,7 @@ def write_edge_page(
     for model in dict.fromkeys(row["model"] for row in rows):
         for reference in ("truth", "chart", "10 km"):
             mine = [row for row in rows if (row["model"], row["reference"]) == (model, reference)]
-            cells = [_mean([row[name] for row in mine], 0) for name in ("over_km2", "under_km2", "iiee_km2")]
+            cells = [_mean([row[name] for row in mine], 0) for name in _AREAS]
             cells += [_mean([row["agreement_percent"] for row in mine], 1)]
             cells += [_mean([row["median_km"] for row in mine if row["median_km"] is not None], 1)]
             lines.append(f"| {model} | {_REFERENCES[reference]} | " + " | ".join(cells) + " |")
@@ -331,6 +380,7 @@ def write_edge_page(
     return Path(path)
 
 
+_AREAS: Final = ("over_km2", "under_km2", "iiee_km2")
 _REFERENCES = {"truth": "truth", "chart": "chart of 5 km cells", "10 km": "concentration, 10 km"}
 
 

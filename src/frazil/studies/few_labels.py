@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from frazil.learn.config import (
     override,
     run_config,
 )
-from frazil.learn.data.class_scores import Evaluation
+from frazil.learn.data.class_scores import Evaluation, Figures
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data, read_sides
 from frazil.learn.data.patches import Patches
@@ -56,6 +56,72 @@ _read = functools.lru_cache(maxsize=1)(read_sides)
 _LEFT_OUT = ("confusion_per_scene", "reliability")
 
 
+Score = Literal["accuracy", "balanced_accuracy", "macro_f1", "ece"]
+
+
+class Key(TypedDict):
+    """What makes a row one trial's: the method's name, and the run as `RunConfig.to_json` has it, without folders."""
+
+    method: str
+    config: dict[str, Any]
+
+
+class TestScores(Figures):
+    """On the test scenes, see `frazil.learn.data.class_scores.ScoresJson`; controls have no probabilities."""
+
+    classes: list[str]
+    binary: NotRequired[Figures]
+    ice_water: NotRequired[dict[str, object]]
+    ece: float | None
+    ece_before_temperature: float
+    nll: float | None
+    accuracy_per_scene: dict[str, float]
+    confusion: list[list[int]]
+
+
+class Found(TypedDict):
+    """What a method did; controls have neither parameters nor a time of training."""
+
+    test: TestScores
+    pool: float | None
+    curve: list[dict[str, float]]
+    steps: int
+    training_seconds: NotRequired[float]
+    parameters: NotRequired[int]
+
+
+class Row(Key, Found):
+    """A trial, what it did, on what, and how it went."""
+
+    labels: dict[str, object]
+    scenes: dict[str, int]
+    patches: dict[str, int]
+    seconds: float
+    threads: int
+    commit: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodLine:
+    """A method at a number of labels, see `summarise_few_labels`; percent but for `seconds`, NaN where unknown."""
+
+    method: str
+    labels: int
+    draws: int
+    runs: int
+    accuracy: float
+    interval: float
+    difference: float
+    difference_interval: float
+    macro_f1: float
+    balanced_accuracy: float
+    ece: float
+    pool: float
+    pseudo_accuracy: float
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One run of the study.
@@ -69,9 +135,9 @@ class Trial:
     config: RunConfig
 
     @property
-    def key(self) -> dict[str, Any]:
+    def key(self) -> Key:
         """What makes a row this very trial's."""
-        values: dict[str, Any] = json.loads(json.dumps({"method": self.method, "config": self.config.to_json()}))
+        values: Key = json.loads(json.dumps({"method": self.method, "config": self.config.to_json()}))
         if of_patches(self.config.data):  # folders may move
             for name in ("patches", "unlabelled"):
                 values["config"]["data"][name] = [Path(p).name for p in values["config"]["data"][name]]
@@ -150,7 +216,7 @@ def run_trial(
     *,
     every: int = 0,
     note: Callable[[int, dict[str, float]], None] | None = None,
-) -> dict[str, Any]:
+) -> Row:
     """Train and judge one method.
 
     Args:
@@ -169,13 +235,14 @@ def run_trial(
     data = load_data(config, read=_read)
     if not isinstance(data.test, Patches):
         raise OptionError("The study needs test scenes. Set data.test, or pass a split that has some.")
-    row: dict[str, Any] = {**trial.key, "labels": data.description.get("labels", {})}
     if trial.method in CONTROLS:
-        row |= _control(trial.method, data, data.test)
+        found = _control(trial.method, data, data.test)
     else:
-        row |= _train(config, data, data.test, state, every, note)
+        found = _train(config, data, data.test, state, every, note)
     return {
-        **row,
+        **trial.key,
+        "labels": data.description.get("labels", {}),
+        **found,
         "scenes": {"train": len(data.description["train"]["scenes"]), "test": len(data.test.names)},
         "patches": {"test": len(data.test), "pool": len(data.unlabelled) if data.unlabelled else 0},
         "seconds": round(time.perf_counter() - started, 1),
@@ -192,7 +259,7 @@ def _train(
     state: Path | None,
     every: int,
     told: Callable[[int, dict[str, float]], None] | None,
-) -> dict[str, Any]:
+) -> Found:
     n, place = len(data.scheme.classes), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = {**config.model.settings, "patch": int(test.image.shape[-1])}
     network = create_model(config.model.architecture, n_channels=len(data.channels), n_classes=n, settings=settings)
@@ -235,11 +302,11 @@ def _train(
     }
 
 
-def _scores(found: Evaluation) -> dict[str, Any]:
-    return {k: v for k, v in found.to_json().items() if k not in _LEFT_OUT}
+def _scores(found: Evaluation) -> TestScores:
+    return cast(TestScores, {k: v for k, v in found.to_json().items() if k not in _LEFT_OUT})
 
 
-def _control(method: str, data: LearningData, test: Patches) -> dict[str, Any]:
+def _control(method: str, data: LearningData, test: Patches) -> Found:
     """Scores of a method that looks at pixels: patches as vectors, less the mean of the pool."""
     assert data.unlabelled is not None
     few: Patches = data.train.patches  # type: ignore[attr-defined]
@@ -273,7 +340,7 @@ def run_few_labels(
     *,
     workers: int = 1,
     progress: Callable[[float, str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Run what the study still lacks, and return the rows of all trials in their order.
 
     Args:
@@ -295,9 +362,9 @@ def run_few_labels(
     return run_cases(cases, Path(folder) / "few-labels.jsonl", workers=workers, report=progress)
 
 
-def _complete(depends_on: dict[str, Any]) -> dict[str, Any]:
+def _complete(depends_on: dict[str, object]) -> dict[str, object]:
     """Settings that a row does not know yet stood at their defaults."""
-    made = Trial(method=depends_on["method"], config=run_config(depends_on["config"]))
+    made = Trial(method=str(depends_on["method"]), config=run_config(depends_on["config"]))
     return {**depends_on, **made.key}
 
 
@@ -306,21 +373,21 @@ def _sets_of(trial: Trial) -> tuple[str, ...]:
     return (*data.patches, *data.unlabelled) if of_patches(data) else ()
 
 
-def _rows_of(trial: Trial, scratch: Path) -> list[dict[str, Any]]:
+def _rows_of(trial: Trial, scratch: Path) -> list[Row]:
     return [run_trial(trial, scratch)]
 
 
-def by_draw(rows: list[dict[str, Any]], method: str, count: int, score: str = "accuracy") -> dict[int, float]:
+def by_draw(rows: list[Row], method: str, count: int, score: Score = "accuracy") -> dict[int, float]:
     """A score in percent for each draw, mean over its seeds; draws differ more than seeds do."""
     found: dict[int, list[float]] = {}
     for row in rows:
         labels = row["config"]["labels"]
-        if row["method"] == method and labels["count"] == count and row["test"][score] is not None:
-            found.setdefault(labels["seed"], []).append(100 * row["test"][score])
+        if row["method"] == method and labels["count"] == count and (value := row["test"][score]) is not None:
+            found.setdefault(labels["seed"], []).append(100 * value)
     return {draw: float(np.mean(values)) for draw, values in sorted(found.items())}
 
 
-def summarise_few_labels(rows: list[dict[str, Any]], against: str = "supervised") -> list[dict[str, Any]]:
+def summarise_few_labels(rows: list[Row], against: str = "supervised") -> list[MethodLine]:
     """A line for each method and number of labels: means, intervals over draws, and differences pair by pair.
 
     ``difference`` is the mean over the draws that both methods have, in points of accuracy.
@@ -335,20 +402,32 @@ def summarise_few_labels(rows: list[dict[str, Any]], against: str = "supervised"
             pairs = np.array([mine[d] - other[d] for d in mine if d in other])
             some = [r for r in rows if r["method"] == method and r["config"]["labels"]["count"] == count]
             pools = [100 * r["pool"] for r in some if r["pool"] is not None]
-            line = {"method": method, "labels": count, "draws": len(mine), "runs": len(some)}
-            line |= {"accuracy": float(values.mean()), "interval": student_interval(values)}
-            line |= {"difference": float(pairs.mean()) if pairs.size else math.nan}
-            line |= {"difference_interval": student_interval(pairs)}
-            for score in ("macro_f1", "balanced_accuracy", "ece"):
-                each = list(by_draw(rows, method, count, score).values())
-                line[score] = float(np.mean(each)) if each else math.nan
-            line["pool"] = float(np.mean(pools)) if pools else math.nan
             ends = [r["curve"][-1] for r in some if r["curve"]]
             last = [100 * end["pseudo_accuracy"] for end in ends if "pseudo_accuracy" in end]
-            line["pseudo_accuracy"] = float(np.mean(last)) if last else math.nan
-            line["seconds"] = float(np.mean([r["seconds"] for r in some]))
-            out.append(line)
+            out.append(
+                MethodLine(
+                    method=method,
+                    labels=count,
+                    draws=len(mine),
+                    runs=len(some),
+                    accuracy=float(values.mean()),
+                    interval=student_interval(values),
+                    difference=_mean(pairs),
+                    difference_interval=student_interval(pairs),
+                    macro_f1=_mean(by_draw(rows, method, count, "macro_f1").values()),
+                    balanced_accuracy=_mean(by_draw(rows, method, count, "balanced_accuracy").values()),
+                    ece=_mean(by_draw(rows, method, count, "ece").values()),
+                    pool=_mean(pools),
+                    pseudo_accuracy=_mean(last),
+                    seconds=_mean(r["seconds"] for r in some),
+                )
+            )
     return out
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = np.array(list(values), float)
+    return float(found.mean()) if found.size else math.nan
 
 
 def study_methods(recipes: dict[str, RunConfig]) -> dict[str, RunConfig]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from frazil.studies.page import SIMULATED, write_page
+
+if TYPE_CHECKING:
+    from frazil.studies.few_labels import MethodLine, Row
 
 #: Table III of the second paper, validation accuracy in percent by number of labels.
 PUBLISHED = {
@@ -24,8 +28,8 @@ PUBLISHED = {
 
 
 def write_few_labels_page(
-    rows: list[dict[str, Any]],
-    table: list[dict[str, Any]],
+    rows: list[Row],
+    table: list[MethodLine],
     path: str | os.PathLike[str],
     *,
     command: str,
@@ -50,9 +54,7 @@ def write_few_labels_page(
     )
 
 
-def _markdown(
-    rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
-) -> str:
+def _markdown(rows: list[Row], table: list[MethodLine], picture: str, command: str, simulated: bool) -> str:
     first, draws = rows[0], _draws(table)
     commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
     parts = [
@@ -74,20 +76,20 @@ def _markdown(
             "- A patch that raw propagation does not reach counts as wrong."
         ),
         "## Accuracy on held-out scenes, %",
-        _grid(table, lambda line: _pm(line["accuracy"], line["interval"])),
+        _grid(table, lambda line: _pm(line.accuracy, line.interval)),
         f"![Accuracy by number of labels]({picture})",
         "## Against labels alone, points of accuracy",
-        _grid(table, lambda line: _pm(line["difference"], line["difference_interval"], sign=True)),
+        _grid(table, lambda line: _pm(line.difference, line.difference_interval, sign=True)),
         "## Macro-F1 on held-out scenes, %",
-        _grid(table, lambda line: f"{line['macro_f1']:.1f}"),
+        _grid(table, lambda line: f"{line.macro_f1:.1f}"),
         "## Accuracy on the pool itself, and of the last pseudo-labels, %",
-        _grid(table, lambda line: " / ".join(_number(line[k]) for k in ("pool", "pseudo_accuracy"))),
+        _grid(table, lambda line: " / ".join(_number(share) for share in (line.pool, line.pseudo_accuracy))),
         "## Expected calibration error, before any temperature",
-        _grid(table, lambda line: _number(line["ece"] / 100, 3)),
+        _grid(table, lambda line: _number(line.ece / 100, 3)),
         "## Published, other data",
-        _published(sorted({line["labels"] for line in table})),
+        _published(sorted({line.labels for line in table})),
         "## Minutes a run",
-        _grid(table, lambda line: f"{line['seconds'] / 60:.1f}"),
+        _grid(table, lambda line: f"{line.seconds / 60:.1f}"),
         "## How it was made",
         (
             f"{datetime.now(UTC):%d %B %Y}, commit {commits}, {platform.machine()}, {os.cpu_count()} cores, "
@@ -99,11 +101,11 @@ def _markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _grid(table: list[dict[str, Any]], cell: Any) -> str:
-    counts = sorted({line["labels"] for line in table})
+def _grid(table: list[MethodLine], cell: Callable[[MethodLine], str]) -> str:
+    counts = sorted({line.labels for line in table})
     lines = ["| labels | " + " | ".join(map(str, counts)) + " |", "|" + "---|" * (len(counts) + 1)]
-    for method in dict.fromkeys(line["method"] for line in table):
-        mine = {line["labels"]: line for line in table if line["method"] == method}
+    for method in dict.fromkeys(line.method for line in table):
+        mine = {line.labels: line for line in table if line.method == method}
         lines.append(f"| {method} | " + " | ".join(cell(mine[c]) if c in mine else "" for c in counts) + " |")
     return "\n".join(lines)
 
@@ -125,14 +127,14 @@ def _number(value: float, digits: int = 1) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _picture(table: list[dict[str, Any]], path: Path) -> None:
+def _picture(table: list[MethodLine], path: Path) -> None:
     """Accuracy against the number of labels, a colour a method; controls dashed."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter, NullLocator
 
     figure = Figure(figsize=(8.5, 5), layout="constrained", dpi=130)
     axes = figure.add_subplot()
-    methods = list(dict.fromkeys(line["method"] for line in table))
+    methods = list(dict.fromkeys(line.method for line in table))
     colours = (
         "#555555",
         "#0b5fa5",
@@ -146,15 +148,15 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
         "#111111",
         "#9a9a9a",
     )
-    counts = sorted({line["labels"] for line in table})
+    counts = sorted({line.labels for line in table})
     for i, method in enumerate(methods):
-        mine = sorted((line for line in table if line["method"] == method), key=lambda line: line["labels"])
-        x = np.array([line["labels"] for line in mine]) * 1.015 ** (i - len(methods) / 2)  # beside each other
-        half = [0 if math.isnan(line["interval"]) else line["interval"] for line in mine]
+        mine = sorted((line for line in table if line.method == method), key=lambda line: line.labels)
+        x = np.array([line.labels for line in mine]) * 1.015 ** (i - len(methods) / 2)  # beside each other
+        half = [0 if math.isnan(line.interval) else line.interval for line in mine]
         control = method in ("nearest label", "raw propagation")
         axes.errorbar(
             x,
-            [line["accuracy"] for line in mine],
+            [line.accuracy for line in mine],
             yerr=half,
             marker="o",
             markersize=4,
@@ -170,7 +172,7 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("labels")
     axes.set_ylabel("accuracy on held-out scenes, %")
-    means = [line["accuracy"] for line in table]
+    means = [line.accuracy for line in table]
     axes.set_ylim(max(min(means) - 10, 0), min(max(means) + 5, 100))  # intervals of few draws would hide the rest
     axes.grid(color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
@@ -178,10 +180,10 @@ def _picture(table: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, format="png")
 
 
-def _draws(table: list[dict[str, Any]]) -> str:
+def _draws(table: list[MethodLine]) -> str:
     """How many draws there are, and where fewer: a study may still be under way."""
-    fewest = {n: min(line["draws"] for line in table if line["labels"] == n) for n in {li["labels"] for li in table}}
-    most = max(line["draws"] for line in table)
+    fewest = {n: min(line.draws for line in table if line.labels == n) for n in {li.labels for li in table}}
+    most = max(line.draws for line in table)
     text = f"{most} draw{'s' if most > 1 else ''}"
     fewer = [f"{n} labels: {d}" for n, d in sorted(fewest.items()) if d < most]
     return f"{text} ({', '.join(fewer)})" if fewer else text

@@ -8,12 +8,15 @@ import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from frazil.files import refuse_existing, whole_output
 from frazil.marks import without_mark
+
+if TYPE_CHECKING:
+    from frazil.studies.patches import CaseLine, Row
 
 #: What a study asks, in a title and a paragraph.
 QUESTIONS = {
@@ -61,8 +64,8 @@ SIMULATED = (
 
 def write_study_page(
     name: str,
-    rows: list[dict[str, Any]],
-    table: list[dict[str, Any]],
+    rows: list[Row],
+    table: list[CaseLine],
     path: str | os.PathLike[str],
     *,
     command: str,
@@ -121,29 +124,27 @@ def _with_kept(old: str, new: str) -> str:
     return "\n## ".join([head, *sections[:1], *kept, *sections[1:]])
 
 
-def _markdown(
-    name: str, rows: list[dict[str, Any]], table: list[dict[str, Any]], picture: str, command: str, simulated: bool
-) -> str:
+def _markdown(name: str, rows: list[Row], table: list[CaseLine], picture: str, command: str, simulated: bool) -> str:
     title, question = QUESTIONS.get(name, (name, ""))
     first = rows[0]
     counts = {side: sum(first["patches"][side].values()) for side in ("train", "patch", "scene")}
     five = len(first["scene"]["classes"]) > 2
     head = ["case", "by patch (leaks), %", "by scene, %", "macro-F1 by scene, %", "± over scenes", "seeds", "minutes"]
-    if any(line["published"] for line in table):
+    if any(line.published for line in table):
         head.append("published, by patch, %")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for line in table:
         cells = [
-            line["case"],
-            _interval(line["patch"], line["patch_interval"]),
-            _interval(line["scene"], line["scene_interval"]),
-            f"{line['macro_f1']:.1f}",
-            f"{line['scene_spread']:.1f}",
-            str(line["seeds"]),
-            f"{line['seconds'] / 60:.1f}",
+            line.case,
+            _interval(*line.patch),
+            _interval(*line.scene),
+            f"{line.macro_f1:.1f}",
+            f"{line.scene_spread:.1f}",
+            str(line.seeds),
+            f"{line.seconds / 60:.1f}",
         ]
-        if any(other["published"] for other in table):
-            cells.append(f"{line['published']:.2f}" if line["published"] else "")
+        if any(other.published for other in table):
+            cells.append(f"{line.published:.2f}" if line.published else "")
         lines.append("| " + " | ".join(cells) + " |")
     parts = [
         f"# {title}",
@@ -189,7 +190,7 @@ def _interval(mean: float, half: float) -> str:
     return f"{mean:.2f}" + ("" if math.isnan(half) else f" ± {half:.2f}")
 
 
-def _recalls(rows: list[dict[str, Any]]) -> str:
+def _recalls(rows: list[Row]) -> str:
     names = rows[0]["scene"]["classes"]
     lines = ["| case | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
     for case in dict.fromkeys(row["case"]["name"] for row in rows):
@@ -204,7 +205,7 @@ def _recalls(rows: list[dict[str, Any]]) -> str:
 _PATCH, _SCENE = "#8a8f98", "#0b5fa5"
 
 
-def _dots(table: list[dict[str, Any]], path: Path) -> None:
+def _dots(table: list[CaseLine], path: Path) -> None:
     """One row a case: accuracy by patch and by scene with intervals, and the published one as a tick."""
     from matplotlib.figure import Figure
 
@@ -212,10 +213,9 @@ def _dots(table: list[dict[str, Any]], path: Path) -> None:
     axes = figure.add_subplot()
     y = np.arange(len(table))[::-1]
     for side, colour, label in (("patch", _PATCH, "by patch (leaks)"), ("scene", _SCENE, "by scene")):
-        values = [line[side] for line in table]
-        half = [0 if math.isnan(line[f"{side}_interval"]) else line[f"{side}_interval"] for line in table]
-        axes.errorbar(values, y, xerr=half, fmt="o", color=colour, capsize=3, label=label)
-    known = [(line["published"], k) for line, k in zip(table, y, strict=True) if line["published"]]
+        mean, half = np.array([getattr(line, side) for line in table]).T
+        axes.errorbar(mean, y, xerr=np.nan_to_num(half), fmt="o", color=colour, capsize=3, label=label)
+    known = [(line.published, k) for line, k in zip(table, y, strict=True) if line.published]
     if known:
         axes.plot(
             *zip(*known, strict=True),
@@ -225,7 +225,7 @@ def _dots(table: list[dict[str, Any]], path: Path) -> None:
             markeredgewidth=2,
             label="published, by patch, other data",
         )
-    axes.set_yticks(y, [line["case"] for line in table])
+    axes.set_yticks(y, [line.case for line in table])
     axes.set_ylim(-0.6, len(table) - 0.4)
     axes.set_xlabel("accuracy, %")
     axes.grid(axis="x", color="#dddddd")
@@ -234,7 +234,7 @@ def _dots(table: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, format="png")
 
 
-def _curves(rows: list[dict[str, Any]], path: Path) -> None:
+def _curves(rows: list[Row], path: Path) -> None:
     """Accuracy after every epoch, a colour a case, by patch dashed and by scene full."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -18,10 +18,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from frazil.errors import OptionError
 from frazil.labels.splits import Split, split_patches
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import PAPER_AUGMENTATIONS, OptimConfig, SupervisedConfig
+from frazil.learn.data.class_scores import ScoresJson
 from frazil.learn.data.load import Batches
 from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.models import create_model
@@ -42,6 +43,7 @@ from frazil.learn.transfer import load_pretrained
 from frazil.metrics import student_interval
 from frazil.studies.runner import Case, data_stamp, digest, run_cases, slug
 
+_JUDGED: Final = ("patch", "scene")
 _KEPT = 0.8  #: share of the patches of the training scenes that is learnt from
 
 
@@ -178,6 +180,57 @@ def scene_split(stores: tuple[str, ...], seed: int = 0) -> Split:
     return split_patches(bare, by="scene", test=0.3, validation=0.1, seed=seed, allow_missing=True)
 
 
+class TrialRow(TypedDict):
+    """What a row says of its `Trial`; the settings that tables do not show stand there too."""
+
+    name: str
+    pretrained: str | None
+    seeds: NotRequired[int]
+    published: NotRequired[float | None]
+
+
+class Row(TypedDict):
+    """Scores of a network by patch and by scene, and how it was trained."""
+
+    patch: ScoresJson
+    scene: ScoresJson
+    case: TrialRow
+    seed: int
+    final_loss: float
+    curve: list[dict[str, float]]
+    patches: dict[str, dict[str, int]]
+    scenes: dict[str, list[str]]
+    parameters: int
+    seconds: float
+    threads: int
+    commit: str
+    versions: dict[str, str]
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds, and half the width of its 95 % interval."""
+
+    mean: float
+    interval: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseLine:
+    """A case in a table, see `summarise`; percent but for `ece`, `seconds` and `parameters`."""
+
+    case: str
+    seeds: int
+    published: float | None
+    patch: Estimate
+    scene: Estimate
+    macro_f1: float
+    balanced: float
+    ece: float
+    scene_spread: float
+    seconds: float
+    parameters: int
+
+
 @dataclass(frozen=True, eq=False)
 class Sides:
     """Patches to learn from, and the two sets that judge."""
@@ -199,7 +252,7 @@ def sides_of(patches: Patches, split: Split, seed: int) -> Sides:
     return Sides(patches.take(np.sort(drawn[:n])), patches.take(np.sort(drawn[n:])), patches.take(of_test))
 
 
-def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> dict[str, Any]:
+def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> Row:
     """Train one network and judge it.
 
     Args:
@@ -231,7 +284,7 @@ def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> dict[str
 
     def look(network: nn.Module) -> dict[str, float]:
         row = {"loss": float(np.mean(losses[-epoch:]))}
-        for name in ("patch", "scene"):
+        for name in _JUDGED:
             row[name] = getattr(sides, name).score(network).figures()["accuracy"]
         curve.append(row)
         return {"macro_f1": 0.0}
@@ -244,9 +297,9 @@ def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> dict[str
         validate_every=epoch,
     )
     trained = time.perf_counter() - started
-    scores = {name: getattr(sides, name).score(network).to_json() for name in ("patch", "scene")}
     return {
-        **scores,
+        "patch": sides.patch.score(network).to_json(),
+        "scene": sides.scene.score(network).to_json(),
         "case": _plain(case),
         "seed": seed,
         "final_loss": float(np.mean(losses[-epoch:])),
@@ -270,7 +323,7 @@ def run_study(
     cases: tuple[Trial, ...] | None = None,
     workers: int = 1,
     progress: Callable[[float, str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Run what a study still lacks.
 
     Args:
@@ -310,20 +363,21 @@ def run_study(
     return run_cases(work, Path(folder) / f"{name}.jsonl", workers=workers, report=progress)
 
 
-def _rows_of(stores: tuple[str, ...], split: Split, trial: Trial, seed: int, _scratch: Path) -> list[dict[str, Any]]:
+def _rows_of(stores: tuple[str, ...], split: Split, trial: Trial, seed: int, _scratch: Path) -> list[Row]:
     patches, _ = read_patches(stores, channels=trial.channels, scheme=trial.scheme)
     return [run_case(trial, patches, split, seed)]
 
 
-def _plain(trial: Trial, *, kept: bool = False) -> dict[str, Any]:
+def _plain(trial: Trial, *, kept: bool = False) -> TrialRow:
     """As it stands in a row: the weight file by its name alone; ``kept``: without what no row depends on."""
-    values = json.loads(json.dumps(asdict(trial)))
+    values: TrialRow = json.loads(json.dumps(asdict(trial)))
     if kept:
         del values["seeds"], values["published"]
-    return {**values, "pretrained": Path(trial.pretrained).name if trial.pretrained else None}
+    values["pretrained"] = Path(trial.pretrained).name if trial.pretrained else None
+    return values
 
 
-def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarise(rows: list[Row]) -> list[CaseLine]:
     """A line for each case: accuracy in percent by patch and by scene, mean and 95 % interval over seeds.
 
     The interval is Student's, over seeds; it says how the figure would vary with other weights, batches and held-out
@@ -333,16 +387,25 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     out = []
     for name in dict.fromkeys(row["case"]["name"] for row in rows):
         mine = [row for row in rows if row["case"]["name"] == name]
-        line: dict[str, Any] = {"case": name, "seeds": len(mine), "published": mine[0]["case"]["published"]}
-        for side in ("patch", "scene"):
-            values = 100 * np.array([row[side]["accuracy"] for row in mine])
-            line |= {side: float(values.mean()), f"{side}_interval": student_interval(values)}
-        line["macro_f1"] = 100 * float(np.mean([row["scene"]["macro_f1"] for row in mine]))
-        line["balanced"] = 100 * float(np.mean([row["scene"]["balanced_accuracy"] for row in mine]))
-        line["ece"] = float(np.mean([row["scene"]["ece"] for row in mine]))
-        by_scene = [list(row["scene"]["accuracy_per_scene"].values()) for row in mine]
-        line["scene_spread"] = 100 * float(np.mean(by_scene, axis=0).std(ddof=1)) if len(by_scene[0]) > 1 else math.nan
-        line["seconds"] = float(np.mean([row["seconds"] for row in mine]))
-        line["parameters"] = mine[0]["parameters"]
-        out.append(line)
+        by_patch, by_scene = (100 * np.array([row[side]["accuracy"] for row in mine]) for side in _JUDGED)
+        scenes = [list(row["scene"]["accuracy_per_scene"].values()) for row in mine]
+        out.append(
+            CaseLine(
+                case=name,
+                seeds=len(mine),
+                published=mine[0]["case"]["published"],
+                patch=Estimate(float(by_patch.mean()), student_interval(by_patch)),
+                scene=Estimate(float(by_scene.mean()), student_interval(by_scene)),
+                macro_f1=100 * _mean([row["scene"]["macro_f1"] for row in mine]),
+                balanced=100 * _mean([row["scene"]["balanced_accuracy"] for row in mine]),
+                ece=_mean([row["scene"]["ece"] for row in mine]),
+                scene_spread=100 * float(np.mean(scenes, axis=0).std(ddof=1)) if len(scenes[0]) > 1 else math.nan,
+                seconds=_mean([row["seconds"] for row in mine]),
+                parameters=mine[0]["parameters"],
+            )
+        )
     return out
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    return float(np.mean(np.array(values, float)))

@@ -7,9 +7,10 @@ import math
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from frazil.errors import OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.metrics import student_interval
 from frazil.studies.page import write_page
+
+if TYPE_CHECKING:
+    from frazil.studies.workers import Row
 
 TITLES = {
     "cifar10": "ResNet20 on a small part of CIFAR-10",
@@ -47,7 +51,30 @@ control**: they exchange nothing. *A network* is the mean of both workers' netwo
 _COLOURS = ("#555555", "#0b5fa5", "#d1730f", "#2a7f4f", "#8e4585", "#b03a2e", "#17a2a2", "#8a8f98")
 
 
-def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class WayLine:
+    """A method in a table, see `summarise`; percent, with half the widths of intervals."""
+
+    way: str
+    seeds: int
+    accuracy: float
+    accuracy_interval: float
+    ensemble: float
+    ensemble_interval: float
+    difference: float
+    difference_interval: float
+    ensemble_difference: float
+    ensemble_difference_interval: float
+    distilled: tuple[float, float]
+    bytes_per_1000_steps: int
+    workers: int
+    steps: int
+    exchanges: int
+    samples: int
+    processor_seconds: float
+
+
+def summarise(rows: list[Row]) -> list[WayLine]:
     """A line a method: last accuracy of a network and of the ensemble, percent, with 95 % intervals over seeds.
 
     ``difference`` is that of its networks to independent ones of the same seed, ``ensemble_difference`` that of its
@@ -61,26 +88,34 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         together = np.array([100 * row["curve"][-1]["ensemble"] for row in mine])
         base = np.array([100 * np.mean(control[row["seed"]]["each"]) for row in mine])
         base_together = np.array([100 * control[row["seed"]]["ensemble"] for row in mine])
-        line: dict[str, Any] = {"way": way, "seeds": len(mine)}
-        for name, values in (
-            ("accuracy", one),
-            ("ensemble", together),
-            ("difference", one - base),
-            ("ensemble_difference", together - base_together),
-        ):
-            line[name], line[f"{name}_interval"] = float(values.mean()), student_interval(values)
-        line["distilled"] = [float(np.mean([row["distilled"][i] for row in mine])) for i in (0, -1)]
-        line["bytes_per_1000_steps"] = mine[0]["bytes_per_1000_steps"]
-        line |= {name: mine[0][name] for name in ("workers", "steps", "exchanges")}
-        line["samples"] = mine[0]["curve"][-1]["samples"]
+        first, last = (float(np.mean([row["distilled"][i] for row in mine])) for i in (0, -1))
         known = [row["processor_seconds"] for row in mine if "processor_seconds" in row]
-        line["processor_seconds"] = float(np.mean(known)) if known else math.nan
-        out.append(line)
+        out.append(
+            WayLine(
+                way=way,
+                seeds=len(mine),
+                accuracy=float(one.mean()),
+                accuracy_interval=student_interval(one),
+                ensemble=float(together.mean()),
+                ensemble_interval=student_interval(together),
+                difference=float((one - base).mean()),
+                difference_interval=student_interval(one - base),
+                ensemble_difference=float((together - base_together).mean()),
+                ensemble_difference_interval=student_interval(together - base_together),
+                distilled=(first, last),
+                bytes_per_1000_steps=mine[0]["bytes_per_1000_steps"],
+                workers=mine[0]["workers"],
+                steps=mine[0]["steps"],
+                exchanges=mine[0]["exchanges"],
+                samples=mine[0]["curve"][-1]["samples"],
+                processor_seconds=float(np.mean(known)) if known else math.nan,
+            )
+        )
     return out
 
 
 def write_peers_page(
-    rows: dict[str, list[dict[str, Any]]], path: str | os.PathLike[str], *, command: str, overwrite: bool = False
+    rows: dict[str, list[Row]], path: str | os.PathLike[str], *, command: str, overwrite: bool = False
 ) -> Path:
     """Write ``path`` (ending in ``.md``) and a picture of the same name beside it.
 
@@ -95,7 +130,7 @@ def write_peers_page(
     )
 
 
-def _markdown(rows: dict[str, list[dict[str, Any]]], picture: str, command: str) -> str:
+def _markdown(rows: dict[str, list[Row]], picture: str, command: str) -> str:
     first = next(iter(rows.values()))[0]
     commits = ", ".join(dict.fromkeys(row["commit"] for part_rows in rows.values() for row in part_rows))
     parts = [_HEAD]
@@ -123,7 +158,7 @@ def _markdown(rows: dict[str, list[dict[str, Any]]], picture: str, command: str)
     return "\n\n".join(parts) + "\n"
 
 
-def _table(lines: list[dict[str, Any]]) -> str:
+def _table(lines: list[WayLine]) -> str:
     head = (
         "method",
         "a network, %",
@@ -140,32 +175,31 @@ def _table(lines: list[dict[str, Any]]) -> str:
     )
     out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for line in lines:
-        control = line["way"] == "independent"
+        control = line.way == "independent"
         cells = [
-            line["way"],
-            _pm(line, "accuracy"),
-            _pm(line, "ensemble"),
-            "control" if control else _pm(line, "difference", signed=True),
-            "control" if control else _pm(line, "ensemble_difference", signed=True),
-            f"{line['distilled'][-1]:.3f}" if any(line["distilled"]) else "–",
-            f"{line['samples']:,}",
-            str(line["steps"]),
-            str(line["exchanges"]),
-            "0" if control else f"{line['bytes_per_1000_steps'] * line['steps'] / 1e9:,.1f}",
-            "–" if math.isnan(line["processor_seconds"]) else f"{line['processor_seconds']:.0f}",
-            str(line["seeds"]),
+            line.way,
+            _pm(line.accuracy, line.accuracy_interval),
+            _pm(line.ensemble, line.ensemble_interval),
+            "control" if control else _pm(line.difference, line.difference_interval, signed=True),
+            "control" if control else _pm(line.ensemble_difference, line.ensemble_difference_interval, signed=True),
+            f"{line.distilled[-1]:.3f}" if any(line.distilled) else "–",
+            f"{line.samples:,}",
+            str(line.steps),
+            str(line.exchanges),
+            "0" if control else f"{line.bytes_per_1000_steps * line.steps / 1e9:,.1f}",
+            "–" if math.isnan(line.processor_seconds) else f"{line.processor_seconds:.0f}",
+            str(line.seeds),
         ]
         out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
 
 
-def _pm(line: dict[str, Any], name: str, *, signed: bool = False) -> str:
-    text = f"{line[name]:+.1f}" if signed else f"{line[name]:.1f}"
-    half = line[f"{name}_interval"]
+def _pm(mean: float, half: float, *, signed: bool = False) -> str:
+    text = f"{mean:+.1f}" if signed else f"{mean:.1f}"
     return text if math.isnan(half) else f"{text} ± {half:.1f}"
 
 
-def _curves(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def _curves(rows: dict[str, list[Row]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2 * len(rows), 4.6), layout="constrained", dpi=130)
@@ -176,11 +210,10 @@ def _curves(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
         for way in dict.fromkeys(row["way"] for row in part):
             curves = [row["curve"] for row in part if row["way"] == way]
             samples = [look["samples"] for look in curves[0]]
-            for what, style in (("each", "-"), ("ensemble", ":")):
-                mean = 100 * np.mean([[np.mean(look[what]) for look in curve] for curve in curves], axis=0)
-                (line,) = axes.plot(samples, mean, style, color=colours[way])
-                if what == "each":
-                    handles[way] = line
+            each = 100 * np.mean([[np.mean(look["each"]) for look in curve] for curve in curves], axis=0)
+            together = 100 * np.mean([[look["ensemble"] for look in curve] for curve in curves], axis=0)
+            (handles[way],) = axes.plot(samples, each, "-", color=colours[way])
+            axes.plot(samples, together, ":", color=colours[way])
         axes.set_title(TITLES.get(name, name).split(",")[0], fontsize=9)
         axes.set_xlabel("samples seen by both workers")
         axes.set_ylabel("test accuracy, %: a network (full), ensemble (dotted)", fontsize=8)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -43,6 +43,7 @@ from frazil.learn.infer.weak.grid import prepared
 from frazil.learn.models.inception import LEAST
 from frazil.learn.predict.imagettes import SegmentOptions, one_image
 from frazil.mask_counts import THRESHOLDS, MaskCounts
+from frazil.studies.phenomena_tables import Row, Settings
 from frazil.studies.runner import Case, data_stamp, run_cases
 from frazil.studies.texture import texture_accuracy
 
@@ -84,9 +85,9 @@ class PhenomenaStudy:
     first_seed: int = 0
     weightings: tuple[str, ...] = ("none", "paper", "code")
     judged: int | None = None
-    unet: dict[str, Any] = field(default_factory=lambda: {"widths": (8, 16, 32, 64, 96)})
-    im2px: dict[str, Any] = field(default_factory=lambda: {"widths": (8, 16, 24, 32)})
-    categoriser: dict[str, Any] = field(default_factory=lambda: {"width": 0.25})
+    unet: dict[str, object] = field(default_factory=lambda: {"widths": (8, 16, 32, 64, 96)})
+    im2px: dict[str, object] = field(default_factory=lambda: {"widths": (8, 16, 24, 32)})
+    categoriser: dict[str, object] = field(default_factory=lambda: {"width": 0.25})
     output: str = "softmax"
     steps: tuple[int, int, int] = (1500, 3000, 1000)
     batch: int = 16
@@ -116,7 +117,7 @@ def changed(study: PhenomenaStudy, changes: dict[str, str]) -> PhenomenaStudy:
     given = ("train", "validation", "test", "resolutions")
     now = {f.name: getattr(study, f.name) for f in fields(study)}
     known = sorted(set(now) - set(given))
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name, text in changes.items():
         if name not in known:
             raise OptionError(f"{name} is not a setting of metocean studies. They have {known}.")
@@ -149,7 +150,7 @@ def run_study(
     study: PhenomenaStudy,
     folder: str | os.PathLike[str],
     progress: Callable[[float, str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """All rows of a study; trainings that were done before are read. Their models are kept in ``NAME/models``.
 
     Raises:
@@ -174,9 +175,10 @@ def run_study(
     return run_cases(cases, Path(folder) / f"{name}.jsonl", report=progress)
 
 
-def _rows_of(job: Job, settings: dict[str, Any], model: Path, scratch: Path) -> list[dict[str, Any]]:
-    known = {"settings": settings, "commit": git_commit()}
-    rows = [{**row, **known} for row in job(scratch)]
+def _rows_of(job: Job, settings: Settings, model: Path, scratch: Path) -> list[Row]:
+    rows, commit = job(scratch), git_commit()
+    for row in rows:
+        row["settings"], row["commit"] = settings, commit
     _keep_model(scratch, model)
     return rows
 
@@ -185,7 +187,7 @@ def _rows_of(job: Job, settings: dict[str, Any], model: Path, scratch: Path) -> 
 _FREE = ("seeds", "first_seed", "numbers", "resolutions", "weightings", "finest")
 
 
-def _settings(study: PhenomenaStudy, name: str) -> dict[str, Any]:
+def _settings(study: PhenomenaStudy, name: str) -> Settings:
     """What a row depends on, as JSON has it; sets by their names."""
     kept = {f.name: getattr(study, f.name) for f in fields(study) if f.name not in _FREE}
     kept |= {side: [Path(p).name for p in kept[side]] for side in ("train", "validation", "test")}
@@ -193,7 +195,7 @@ def _settings(study: PhenomenaStudy, name: str) -> dict[str, Any]:
         kept["weighting"] = study.weightings[0]
     if name == "resolution":
         kept["finest"] = study.finest
-    out: dict[str, Any] = json.loads(json.dumps(kept))
+    out: Settings = json.loads(json.dumps(kept))
     return out
 
 
@@ -210,7 +212,7 @@ def _seeds(study: PhenomenaStudy) -> range:
     return range(study.first_seed, study.first_seed + study.seeds)
 
 
-Job = Callable[[Path], list[dict[str, Any]]]
+Job = Callable[[Path], list[Row]]
 
 
 def _weak_jobs(study: PhenomenaStudy) -> Iterator[tuple[str, Job]]:
@@ -237,10 +239,10 @@ def _resolution_jobs(study: PhenomenaStudy) -> Iterator[tuple[str, Job]]:
 
 
 def _resolution(study: PhenomenaStudy, metres: float, sets: tuple[str, str], seed: int) -> Job:
-    def job(folder: Path) -> list[dict[str, Any]]:
+    def job(folder: Path) -> list[Row]:
         started = time.monotonic()
         train, test = (open_imagettes(path) for path in sets)
-        row = {
+        row: Row = {
             "case": f"{metres:g} m",
             "metres": metres,
             "pixels": train.sizes["line"],
@@ -258,9 +260,13 @@ def _resolution(study: PhenomenaStudy, metres: float, sets: tuple[str, str], see
             model = _trained(_config(here, "categoriser", seed, study.labelled), folder)
             made = scored(model.network, large[1], check_imagettes(test))
             shutil.rmtree(path, ignore_errors=True)
-            row |= {k: made[k] for k in ("accuracy", "f1_by_category", "classes")}
-            row |= {"steps": study.steps[1], "batch": study.batch}
-        return [row | {"seconds": round(time.monotonic() - started, 1)}]
+            row["accuracy"] = made["accuracy"]
+            row["f1_by_category"] = made["f1_by_category"]
+            row["classes"] = made["classes"]
+            row["steps"] = study.steps[1]
+            row["batch"] = study.batch
+        row["seconds"] = round(time.monotonic() - started, 1)
+        return [row]
 
     return job
 
@@ -272,19 +278,21 @@ def _trained(config: RunConfig, folder: Path) -> Model:
 
 
 def _unet(study: PhenomenaStudy, seed: int, weighting: str, annotated: int | None, case: str) -> Job:
-    def job(folder: Path) -> list[dict[str, Any]]:
+    def job(folder: Path) -> list[Row]:
         config = _config(study, "unet", seed, annotated)
         config = replace(config, strategy=SegmentationConfig(weighting=weighting))  # type: ignore[arg-type]
         started = time.monotonic()
         model = _trained(config, folder)
-        more = {"annotated": model.card.training["data"]["train"]["with_masks"], "a_category": annotated}
-        return [_judge(study, model, case, "unet", SegmentOptions(), seed, started) | more]
+        row = _judge(study, model, case, "unet", SegmentOptions(), seed, started)
+        row["annotated"] = model.card.training["data"]["train"]["with_masks"]
+        row["a_category"] = annotated
+        return [row]
 
     return job
 
 
 def _im2px(study: PhenomenaStudy, seed: int) -> Job:
-    def job(folder: Path) -> list[dict[str, Any]]:
+    def job(folder: Path) -> list[Row]:
         started = time.monotonic()
         model = _trained(_config(study, "im2px", seed, study.labelled), folder)
         return [_judge(study, model, "IM2PX", "im2px", SegmentOptions(), seed, started)]
@@ -293,7 +301,7 @@ def _im2px(study: PhenomenaStudy, seed: int) -> Job:
 
 
 def _categoriser(study: PhenomenaStudy, seed: int) -> Job:
-    def job(folder: Path) -> list[dict[str, Any]]:
+    def job(folder: Path) -> list[Row]:
         started = time.monotonic()
         model = _trained(_config(study, "categoriser", seed, study.labelled), folder)
         ds, scheme = _set(study.test, study.size, study.judged)
@@ -302,7 +310,8 @@ def _categoriser(study: PhenomenaStudy, seed: int) -> Job:
         rows = []
         for case, method, options in weak_methods(study):
             row = _judge(study, model, case, method, options, seed, started)
-            rows.append(row | {"categoriser_accuracy": accuracy})
+            row["categoriser_accuracy"] = accuracy
+            rows.append(row)
             started = time.monotonic()
         return rows
 
@@ -350,7 +359,7 @@ def _set(paths: tuple[str, ...], size: int | None, each: int | None) -> tuple[xr
 
 def _judge(
     study: PhenomenaStudy, model: Model, case: str, method: str, options: SegmentOptions, seed: int, started: float
-) -> dict[str, Any]:
+) -> Row:
     """One row: scores on the test images at 0.5, and at the thresholds that were best on the validation images."""
     sums = {}
     trained = time.monotonic() - started

@@ -7,10 +7,10 @@ import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from frazil.studies.page import write_page
 from frazil.studies.phenomena_tables import (
+    Network,
     Row,
     annotation_table,
     class_table,
@@ -109,7 +109,7 @@ def tables(name: str, rows: Sequence[Row]) -> list[str]:
 
 def _settings_in_words(name: str, row: Row) -> list[str]:
     """What was trained and judged, by the settings that a row keeps."""
-    kept: dict[str, Any] = row["settings"]
+    kept = row["settings"]
     unet, categoriser, im2px = (f"{n} steps of {kept['batch']}" for n in kept["steps"])
     precision = f"All trainings in {kept['precision']}."
     inception = f"InceptionV3 at {kept['categoriser'].get('width', 1):g} of its width: {categoriser}"
@@ -143,5 +143,5 @@ def _number(count: int | None) -> str:
     return "all" if count is None else str(count)
 
 
-def _words(network: dict[str, Any]) -> str:
+def _words(network: Network) -> str:
     return " ".join(map(str, network.get("widths", ())))

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final, Literal, Required, TypedDict
 
 import numpy as np
 
@@ -14,7 +14,73 @@ from frazil.errors import OptionError
 from frazil.files import whole_output
 from frazil.metrics import student_interval
 
-Row = dict[str, Any]
+ByClass = Literal["tuned_dice", "f1_by_category"]
+MeanDice = Literal["mean_set_dice", "mean_tuned_dice", "mean_pixel_dice"]
+
+
+class Network(TypedDict, total=False):
+    """What tables tell of a network's settings: `widths` of U-Net and IM2PX, `width` of the categoriser."""
+
+    widths: list[int]
+    width: float
+
+
+class Settings(TypedDict):
+    """What is kept of a `frazil.studies.phenomena.PhenomenaStudy`, of what tables tell."""
+
+    size: int | None
+    judged: int | None
+    unet: Network
+    im2px: Network
+    categoriser: Network
+    steps: list[int]
+    batch: int
+    precision: str
+    annotated: int | None
+    labelled: int | None
+    mask_side: int
+    mask_stride: int
+    tiles: list[int]
+
+
+class Row(TypedDict, total=False):
+    """A training, or a method that rests on one; which of the fields there are depends on the study.
+
+    Scores by class, and ``mean_…`` over them, are those of `frazil.mask_counts.MaskCounts.result`; ``tuned_dice`` is
+    the set Dice at ``thresholds`` from the validation images.
+    """
+
+    case: Required[str]
+    seed: Required[int]
+    settings: Settings
+    commit: str
+    seconds: float
+    training_s: float
+    classes: list[str]
+    images: int
+    accuracy: float | None  # not of images finer than what the categoriser is trained on
+    set_dice: list[float]
+    mean_set_dice: float
+    tuned_dice: list[float]
+    mean_tuned_dice: float
+    thresholds: list[float]
+    pixel_dice: list[float]
+    mean_pixel_dice: float
+    precision: list[float]
+    recall: list[float]
+    iou: list[float]
+    mean_iou: float
+    categoriser_accuracy: float
+    annotated: int
+    a_category: int | None  # None: all that there are
+    metres: float
+    pixels: int
+    texture_accuracy: float
+    labelled: int | None
+    f1_by_category: list[float | None]
+    steps: int
+    batch: int
+
 
 #: Mean Dice of C, table 2, percent, by our name of the method.
 PUBLISHED = {
@@ -30,15 +96,29 @@ PUBLISHED = {
 PUBLISHED_ACCURACY = {50: (99, 77), 100: (98, 75), 200: (93, 66), 340: (88, 59)}
 
 
+_MEANS: Final = ("mean_set_dice", "mean_tuned_dice", "mean_pixel_dice", "mean_iou")
+_ACCURACIES: tuple[tuple[Literal["accuracy", "texture_accuracy"], str, str], ...] = (
+    ("accuracy", "categoriser", "#0b4f8a"),
+    ("texture_accuracy", "texture statistics", "#3d7a35"),
+)
+
+
+def _annotated(row: Row) -> int:
+    """Annotated images of a category, of a row of the study of their numbers."""
+    number = row["a_category"]
+    assert number is not None
+    return number
+
+
 def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Mean, and half the width of its 95 % interval (Student); NaN for fewer than two values."""
     x = np.asarray(values, float)
     return float(x.mean()) if x.size else math.nan, student_interval(x)
 
 
-def shown(values: Sequence[float] | np.ndarray, factor: float = 100.0) -> str:
+def shown(values: Sequence[float | None] | np.ndarray, factor: float = 100.0) -> str:
     """Mean ± interval, one decimal; the mean alone without an interval."""
-    mean, half = interval([v * factor for v in values])
+    mean, half = interval(np.asarray(values, float) * factor)
     return f"{mean:.1f}" + ("" if math.isnan(half) else f" ± {half:.1f}")
 
 
@@ -64,15 +144,15 @@ def method_table(rows: Sequence[Row], *, published: bool = True) -> str:
     head += ["published mean Dice"] if published else []
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for case, mine in by_case(rows).items():
-        keys = ["mean_set_dice", "mean_tuned_dice", "mean_pixel_dice", "mean_iou"]
-        keys += ["accuracy"] if len(rows[0]["classes"]) > 1 else []
-        cells = [case, *(shown([r[k] for r in mine]) for k in keys), str(len(mine))]
+        cells = [case, *(shown([r[k] for r in mine]) for k in _MEANS)]
+        cells += [shown([r["accuracy"] for r in mine])] if len(rows[0]["classes"]) > 1 else []
+        cells += [str(len(mine))]
         cells += [str(PUBLISHED.get(case, ""))] if published else []
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def class_table(rows: Sequence[Row], key: str = "tuned_dice", first: str = "method") -> str:
+def class_table(rows: Sequence[Row], key: ByClass = "tuned_dice", first: str = "method") -> str:
     """Markdown: mean of a score over trainings by case and class, percent; a dash where no training has one."""
     names = rows[0]["classes"]
     lines = [f"| {first} | " + " | ".join(n.replace("_", " ") for n in names) + " |", "|" + "---|" * (len(names) + 1)]
@@ -97,7 +177,7 @@ def power_law(numbers: Sequence[float], dice: Sequence[float]) -> tuple[float, f
 
 
 def power_laws(
-    rows: Sequence[Row], at: Sequence[float], key: str = "mean_tuned_dice", up_to: float = math.inf
+    rows: Sequence[Row], at: Sequence[float], key: MeanDice = "mean_tuned_dice", up_to: float = math.inf
 ) -> tuple[np.ndarray, np.ndarray]:
     """A power law for each seed: (a, b), shape (seed, 2), and the Dice that each says for numbers `at` (seed, number).
 
@@ -111,17 +191,17 @@ def power_laws(
     """
     laws = []
     for seed in sorted({r["seed"] for r in rows}):
-        mine = [r for r in rows if r["seed"] == seed and r["a_category"] <= up_to]
-        laws.append(power_law([r["a_category"] for r in mine], [r[key] for r in mine]))
+        mine = [r for r in rows if r["seed"] == seed and _annotated(r) <= up_to]
+        laws.append(power_law([_annotated(r) for r in mine], [r[key] for r in mine]))
     fitted = np.array(laws)
     return fitted, 1 - fitted[:, :1] * np.asarray(at, float)[None] ** -fitted[:, 1:]
 
 
-def annotation_table(rows: Sequence[Row], key: str = "mean_tuned_dice") -> str:
+def annotation_table(rows: Sequence[Row], key: MeanDice = "mean_tuned_dice") -> str:
     """Markdown of Dice by number of annotated images of a category: measured, by the power law through all, and by the
     law through smaller numbers alone; then what the law says beyond the data.
     """  # noqa: D205 - the columns are one list
-    numbers = sorted({r["a_category"] for r in rows})
+    numbers = sorted({_annotated(r) for r in rows})
     beyond = [3 * numbers[-1], 10 * numbers[-1]]
     laws, said = power_laws(rows, [*numbers, *beyond], key)
     lines = [
@@ -129,7 +209,7 @@ def annotation_table(rows: Sequence[Row], key: str = "mean_tuned_dice") -> str:
         "|---|---|---|---|---|---|",
     ]
     for i, n in enumerate(numbers):
-        mine = [r for r in rows if r["a_category"] == n]
+        mine = [r for r in rows if _annotated(r) == n]
         before = shown(power_laws(rows, [n], key, numbers[i - 1])[1][:, 0]) if i > 1 else ""
         lines.append(
             f"| {n} | {mine[0]['annotated']} | {shown([r[key] for r in mine])} | {len(mine)} | {shown(said[:, i])} "
@@ -156,7 +236,7 @@ def resolution_table(rows: Sequence[Row]) -> str:
         pair = PUBLISHED_ACCURACY.get(round(mine[0]["metres"]))
         said = f"{pair[0]}, {pair[1]}" if pair else ""
         found, plain = (
-            shown([r[k] for r in mine if r[k] is not None] or [math.nan]) for k in ("accuracy", "texture_accuracy")
+            shown([a for r in mine if (a := r[key]) is not None] or [math.nan]) for key, _, _ in _ACCURACIES
         )
         found = "not run" if found == "nan" else found
         lines.append(f"| {mine[0]['metres']:.0f} | {mine[0]['pixels']} | {found} | {plain} | {len(mine)} | {said} |")
@@ -196,7 +276,7 @@ def draw_annotations(
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    n = np.array([r["a_category"] for r in rows], float)
+    n = np.array([_annotated(r) for r in rows], float)
     dice = np.array([r["mean_tuned_dice"] for r in rows], float)
     along = np.geomspace(n.min(), 10 * n.max(), 60)
     laws, said = power_laws(rows, along.tolist())
@@ -237,11 +317,8 @@ def draw_resolution(rows: Sequence[Row], path: str | os.PathLike[str], *, overwr
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(6.4, 3.2), dpi=110)
         axis = figure.add_axes((0.11, 0.16, 0.86, 0.80))
-        for key, label, colour in (
-            ("accuracy", "categoriser", "#0b4f8a"),
-            ("texture_accuracy", "texture statistics", "#3d7a35"),
-        ):
-            mine = [[100 * r[key] for r in rows if r["metres"] == m and r[key] is not None] for m in metres]
+        for key, label, colour in _ACCURACIES:
+            mine = [[100 * a for r in rows if r["metres"] == m and (a := r[key]) is not None] for m in metres]
             spread = np.array([interval(v) for v in mine])
             axis.errorbar(metres, spread[:, 0], spread[:, 1], color=colour, marker="o", capsize=3, label=label)
         for place, label in enumerate(("published, validation", "published, independent test")):

@@ -11,23 +11,32 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar
 
 from frazil.errors import OptionError
 from frazil.untrusted import parse_json, read_bytes
 
-Row = dict[str, Any]
+Row = TypeVar("Row")  #: of a study's own, a dictionary as JSON has it
 _FILE_BYTES = 2**30
 
 
+class Line(TypedDict):
+    """A line of a study's file; its rows are of the study's own type."""
+
+    case: str
+    digest: str
+    depends_on: dict[str, object]
+    rows: list[Any]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(Generic[Row]):
     """One piece of a study's work.
 
     Attributes:
@@ -41,10 +50,10 @@ class Case:
     """
 
     name: str
-    depends_on: dict[str, Any]
+    depends_on: Mapping[str, object]
     make: Callable[[Path], list[Row]]
     repeat: int = 0
-    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    complete: Callable[[dict[str, object]], Mapping[str, object]] = dict
 
     @property
     def digest(self) -> str:
@@ -84,7 +93,7 @@ def slug(name: str) -> str:
 
 
 def run_cases(
-    cases: Sequence[Case],
+    cases: Sequence[Case[Row]],
     file: str | os.PathLike[str],
     *,
     workers: int = 1,
@@ -133,13 +142,13 @@ def run_cases(
     return [row for case in cases for row in there[case.name]["rows"]]
 
 
-def read_rows(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+def read_rows(file: str | os.PathLike[str]) -> dict[str, Line]:
     """What a study's file holds: name of the case -> its line. A last line that was cut off is passed over.
 
     Raises:
         OptionError: something else than rows of a study, or a case twice.
     """
-    path, found = Path(file), dict[str, dict[str, Any]]()
+    path, found = Path(file), dict[str, Line]()
     try:
         *lines, _ = read_bytes(path, _FILE_BYTES).split(b"\n")  # behind the last line end: what a killed process left
     except OSError as error:
@@ -158,7 +167,7 @@ def read_rows(file: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _refuse_another(path: Path, case: Case, there: dict[str, Any]) -> None:
+def _refuse_another(path: Path, case: Case[Row], there: Line) -> None:
     """Raise OptionError where a line was made with something else, and say what."""
     if there["digest"] == case.digest:
         return
@@ -185,7 +194,7 @@ def _refuse_another(path: Path, case: Case, there: dict[str, Any]) -> None:
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")
@@ -193,7 +202,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield f"{prefix}{key}", value
 
 
-def _made(missing: list[Case], target: Path, workers: int) -> Iterator[tuple[Case, list[Row]]]:
+def _made(missing: list[Case[Row]], target: Path, workers: int) -> Iterator[tuple[Case[Row], list[Row]]]:
     if workers == 1:
         for case in missing:
             yield case, case.make(_scratch(target, case))
@@ -205,14 +214,14 @@ def _made(missing: list[Case], target: Path, workers: int) -> Iterator[tuple[Cas
             yield futures[future], future.result()
 
 
-def _one(case: Case, scratch: Path, threads: int) -> list[Row]:
+def _one(case: Case[Row], scratch: Path, threads: int) -> list[Row]:
     import torch
 
     torch.set_num_threads(threads)
     return case.make(scratch)
 
 
-def _scratch(target: Path, case: Case) -> Path:
+def _scratch(target: Path, case: Case[Row]) -> Path:
     """Where a case keeps what it needs to go on; its digest stands in the name, so that no other goes on with it."""
     return target.parent / f".{target.stem}-{case.name}-{case.digest}"
 
@@ -224,7 +233,7 @@ def _clear(scratch: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def _add(path: Path, line: dict[str, Any]) -> None:
+def _add(path: Path, line: Line) -> None:
     """Add a line whole, behind the last whole one."""
     text = json.dumps(line, ensure_ascii=False) + "\n"
     with _held(path) as file:

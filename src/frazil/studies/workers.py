@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -69,6 +69,35 @@ class Way:
     kind: str
     changes: tuple[tuple[str, str], ...] = ()
     workers: int = 2
+
+
+class Look(TypedDict):
+    """A look at the test set: accuracy of each network and of their ensemble, after so many samples of all workers."""
+
+    samples: int
+    each: list[float]
+    ensemble: float
+
+
+class Row(TypedDict):
+    """A run of one way; rows of earlier versions know no processor seconds."""
+
+    way: str
+    kind: str
+    seed: int
+    curve: list[Look]
+    changes: dict[str, str]
+    distilled: list[float]
+    bytes_per_1000_steps: int
+    workers: int
+    steps: int
+    exchanges: int
+    config: dict[str, Any]
+    processor_seconds: NotRequired[float]
+    test: int
+    parameters: int
+    commit: str
+    versions: dict[str, str]
 
 
 def ways(every: int) -> tuple[Way, ...]:
@@ -147,8 +176,8 @@ def run_way(
     *,
     device: str = "cpu",
     looks: int = LOOKS,
-    note: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
+    note: Callable[[Look], None] | None = None,
+) -> Row:
     """One row: accuracy of each network and of their ensemble on the test set, as they learn.
 
     Args:
@@ -171,7 +200,8 @@ def run_way(
         run = (simulated_allreduce if way.kind == "allreduce" else simulated_local_sgd)(config, world, data, device)
     test = data.test
     assert isinstance(test, Patches)
-    steps, curve, losses = config.optim.steps, [], dict[int, Tensor]()
+    curve: list[Look] = []
+    steps, losses = config.optim.steps, dict[int, Tensor]()
     for step, workers in run:
         told = [worker.logs["loss_distilled"] for worker in workers if "loss_distilled" in worker.logs]
         if told:
@@ -236,7 +266,7 @@ def run_peers_study(
     processes: int = 1,
     finished: bool = False,
     progress: Callable[[float, str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """The rows of the study; what it lacks is run.
 
     Raises:
@@ -269,18 +299,18 @@ def run_peers_study(
     return run_cases(cases, file, workers=processes, finished=finished, report=progress)
 
 
-def _complete(depends_on: dict[str, Any]) -> dict[str, Any]:
+def _complete(depends_on: dict[str, object]) -> dict[str, object]:
     """Settings that a row does not know yet stood at their defaults."""
     return {**depends_on, "config": _placeless(run_config(depends_on["config"]))}
 
 
-def _placeless(config: RunConfig) -> dict[str, Any]:
+def _placeless(config: RunConfig) -> dict[str, object]:
     """The settings of a run without where its data lies."""
     values = config.to_json()
     return {**values, "data": {k: v for k, v in values["data"].items() if k not in ("path", "patches", "split")}}
 
 
-def _rows_of(config: RunConfig, way: Way, seed: int, _scratch: Path) -> list[dict[str, Any]]:
+def _rows_of(config: RunConfig, way: Way, seed: int, _scratch: Path) -> list[Row]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a row is the same on every machine of a kind, however many share it
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
@@ -68,7 +68,7 @@ _STRATEGIES: dict[str, type] = {kind.name: kind for kind in get_args(get_args(St
 _UNIONS = ("data", "strategy")  # behind these, pydantic's places name the kind that was chosen
 
 
-def run_config(values: dict[str, Any]) -> RunConfig:
+def run_config(values: object) -> RunConfig:
     """A run from what `RunConfig.to_json` gave.
 
     Raises:
@@ -107,7 +107,7 @@ def override(config: RunConfig, changes: dict[str, str]) -> RunConfig:
     if chosen in _STRATEGIES and chosen != config.strategy.name:
         values["strategy"] = _plain(asdict(_STRATEGIES[chosen]()))  # settings of the other strategy go
     for name, text in changes.items():
-        place: dict[str, Any] = values
+        place = values
         *groups, last = name.split(".")
         for group in groups:
             inner = place.get(group)
@@ -118,7 +118,7 @@ def override(config: RunConfig, changes: dict[str, str]) -> RunConfig:
     return run_config(values)
 
 
-def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(one: Mapping[str, object], other: Mapping[str, object], prefix: str = "") -> list[str]:
     """Dotted names of the settings in which two configs differ."""
     out: list[str] = []
     for key in sorted({*one, *other}):
@@ -130,7 +130,7 @@ def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") ->
     return out
 
 
-def _known(values: dict[str, Any], name: str) -> str:
+def _known(values: Any, name: str) -> str:
     from difflib import get_close_matches
 
     place: Any = values
@@ -147,7 +147,7 @@ def _known(values: dict[str, Any], name: str) -> str:
     return f"{'.'.join(path) or 'A run'} has {sorted(set(place) - {last})}.{hint}"
 
 
-def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _dotted(values: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _dotted(value, f"{prefix}{key}.")

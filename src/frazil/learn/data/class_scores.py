@@ -6,9 +6,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -74,6 +74,37 @@ def calibrate(network: nn.Module, held_out: Outputs, names: tuple[str, ...], dev
     return fit_temperature(logits, labels, ice_or_water=tells_ice(names))
 
 
+class Figures(TypedDict):
+    """`frazil.metrics.scores`, rounded; None where there is nothing to divide by."""
+
+    accuracy: float | None
+    balanced_accuracy: float | None
+    macro_f1: float | None
+    precision: list[float | None]
+    recall: list[float | None]
+    f1: list[float | None]
+
+
+class ScoresJson(Figures):
+    """An `Evaluation` as files hold it; ice against water where classes are open water and kinds of ice."""
+
+    classes: list[str]
+    binary: NotRequired[Figures]
+    ice_water: NotRequired[dict[str, object]]
+    ece: float
+    ece_before_temperature: float
+    nll: float
+    accuracy_per_scene: dict[str, float]
+    confusion: list[list[int]]
+    confusion_per_scene: dict[str, list[list[int]]]
+    reliability: dict[str, list[float]]
+
+
+class _Binary(TypedDict, total=False):
+    binary: Figures
+    ice_water: dict[str, object]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """Counts over scenes, and per scene; reliability with the temperature and without; ice against water by scene."""
@@ -87,34 +118,33 @@ class Evaluation:
 
     def figures(self) -> dict[str, float]:
         """See `frazil.learn.data.learning_data.Scores`."""
-        found = self.to_json()
-        return {k: float(found[k]) for k in _LOGGED if found[k] is not None}
+        found: Mapping[str, object] = self.to_json()
+        return {k: float(v) for k in _LOGGED if isinstance(v := found[k], float)}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ScoresJson:
         """Scores of the classes, of ice against water where these are the classes, calibration, accuracy per scene."""
-        binary = {}
+        binary: _Binary = {}
         if tells_ice(self.names):
-            binary["binary"] = {k: _rounded(v) for k, v in scores(binary_counts(self.counts)).items()}
+            binary["binary"] = _figures(binary_counts(self.counts))
             binary["ice_water"] = self._ice_water()
         return {
             "classes": list(self.names),
-            **{k: _rounded(v) for k, v in scores(self.counts).items()},
+            **_figures(self.counts),
             **binary,
             "ece": round(self.reliability.ece, 4),
             "ece_before_temperature": round(self.uncalibrated.ece, 4),
             "nll": round(self.reliability.nll, 4),
-            "accuracy_per_scene": {k: round(float(scores(c)["accuracy"]), 4) for k, c in self.per_scene.items()},  # type: ignore[arg-type]
+            "accuracy_per_scene": {k: round(scores(c)["accuracy"], 4) for k, c in self.per_scene.items()},
             "confusion": self.counts.tolist(),
             "confusion_per_scene": {k: c.tolist() for k, c in self.per_scene.items()},
             "reliability": {k: getattr(self.reliability, k).tolist() for k in ("total", "confidence", "correct")},
         }
 
-    def _ice_water(self) -> dict[str, Any]:
+    def _ice_water(self) -> dict[str, object]:
         """What maps answer: the likelier of ice and water, and undecided where that is not probable enough."""
 
-        def told(one: IceWater) -> dict[str, Any]:
-            found = one.likelier() | {"decided": one.decided(CONFIDENCE_PERCENT)}
-            return {k: _rounded(v) for k, v in found.items()}
+        def told(one: IceWater) -> dict[str, object]:
+            return _rounded(one.likelier() | {"decided": one.decided(CONFIDENCE_PERCENT)})
 
         whole = sum(self.ice_water.values(), IceWater())
         trade = [_rounded(whole.decided(asked)) for asked in _ASKED]
@@ -192,6 +222,10 @@ class OneClassEach:
 def binary_counts(counts: np.ndarray) -> np.ndarray:
     """Water against all ice classes together."""
     return np.array([[counts[0, 0], counts[0, 1:].sum()], [counts[1:, 0].sum(), counts[1:, 1:].sum()]], dtype=np.int64)
+
+
+def _figures(counts: np.ndarray) -> Figures:
+    return _rounded(scores(counts))
 
 
 def _rounded(value: Any) -> Any:

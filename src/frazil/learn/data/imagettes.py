@@ -119,13 +119,12 @@ class MaskScores:
         """See `frazil.learn.data.learning_data.Scores`."""
         return {k: float(v) for k, v in self.found.items() if isinstance(v, int | float) and k != "images"}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """All of it, four digits."""
-        made: dict[str, Any] = rounded(self.found)
-        return made
+        return {k: rounded(v) for k, v in self.found.items()}
 
 
-def _described(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, Any]:
+def _described(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, object]:
     category = ds["category"].values
     return {
         "images": ds.sizes["imagette"],

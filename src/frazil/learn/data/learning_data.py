@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -43,7 +43,7 @@ class Scores(Protocol):
         """Single numbers, for the log; the best network is that of the highest ``macro_f1``."""
         ...
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """All of it, with the names of the classes."""
         ...
 
