@@ -1,3 +1,4 @@
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from frazil.simulate.backscatter import (
     polarization_ratio,
     water_sigma0,
 )
+from frazil.simulate.forms import Parameters
 from frazil.simulate.signatures import FROST_DB, SIGNATURES
-from frazil.simulate.world import World
+from frazil.simulate.world import World, WorldConfig, make_world
 
 
 def db(power: Any) -> np.ndarray:
@@ -29,7 +31,13 @@ def uniform_world(code: int, shape: tuple[int, int] = (256, 256), *, wind: float
         anomaly=np.zeros(shape, np.float32),
         frost=np.full(shape, frost, np.float32),
         wet=0.0,
+        parameters=drawn(),
     )
+
+
+@functools.cache
+def drawn() -> Parameters:
+    return make_world(WorldConfig(seed=0), (16, 16), 120.0).parameters
 
 
 wind = st.floats(1.0, 25.0)

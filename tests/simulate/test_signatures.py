@@ -132,7 +132,7 @@ def test_wide_young_ice_is_grey_and_leads_may_be_dark() -> None:
             config = WorldConfig(seed=seed, signatures=kind, ice_fraction=1.0, season="freeze_up", polynya=False)
             world = make_world(config, (400, 400), 480.0)
             frost = world.frost[world.ice_class == 2]
-            found.append((world.parameters["grey"], float(np.quantile(frost, 0.05)), float(np.quantile(frost, 0.5))))
+            found.append((world.parameters.grey, float(np.quantile(frost, 0.05)), float(np.quantile(frost, 0.5))))
     assert {grey for grey, *_ in least["literature"]} == {0.0}
     greys = [grey for grey, *_ in least["measured"]]
     assert sum(grey > 0 for grey in greys) >= 5

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,8 +35,8 @@ def test_every_world_is_sound(seed: int, rows: int, columns: int) -> None:
 
 
 def test_one_setting_changes_nothing_else() -> None:
-    free = make_world(WorldConfig(seed=3), SHAPE, 120.0).parameters
-    windy = make_world(WorldConfig(seed=3, wind_speed_ms=20.0), SHAPE, 120.0).parameters
+    free = asdict(make_world(WorldConfig(seed=3), SHAPE, 120.0).parameters)
+    windy = asdict(make_world(WorldConfig(seed=3, wind_speed_ms=20.0), SHAPE, 120.0).parameters)
     assert {k for k in free if free[k] != windy[k]} == {"wind_ms"}
 
 

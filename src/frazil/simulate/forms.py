@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,55 @@ from frazil.simulate.noise import power_law_noise
 COARSE = 4  #: pixels of the world per pixel of the large forms, along each side
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Every scene-wide number of a world of ice; lengths in metres on a scene of full size."""
+
+    season: str
+    ice_fraction: float
+    wind_ms: float
+    wind_towards_rad: float
+    wind_look_deg: float
+    edge_rad: float
+    edge_meander: float
+    eddies_m: float
+    miz_m: float
+    floe_exponent: float
+    largest_floe_m: float
+    floe_cover: float
+    cracks: int
+    ridges: int
+    crack_heading_rad: float
+    widest_crack_m: float
+    band_m: float
+    band_reach_m: float
+    fast_ice_m: float
+    rim: float
+    frost: float
+    leads_open: float
+    old: float
+    young: float
+    deformed: float
+    brash: float
+    closed: float
+    wet: float
+    young_edge: float
+    melt_ponds: float
+    fetch: float
+    pancake_belt_m: float
+    rubble: float
+    grey: float
+    polynya: bool
+    land_fraction: float
+
+
 class LargeForms:
     """Fields on the coarse grid, stacked as float32 (field, row, column), and the scale of the world."""
 
     def __init__(
         self,
         rng: np.random.Generator,
-        p: dict[str, Any],
+        p: Parameters,
         shape: tuple[int, int],
         spacing_m: float,
         land: np.ndarray | None,
@@ -55,27 +98,27 @@ class LargeForms:
                 edge,
                 noise(25e3, 1.2e3, 2.6),  # concentration
                 noise(60e3, 3e3, 3.6),  # provinces of young ice
-                noise(60e3, 1.5e3, 2.8, stretch=3.5, direction_rad=p["crack_heading_rad"]),  # shear zones
+                noise(60e3, 1.5e3, 2.8, stretch=3.5, direction_rad=p.crack_heading_rad),  # shear zones
                 wind,
                 noise(120e3, 3e3, 2.8),  # regional backscatter
                 polynya,
                 coast,
-                noise(30e3, 2.5e3, 3.0, stretch=3.0, direction_rad=p["edge_rad"] + np.pi / 2),  # bands along the edge
+                noise(30e3, 2.5e3, 3.0, stretch=3.0, direction_rad=p.edge_rad + np.pi / 2),  # bands along the edge
                 noise(20e3, 1e3, 2.6),  # frost flowers
             ]
         ).astype(np.float32)
 
 
-def _edge_distance(p: dict[str, Any], grid: tuple[int, int], step: float, s: float, noise: Any) -> np.ndarray:
+def _edge_distance(p: Parameters, grid: tuple[int, int], step: float, s: float, noise: Any) -> np.ndarray:
     """Metres inside the ice edge (negative outside), coarse grid; the edge meanders, is fractal and shows eddies."""
-    fraction = p["ice_fraction"]
+    fraction = p.ice_fraction
     y, x = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in grid), indexing="ij")
-    ramp = (x * np.cos(p["edge_rad"]) + y * np.sin(p["edge_rad"])) / np.float32(0.58)
-    score = ramp + p["edge_meander"] * noise(300e3, 5e3, 3.6) + 0.10 * noise(30e3, 1.5e3, 2.8)
+    ramp = (x * np.cos(p.edge_rad) + y * np.sin(p.edge_rad)) / np.float32(0.58)
+    score = ramp + p.edge_meander * noise(300e3, 5e3, 3.6) + 0.10 * noise(30e3, 1.5e3, 2.8)
     stream = noise(60e3, 14e3, 4.0)
     # Stirred by eddies: three short steps along the closed streamlines draw out filaments.
     v, u = -np.gradient(stream, axis=1), np.gradient(stream, axis=0)
-    speed = np.float32(p["eddies_m"] * s / step / 3) / max(float(np.sqrt(np.mean(u * u + v * v))), 1e-9)
+    speed = np.float32(p.eddies_m * s / step / 3) / max(float(np.sqrt(np.mean(u * u + v * v))), 1e-9)
     rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in grid), indexing="ij")
     for _ in range(3):
         at = np.stack([rows, columns])
@@ -92,16 +135,16 @@ def _edge_distance(p: dict[str, Any], grid: tuple[int, int], step: float, s: flo
 
 
 def _coast_distance(
-    p: dict[str, Any], grid: tuple[int, int], step: float, noise: Any, land: np.ndarray | None
+    p: Parameters, grid: tuple[int, int], step: float, noise: Any, land: np.ndarray | None
 ) -> np.ndarray:
     """Metres from the coast (negative on land), coarse grid; 1e6 if there is none."""
     if land is not None:
         small = np.zeros(grid, dtype=bool)
         part = land[::COARSE, ::COARSE]
         small[: part.shape[0], : part.shape[1]] = part
-    elif p["land_fraction"] > 0:
+    elif p.land_fraction > 0:
         height = noise(200e3, 2e3, 3.2)
-        small = height > np.quantile(height, 1 - p["land_fraction"])
+        small = height > np.quantile(height, 1 - p.land_fraction)
     else:
         small = np.zeros(grid, dtype=bool)
     if not small.any():
@@ -110,10 +153,10 @@ def _coast_distance(
     return np.asarray((sea - ndimage.distance_transform_edt(small)) * step, dtype=np.float32)
 
 
-def _wind(p: dict[str, Any], noise: Any, edge: np.ndarray, s: float) -> np.ndarray:
+def _wind(p: Parameters, noise: Any, edge: np.ndarray, s: float) -> np.ndarray:
     """Wind speed, m/s: gradients over the scene, roll vortices along the wind, gusts, fronts, calm patches."""
-    towards = p["wind_towards_rad"]
-    speed = p["wind_ms"] * (
+    towards = p.wind_towards_rad
+    speed = p.wind_ms * (
         1.0
         + 0.15 * noise(350e3, 40e3, 4.0)
         + 0.05 * noise(5e3, 1.5e3, 2.0, stretch=6.0, direction_rad=towards)
@@ -132,7 +175,7 @@ def _wind(p: dict[str, Any], noise: Any, edge: np.ndarray, s: float) -> np.ndarr
 
 def _polynya(
     rng: np.random.Generator,
-    p: dict[str, Any],
+    p: Parameters,
     grid: tuple[int, int],
     step: float,
     s: float,
@@ -140,12 +183,12 @@ def _polynya(
     edge: np.ndarray,
 ) -> np.ndarray:
     """0 outside a polynya, rising to 1 at its windward side, coarse grid."""
-    if not p["polynya"]:
+    if not p.polynya:
         return np.zeros(grid, np.float32)
     y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) * step for n in grid), indexing="ij")
     inside = np.argwhere(edge > 0.3 * edge.max())
     cy, cx = inside[rng.integers(len(inside))] * step if len(inside) else (0.0, 0.0)
-    c, t = np.cos(p["wind_towards_rad"]), np.sin(p["wind_towards_rad"])
+    c, t = np.cos(p.wind_towards_rad), np.sin(p.wind_towards_rad)
     along, across = (x - cx) * c + (y - cy) * t, (y - cy) * c - (x - cx) * t
     length, width = rng.uniform(15e3, 50e3) * s, rng.uniform(20e3, 60e3) * s
     bent = along / length + 0.35 * (across / width) ** 2 + 0.22 * noise(30e3, 1.5e3, 2.8)

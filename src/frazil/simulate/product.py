@@ -363,7 +363,7 @@ def _write_quicklook(path: Path, planes: list[np.ndarray]) -> None:
     Image.fromarray((np.clip(rgb, 0, 1) * 255).astype(np.uint8)).save(path)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _write_json(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True, default=_plain) + "\n")
 
 

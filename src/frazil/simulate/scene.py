@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -89,7 +89,7 @@ class Simulation:
             texture_seed=self.seed,
         )
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, object]:
         """All that was drawn or set, as plain JSON values."""
         flat = {
             key: {"/".join(k): v for k, v in value.items()} if isinstance(value, dict) else value
@@ -107,7 +107,7 @@ class Simulation:
             **flat,
             "signatures": signatures,
             "frost_db": self.climate.frost_db,
-            "world": self.world.parameters,
+            "world": asdict(self.world.parameters),
         }
 
 
@@ -154,11 +154,11 @@ def prepare(
     rng = np.random.default_rng([seed, 2])
     measured = config.signatures == "measured"
     region, swaths = (np.random.default_rng([seed, k]) if measured else None for k in (5, 6))
-    look = truth.parameters["wind_look_deg"]
+    look = truth.parameters.wind_look_deg
     climate = draw_climate(rng, look_deg=look, wet=truth.wet, spread=spread, region_rng=region)
     drawn = draw_noise_error(rng, a, measured=swaths)
     year = int(rng.integers(2015, 2025))
-    day = int(rng.integers(*_DAYS[truth.parameters["season"]]))
+    day = int(rng.integers(*_DAYS[truth.parameters.season]))
     date = np.datetime64(f"{year}-01-01") + day
     return Simulation(
         product=product,
@@ -408,7 +408,7 @@ def _dataset(
             "looks": sim.block,
             "boxcar": 0,
             "denoise": denoise,
-            "season": sim.world.parameters["season"],
+            "season": sim.world.parameters.season,
             "seed": sim.seed,
             "frazil_version": __version__,
         },

@@ -102,7 +102,7 @@ def write_polygons(
 
 def regions(
     ice_class: np.ndarray, lines: np.ndarray, pixels: np.ndarray, geolocation: Geolocation, spacing_m: float
-) -> tuple[list[Any], list[dict[str, Any]]]:
+) -> tuple[list[Any], list[dict[str, str | float]]]:
     """The polygons (longitude, latitude) and their columns, see `write_polygons`."""
     import shapely
     from rasterio import features
@@ -170,9 +170,9 @@ def _absorb(label: np.ndarray, smallest: int) -> np.ndarray:
     return out
 
 
-def _attributes(counts: np.ndarray) -> dict[str, Any]:
+def _attributes(counts: np.ndarray) -> dict[str, str | float]:
     sea = counts[:5].sum()
-    row: dict[str, Any] = {"POLY_TYPE": "W", "CT": "01"}
+    row: dict[str, str | float] = {"POLY_TYPE": "W", "CT": "01"}
     row |= {name + letter: "" for letter in "ABC" for name in ("C", "S", "F")}
     fraction = counts[:5] / max(sea, 1)
     for ice_class in FIVE_CLASSES.classes:

@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from frazil.errors import OptionError
 from frazil.jit import njit
 from frazil.seeds import check_seed
 from frazil.simulate.floes import crack_network, floe_diameters, floe_outlines, place_floes
-from frazil.simulate.forms import COARSE, LargeForms
+from frazil.simulate.forms import COARSE, LargeForms, Parameters
 from frazil.simulate.noise import noise_tile
 
 WATER, BRASH, YOUNG, LEVEL, DEFORMED = range(5)
@@ -147,7 +147,7 @@ class World:
     anomaly: np.ndarray
     frost: np.ndarray
     wet: float
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Parameters
 
 
 def make_world(
@@ -177,10 +177,10 @@ def make_world(
     crack_network(
         rng,
         ridges,
-        count=p["ridges"],
+        count=p.ridges,
         longest=80e3 * large.scale / spacing_m,
         widest=1.3,
-        heading_rad=p["crack_heading_rad"] + np.pi / 2,
+        heading_rad=p.crack_heading_rad + np.pi / 2,
     )
     size = 2048 if max(shape) > 1024 else 512
     rough = noise_tile(rng, size, longest=48.0, shortest=2.0, exponent=2.6)
@@ -190,23 +190,23 @@ def make_world(
     wind, anomaly, frost = (np.empty(shape, np.float32) for _ in range(3))
     numbers = np.array(
         [
-            p["miz_m"] * large.scale,
-            p["closed"],
-            p["young"],
-            p["young_edge"],
-            p["deformed"],
-            p["brash"],
-            p["band_m"] * large.scale,
-            p["band_reach_m"] * large.scale,
-            p["fast_ice_m"] * large.scale,
+            p.miz_m * large.scale,
+            p.closed,
+            p.young,
+            p.young_edge,
+            p.deformed,
+            p.brash,
+            p.band_m * large.scale,
+            p.band_reach_m * large.scale,
+            p.fast_ice_m * large.scale,
             max(large.scale * 350.0, spacing_m),
-            p["rim"],
-            p["frost"],
-            p["melt_ponds"],
-            p["fetch"],
-            p["pancake_belt_m"] * large.scale,
-            p["rubble"],
-            p["grey"],
+            p.rim,
+            p.frost,
+            p.melt_ponds,
+            p.fetch,
+            p.pancake_belt_m * large.scale,
+            p.rubble,
+            p.grey,
         ]
     )
 
@@ -235,10 +235,10 @@ def make_world(
         list(pool.map(strip, range(0, shape[0], 512)))
     if land is not None:
         ice_class[land] = CLASS_LAND
-    return World(ice_class=ice_class, wind_ms=wind, anomaly=anomaly, frost=frost, wet=p["wet"], parameters=p)
+    return World(ice_class=ice_class, wind_ms=wind, anomaly=anomaly, frost=frost, wet=p.wet, parameters=p)
 
 
-def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str, Any]:
+def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> Parameters:
     """Every scene-wide number. All are drawn, whatever is given, so that one setting changes nothing else."""
     season = str(rng.choice(list(_SEASON_ODDS), p=list(_SEASON_ODDS.values())))
     measured = config.signatures == "measured"
@@ -287,10 +287,10 @@ def _draw_parameters(config: WorldConfig, rng: np.random.Generator) -> dict[str,
     polynya = bool(rng.random() < (0.3 if season != "melt" else 0.0))
     p["polynya"] = polynya if config.polynya is None else config.polynya
     p["land_fraction"] = config.land_fraction
-    return p
+    return Parameters(**p)
 
 
-def _real_forms(rng: np.random.Generator) -> dict[str, Any]:
+def _real_forms(rng: np.random.Generator) -> dict[str, float]:
     """Forms of real scenes: calm and rough water between floes, wide belts of pancake, rubble and bright rims."""
     belt, rubble = rng.random(), rng.random()
     return {
@@ -304,7 +304,7 @@ def _real_forms(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _floes(
-    rng: np.random.Generator, p: dict[str, Any], large: LargeForms, shape: tuple[int, int], spacing_m: float
+    rng: np.random.Generator, p: Parameters, large: LargeForms, shape: tuple[int, int], spacing_m: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels (int32) of floes, and a table (label, 3) of class, anomaly and frost; label 0 is no floe."""
     labels = np.zeros(shape, np.int32)
@@ -312,17 +312,17 @@ def _floes(
     diameters = floe_diameters(
         rng,
         area_m2=shape[0] * shape[1] * spacing_m**2,
-        cover=p["floe_cover"] * max(p["ice_fraction"], 0.02),
+        cover=p.floe_cover * max(p.ice_fraction, 0.02),
         smallest_m=4 * spacing_m,
-        largest_m=p["largest_floe_m"] * large.scale,
-        exponent=p["floe_exponent"],
+        largest_m=p.largest_floe_m * large.scale,
+        exponent=p.floe_exponent,
     )
     # Inside the edge the floes close up over the width of the marginal zone; some stray outside.
-    z = edge / (p["miz_m"] * large.scale)
+    z = edge / (p.miz_m * large.scale)
     accept = np.clip(0.08 + 1.1 * z + 0.35 * concentration, 0, 1) * (z > -0.8)
     # Provinces of floes alternate with provinces of unbroken ice.
     accept *= np.clip(0.6 + 0.9 * large.fields[2] + 1.2 * np.exp(-np.maximum(z, 0)), 0, 1)
-    accept *= (large.fields[6] <= 0) * (large.fields[7] > p["fast_ice_m"] * large.scale * (1 + 0.4 * large.fields[3]))
+    accept *= (large.fields[6] <= 0) * (large.fields[7] > p.fast_ice_m * large.scale * (1 + 0.4 * large.fields[3]))
     # Where floes may lie, more places have to be tried if that is a small part of the scene.
     tries = rng.random((diameters.size, 12, 3), dtype=np.float32)
     outlines = floe_outlines(rng, diameters) / np.float32(spacing_m)
@@ -332,10 +332,10 @@ def _floes(
     first_line, first_pixel = _first_seen(labels, count)
     place[:, 0], place[:, 1] = first_line // COARSE, first_pixel // COARSE
     tongue = large.fields[5][place[:, 0], place[:, 1]] + 0.9 * rng.standard_normal(count + 1)
-    old = tongue > np.quantile(tongue, 1 - p["old"])
-    grey = rng.random(count + 1) < (p["young"] if p["season"] == "freeze_up" else 0.2 * p["young"])
+    old = tongue > np.quantile(tongue, 1 - p.old)
+    grey = rng.random(count + 1) < (p.young if p.season == "freeze_up" else 0.2 * p.young)
     cls = np.where(old, DEFORMED, np.where(grey, YOUNG, LEVEL))
-    frost = np.clip(p["frost"] + 0.25 * rng.standard_normal(count + 1), 0, 1)
+    frost = np.clip(p.frost + 0.25 * rng.standard_normal(count + 1), 0, 1)
     return labels, np.stack([cls, rng.standard_normal(count + 1), frost], axis=1).astype(np.float32)
 
 
@@ -354,21 +354,21 @@ def _first_seen(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _cracks(
-    rng: np.random.Generator, p: dict[str, Any], s: float, shape: tuple[int, int], spacing_m: float
+    rng: np.random.Generator, p: Parameters, s: float, shape: tuple[int, int], spacing_m: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels (int32) of leads, and a table (label, 3) of class, anomaly and frost; label 0 is no lead."""
     labels = np.zeros(shape, np.int32)
     last = crack_network(
         rng,
         labels,
-        count=p["cracks"],
+        count=p.cracks,
         longest=220e3 * s / spacing_m,
-        widest=max(p["widest_crack_m"] * s**0.5 / spacing_m, 2.0),
-        heading_rad=p["crack_heading_rad"],
+        widest=max(p.widest_crack_m * s**0.5 / spacing_m, 2.0),
+        heading_rad=p.crack_heading_rad,
     )
     state = rng.random(last)
-    cls = np.where(state < p["leads_open"], WATER, np.where(state < 0.75 + 0.25 * p["leads_open"], YOUNG, LEVEL))
-    frost = np.clip(p["frost"] + 0.35 * rng.standard_normal(last), 0, 1)
+    cls = np.where(state < p.leads_open, WATER, np.where(state < 0.75 + 0.25 * p.leads_open, YOUNG, LEVEL))
+    frost = np.clip(p.frost + 0.35 * rng.standard_normal(last), 0, 1)
     return labels, np.stack([cls, rng.standard_normal(last), frost], axis=1).astype(np.float32)
 
 
