@@ -126,8 +126,8 @@ def test_f1_of_each_class_and_a_class_that_never_occurs() -> None:
 
 def test_scenes_stand_worst_first() -> None:
     rows = scene_rows(side_of({"good": table(90), "bad": table(20), "fair": table(60)}))
-    assert [row["scene"] for row in rows] == ["bad", "fair", "good"]
-    assert rows[0]["ice_called_water"] == "40 of 50"
+    assert [row.scene for row in rows] == ["bad", "fair", "good"]
+    assert rows[0].ice_called_water == "40 of 50"
 
 
 def test_settings_that_differ_are_listed() -> None:

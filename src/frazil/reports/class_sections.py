@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,14 +43,14 @@ def panels(_run: RunRecord) -> figures.Panels:
     return ALONE
 
 
-def described(run: RunRecord, n: int, folder: Path) -> dict[str, Any]:
+def described(run: RunRecord, n: int, folder: Path) -> dict[str, object]:
     """What only pages of this kind say of a run; its figures are written."""
-    sides: list[dict[str, Any]] = []
+    sides: list[dict[str, object]] = []
     for side in ("test", "validation"):
         if side in run.class_scores:
             sides.append(_side(run, side, None if sides else f"{FIGURES}/run-{n}-reliability.png", folder))
     return {
-        "split": _split(run),
+        "split": {"by": run.split, "leaks": _leaks(run), "shared": _shared(run)},
         "data": _data_table(run),
         "sides": sides,
         "mistakes": _mistakes(run, n, folder),
@@ -60,16 +59,20 @@ def described(run: RunRecord, n: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _split(run: RunRecord) -> dict[str, Any]:
-    """How the sides were made, and whether scores on them can be trusted."""
-    sides = [{product_key(name) for name in run.side(side).scenes} for side in SIDES]
-    shared = sorted(sides[0] & (sides[1] | sides[2]))
-    return {"by": run.split, "leaks": run.leaks or bool(shared), "shared": shared}
+def _shared(run: RunRecord) -> list[str]:
+    """Products that stand on the training side and on another."""
+    train, *others = ({product_key(name) for name in run.side(side).scenes} for side in SIDES)
+    return sorted(train & set[str]().union(*others))
 
 
-def _data_table(run: RunRecord) -> list[dict[str, Any]]:
+def _leaks(run: RunRecord) -> bool:
+    """Whether scores on the other sides cannot be trusted."""
+    return run.leaks or bool(_shared(run))
+
+
+def _data_table(run: RunRecord) -> list[dict[str, object]]:
     """A row a side: scenes, and samples of each class."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for side in SIDES:
         held = run.side(side)
         names = run.scheme.names if run.scheme else tuple(held.counts)
@@ -88,7 +91,7 @@ def _data_table(run: RunRecord) -> list[dict[str, Any]]:
     return rows
 
 
-def _side(run: RunRecord, side: str, reliability: str | None, folder: Path) -> dict[str, Any]:
+def _side(run: RunRecord, side: str, reliability: str | None, folder: Path) -> dict[str, object]:
     """Scores on one side; its reliability diagram is drawn where it has a name."""
     scores, scheme = run.class_scores[side], run.scheme
     assert scheme is not None
@@ -151,7 +154,7 @@ def _worst_confusion(counts: np.ndarray, scheme: ClassScheme) -> dict[str, str] 
     }
 
 
-def _mistakes(run: RunRecord, n: int, folder: Path) -> dict[str, Any] | None:
+def _mistakes(run: RunRecord, n: int, folder: Path) -> dict[str, object] | None:
     found = run.mistakes
     if found is None or run.scheme is None:
         return None
@@ -179,16 +182,16 @@ def _mistakes(run: RunRecord, n: int, folder: Path) -> dict[str, Any] | None:
     }
 
 
-def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+def overview(runs: Sequence[RunRecord], numbers: Sequence[int], folder: Path) -> dict[str, object]:
     """Runs side by side."""
     headings, cells = comparison_table(runs)
     rows = []
-    for run, one, row in zip(runs, described, cells, strict=True):
+    for run, n, row in zip(runs, numbers, cells, strict=True):
         side = run.judged
         judged = None if side is None else (side, run.class_scores[side])
         rows.append(
             {
-                "number": one["number"],
+                "number": n,
                 "name": run.name,
                 "folder": run.folder,
                 "state": "ended" if run.finished else "not ended",
@@ -197,7 +200,7 @@ def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder:
                 else f"{number(int(judged[1].counts.sum()))} {run.unit} of "
                 f"{len(judged[1].scene_counts)} {judged[0]} scenes",
                 "validation_only": judged is not None and judged[0] == "validation",
-                "leaks": one["split"]["leaks"],
+                "leaks": _leaks(run),
                 "time": "–" if run.seconds is None else duration(run.seconds),
                 "cells": row,
             }
@@ -214,7 +217,5 @@ def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder:
         "min_scenes": MIN_SCENES,
         "any_leak": any(row["leaks"] for row in rows),
         "all_leak": all(row["leaks"] for row in rows),
-        "curves": curves
-        if figures.draw_curves(runs, folder / curves, _TOGETHER, [one["number"] for one in described])
-        else None,
+        "curves": curves if figures.draw_curves(runs, folder / curves, _TOGETHER, numbers) else None,
     }

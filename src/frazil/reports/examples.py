@@ -33,7 +33,7 @@ Rows = tuple[np.ndarray, np.ndarray]  #: what images are taken for, and their se
 
 
 def examples_of(
-    found: RunRecord, run: dict[str, Any], place: Path, *, worst: int = 24, device: str | None = None
+    found: RunRecord, run: dict[str, object], place: Path, *, worst: int = 24, device: str | None = None
 ) -> RunRecord:
     """Add to what is known of a finished run what its model gets wrong, or why there is nothing to show.
 
@@ -62,7 +62,13 @@ def examples_of(
 
 
 def _patches(
-    found: RunRecord, config: RunConfig, known: dict[str, Any], place: Path, side: str, worst: int, device: str | None
+    found: RunRecord,
+    config: RunConfig,
+    known: dict[str, object],
+    place: Path,
+    side: str,
+    worst: int,
+    device: str | None,
 ) -> RunRecord:
     """The patches mistaken most confidently."""
     data: Any = config.data
@@ -123,7 +129,13 @@ def _look_at(
 
 
 def _imagettes(
-    found: RunRecord, config: RunConfig, known: dict[str, Any], place: Path, side: str, worst: int, device: str | None
+    found: RunRecord,
+    config: RunConfig,
+    known: dict[str, object],
+    place: Path,
+    side: str,
+    worst: int,
+    device: str | None,
 ) -> RunRecord:
     """The imagettes with the worst masks, or names, and some as they come."""
     data: Any = config.data
@@ -175,5 +187,5 @@ def _sheet(title: str, found: xr.Dataset, ds: xr.Dataset, model: Model, rows: Ro
     return ImagettesShown(title=title, images=ds, found=found, rows=tuple(lines))
 
 
-_Show = Callable[[RunRecord, RunConfig, dict[str, Any], Path, str, int, str | None], RunRecord]
+_Show = Callable[[RunRecord, RunConfig, dict[str, object], Path, str, int, str | None], RunRecord]
 _SHOW: dict[str, _Show] = {"patches": _patches, "imagettes": _imagettes}  # by the kind of the data

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import CARD
@@ -53,7 +53,7 @@ def read_record(folder: str | os.PathLike[str], *, worst: int = 24, device: str 
     return examples_of(found, run, place, worst=worst, device=device)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, object]:
     try:
         values = read_json(path)
     except (OSError, ValueError) as error:
@@ -81,9 +81,9 @@ def _scores(path: Path, kind: Kind) -> dict[str, ClassScores | MaskScores]:
         ) from error
 
 
-def _numbers(log: list[dict[str, Any]]) -> list[dict[str, float]]:
+def _numbers(log: Sequence[Mapping[str, object]]) -> list[dict[str, float]]:
     """The lines whose step is a number, and of these the numbers."""
-    rows = [{k: float(v) for k, v in row.items() if type(v) in (int, float)} for row in log]
+    rows = [{k: float(v) for k, v in row.items() if type(v) is int or type(v) is float} for row in log]
     return [row for row in rows if math.isfinite(row.get("step", math.nan)) and row["step"] >= 0]
 
 

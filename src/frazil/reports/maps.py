@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,10 +68,10 @@ class OpenMap:
     comparison: Comparison | None
     truth_codes: np.ndarray | None
 
-    def draw(self, folder: Path) -> dict[str, Any]:
+    def draw(self, folder: Path) -> dict[str, object]:
         """What the page says of the map; its figures are written."""
         attrs = self.made.attrs
-        out: dict[str, Any] = {
+        out: dict[str, object] = {
             "number": self.n,
             "folder": str(self.of.folder),
             "product": str(attrs["product"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,7 @@ def panels(run: RunRecord) -> figures.Panels:
     return _panels(_ALONE, run)
 
 
-def described(run: RunRecord, n: int, folder: Path) -> dict[str, Any]:
+def described(run: RunRecord, n: int, folder: Path) -> dict[str, object]:
     """What only pages of this kind say of a run; its figures are written."""
     scores = run.mask_scores
     return {
@@ -56,7 +55,7 @@ def _panels(panels: figures.Panels, run: RunRecord) -> figures.Panels:
     return panels if _several(run) else (*panels[:2], _OF_ONE_CLASS)
 
 
-def _data_table(run: RunRecord) -> dict[str, Any]:
+def _data_table(run: RunRecord) -> dict[str, object]:
     """A column a side: images, those with masks, and images of each category."""
     held = [run.side(side) for side in SIDES]
     rows = [("All", [side.images for side in held]), ("With masks", [side.with_masks for side in held])]
@@ -69,7 +68,7 @@ def _data_table(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _side(scores: MaskScores, scheme: ClassScheme | None, side: str) -> dict[str, Any]:
+def _side(scores: MaskScores, scheme: ClassScheme | None, side: str) -> dict[str, object]:
     assert scheme is not None
     counts, several = np.array(scores.confusion, np.int64), len(scheme.classes) > 1
     return {
@@ -104,7 +103,7 @@ def _at(values: tuple[float | None, ...], i: int) -> str:
     return percent(values[i]) if values else "–"
 
 
-def _sheet(sheet: ImagettesShown, name: str, folder: Path) -> dict[str, Any]:
+def _sheet(sheet: ImagettesShown, name: str, folder: Path) -> dict[str, object]:
     pictures = []
     for n, some in enumerate(np.array_split(np.arange(len(sheet.rows)), -(-len(sheet.rows) // _A_ROW)), start=1):
         pictures.append(f"{name}-{n}.png")
@@ -130,19 +129,19 @@ def _sheet(sheet: ImagettesShown, name: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+def overview(runs: Sequence[RunRecord], numbers: Sequence[int], folder: Path) -> dict[str, object]:
     """Runs side by side: scores on the test side, or on the validation side where there is no other."""
     curves = f"{FIGURES}/curves-masks.png"
     schemes = {run.scheme for run in runs}
     scheme = runs[0].scheme if len(schemes) == 1 else None
     rows = []
-    for run, one in zip(runs, described, strict=True):
+    for run, n in zip(runs, numbers, strict=True):
         scores = run.mask_scores.get(run.judged or "")
         dice = scores.set_dice if scores and scores.set_dice else scores.f1_by_category if scores else ()
         keys = ("mean_set_dice", "mean_pixel_dice", "accuracy" if _several(run) else "", "presence_accuracy")
         rows.append(
             {
-                "number": one["number"],
+                "number": n,
                 "name": run.name,
                 "folder": run.folder,
                 "state": "" if run.finished else "not ended",
@@ -153,9 +152,7 @@ def overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder:
                 "time": "–" if run.seconds is None else duration(run.seconds),
             }
         )
-    drawn = figures.draw_curves(
-        runs, folder / curves, _panels(_TOGETHER, runs[0]), [one["number"] for one in described]
-    )
+    drawn = figures.draw_curves(runs, folder / curves, _panels(_TOGETHER, runs[0]), numbers)
     return {
         "rows": rows,
         "titles": scheme.titles if scheme else (),

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from frazil import __version__
 from frazil.errors import OptionError
@@ -68,12 +67,12 @@ def write_report(
             "maps": [one.draw(part) for one in shown],
         }
         described = [_run(run, n, part) for n, run in enumerate(runs, start=1)]
-        overview = _overview(runs, described, part) if several else None
-        first: dict[str, Any] = {"overview": overview, "run": None if several else described[0]}
+        overview = _overview(runs, part) if several else None
+        first: dict[str, object] = {"overview": overview, "run": None if several else described[0]}
         write_html(part / PAGE, TEMPLATE, title=title_of(runs), back=False, **first, **common)
         if several:
             for n, one in enumerate(described, start=1):
-                title = f"Run {n}: {one['name']}"
+                title = f"Run {n}: {runs[n - 1].name}"
                 write_html(
                     part / f"run-{n}.html",
                     TEMPLATE,
@@ -91,7 +90,7 @@ def title_of(runs: Sequence[RunRecord]) -> str:
     return f"Training run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} training runs side by side"
 
 
-def _run(run: RunRecord, n: int, folder: Path) -> dict[str, Any]:
+def _run(run: RunRecord, n: int, folder: Path) -> dict[str, object]:
     """What the page says of a run; its figures are written."""
     sections, curves = _SECTIONS[run.kind], f"{FIGURES}/run-{n}-curves.png"
     return {
@@ -112,16 +111,16 @@ def _run(run: RunRecord, n: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _overview(runs: Sequence[RunRecord], described: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+def _overview(runs: Sequence[RunRecord], folder: Path) -> dict[str, object]:
     """Runs side by side, those of a kind in one table."""
-    tables: dict[str, Any] = {}
+    tables: dict[str, object] = {}
     for kind, sections in _SECTIONS.items():
-        mine = [(run, one) for run, one in zip(runs, described, strict=True) if run.kind == kind]
-        if mine:
-            tables[kind] = sections.overview([run for run, _ in mine], [one for _, one in mine], folder)
+        numbers = [n for n, run in enumerate(runs, start=1) if run.kind == kind]
+        if numbers:
+            tables[kind] = sections.overview([runs[n - 1] for n in numbers], numbers, folder)
     return {
         "tables": tables,
-        "runs": [{"number": one["number"], "name": one["name"]} for one in described],
+        "runs": [{"number": n, "name": run.name} for n, run in enumerate(runs, start=1)],
         "differences": differing_settings(runs),
     }
 

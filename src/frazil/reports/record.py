@@ -240,7 +240,7 @@ def record_of(
     )
 
 
-def part(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+def part(values: Mapping[str, object], key: str) -> dict[str, object]:
     """A table inside another; empty where there is none."""
     inner = values.get(key)
     return inner if isinstance(inner, dict) else {}
@@ -257,7 +257,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return out
 
 
-def _side(values: dict[str, Any]) -> DataSide:
+def _side(values: dict[str, object]) -> DataSide:
     counts = next((table for table in values.values() if isinstance(table, dict)), {})  # the only one there is
     return DataSide(
         scenes=_texts(values.get("scenes")),
@@ -268,7 +268,7 @@ def _side(values: dict[str, Any]) -> DataSide:
     )
 
 
-def _card(card: dict[str, Any]) -> CardRecord:
+def _card(card: dict[str, object]) -> CardRecord:
     channels = card.get("channels")
     names = [str(c.get("name", "?")) for c in channels if isinstance(c, dict)] if isinstance(channels, list) else []
     return CardRecord(
@@ -292,7 +292,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _scheme(
-    card: dict[str, Any], sides: dict[str, DataSide], scores: dict[str, ClassScores | MaskScores]
+    card: dict[str, object], sides: dict[str, DataSide], scores: dict[str, ClassScores | MaskScores]
 ) -> ClassScheme | None:
     """The classes of a run: as its card says, else the scheme whose names it counts."""
     named = [tuple(s.classes) for s in scores.values()] + [tuple(side.counts) for side in sides.values()]

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -173,37 +173,60 @@ def score_errors(side: ClassScores) -> dict[str, str]:
     return {name: f"{100 * error:.2f}" if math.isfinite(error) else "" for name, error in errors.items()}
 
 
-def scene_rows(side: ClassScores) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class SceneRow:
+    """A scene in a table, see `scene_rows`."""
+
+    scene: str
+    samples: int
+    accuracy: float
+    accuracy_text: str
+    binary_text: str
+    ice_called_water: str
+    water_called_ice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountCell:
+    """Of a confusion matrix, see `confusion_rows`."""
+
+    count: str
+    share: str
+    shade: float
+    right: bool
+
+
+def scene_rows(side: ClassScores) -> list[SceneRow]:
     """A row a scene, worst first: samples, accuracy, ice against water, ice called water, water called ice."""
     rows = []
     for name, counts in side.scene_counts.items():
         two = _two_classes(counts)
         accuracy = side.accuracy_per_scene[name]
         rows.append(
-            {
-                "scene": name,
-                "samples": int(counts.sum()),
-                "accuracy": accuracy,
-                "accuracy_text": percent(accuracy),
-                "binary_text": percent(_ice_water(counts) if counts.sum() else None),
-                "ice_called_water": f"{number(int(two[1, 0]))} of {number(int(two[1].sum()))}",
-                "water_called_ice": f"{number(int(two[0, 1]))} of {number(int(two[0].sum()))}",
-            }
+            SceneRow(
+                scene=name,
+                samples=int(counts.sum()),
+                accuracy=accuracy,
+                accuracy_text=percent(accuracy),
+                binary_text=percent(_ice_water(counts) if counts.sum() else None),
+                ice_called_water=f"{number(int(two[1, 0]))} of {number(int(two[1].sum()))}",
+                water_called_ice=f"{number(int(two[0, 1]))} of {number(int(two[0].sum()))}",
+            )
         )
-    return sorted(rows, key=lambda row: (row["accuracy"] if math.isfinite(row["accuracy"]) else -1.0, row["scene"]))
+    return sorted(rows, key=lambda row: (row.accuracy if math.isfinite(row.accuracy) else -1.0, row.scene))
 
 
-def confusion_rows(counts: np.ndarray) -> list[list[dict[str, Any]]]:
+def confusion_rows(counts: np.ndarray) -> list[list[CountCell]]:
     """Cells of a confusion matrix: count, share of its row, and that share as a number for shading."""
     total = counts.sum(axis=1)
     return [
         [
-            {
-                "count": number(int(n)),
-                "share": f"{100 * n / total[i]:.1f} %" if total[i] else "–",
-                "shade": round(float(n / total[i]), 3) if total[i] else 0.0,
-                "right": i == j,
-            }
+            CountCell(
+                count=number(int(n)),
+                share=f"{100 * n / total[i]:.1f} %" if total[i] else "–",
+                shade=round(float(n / total[i]), 3) if total[i] else 0.0,
+                right=i == j,
+            )
             for j, n in enumerate(row)
         ]
         for i, row in enumerate(counts)
