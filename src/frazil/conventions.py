@@ -15,11 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from frazil.errors import ContractError, OptionError
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
 CLASS_NODATA = 255  #: ``ice_class`` where nothing was observed
@@ -199,7 +200,7 @@ MAP_VARIABLES: dict[str, dict[str, bool]] = {
 }
 
 #: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.
-VARIABLES: dict[str, dict[str, Any]] = {
+VARIABLES: dict[str, dict[str, str]] = {
     "sigma0": {
         "units": "1",
         "long_name": "radar backscatter coefficient sigma nought, linear power",
@@ -242,7 +243,15 @@ VARIABLES: dict[str, dict[str, Any]] = {
 }
 
 
-def class_attrs(scheme: ClassScheme, *, undecided: bool = False) -> dict[str, Any]:
+class ClassAttrs(TypedDict):
+    """See `class_attrs`."""
+
+    long_name: str
+    flag_values: np.ndarray
+    flag_meanings: str
+
+
+def class_attrs(scheme: ClassScheme, *, undecided: bool = False) -> ClassAttrs:
     """CF attributes of ``ice_class``: flag_values and flag_meanings, land included; ``undecided`` in maps."""
     import numpy as np
 
@@ -255,7 +264,7 @@ def class_attrs(scheme: ClassScheme, *, undecided: bool = False) -> dict[str, An
     }
 
 
-def flag_attrs() -> dict[str, Any]:
+def flag_attrs() -> dict[str, object]:
     """CF attributes of ``quality_flags``."""
     import numpy as np
 
@@ -266,7 +275,7 @@ def flag_attrs() -> dict[str, Any]:
     }
 
 
-def prior_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+def prior_attrs(attrs: Mapping[Any, Any]) -> dict[str, object]:
     """Of the attributes of a map those that `frazil.fuse_prior` gave it, as they stand there; of other maps none.
 
     ``prior`` (name of the file), ``prior_kind``, ``prior_time``, ``prior_age_h``, ``prior_weight``,

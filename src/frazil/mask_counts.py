@@ -13,13 +13,30 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
 from frazil.errors import OptionError
 
 THRESHOLDS = np.round(np.arange(0.02, 1.0, 0.02), 2)  #: at which masks are also judged
+
+
+class MaskFigures(TypedDict):
+    """See `MaskCounts.result`."""
+
+    set_dice: list[float]
+    pixel_dice: list[float]
+    precision: list[float]
+    recall: list[float]
+    iou: list[float]
+    mean_set_dice: float
+    mean_pixel_dice: float
+    mean_precision: float
+    mean_recall: float
+    mean_iou: float
+    accuracy: float
+    images: int
 
 
 @dataclass(eq=False)
@@ -78,13 +95,11 @@ class MaskCounts:
         """Set Dice (threshold, class) at `THRESHOLDS`; NaN for a class that is neither there nor said."""
         return _dice(self._ladder)
 
-    def result(self) -> dict[str, Any]:
-        """Lists by class, NaN where a class is nowhere: ``set_dice``, ``pixel_dice``, ``precision``, ``recall``,
-        ``iou``, ``share`` of the cells; and means over the classes that are there, ``mean_…``; ``accuracy`` of images.
-        """  # noqa: D205 - the names are one list
+    def result(self) -> MaskFigures:
+        """Lists by class, NaN where a class is nowhere, means over the classes that are there, accuracy of images."""
         hits, said, there = self._counts.T
         with np.errstate(invalid="ignore", divide="ignore"):
-            out: dict[str, Any] = {
+            out: dict[str, np.ndarray] = {
                 "set_dice": _dice(self._counts),
                 "pixel_dice": self._pixel[:, 0] / self._pixel[:, 1],
                 "precision": hits / said,
@@ -97,7 +112,8 @@ class MaskCounts:
         }
         named = np.array(self._named).reshape(-1, 2)
         accuracy = float((named[:, 0] == named[:, 1]).mean()) if len(named) else float("nan")
-        return {**{k: v.tolist() for k, v in out.items()}, **means, "accuracy": accuracy, "images": len(named)}
+        lists = {k: v.tolist() for k, v in out.items()}
+        return cast(MaskFigures, {**lists, **means, "accuracy": accuracy, "images": len(named)})
 
 
 def _count(found: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ class Product(Protocol):
         """Between pixels of a scene at full resolution."""
         ...
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What the product is, ready for JSON, from its metadata alone."""
         ...
 

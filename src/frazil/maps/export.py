@@ -172,15 +172,13 @@ def _write_rasters(ds: xr.Dataset, scheme: ClassScheme, folder: Path, clock: _Cl
     tags |= {name: str(value) for name, value in prior_attrs(ds.attrs).items()}
     for layer in LAYERS[scheme.kind]:
         values, how = ds[layer.variable].values, geotiff.settings_of(layer, scheme, ds[layer.variable].attrs)
-        more = how.pop("tags")
         clock.timed(
             layer.file,
             geotiff.write_cog,
             folder / layer.file,
             values if values.ndim == 3 else values[None],
             grid,
-            tags=tags | more,
-            **how,
+            **{**how, "tags": tags | how["tags"]},
         )
         if layer.holds == "code":
             geotiff.write_category_names(folder / layer.file, scheme)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -109,7 +109,18 @@ def write_cog(
     return path
 
 
-def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) -> dict[str, Any]:
+class LayerSettings(TypedDict):
+    """Of `write_cog`, for a layer of a map."""
+
+    descriptions: tuple[str, ...]
+    overviews: str
+    tags: dict[str, str]
+    nodata: NotRequired[int]
+    units: NotRequired[str]
+    colours: NotRequired[dict[int, tuple[int, int, int, int]]]
+
+
+def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) -> LayerSettings:
     """How `write_cog` writes a layer of a map: band descriptions, nodata, overviews, colours, units and further tags.
 
     Args:
@@ -117,20 +128,22 @@ def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) 
         scheme: of the map.
         attrs: of the variable; of codes and bits they say what the values mean.
     """
-    tags: dict[str, str] = {}
-    how: dict[str, Any] = {"descriptions": (layer.variable.replace("_", " "),), "overviews": layer.overviews}
+    how: LayerSettings = {"descriptions": (layer.variable.replace("_", " "),), "overviews": layer.overviews, "tags": {}}
     if layer.holds == "percent":
-        how |= {"nodata": PERCENT_NODATA, "units": "percent"}
+        how["nodata"], how["units"] = PERCENT_NODATA, "percent"
         if layer.variable in ("probability", "score"):
             how["descriptions"] = scheme.names
     elif layer.holds == "code":
-        how |= {"nodata": CLASS_NODATA, "colours": class_colours(scheme)}
-        tags = {"flag_values": " ".join(map(str, attrs["flag_values"])), "flag_meanings": str(attrs["flag_meanings"])}
+        how["nodata"], how["colours"] = CLASS_NODATA, class_colours(scheme)
+        how["tags"] = {
+            "flag_values": " ".join(map(str, attrs["flag_values"])),
+            "flag_meanings": str(attrs["flag_meanings"]),
+        }
     elif layer.variable == "quality_flags":
-        how["nodata"], tags = QUALITY_FLAGS["nodata"][0], flag_tags()
+        how["nodata"], how["tags"] = QUALITY_FLAGS["nodata"][0], flag_tags()
     else:
-        tags = {f"bit_{1 << code}": name for code, name in enumerate(scheme.names)}
-    return how | {"tags": tags}
+        how["tags"] = {f"bit_{1 << code}": name for code, name in enumerate(scheme.names)}
+    return how
 
 
 def class_colours(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:

@@ -166,7 +166,7 @@ def _file_attrs(ds: xr.Dataset) -> dict[str, str]:
     }
 
 
-def _plain(attrs: dict[Any, Any]) -> dict[str, Any]:
+def _plain(attrs: dict[Any, Any]) -> dict[str, object]:
     """Attributes that HDF5 can hold: text, numbers and arrays as they are, the rest as text, None left out."""
     keep = (str, int, float, np.ndarray, np.generic, list, tuple)
     return {

@@ -7,7 +7,7 @@ from GEOS (``coverage_simplify``). Areas are those on the ground, see `frazil.ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -217,7 +217,7 @@ def without_specks(codes: np.ndarray, use: np.ndarray, sizes: tuple[int, ...]) -
 
 
 def framed(
-    shapes: np.ndarray, grid: MapGrid, ds: xr.Dataset, columns: dict[str, Any], *, sort_by: str
+    shapes: np.ndarray, grid: MapGrid, ds: xr.Dataset, columns: dict[str, object], *, sort_by: str
 ) -> gpd.GeoDataFrame:
     """A table of shapes on a grid, with what a map says of itself in every row; the largest value comes first."""
     import geopandas as gpd

@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -157,7 +157,7 @@ def fuse_prior(
     area = PixelAreas(grid).by_code(changed)
     pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
     name = shown_name(reference)
-    attrs: dict[str, Any] = {
+    attrs: dict[str, object] = {
         "prior": name,
         "prior_kind": reference.kind,
         "prior_time": str(reference.time or "not known"),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -141,7 +141,7 @@ def bounding_box(outline: Any) -> list[float]:
     return [west, south, east, north]
 
 
-def _projection(grid: MapGrid) -> dict[str, Any]:
+def _projection(grid: MapGrid) -> dict[str, object]:
     t = grid.transform
     authority = grid.pyproj_crs.to_authority()
     return {
@@ -154,7 +154,7 @@ def _projection(grid: MapGrid) -> dict[str, Any]:
     }
 
 
-def _processing(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def _processing(attrs: Mapping[str, Any]) -> dict[str, object]:
     from frazil import __version__
 
     prior = f", with prior knowledge from {attrs['prior']}" if attrs.get("prior") else ""
@@ -183,9 +183,16 @@ def _describe_product(item: pystac.Item, product: str) -> None:
     }
 
 
-def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
+class _Asset(TypedDict):
+    title: str
+    media_type: str
+    roles: list[str]
+    extra_fields: NotRequired[dict[str, object]]
+
+
+def _assets(scheme: ClassScheme) -> dict[str, _Asset]:
     """Asset name -> title, media type, roles and fields."""
-    rasters = {
+    rasters: dict[str, _Asset] = {
         layer.asset: {
             "title": layer.title,
             "media_type": _COG,
@@ -194,7 +201,7 @@ def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
         }
         for layer in LAYERS[scheme.kind]
     }
-    vectors = {
+    vectors: dict[str, _Asset] = {
         asset: {"title": title, "media_type": media_type, "roles": ["data"]}
         for files in VECTORS[scheme.kind].values()
         for asset, (_, title, media_type) in files.items()
@@ -212,10 +219,10 @@ def _assets(scheme: ClassScheme) -> dict[str, dict[str, Any]]:
     }
 
 
-def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, Any]:
+def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, object]:
     """What STAC says of the values of a raster."""
     if layer.holds == "percent":
-        fields: dict[str, Any] = {"data_type": "uint8", "nodata": PERCENT_NODATA, "unit": "percent"}
+        fields: dict[str, object] = {"data_type": "uint8", "nodata": PERCENT_NODATA, "unit": "percent"}
         if layer.variable in ("probability", "score"):
             what = layer.variable.capitalize()
             fields["bands"] = [{"name": c.name, "description": f"{what} of {c.title.lower()}"} for c in scheme.classes]
@@ -230,7 +237,7 @@ def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, Any]:
         (UNDECIDED, UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR),
         (CLASS_LAND, "land", "Land", LAND_COLOUR),
     ]
-    classes: list[dict[str, Any]] = [
+    classes: list[dict[str, object]] = [
         {"value": code, "name": name, "title": title, "color_hint": "{:02X}{:02X}{:02X}".format(*colour)}
         for code, name, title, colour in codes
     ]
@@ -238,7 +245,7 @@ def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, Any]:
     return {"data_type": "uint8", "nodata": CLASS_NODATA, "classification:classes": classes}
 
 
-def _bitfields(meanings: Mapping[str, tuple[int, str]]) -> list[dict[str, Any]]:
+def _bitfields(meanings: Mapping[str, tuple[int, str]]) -> list[dict[str, object]]:
     return [
         {
             "name": name,

@@ -80,7 +80,7 @@ def summarise(
     }
 
 
-def _of_ice(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid, edge: gpd.GeoDataFrame | None) -> dict[str, Any]:
+def _of_ice(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid, edge: gpd.GeoDataFrame | None) -> dict[str, object]:
     edge = ice_edge(ds) if edge is None else edge
     codes = ds["ice_class"].values
     area = PixelAreas(grid).by_code(codes)
@@ -112,7 +112,7 @@ def _of_ice(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid, edge: gpd.GeoDat
     }
 
 
-def _of_phenomena(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid) -> dict[str, Any]:
+def _of_phenomena(ds: xr.Dataset, scheme: ClassScheme, grid: MapGrid) -> dict[str, object]:
     areas, flags = PixelAreas(grid), ds["quality_flags"].values
     area = areas.by_code(ds["dominant"].values)
     observed = ds["dominant"].values < CLASS_LAND
@@ -178,7 +178,7 @@ def flag_counts(flags: np.ndarray) -> tuple[int, dict[str, int]]:
     return int(combinations.sum()), counts
 
 
-def _prior(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+def _prior(attrs: Mapping[Any, Any]) -> dict[str, object]:
     """What a map says of its prior, as one entry; none of a map that rests on none."""
     told = {name.removeprefix("prior_"): _value(value) for name, value in prior_attrs(attrs).items()}
     if not told:

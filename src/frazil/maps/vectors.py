@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frazil.errors import OptionError, OutputError
 from frazil.files import whole_output
@@ -38,7 +38,7 @@ def write_vector(frame: gpd.GeoDataFrame, path: str | os.PathLike[str], *, overw
         if target.suffix == ".geojson":
             write_geojson(frame, part)
             return target
-        options: dict[str, dict[str, Any]] = {
+        options: dict[str, dict[str, object]] = {
             ".gpkg": {"layer_metadata": {"WRITTEN_BY": WRITTEN_BY}},
             ".fgb": {"DESCRIPTION": WRITTEN_BY},
         }

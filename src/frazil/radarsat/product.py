@@ -187,7 +187,7 @@ class RadarsatProduct:
             )
         return str(name)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What the product is, ready for JSON, from its metadata alone; works without pixels.
 
         Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -91,7 +90,7 @@ def make_scene(
         "tie_pixel": ("tie_pixel", ties.pixel),
     }
     attribution = f"{_OWNERS[a.sensor].format(year=str(a.start_time)[:4])} {_MARK}"
-    attrs: dict[str, Any] = {
+    attrs: dict[str, object] = {
         "Conventions": "CF-1.11",
         "title": f"Calibrated {a.sensor} scene",
         "source": attribution,

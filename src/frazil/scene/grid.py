@@ -86,7 +86,7 @@ class MapGrid:
             self.top,
         )
 
-    def coords(self) -> dict[str, Any]:
+    def coords(self) -> dict[str, object]:
         """The coordinates ``y``, ``x`` and ``spatial_ref`` of a Dataset on this grid (CF grid mapping and GDAL's)."""
         import xarray as xr
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,14 @@ class _Planes(BackendArray):
 
 
 def lazy_variable(
-    dims: tuple[str, ...], compute: Compute, shape: tuple[int, ...], dtype: type, attrs: dict[str, Any]
+    dims: tuple[str, ...], compute: Compute, shape: tuple[int, ...], dtype: type, attrs: Mapping[str, object]
 ) -> xr.Variable:
     """A variable whose windows are computed when they are asked for."""
     data = indexing.LazilyIndexedArray(_Planes(compute, shape, dtype))
     return xr.Variable(dims, data, attrs)
 
 
-def dataset(data: dict[str, Any], coords: dict[str, Any], attrs: dict[str, Any]) -> xr.Dataset:
+def dataset(data: dict[str, Any], coords: dict[str, Any], attrs: Mapping[str, object]) -> xr.Dataset:
     """``xr.Dataset(data, coords, attrs)`` of variables and tuples (dims, array, attrs), made without dask.
 
     xarray loads dask, which takes as long as reading a band, to learn whether a bare array is one of dask's. Variables
@@ -77,5 +77,5 @@ def is_lazy(array: xr.DataArray) -> bool:
     return isinstance(array.variable._data, indexing.ExplicitlyIndexed)
 
 
-def _variable(dims: str | tuple[str, ...], values: Any, attrs: dict[str, Any] | None = None) -> xr.Variable:
+def _variable(dims: str | tuple[str, ...], values: Any, attrs: Mapping[str, object] | None = None) -> xr.Variable:
     return xr.Variable(dims, np.asarray(values), attrs, fastpath=True)

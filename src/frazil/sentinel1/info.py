@@ -69,7 +69,7 @@ def _each(noise: dict[str, str]) -> str:
     return "; ".join([usual, *(f"{image}: {state}" for image, state in noise.items() if state != usual)])
 
 
-def _footprint(annotations: list[Annotation]) -> tuple[dict[str, Any], tuple[float, float]]:
+def _footprint(annotations: list[Annotation]) -> tuple[dict[str, object], tuple[float, float]]:
     """The area of all images as GeoJSON, and longitude and latitude of its middle.
 
     The images are put together in a plane around their middle, where neither pole nor antimeridian is in the way.
@@ -96,7 +96,7 @@ def _resolution(name: str) -> str | None:
     return _RESOLUTIONS.get(letter)
 
 
-def _image(band: Band) -> dict[str, Any]:
+def _image(band: Band) -> dict[str, object]:
     a = band.annotation
     return {
         "image": band.header.image_number,

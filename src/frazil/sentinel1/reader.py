@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frazil.conventions import Check, Denoise
 from frazil.product_files import holds
@@ -39,7 +39,7 @@ class Sentinel1Product(Product):
         """Between pixels of the first image."""
         return self.bands[0].range_spacing_m
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """As `frazil.sentinel1.info.describe`."""
         from frazil.sentinel1.info import describe
 

@@ -105,7 +105,7 @@ def open_scene(
     measurements = [Measurement(b.measurement, shape, f"measurement {b.stem} of {product.name}") for b in bands]
     checks = _check_pixels(product, bands, measurements)
     radiometries = [r.with_border(m.lines) for r, m in zip(radiometries, measurements, strict=True)]
-    attrs: dict[str, Any] = {"checks": checks}
+    attrs: dict[str, object] = {"checks": checks}
     if denoise == "balanced":
         for i, (band, radiometry) in enumerate(zip(bands, radiometries, strict=True)):
             if radiometry.blocks and radiometry.denoise:
@@ -389,7 +389,7 @@ def _ground_range(a: Annotation, pixel: np.ndarray) -> np.ndarray:
     return np.interp(pixel, edge, distance)
 
 
-def tie_variables(ties: TiePoints) -> dict[str, Any]:
+def tie_variables(ties: TiePoints) -> dict[str, object]:
     """The tie points of a product as scene variables on (tie_line, tie_pixel)."""
     dims = ("tie_line", "tie_pixel")
     return {

@@ -6,12 +6,23 @@ OpenVINO is a tenth of PyTorch's size and knows the two networks of `frazil.lear
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypedDict
 
 from frazil.errors import MissingDependencyError, OptionError
 from frazil.extras import FAST, LEARN, installed
 from frazil.learn.checkpoint import Model, require_torch
 from frazil.learn.infer.engine import ENGINES, PRECISION_NAMES, Engine
 from frazil.learn.map_shapes import MAP_SHAPES
+
+
+class EngineSettings(TypedDict, total=False):
+    """What `engine_for` takes."""
+
+    engine: str
+    function: str
+    stride: int | None
+    device: str | None
+    precision: str
 
 
 def engine_for(

@@ -150,7 +150,7 @@ class _Compiled:
 
 
 def _compiled(graph: Any, precision: str) -> _Compiled:
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "INFERENCE_PRECISION_HINT": _PRECISION[precision],  # its own choice would be bfloat16 where there is any
         "EXECUTION_MODE_HINT": "ACCURACY" if precision == "float32" else "PERFORMANCE",
         "PERFORMANCE_HINT": "LATENCY",

@@ -15,7 +15,6 @@ References:
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -101,7 +100,7 @@ def check_weight(given: float | bool, cell: int, model: str) -> float:
     return float(weight)
 
 
-def adapt_to_scene(half: np.ndarray, scene: xr.Dataset, sea: np.ndarray, weight: float) -> dict[str, Any]:
+def adapt_to_scene(half: np.ndarray, scene: xr.Dataset, sea: np.ndarray, weight: float) -> dict[str, object]:
     """As `adapt`; attributes of the map that say what was done: ``adapt_weight`` and, in words, ``adapted``."""
     if adapt(half, scene, sea, weight):
         return {"adapt_weight": weight, "adapted": "Signatures of the classes were re-estimated in the scene itself."}

@@ -21,7 +21,7 @@ from frazil.conventions import (
     flag_attrs,
 )
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard
-from frazil.learn.infer.choose import engine_for
+from frazil.learn.infer.choose import EngineSettings, engine_for
 from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.softmax import half_percents
 from frazil.learn.infer.tiles import tiles_for
@@ -85,7 +85,7 @@ def predict(
         ModelError: the scene lacks a polarisation of the model, or its spacing does not fit.
         ProductError and others: as `frazil.open_scene`.
     """
-    run = {"engine": engine, "function": function, "stride": stride, "device": device, "precision": precision}
+    run = EngineSettings(engine=engine, function=function, stride=stride, device=device, precision=precision)
     made = IceAnswers(flags=flags or FlagSettings(), adapt=adapt, tile=tile, run=run)
     return map_scene(scene, model, made, crs=crs, spacing_m=spacing_m, twice=bool(adapt), progress=progress)
 
@@ -104,7 +104,7 @@ class IceAnswers:
     flags: FlagSettings = field(default_factory=FlagSettings)
     adapt: float | bool = False
     tile: int | None = None
-    run: dict[str, Any] = field(default_factory=dict)  #: how the engine is to run, see `engine_for`
+    run: EngineSettings = field(default_factory=EngineSettings)  #: how the engine is to run, see `engine_for`
 
     def spacing_m(self, card: ModelCard, cell: int) -> float:
         """That of the model; of results in cells theirs, but not above 120 m."""
@@ -124,7 +124,7 @@ class IceAnswers:
         """Probabilities in half percents."""
         half_percents(logits, card.temperature, out)
 
-    def refine(self, radar: RadarMap, scene: xr.Dataset, on: xr.Dataset, card: ModelCard) -> dict[str, Any]:  # noqa: ARG002
+    def refine(self, radar: RadarMap, scene: xr.Dataset, on: xr.Dataset, card: ModelCard) -> dict[str, object]:  # noqa: ARG002
         """Let the scene teach its signatures, if it was asked to."""
         if not self.adapt:
             return {}
@@ -137,7 +137,7 @@ class IceAnswers:
         flags: np.ndarray,
         land: np.ndarray,
         distance: np.ndarray,
-        coords: dict[str, Any],  # noqa: ARG002
+        coords: dict[str, object],  # noqa: ARG002
         dims: tuple[str, str],
         card: ModelCard,
     ) -> dict[str, tuple[Any, ...]]:
@@ -161,7 +161,7 @@ class IceAnswers:
             "quality_flags": (dims, flags, flag_attrs()),
         }
 
-    def attrs(self, card: ModelCard) -> dict[str, Any]:
+    def attrs(self, card: ModelCard) -> dict[str, object]:
         """What was asked for, and what is known of the model."""
         note = " ".join(filter(None, [card.statement, card.figures or _UNTOLD]))
         return {"note": note, "confidence_percent": self.flags.confidence_percent}

@@ -171,7 +171,7 @@ class PhenomenaAnswers:
         """Scores in percent."""
         percents(logits, card.temperature, engine.output, out)
 
-    def refine(self, radar: RadarMap, scene: xr.Dataset, on: xr.Dataset, card: ModelCard) -> dict[str, Any]:  # noqa: ARG002
+    def refine(self, radar: RadarMap, scene: xr.Dataset, on: xr.Dataset, card: ModelCard) -> dict[str, object]:  # noqa: ARG002
         """Set scores of classes that cannot be there to 0."""
         if not self.options.drop:
             return {}
@@ -190,7 +190,7 @@ class PhenomenaAnswers:
         flags: np.ndarray,
         land: np.ndarray,
         distance: np.ndarray,
-        coords: dict[str, Any],
+        coords: dict[str, object],
         dims: tuple[str, str],
         card: ModelCard,
     ) -> dict[str, tuple[Any, ...]]:
@@ -230,7 +230,7 @@ class PhenomenaAnswers:
             "quality_flags": (dims, flags_on_map(flags, nodata, land, distance, self.flags), flag_attrs()),
         }
 
-    def attrs(self, card: ModelCard) -> dict[str, Any]:
+    def attrs(self, card: ModelCard) -> dict[str, object]:
         """What was asked for."""
         options = self.options
         return {
@@ -242,9 +242,9 @@ class PhenomenaAnswers:
         }
 
 
-def _ice_probability(ice: xr.Dataset, coords: dict[str, Any]) -> np.ndarray:
+def _ice_probability(ice: xr.Dataset, coords: dict[str, object]) -> np.ndarray:
     """That of the nearest pixel of a map of sea ice, percent (y, x); 255 where there is none."""
-    values = {k: coords[k][1] if isinstance(coords[k], tuple) else coords[k] for k in "yx"}
+    values = {k: v[1] if isinstance(v := coords[k], tuple) else v for k in "yx"}
     at = {k: xr.DataArray(np.asarray(v), dims=k) for k, v in values.items()}
     step = abs(float(ice["x"].values[1] - ice["x"].values[0]))
     near = ice["ice_probability"].reindex(

@@ -82,7 +82,7 @@ class Answers(Protocol):
         """Logits float32 (class, row, column) as scores uint8, 0 to 200, into `out`."""
         ...
 
-    def refine(self, radar: RadarMap, scene: xr.Dataset, on: xr.Dataset, card: ModelCard) -> dict[str, Any]:
+    def refine(self, radar: RadarMap, scene: xr.Dataset, on: xr.Dataset, card: ModelCard) -> dict[str, object]:
         """Change scores on the radar grid by what the scene or the place tells; returns attributes of the map."""
         ...
 
@@ -92,14 +92,14 @@ class Answers(Protocol):
         flags: np.ndarray,
         land: np.ndarray,
         distance: np.ndarray,
-        coords: dict[str, Any],
+        coords: dict[str, object],
         dims: tuple[str, str],
         card: ModelCard,
     ) -> dict[str, tuple[Any, ...]]:
         """The variables of the map from scores and flags on its grid; arrays may be used up."""
         ...
 
-    def attrs(self, card: ModelCard) -> dict[str, Any]:
+    def attrs(self, card: ModelCard) -> dict[str, object]:
         """Attributes of the map that only this kind has, and its ``note`` without that of the scene."""
         ...
 
@@ -170,7 +170,7 @@ def map_scene(
         land, distance, warp = place.result()
     said = answers.refine(radar, scene, on, card)
     if warp is None:
-        coords: dict[str, Any] = {str(name): on[name] for name in _PLACE if name in on.variables}
+        coords: dict[str, object] = {str(name): on[name] for name in _PLACE if name in on.variables}
         coords |= {str(name): on[name] for name in on.variables if str(name).startswith("tie_")}
         maps = answers.finish(radar.scores, radar.flags, land, distance, coords, ("line", "pixel"), card)
     else:
@@ -330,11 +330,11 @@ def _place(scene: xr.Dataset, grid: MapGrid | None) -> tuple[np.ndarray, np.ndar
 
 def _dataset(
     maps: dict[str, tuple[Any, ...]],
-    coords: dict[str, Any],
+    coords: dict[str, object],
     scene: xr.Dataset,
     card: ModelCard,
     answers: Answers,
-    said: dict[str, Any],
+    said: dict[str, object],
     grid: MapGrid | None,
 ) -> xr.Dataset:
     kept = (
