@@ -110,7 +110,7 @@ def guarded(command: click.Command) -> click.Command:
     return command
 
 
-def _refuse_strange_numbers(command: click.Command, values: dict[str, Any]) -> None:
+def _refuse_strange_numbers(command: click.Command, values: dict[str, object]) -> None:
     """Python reads "nan" and "inf" as numbers, and every comparison with them goes astray."""
     for p in command.params:
         given = values.get(str(p.name))
@@ -119,7 +119,7 @@ def _refuse_strange_numbers(command: click.Command, values: dict[str, Any]) -> N
                 raise click.BadParameter(f"{number} is not a number to work with.", param_hint=max(p.opts, key=len))
 
 
-def _refuse_strange_names(values: dict[str, Any]) -> None:
+def _refuse_strange_names(values: dict[str, object]) -> None:
     """The libraries that write GeoTIFF, GeoPackage and NetCDF take none but UTF-8: said before the work, not after."""
     for name in OUTPUTS:
         given = values.get(name)
@@ -127,13 +127,13 @@ def _refuse_strange_names(values: dict[str, Any]) -> None:
             raise click.BadParameter(f"{printable(given)} is not UTF-8. Choose another name.", param_hint=f"--{name}")
 
 
-def _refuse_places(values: dict[str, Any]) -> None:
+def _refuse_places(values: dict[str, object]) -> None:
     """A place that takes nothing is told before the work, not after."""
     from frazil.files import refuse_unwritable
 
     for name in OUTPUTS:
-        if isinstance(values.get(name), str):
-            refuse_unwritable(values[name], inside=name == "output" and _fills_a_folder())
+        if isinstance(given := values.get(name), str):
+            refuse_unwritable(given, inside=name == "output" and _fills_a_folder())
 
 
 def _fills_a_folder() -> bool:
@@ -160,13 +160,13 @@ def refuse_given(names: Iterable[str], why: str) -> None:
         raise click.UsageError(f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not apply {why}. Leave out.")
 
 
-def _refuse_inputs(values: dict[str, Any]) -> None:
+def _refuse_inputs(values: dict[str, object]) -> None:
     from frazil.files import refuse_existing
 
     inputs = [path for name, value in values.items() if name not in OUTPUTS for path in _paths(value)]
     for name in OUTPUTS:
-        if isinstance(values.get(name), str) and not (name == "output" and _fills_a_folder()):
-            refuse_existing(values[name], overwrite=True, inputs=inputs)
+        if isinstance(given := values.get(name), str) and not (name == "output" and _fills_a_folder()):
+            refuse_existing(given, overwrite=True, inputs=inputs)
 
 
 def _paths(value: Any) -> Iterator[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from frazil.cli.options import output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
+
+if TYPE_CHECKING:
+    from frazil.learn.distributed.watch import Choice, SeenJson
 
 
 @click.command(short_help="Say who trains through an exchange folder.")
@@ -91,7 +94,7 @@ def peers(
             )
 
 
-def _row(seen: dict[str, Any]) -> tuple[str, ...]:
+def _row(seen: SeenJson) -> tuple[str, ...]:
     age = seen["age_s"]
     heard = f"{_time(age)} ago" if age > -60 else f"clock {_time(-age)} ahead"
     step = f"{seen['step']} of {seen['steps']}" if seen["steps"] else str(seen["step"])
@@ -126,7 +129,7 @@ def _bytes(number: float) -> str:
     return f"{number:.0f} B"
 
 
-def _print_choice(chosen: dict[str, Any], as_json: bool) -> None:
+def _print_choice(chosen: Choice, as_json: bool) -> None:
     if as_json:
         say_json(chosen)
         return

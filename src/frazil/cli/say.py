@@ -22,7 +22,7 @@ def say_json(result: Any) -> None:
     click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
-def say_result(result: dict[str, Any], as_json: bool) -> None:
+def say_result(result: dict[str, object], as_json: bool) -> None:
     """Print a result: as JSON, or a line a key; what is many numbers (``footprint``) is for machines alone."""
     if as_json:
         say_json({k: str(v) if isinstance(v, Path) else v for k, v in result.items()})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -98,7 +97,7 @@ def _resolutions(folder: Path, stores: tuple[str, ...]) -> dict[float, tuple[str
     from frazil.labels.imagettes import coarser, open_imagettes, save_imagettes
 
     out: dict[float, tuple[str, str]] = {}
-    sets: dict[str, Any] = {
+    sets = {
         side: open_imagettes(path).drop_vars("mask", errors="ignore")
         for side, path in (("train", stores[0]), ("test", stores[2]))
     }

@@ -127,7 +127,7 @@ class ModelCard:
             told += [f"{what}: {'; '.join(parts)}."] if parts else []
         return " ".join(told)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As written to ``card.json``."""
         return {
             "format": _FORMAT,

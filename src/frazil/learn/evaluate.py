@@ -86,7 +86,7 @@ def evaluate(
     return scores
 
 
-def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[HeldOut, dict[str, Any]]:
+def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[HeldOut, dict[str, object]]:
     card, network = model.card, model.network
     if not takes_patches(network):
         raise ModelError(f"Model {card.id} is no patch classifier. Pass products and --labels to score it.")
@@ -110,7 +110,7 @@ def _patches(model: Model, stores: tuple[str, ...], learnt: set[str]) -> tuple[H
     }
 
 
-def _imagettes(model: Model, stores: list[str]) -> tuple[HeldOut, dict[str, Any]]:
+def _imagettes(model: Model, stores: list[str]) -> tuple[HeldOut, dict[str, object]]:
     if not stores:
         raise OptionError(f"Model {model.card.id} is scored on imagettes. Pass a set (.zarr) of `frazil imagettes`.")
     ds = join_imagettes([open_imagettes(path) for path in stores])
@@ -134,7 +134,7 @@ def _products(
     learnt: set[str],
     function: str,
     stride: int | None,
-) -> tuple[HeldOut, dict[str, Any]]:
+) -> tuple[HeldOut, dict[str, object]]:
     card = model.card
     if labels is None:
         raise OptionError("Products need labels to score against. Pass --labels FILE.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,16 @@ _COLUMNS, _ROWS = 20, 2  # patches of a class that are shown
 _SCENES = 12  # that are shown, those with most labels first
 
 
-def explain_labels(config: RunConfig, path: str | os.PathLike[str], *, overwrite: bool = False) -> dict[str, Any]:
+class Explained(TypedDict):
+    """Labels of each class and of each scene, and what is to be said of them."""
+
+    labels: dict[str, int]
+    scenes: dict[str, int]
+    notes: list[str]
+    text: str
+
+
+def explain_labels(config: RunConfig, path: str | os.PathLike[str], *, overwrite: bool = False) -> Explained:
     """Draw which patches a run would take the labels of.
 
     Args:

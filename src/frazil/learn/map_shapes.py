@@ -6,7 +6,7 @@ Any engine can run such a network from its card and its weights; `frazil.learn.m
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeGuard
 
@@ -99,7 +99,7 @@ def has_wide_view(shape: UNetConfig) -> TypeGuard[WideUNetConfig]:
 MAP_SHAPES: dict[str, type[UNetConfig]] = {"unet": UNetConfig, "wide_unet": WideUNetConfig}
 
 
-def configured(name: str, config: type, settings: dict[str, Any] | None) -> Any:
+def configured(name: str, config: type, settings: Mapping[str, object] | None) -> Any:
     """The settings of an architecture, as dicts of cards and recipes give them.
 
     Args:
@@ -117,7 +117,7 @@ def configured(name: str, config: type, settings: dict[str, Any] | None) -> Any:
     return config(**chosen)
 
 
-def map_shape(name: str, settings: dict[str, Any] | None) -> UNetConfig:
+def map_shape(name: str, settings: Mapping[str, object] | None) -> UNetConfig:
     """The shape of a network of `MAP_SHAPES` with settings of a card.
 
     Raises:

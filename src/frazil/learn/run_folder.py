@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,13 @@ def look_into(target: Path, config: RunConfig, overwrite: bool) -> Model | None:
 
 
 def begin(
-    target: Path, config: RunConfig, description: dict[str, Any], steps: int, command: str | None, *, overwrite: bool
+    target: Path,
+    config: RunConfig,
+    description: Mapping[str, object],
+    steps: int,
+    command: str | None,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write ``run.json``, or check that a resumed run still sees the same data; with ``overwrite`` begin anew.
 
@@ -117,7 +123,7 @@ def begin(
     )
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, object]) -> None:
     """Write a file of a run folder, over what was there."""
     with replaced_file(path) as part:
         part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -176,7 +182,7 @@ def _only_a_run(target: Path, there: list[str]) -> None:
         )
 
 
-def _complete(values: dict[str, Any]) -> dict[str, Any]:
+def _complete(values: dict[str, object]) -> dict[str, object]:
     """Saved settings, with those filled in that came later than they."""
     try:
         return run_config(values).to_json()

@@ -102,7 +102,7 @@ class Seen:
             raise ModelError("the range of what it has seen is not finite, or reversed")
         return made
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For a card."""
         return {
             "scenes": self.scenes,

@@ -61,7 +61,7 @@ def save_state(
     tensors |= {f"best/{k}": v for k, v in best.items()}
     tensors |= {f"strategy/{k}": v for k, v in (more or {}).items()}
     held = optimiser.state_dict()
-    plain: dict[str, dict[str, Any]] = {}
+    plain: dict[str, dict[str, object]] = {}
     for number, values in held["state"].items():
         for key, value in values.items():
             if isinstance(value, Tensor):
@@ -122,7 +122,7 @@ def load_state(
         for name, network in networks.items():
             network.load_state_dict(_under(tensors, f"network/{name}/"))
         held = optimiser.state_dict()
-        state: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in plain.items()}
+        state: dict[int, dict[str, object]] = {int(number): dict(values) for number, values in plain.items()}
         for key, value in _under(tensors, "optimiser/").items():
             number, _, what = key.partition("/")
             state.setdefault(int(number), {})[what] = value
@@ -158,7 +158,7 @@ def _progress(values: dict[str, Any]) -> Progress:
     return made
 
 
-def _check_moments(state: dict[int, dict[str, Any]], optimiser: torch.optim.Optimizer) -> None:
+def _check_moments(state: dict[int, dict[str, object]], optimiser: torch.optim.Optimizer) -> None:
     """Raise ValueError for moments of another shape than their weight's: PyTorch would take them, and broadcast."""
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     for number, values in state.items():

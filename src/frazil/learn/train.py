@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -215,8 +215,3 @@ def _set_mode(strategy: Strategy, *, training: bool) -> None:
         network.train(training)
     if strategy.result not in strategy.networks.values():
         strategy.result.eval()  # an average of a network is never trained
-
-
-def plain(scores: dict[str, Any]) -> dict[str, float]:
-    """The single numbers among scores."""
-    return {k: float(v) for k, v in scores.items() if isinstance(v, (int, float))}

@@ -119,9 +119,9 @@ def test_workers_ensemble_is_chosen_scored_and_mapped(tmp_path: Path, monkeypatc
         train(small_run(patches, PeersConfig(path=str(tmp_path / "x"), worker=name, every=5)), tmp_path / name)
     real = watch._figures
 
-    def members_count(network: torch.nn.Module, held_out: Any, device: str) -> dict[str, float]:
+    def members_count(network: torch.nn.Module, held_out: Any, device: str) -> dict[str, object]:
         """An ensemble is chosen, whatever such small networks have learnt."""
-        return real(network, held_out, device) | {"macro_f1": float(len(getattr(network, "members", [network])))}
+        return {**real(network, held_out, device), "macro_f1": float(len(getattr(network, "members", [network])))}
 
     monkeypatch.setattr(watch, "_figures", members_count)
 

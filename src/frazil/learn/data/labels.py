@@ -6,7 +6,7 @@ patches, not on how many are drawn: 15 labels are among the 30 of the same seed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -69,9 +69,19 @@ def empty(patches: Patches) -> np.ndarray:
     return blank
 
 
+class Draw(TypedDict, total=False):
+    """What is to be said of a draw of labels; nothing where all are kept."""
+
+    drawn: dict[str, int]
+    of: int
+    by: str
+    seed: int
+    notes: list[str]
+
+
 def choose_labels(
     train: Patches, config: LabelsConfig, polygon: np.ndarray | None = None, *, allow_missing: bool = False
-) -> tuple[np.ndarray, dict[str, Any]]:
+) -> tuple[np.ndarray, Draw]:
     """Positions of the training patches that keep their labels, ascending, and what is to be said of them.
 
     Args:
@@ -108,7 +118,7 @@ def choose_labels(
 
 def unlabelled_pool(
     parts: list[Patches], stores: tuple[str, ...], like: Patches, size: int | None, held_out: set[str]
-) -> tuple[Patches, dict[str, Any]]:
+) -> tuple[Patches, dict[str, object]]:
     """All patches to learn from without a label, and what is to be said of them.
 
     Their `label` is the hidden truth, where there is one: for logs, never for learning.

@@ -27,7 +27,7 @@ from frazil.learn.config import (
 )
 from frazil.learn.data.cifar10 import load_cifar10
 from frazil.learn.data.imagettes import load_imagettes
-from frazil.learn.data.labels import choose_labels, unlabelled_pool
+from frazil.learn.data.labels import Draw, choose_labels, unlabelled_pool
 from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.patches import UNLABELLED, Patches, PatchSampler, read_patches
 from frazil.learn.data.scenes import (
@@ -119,7 +119,7 @@ def read_sides(config: PatchData) -> tuple[dict[str, Patches], Split, Patches, x
 
 def draw(
     config: PatchData, labels: LabelsConfig, sides: dict[str, Patches], table: xr.Dataset
-) -> tuple[Patches, np.ndarray, dict[str, Any]]:
+) -> tuple[Patches, np.ndarray, Draw]:
     """Training patches within the limit, positions of those that keep their labels, and what is to be said of them."""
     train = sides["train"]
     if config.limit is not None:
@@ -134,7 +134,7 @@ def _patches(config: PatchData, run: RunConfig, report: Progress, read: Reader) 
     train, chosen, said = draw(config, run.labels, sides, table)
     drawn, rest = train.take(chosen), np.setdiff1d(np.arange(len(train)), chosen)
     sampler = PatchSampler(drawn, seed=run.seed, augment=config.augment, resample=config.resample)
-    description: dict[str, Any] = {
+    description: dict[str, object] = {
         "split": split.by,
         "leaks": split.leaks,
         **{name: (drawn if name == "train" else side).describe() for name, side in sides.items()},

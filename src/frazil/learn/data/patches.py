@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,15 @@ from frazil.scene.scaling import CHANNELS
 UNLABELLED = 255
 _OF_A_SCENE = 200  # patches by which a scene is described
 _BATCH = 256  # patches at a time through a network that is being judged
+
+
+class Conditions(TypedDict, total=False):
+    """Of the scenes that patches are of, see `Patches`; photographs have none."""
+
+    spacing_m: float
+    denoise: str
+    boxcar: bool
+    incidence_range: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +57,7 @@ class Patches(OneClassEach):
     index: np.ndarray
     channels: tuple[str, ...]
     scheme: ClassScheme
-    conditions: dict[str, Any]
+    conditions: Conditions
     unit: ClassVar[str] = "patches"
 
     def __len__(self) -> int:
@@ -88,7 +97,7 @@ class Patches(OneClassEach):
         found = np.bincount(self.label, minlength=256)
         return {name: int(found[i]) for i, name in enumerate(self.scheme.names)}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Scenes and patches of each class, for run folders and reports."""
         return {
             "scenes": self.names,
@@ -220,8 +229,8 @@ def _read(patches: xr.Dataset, path: str, wanted: tuple[str, ...]) -> Patches:
             if name == "incidence_angle":
                 low, high = min(low, float(values[:, i].min())), max(high, float(values[:, i].max()))
         done += len(values)
-    known = {k: patches.attrs[k] for k in ("spacing_m", "denoise", "boxcar") if k in patches.attrs}
     seen = (low, high) if low <= high else (0.0, 90.0)
+    told = {k: patches.attrs[k] for k in ("spacing_m", "denoise", "boxcar") if k in patches.attrs}
     return Patches(
         image,
         patches["label"].values,
@@ -229,7 +238,7 @@ def _read(patches: xr.Dataset, path: str, wanted: tuple[str, ...]) -> Patches:
         np.arange(done),
         names,
         scheme,
-        {**known, "incidence_range": seen},
+        cast(Conditions, {**told, "incidence_range": seen}),
     )
 
 

@@ -358,7 +358,7 @@ def scene_logits(engine: Engine, scene: LabelledScene, tile: int = 2048) -> np.n
     return out
 
 
-def describe_scenes(scenes: list[LabelledScene], classes: tuple[str, ...]) -> dict[str, Any]:
+def describe_scenes(scenes: list[LabelledScene], classes: tuple[str, ...]) -> dict[str, object]:
     """Scenes and labelled pixels of each class, for run folders and reports."""
     counts = np.zeros(len(classes), np.int64)
     for scene in scenes:

@@ -236,7 +236,7 @@ class WithPeers(Strategy):
     def _weights(self) -> dict[str, Tensor]:
         return {k: v.detach().cpu().clone() for k, v in self.result.state_dict().items()}
 
-    def _facts(self, step: int) -> dict[str, Any]:
+    def _facts(self, step: int) -> dict[str, object]:
         return {"samples": step * self.samples, "score": self.score}
 
     def _counts(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from torch import nn
 
@@ -37,6 +37,50 @@ _MOST_READ = 200  # manifests of one worker
 _PATIENCE_S = 60.0  # a worker whose next publication is late by less is not called late
 
 
+class SeenJson(TypedDict):
+    """A `Seen` as printed."""
+
+    run: str
+    worker: str
+    state: str
+    method: str
+    step: int
+    steps: int
+    samples: int
+    score: float | None
+    age_s: float
+    interval_s: float
+    start: int
+    bytes_written: int
+    bytes_read: int
+    failures: int
+    model: str
+    publications: int
+
+
+class _Figures(TypedDict):
+    accuracy: float
+    macro_f1: float
+
+
+class Candidate(_Figures):
+    """A network, or the ensemble, and its scores on validation data."""
+
+    model: str
+    step: int | None
+
+
+class Choice(TypedDict):
+    """See `choose`; `cost` is the number of networks that have to be applied."""
+
+    candidates: list[Candidate]
+    chosen: str
+    members: list[str]
+    cost: int
+    test: NotRequired[_Figures]
+    output: NotRequired[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """A worker as it stands in the folder.
@@ -51,7 +95,7 @@ class Seen:
     age_s: float
     state: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SeenJson:
         """As printed."""
         m = self.manifest
         return {
@@ -141,7 +185,7 @@ def choose(
     device: str | None = None,
     overwrite: bool = False,
     progress: Callable[[float, str], None] | None = None,
-) -> dict[str, Any]:
+) -> Choice:
     """Which of the workers' last networks to use, or their ensemble: judged on validation data, told on test data.
 
     Args:
@@ -184,7 +228,7 @@ def choose(
         raise OptionError(f"No worker in {path} has published a network that fits the run in {run_folder}.")
     report(0.2, "judging")
     steps = {seen.manifest.worker: seen.manifest.step for seen in found}
-    candidates: list[dict[str, Any]] = [
+    candidates: list[Candidate] = [
         {"model": name, "step": steps[name], **_figures(network, data.validation, device)}
         for name, network in networks.items()
     ]
@@ -193,8 +237,8 @@ def choose(
         both = Ensemble(list(networks.values())).eval()
         candidates.append({"model": "ensemble", "step": None, **_figures(both, data.validation, device)})
     best = max(candidates, key=lambda c: c["macro_f1"])
-    members: list[str] = list(networks) if best["model"] == "ensemble" else [best["model"]]
-    result: dict[str, Any] = {
+    members = list(networks) if best["model"] == "ensemble" else [best["model"]]
+    result: Choice = {
         "candidates": candidates,
         "chosen": best["model"],
         "members": members,
@@ -215,9 +259,9 @@ def choose(
     return result
 
 
-def _figures(network: nn.Module, held_out: HeldOut, device: str) -> dict[str, float]:
+def _figures(network: nn.Module, held_out: HeldOut, device: str) -> _Figures:
     found = held_out.score(network, device=device).figures()
-    return {name: round(found[name], 4) for name in ("accuracy", "macro_f1")}
+    return {"accuracy": round(found["accuracy"], 4), "macro_f1": round(found["macro_f1"], 4)}
 
 
 def _model(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -44,7 +44,9 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
 }
 
 
-def create_model(name: str, *, n_channels: int, n_classes: int, settings: dict[str, Any] | None = None) -> nn.Module:
+def create_model(
+    name: str, *, n_channels: int, n_classes: int, settings: Mapping[str, object] | None = None
+) -> nn.Module:
     """A network with random weights.
 
     Args:
@@ -62,7 +64,7 @@ def create_model(name: str, *, n_channels: int, n_classes: int, settings: dict[s
     return network(n_channels, n_classes, configured(name, config, settings))
 
 
-def view_of(name: str, settings: dict[str, Any] | None = None) -> int:
+def view_of(name: str, settings: Mapping[str, object] | None = None) -> int:
     """Pixels along a side of a cell of an architecture's wide view; 1 of one that has none."""
     with torch.device("meta"):
         return int(getattr(create_model(name, n_channels=1, n_classes=2, settings=settings), "view", 1))

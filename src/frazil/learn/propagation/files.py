@@ -101,7 +101,7 @@ def propagate_files(
     return describe_propagation(found, given, samples.scheme)
 
 
-def describe_propagation(found: Propagated, given: np.ndarray, scheme: ClassScheme | None) -> dict[str, Any]:
+def describe_propagation(found: Propagated, given: np.ndarray, scheme: ClassScheme | None) -> dict[str, object]:
     """What came out, as plain numbers."""
     codes = range(len(found.class_weight))
     names = scheme.names if scheme else tuple(f"class {c}" for c in codes)
