@@ -67,20 +67,28 @@ def record(**changes: Any) -> RunRecord:
     return RunRecord(**made | changes)
 
 
+def described(run: RunRecord, n: int, folder: Path) -> Any:
+    return class_sections.described(run, n, folder)
+
+
+def described_masks(run: RunRecord, n: int, folder: Path) -> Any:
+    return mask_sections.described(run, n, folder)
+
+
 def test_the_worst_confusion_is_the_largest_off_the_diagonal(folder: Path) -> None:
-    (side,) = class_sections.described(record(), 1, folder)["sides"]
+    (side,) = described(record(), 1, folder)["sides"]
     worst = side["worst_confusion"]
     titles = [t.lower() for t in BINARY.titles]
     assert (worst["truth"], worst["said"]) == (titles[0], titles[1])
     assert (worst["count"], worst["of"], worst["share"]) == ("10", "50", "20 %")
     right: dict[str, tuple[tuple[int, ...], ...]] = {"a": ((5, 0), (0, 7))}
-    (side,) = class_sections.described(record(scores={"test": class_scores(right)}), 1, folder)["sides"]
+    (side,) = described(record(scores={"test": class_scores(right)}), 1, folder)["sides"]
     assert side["worst_confusion"] is None
     assert side["scores"]["accuracy"] == "100.00 %"
 
 
 def test_numbers_of_a_side_are_those_of_its_tables(folder: Path) -> None:
-    (side,) = class_sections.described(record(), 3, folder)["sides"]
+    (side,) = described(record(), 3, folder)["sides"]
     assert (side["samples"], side["scenes"]) == ("100", 2)
     assert [c["true"] for c in side["classes"]] == ["50", "50"]
     assert [c["said"] for c in side["classes"]] == ["41", "59"]
@@ -96,7 +104,7 @@ def test_numbers_of_a_side_are_those_of_its_tables(folder: Path) -> None:
 
 def test_classes_that_were_never_there_are_named(folder: Path) -> None:
     only: dict[str, tuple[tuple[int, ...], ...]] = {"a": ((5, 1), (0, 0))}
-    made = class_sections.described(record(scores={"test": class_scores(only)}), 1, folder)
+    made = described(record(scores={"test": class_scores(only)}), 1, folder)
     assert made["sides"][0]["never"] == [BINARY.titles[1].lower()]
     train, validation, test = made["data"]
     assert train["counts"] == ["12\u202f345", "0"]
@@ -107,7 +115,7 @@ def test_classes_that_were_never_there_are_named(folder: Path) -> None:
 
 def test_the_test_side_comes_first_and_has_the_picture(folder: Path) -> None:
     both = record(scores={"validation": class_scores(), "test": class_scores()})
-    first, second = class_sections.described(both, 1, folder)["sides"]
+    first, second = described(both, 1, folder)["sides"]
     assert (first["side"], second["side"]) == ("test", "validation")
     assert first["reliability"]
     assert not second["reliability"]
@@ -116,12 +124,12 @@ def test_the_test_side_comes_first_and_has_the_picture(folder: Path) -> None:
 @pytest.mark.parametrize("leaks", [False, True])
 def test_a_scene_on_two_sides_is_a_leak(leaks: bool, folder: Path) -> None:
     """Told by the run, or seen in the names: of one product, however its files end."""
-    fair = class_sections.described(record(leaks=leaks), 1, folder)["split"]
+    fair = described(record(leaks=leaks), 1, folder)["split"]
     assert fair["leaks"] == leaks
     assert fair["shared"] == []
     name = "S1A_EW_GRDM_1SDH_20180116T075430_20180116T075530_020177_0226B9_9FE3"
     data = {"train": DataSide(scenes=(f"{name}.SAFE", "y")), "test": DataSide(scenes=(name,))}
-    shared = class_sections.described(record(data=data), 1, folder)["split"]
+    shared = described(record(data=data), 1, folder)["split"]
     assert shared["leaks"]
     assert len(shared["shared"]) == 1
 
@@ -131,7 +139,7 @@ def test_mistakes_are_shown_as_they_are(folder: Path) -> None:
     one = Mistake(picture=picture, truth=0, said=1, confidence=0.987, scene="<b>x", line=12.4, pixel=7.6)
     nowhere = replace(one, line=float("nan"))
     found = Mistakes(side="test", judged=1234, wrong=2, legend="HH", worst=(one, nowhere))
-    made = class_sections.described(record(mistakes=found), 2, folder)["mistakes"]
+    made = described(record(mistakes=found), 2, folder)["mistakes"]
     assert (made["judged"], made["wrong"]) == ("1\u202f234", "2")
     first, second = made["shown"]
     assert first["confidence"] == "98.7 %"
@@ -139,21 +147,20 @@ def test_mistakes_are_shown_as_they_are(folder: Path) -> None:
     assert second["where"] == "place not told"
     assert first["picture"] != second["picture"]
     assert all((folder / m["picture"]).is_file() for m in made["shown"])
-    assert class_sections.described(record(), 1, folder)["mistakes"] is None
+    assert described(record(), 1, folder)["mistakes"] is None
 
 
 def test_runs_side_by_side_say_whether_they_were_judged_alike(folder: Path) -> None:
     other: dict[str, tuple[tuple[int, ...], ...]] = {"c": ((9, 1), (2, 8))}
     runs = [record(), record(name="b", scores={"test": class_scores(other)}), record(name="c", scores={})]
-    told = [class_sections.described(run, n, folder) | {"number": n} for n, run in enumerate(runs, 1)]
-    made = class_sections.overview(runs, told, folder)
+    made: Any = class_sections.overview(runs, [1, 2, 3], folder)
     assert not made["same"]
     assert [row["judged"] for row in made["rows"]] == [
         "100 patches of 2 test scenes",
         "20 patches of 1 test scenes",
         "not judged",
     ]
-    assert class_sections.overview(runs[:1] * 2, told[:1] * 2, folder)["same"]
+    assert class_sections.overview(runs[:1] * 2, [1, 2], folder)["same"]
     assert made["curves"] is None, "nothing was logged"
 
 
@@ -176,7 +183,7 @@ def mask_scores(**changes: Any) -> MaskScores:
 
 def test_pages_of_masks_show_what_is_known_and_dashes_for_the_rest(folder: Path) -> None:
     run = record(scheme=METOCEAN, kind="multilabel", unit="images", scores={"test": mask_scores()})
-    made = mask_sections.described(run, 1, folder)
+    made = described_masks(run, 1, folder)
     (side,) = made["sides"]
     assert side["images"] == "55"
     assert side["masks"]
@@ -188,7 +195,7 @@ def test_pages_of_masks_show_what_is_known_and_dashes_for_the_rest(folder: Path)
     assert rows["All"] == ["–", "–", "–"]
     none = dict.fromkeys(("set_dice", "pixel_dice", "precision", "recall", "iou"), ())
     run = replace(run, scores={"test": mask_scores(**none, mean_set_dice=None)})
-    (side,) = mask_sections.described(run, 1, folder)["sides"]
+    (side,) = described_masks(run, 1, folder)["sides"]
     assert not side["masks"]
     assert side["classes"][0]["set_dice"] == "–"
 

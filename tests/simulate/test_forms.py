@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frazil.simulate.forms import COARSE, LargeForms
+from frazil.simulate.forms import COARSE, LargeForms, Parameters
 
 SHAPE, SPACING_M = (240, 320), 400.0
 EDGE, CONCENTRATION, WIND, POLYNYA, COAST = 0, 1, 4, 6, 7
 
 
-def parameters(**changes: Any) -> dict[str, Any]:
-    return {
+def parameters(**changes: Any) -> Parameters:
+    """Those that large forms look at; all others are 1."""
+    looked_at: dict[str, Any] = {
         "ice_fraction": 0.5,
         "edge_rad": 0.7,
         "edge_meander": 0.5,
@@ -26,8 +28,9 @@ def parameters(**changes: Any) -> dict[str, Any]:
         "wind_ms": 8.0,
         "land_fraction": 0.0,
         "polynya": False,
-        **changes,
     }
+    others = {field.name: 1.0 for field in fields(Parameters)}
+    return Parameters(**others | looked_at | changes)
 
 
 def forms(seed: int = 0, land: np.ndarray | None = None, shape: tuple[int, int] = SHAPE, **changes: Any) -> LargeForms:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from frazil.errors import FrazilError
+from frazil.studies.few_labels import MethodLine
 from frazil.studies.few_labels_page import PUBLISHED, write_few_labels_page
 
 NAN = math.nan
@@ -27,7 +28,7 @@ def row(**changes: Any) -> dict[str, Any]:
     return made | changes
 
 
-def line(method: str, labels: int, accuracy: float, **changes: Any) -> dict[str, Any]:
+def line(method: str, labels: int, accuracy: float, **changes: Any) -> MethodLine:
     made: dict[str, Any] = {
         "method": method,
         "labels": labels,
@@ -41,8 +42,10 @@ def line(method: str, labels: int, accuracy: float, **changes: Any) -> dict[str,
         "pseudo_accuracy": NAN,
         "ece": 12.345,
         "seconds": 90.0,
+        "runs": 5,
+        "balanced_accuracy": accuracy,
     }
-    return made | changes
+    return MethodLine(**made | changes)
 
 
 TABLE = [
@@ -54,7 +57,7 @@ TABLE = [
 ]
 
 
-def write(path: Path, table: list[dict[str, Any]] = TABLE, rows: list[dict[str, Any]] | None = None, **how: Any) -> str:
+def write(path: Path, table: list[MethodLine] = TABLE, rows: list[Any] | None = None, **how: Any) -> str:
     given: dict[str, Any] = {"command": "frazil study few-labels a.zarr", "simulated": False} | how
     return write_few_labels_page(rows or [row()], table, path, **given).read_text(encoding="utf-8")
 

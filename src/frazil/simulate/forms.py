@@ -167,7 +167,7 @@ def _wind(p: Parameters, noise: Any, edge: np.ndarray, s: float) -> np.ndarray:
     speed *= 1 + 0.12 * front
     # Calm patches open where a light wind sinks below about 3 m/s, streaky along the wind.
     lull = noise(35e3, 1.5e3, 3.0, stretch=2.5, direction_rad=towards) + 0.6 * (4.5 - speed)
-    speed *= 1 - 0.75 / (1 + np.exp(-2.5 * (lull - 1.3)))
+    speed *= 1 - 0.75 / (1 + np.exp(np.minimum(-2.5 * (lull - 1.3), 80)))  # e⁸⁹ is no float32
     # Cold, stable air off the ice: weaker wind within some 20 km downwind of the edge.
     speed *= 1 - 0.25 * np.exp(np.minimum(edge, 0) / (20e3 * s))
     return np.asarray(np.clip(speed, 0.3, 30.0), dtype=np.float32)
