@@ -4,12 +4,12 @@
 
 Two network namespaces, joined by a pair of virtual cards that ``tc`` slows down (needs root and iproute2); where that
 is not permitted it says so and measures nothing. Measured in them, a few times each: one Allreduce of all gradients of
-ResNet20 through gloo, as they are and in half precision, and one exchange of files, up and down, with a small HTTP
-server beside the other worker. Bytes are those that the cards counted, headers and all.
+ResNet20 through gloo, as they are, in half precision and packed, and one exchange of files, up and down, with a small
+HTTP server beside the other worker. Bytes are those that the cards counted, headers and all.
 
 A thousand steps are reckoned from these and from the processor time of a step, so that other work on the machine counts
-little: Allreduce waits for each of its messages (PyTorch hides part of that behind the backward pass; this is its upper
-limit), local SGD for one every N steps, and files travel beside the training.
+little: Allreduce waits for each of its messages and their packing (PyTorch hides part of the former behind the backward
+pass; this is its upper limit), local SGD for one every N steps, and files travel beside the training.
 """
 
 from __future__ import annotations
@@ -29,10 +29,20 @@ from torch import distributed as dist
 from torch import nn
 
 from frazil.learn.checkpoint import git_commit
+from frazil.learn.config import DDPConfig
+from frazil.learn.distributed.allreduce import codec_of
+from frazil.learn.distributed.compression import CompressedMean
 from frazil.learn.models import create_model
 
 SPACES, ADDRESSES = ("frazil-a", "frazil-b"), ("10.98.0.1", "10.98.0.2")
 BATCH, TIMES = 128, 3
+#: Ways to pack gradients: method -> title and settings.
+PACKED: dict[str, tuple[str, dict[str, object]]] = {
+    "levels8": ("8 bits", {"hook": "levels", "bits": 8}),
+    "levels4": ("4 bits", {"hook": "levels", "bits": 4}),
+    "sign": ("1 bit", {"hook": "sign"}),
+    "topk": ("largest 1 %", {"hook": "topk", "share": 0.01}),
+}
 
 
 def sh(*words: str) -> None:
@@ -97,12 +107,23 @@ def worker(method: str, rank: int) -> None:
         return
     dist.init_process_group("gloo", rank=rank, world_size=2)
     size = sum(p.numel() for p in network().parameters())
-    message = torch.ones(size, dtype=torch.float16 if method.endswith("fp16") else torch.float32)
-    dist.all_reduce(message)
+    message = torch.randn(size).to(torch.float16 if method.endswith("fp16") else torch.float32)
+    if method in PACKED:
+        packed = CompressedMean(codec_of(DDPConfig(**PACKED[method][1])), feedback=True)  # type: ignore[arg-type]
+
+        def send() -> None:
+            mean, own = packed.exchange(message)
+            mean -= message - own  # what remembering costs
+    else:
+
+        def send() -> None:
+            dist.all_reduce(message)
+
+    send()
     dist.barrier()
     before, began = counted(), time.perf_counter()
     for _ in range(TIMES):
-        dist.all_reduce(message)
+        send()
     seconds, moved = time.perf_counter() - began, counted() - before
     if rank == 0:
         print(f"{seconds / TIMES} {moved / TIMES}", flush=True)
@@ -218,14 +239,15 @@ def main() -> None:
     for rate in arguments.rates.split(","):
         try:
             lay(rate)
-            found = {method: both(method) for method in ("allreduce", "allreduce-fp16", "files")}
+            found = {method: both(method) for method in ("allreduce", "allreduce-fp16", *PACKED, "files")}
         finally:
             clear()
         name = f"{int(rate) / 1000:g} Gb/s" if int(rate) >= 1000 else f"{rate} Mb/s"
-        for method, title in (("allreduce", "Allreduce"), ("allreduce-fp16", "Allreduce, fp16")):
+        packed = tuple((method, f"Allreduce, {title}") for method, (title, _) in PACKED.items())
+        for method, title in (("allreduce", "Allreduce"), ("allreduce-fp16", "Allreduce, fp16"), *packed):
             seconds, moved = found[method]
             wait = 1000 * seconds
-            lines.append(f"| {name} | {title} | {moved / 1e3:,.0f} | {1000 * alone + wait:,.0f} | {wait:,.0f} |")
+            lines.append(f"| {name} | {title} | {moved / 1e3:,.1f} | {1000 * alone + wait:,.0f} | {wait:,.0f} |")
             print(lines[-1], flush=True)
         for every in map(int, arguments.intervals.split(",")):
             for method, title in (("allreduce", "local SGD"), ("files", "AFSD or codistillation")):
@@ -244,7 +266,8 @@ def main() -> None:
             "# Traffic of ways to train on two workers\n\n"
             f"ResNet20 (269,722 parameters), batches of {BATCH}, two workers in network namespaces of one machine, "
             "joined by virtual cards that `tc` slows down (token bucket; real packets, no added delay). Bytes are what "
-            "a worker's card counted, sent and got. Measured: one Allreduce through gloo, one exchange of files, and "
+            "a worker's card counted, sent and got. Measured: one Allreduce through gloo, whole and packed (packing and "
+            "unpacking counted in, on one thread), one exchange of files, and "
             f"the processor time of a step ({1000 * alone:.0f} ms on one thread); a thousand steps are reckoned from "
             "these. Allreduce waits for every message (PyTorch hides part of that behind the backward pass: this is "
             "the upper limit), local SGD for one every N steps. Files (AFSD and codistillation: the same bytes) travel "

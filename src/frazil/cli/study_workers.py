@@ -24,6 +24,7 @@ from frazil.cli.say import say_json
 @click.option("--every", type=int, default=50, show_default=True, help="Steps from one exchange to the next.")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each method.")
 @click.option("--capped", is_flag=True, help="Four workers, and fewer teachers asked, in place of all methods.")
+@click.option("--packed", is_flag=True, help="Ways to pack the gradients of Allreduce, in place of all methods.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting of all runs.")
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder for rows.")
 @click.option("--processes", type=int, default=1, show_default=True, help="Side by side, each on one thread.")
@@ -36,6 +37,7 @@ def workers(
     every: int,
     seeds: int,
     capped: bool,
+    packed: bool,
     changes: tuple[str, ...],
     output: str,
     processes: int,
@@ -46,8 +48,11 @@ def workers(
     """Compare independent networks, Allreduce, codistillation, AFSD and local SGD on two simulated workers."""
     from frazil.learn.config import override
     from frazil.studies.peers_page import summarise, write_peers_page
-    from frazil.studies.workers import STUDIED, caps, run_peers_study, studied, ways
+    from frazil.studies.workers import STUDIED, caps, packings, run_peers_study, studied, ways
 
+    if capped and packed:
+        raise click.UsageError("--capped and --packed exclude each other.")
+    chosen = caps(every) if capped else packings() if packed else ways(every)
     rows = {}
     for name, path in pairs(named, "--data", "NAME=PATH").items():
         if name not in STUDIED:
@@ -56,7 +61,7 @@ def workers(
         with progress_bar(name) as progress:
             rows[name] = run_peers_study(
                 config,
-                caps(every) if capped else ways(every),
+                chosen,
                 seeds,
                 output,
                 processes=processes,
@@ -66,5 +71,6 @@ def workers(
     say_json({name: [asdict(line) for line in summarise(part)] for name, part in rows.items()})
     if page:
         words = " ".join(f"--data {item.split('=')[0]}=…" for item in named)
-        command = f"frazil study workers {words}{' --split …' if split else ''} --seeds {seeds} -o …"
+        command = f"frazil study workers {words}{' --split …' if split else ''} --seeds {seeds}"
+        command += " --capped" * capped + " --packed" * packed + "".join(f" --set {c}" for c in changes) + " -o …"
         write_peers_page(rows, page, command=command, overwrite=overwrite)

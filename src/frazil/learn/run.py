@@ -138,6 +138,8 @@ def _train(
     assert model is not None
     if team.first:
         (target / STATE).unlink(missing_ok=True)
+    if isinstance(strategy, InStep):
+        strategy.close()
     team.leave()
     return model
 

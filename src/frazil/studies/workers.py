@@ -39,7 +39,7 @@ from frazil.learn.config import (
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data
 from frazil.learn.data.patches import Patches
-from frazil.learn.distributed.allreduce import scaled
+from frazil.learn.distributed.allreduce import codec_of, scaled
 from frazil.studies.runner import Case, data_stamp, run_cases, slug
 from frazil.studies.workers_reference import (
     Worker,
@@ -127,6 +127,25 @@ def caps(every: int, workers: int = 4) -> tuple[Way, ...]:
         Way(name="all others, every step", kind="peers", changes=(e,), workers=workers),
         Way(name="one, drawn anew", kind="peers", changes=(e, one), workers=workers),
         Way(name="one, every third step", kind="peers", changes=(e, one, seldom), workers=workers),
+    )
+
+
+def packings() -> tuple[Way, ...]:
+    """Allreduce with whole gradients, the control, and with packed ones, all at the rate of one worker."""
+    same = ("ddp.scale_lr", "false")
+
+    def way(name: str, *changes: tuple[str, str]) -> Way:
+        return Way(name=name, kind="allreduce", changes=(same, *changes))
+
+    hundredth = (("ddp.hook", "topk"), ("ddp.share", "0.01"))
+    return (
+        way("whole gradients"),
+        way("8 bits", ("ddp.hook", "levels"), ("ddp.bits", "8")),
+        way("4 bits", ("ddp.hook", "levels"), ("ddp.bits", "4")),
+        way("8 bits at random (QSGD)", ("ddp.hook", "qsgd"), ("ddp.bits", "8")),
+        way("sign, 1 bit", ("ddp.hook", "sign")),
+        way("largest 1 %", *hundredth),
+        way("largest 1 %, nothing remembered", *hundredth, ("ddp.error_feedback", "false")),
     )
 
 
@@ -248,11 +267,13 @@ def exchanges(config: RunConfig, kind: str) -> int:
 
 
 def bytes_per_1000_steps(config: RunConfig, kind: str, network: torch.nn.Module, world: int) -> int:
-    """Bytes that a worker sends and gets: by ring Allreduce, or as files that it writes and reads."""
+    """Bytes that a worker sends and gets: by ring Allreduce, in packed messages, or as files written and read."""
     if kind == "peers":
         size = len(save({k: v.contiguous() for k, v in network.state_dict().items()}))
         return round(size * world * 1000 / config.peers.every)
     numbers = sum(p.numel() for p in network.parameters())
+    if config.ddp.hook != "none":  # each sends its message to all others, and gets theirs
+        return 2 * (world - 1) * codec_of(config.ddp).pack(torch.zeros(numbers)).numel() * 1000
     every = config.ddp.average_every or 1
     return round(2 * 2 * (world - 1) / world * 4 * numbers * 1000 / every)
 

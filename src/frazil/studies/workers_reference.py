@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.config import RunConfig
+from frazil.learn.config import DDPConfig, RunConfig
 from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.patches import PatchSampler
+from frazil.learn.distributed.allreduce import codec_of
 from frazil.learn.distributed.losses import feature_distillation, output_distillation
 from frazil.learn.distributed.worker import worker_seed
 from frazil.learn.models import create_model
@@ -109,13 +110,39 @@ def simulated_peers(
 def simulated_allreduce(
     config: RunConfig, world: int, data: LearningData, device: str = "cpu"
 ) -> Iterator[tuple[int, list[Worker]]]:
-    """One network that sees the batches of `world` processes in each step; yields as `simulated_peers`."""
+    """One network that sees the batches of `world` processes in each step; yields as `simulated_peers`.
+
+    With a ``ddp.hook`` of frazil's, gradients are packed and remembered as each process would, whole and not bucket by
+    bucket: the largest of all of them travel, and blocks begin elsewhere.
+    """
     me = make_worker(config, "all", config.seed, reseeded(data, config.seed), device)
     steps, balance = make_plan(config, data).steps, _balance(config, data, device)
+    lost: list[Tensor | None] = [None] * world
     for step in range(steps):
         losses = [_task(me, config, balance, step * world + rank)[0] for rank in range(world)]
-        _move(me, torch.stack(losses).mean(), config, step)
+        if config.ddp.hook == "none":
+            _move(me, torch.stack(losses).mean(), config, step)
+        else:
+            _set_rate(me, config, step)
+            for p, g in zip(me.network.parameters(), _packed_mean(me, losses, lost, config.ddp), strict=True):
+                p.grad = g
+            _descend(me, config)
         yield step + 1, [me]
+
+
+def _packed_mean(me: Worker, losses: list[Tensor], lost: list[Tensor | None], settings: DDPConfig) -> list[Tensor]:
+    """The gradient that processes agree on; what each loses in packing is noted in `lost`."""
+    codec, parameters = codec_of(settings), list(me.network.parameters())
+    feedback = settings.error_feedback and settings.hook != "qsgd"
+    total = torch.zeros(sum(p.numel() for p in parameters), device=losses[0].device)
+    for rank, loss in enumerate(losses):
+        whole = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+        before = lost[rank]
+        whole = whole if before is None else whole + before
+        sent = codec.unpack(codec.pack(whole), whole.numel())
+        lost[rank] = whole - sent if feedback else None
+        total += sent / len(losses)
+    return [piece.view_as(p) for piece, p in zip(total.split([p.numel() for p in parameters]), parameters, strict=True)]
 
 
 def simulated_local_sgd(
@@ -165,10 +192,18 @@ def _task(me: Worker, config: RunConfig, balance: Tensor, place: int) -> tuple[T
 
 
 def _move(me: Worker, loss: Tensor, config: RunConfig, step: int) -> None:
-    for group in me.optimiser.param_groups:
-        group["lr"] = learning_rate(config.optim, step)
+    _set_rate(me, config, step)
     me.optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    _descend(me, config)
+
+
+def _set_rate(me: Worker, config: RunConfig, step: int) -> None:
+    for group in me.optimiser.param_groups:
+        group["lr"] = learning_rate(config.optim, step)
+
+
+def _descend(me: Worker, config: RunConfig) -> None:
     if config.optim.clip:
         nn.utils.clip_grad_norm_(me.network.parameters(), config.optim.clip)
     me.optimiser.step()

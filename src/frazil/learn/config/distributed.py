@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, check_choice, check_least
 
 METHODS = ("afsd", "codistillation", "independent")
-HOOKS = ("none", "fp16", "bf16", "powersgd")
+HOOKS = ("none", "fp16", "bf16", "powersgd", "topk", "threshold", "levels", "qsgd", "sign")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,24 +77,48 @@ class DDPConfig(Settings):
         backend: ``"nccl"`` on GPUs, ``"gloo"`` on CPUs; by default as the device wants it.
         scale_lr: multiply the learning rate by the number of processes, as each step sees so many times more samples,
             and, where the run is counted in epochs, divide the steps of warm-up by it.
-        hook: how gradients travel: as they are, as ``"fp16"`` or ``"bf16"``, or by ``"powersgd"`` in low rank.
+        hook: how gradients travel: as they are, as ``"fp16"`` or ``"bf16"``, by ``"powersgd"`` in low rank, or in few
+            bytes, see `frazil.learn.distributed.compression`: the largest (``"topk"``), those above a size
+            (``"threshold"``), in few bits (``"levels"``, at random ``"qsgd"``), or the ``"sign"`` alone.
+        share: of the values that travel by ``"topk"``, above 0 and at most 1.
+        threshold: size from which values travel by that hook, in the units of the gradient.
+        bits: of a value by ``"levels"`` and ``"qsgd"``: 8 or 4.
+        error_feedback: add what compression lost to the next gradient; a run that goes on after a kill begins without.
+            QSGD has none.
         powersgd_rank: rank of these.
         powersgd_start: steps before PowerSGD begins.
         average_every: average weights every so many steps in place of gradients at every step (local SGD); 0 does not.
+        average_with: ``"all"``, or a ``"pair"``: two by two, drawn anew each time (gossip), and all at the end.
         timeout_s: a process that has not been heard of for so long ends the run of all.
     """
 
     backend: Literal["auto", "gloo", "nccl"] = "auto"
     scale_lr: bool = True
-    hook: Literal["none", "fp16", "bf16", "powersgd"] = "none"
+    hook: Literal["none", "fp16", "bf16", "powersgd", "topk", "threshold", "levels", "qsgd", "sign"] = "none"
+    share: float = 0.01
+    threshold: float = 1e-3
+    bits: Literal[4, 8] = 8
+    error_feedback: bool = True
     powersgd_rank: int = 1
     powersgd_start: int = 100
     average_every: int = 0
+    average_with: Literal["all", "pair"] = "all"
     timeout_s: float = 1800.0
 
     def __post_init__(self) -> None:
         check_choice("hook", self.hook, HOOKS)
         check_choice("backend", self.backend, ("auto", "gloo", "nccl"))
+        check_choice("average_with", self.average_with, ("all", "pair"))
+        if not 0 < self.share <= 1:
+            raise OptionError(f"share is {self.share}; it lies above 0 and at most at 1, all of a gradient.")
+        if self.threshold <= 0:
+            raise OptionError(f"threshold is {self.threshold}; it is a size above 0.")
+        if self.bits not in (4, 8):
+            raise OptionError(f"bits is {self.bits}; choose 4 or 8.")
+        if self.hook != "none" and self.average_every:
+            raise OptionError(f"hook {self.hook!r} packs gradients; average_every sends none. Choose one of the two.")
+        if self.average_with == "pair" and not self.average_every:
+            raise OptionError("average_with 'pair' needs average_every: steps from one average of weights to the next.")
         check_least(1, powersgd_rank=self.powersgd_rank)
         check_least(2, powersgd_start=self.powersgd_start)
         check_least(0, average_every=self.average_every)

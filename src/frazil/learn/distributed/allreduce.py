@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 from collections.abc import Iterator
@@ -23,8 +24,20 @@ from torch import Tensor, distributed, nn
 
 from frazil.learn.config import DDPConfig, OptimConfig
 from frazil.learn.data.learning_data import Sampler
+from frazil.learn.distributed.compression import (
+    QSGD,
+    Codec,
+    CompressedMean,
+    Levels,
+    Sign,
+    Threshold,
+    TopK,
+    compressed_mean,
+)
 from frazil.learn.distributed.team import Team
 from frazil.learn.train import Strategy
+
+ALL = -1  #: a partner that stands for all processes
 
 
 class Sharded:
@@ -111,14 +124,47 @@ class InStep(Strategy):
     def after_step(self, step: int) -> None:
         """Average weights and batch-norm statistics, where that replaces averaging gradients."""
         every = self.settings.average_every
-        if every and ((step + 1) % every == 0 or step + 1 == self.steps):
-            from torch.distributed.algorithms.model_averaging.utils import average_parameters
-
-            group = distributed.group.WORLD
-            assert group is not None
-            buffers = (nn.Parameter(b, requires_grad=False) for b in self.engine.buffers() if b.is_floating_point())
-            average_parameters(itertools.chain(self.engine.parameters(), buffers), group)
+        last = step + 1 == self.steps
+        if every and (last or (step + 1) % every == 0):
+            alone = self.settings.average_with == "pair" and not last
+            self._average(partner_of(self.team, self.seed, step) if alone else ALL)
         self.inner.after_step(step)
+
+    def close(self) -> None:
+        """Let go of PyTorch's engine, once all is learnt: its hooks are Python, and must not outlive it.
+
+        Left to the end of the process, one in some twenty ended by a signal then ("terminate called without an active
+        exception"), with all its work done.
+        """
+        del self.engine
+        gc.collect()  # the engine is in a circle
+
+    def _average(self, partner: int | None) -> None:
+        """Take the mean of weights with a partner or with all; one that is left over, with None, keeps its own.
+
+        Tensors are written to where they are: PyTorch's `average_parameters` gives parameters new ones, by which the
+        statistics of batch norm, no parameters, never hear of it.
+        """
+        if partner is None:
+            return
+        mine = list(self._averaged())
+        flat = torch.cat([t.flatten() for t in mine])
+        if partner == ALL:
+            flat /= self.team.world
+            distributed.all_reduce(flat)
+        else:
+            theirs = torch.empty_like(flat)
+            ways = [(distributed.isend, flat), (distributed.irecv, theirs)]
+            for work in distributed.batch_isend_irecv([distributed.P2POp(way, t, partner) for way, t in ways]):
+                work.wait()
+            flat = (flat + theirs) / 2
+        for tensor, piece in zip(mine, flat.split([t.numel() for t in mine]), strict=True):
+            tensor.copy_(piece.view_as(tensor))
+
+    def _averaged(self) -> Iterator[Tensor]:
+        """Weights and batch-norm statistics."""
+        yield from (p.data for p in self.engine.parameters())
+        yield from (b.data for b in self.engine.buffers() if b.is_floating_point())
 
     def rates(self, step: int, config: OptimConfig) -> dict[str, float]:
         """Those of the inner strategy."""
@@ -145,3 +191,32 @@ def _compress(engine: nn.parallel.DistributedDataParallel, settings: DDPConfig) 
             None, matrix_approximation_rank=settings.powersgd_rank, start_powerSGD_iter=settings.powersgd_start
         )
         engine.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+    elif settings.hook != "none":
+        feedback = settings.error_feedback and settings.hook != "qsgd"
+        engine.register_comm_hook(CompressedMean(codec_of(settings), feedback=feedback), compressed_mean)
+
+
+def codec_of(settings: DDPConfig) -> Codec:
+    """How gradients are packed, by the hook that was chosen.
+
+    Raises:
+        KeyError: a hook of PyTorch's own, or none.
+    """
+    codecs: dict[str, Codec] = {
+        "topk": TopK(settings.share),
+        "threshold": Threshold(settings.threshold),
+        "levels": Levels(settings.bits),
+        "qsgd": QSGD(settings.bits),
+        "sign": Sign(),
+    }
+    return codecs[settings.hook]
+
+
+def partner_of(team: Team, seed: int, step: int) -> int | None:
+    """Whom a process of a team averages with after a step: pairs drawn anew, the same on all; None for one left over.
+
+    Boyd, S. et al. (2006), Randomized gossip algorithms. IEEE Trans. Inf. Theory 52. doi:10.1109/TIT.2006.874516.
+    """
+    order = np.random.default_rng([seed, 61, step]).permutation(team.world).tolist()
+    at = order.index(team.rank) ^ 1
+    return int(order[at]) if at < team.world else None

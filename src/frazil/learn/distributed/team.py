@@ -62,8 +62,14 @@ class Team:
         """Meet the others.
 
         Raises:
-            OptionError: a backend that this machine does not have.
+            OptionError: a backend that this machine does not have; a way to send gradients or weights, and nobody to
+                send them to.
         """
+        alone = "ddp.hook" if settings.hook != "none" else "ddp.average_every" if settings.average_every else ""
+        if self.world == 1 and alone:
+            raise OptionError(
+                f"{alone} is for several processes in step; this is one. Start by torchrun, or leave it out."
+            )
         if self.world == 1 or torch.distributed.is_initialized():
             return
         backend = settings.backend
