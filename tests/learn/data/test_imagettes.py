@@ -454,3 +454,21 @@ def test_labels_of_images(sets: dict[str, Path]) -> None:
     ds["category"].values[0] = 255
     assert image_labels(ds, METOCEAN, "category")[0].sum() == 0
     assert isinstance(ds, xr.Dataset)
+
+
+def test_skips_beside_equal_skips_added_where_their_weights_are_alike() -> None:
+    """A convolution over both halves with the same weights is one over their sum."""
+    torch.manual_seed(0)
+    added, beside = (
+        create_model("metocean_unet", n_channels=1, n_classes=2, settings={"widths": (3, 4, 5, 6), "skips": how})
+        for how in ("add", "concatenate")
+    )
+    mine, theirs = added.state_dict(), beside.state_dict()
+    twice = {k: torch.cat((v, v), 1) if v.shape != theirs[k].shape else v for k, v in mine.items()}
+    assert sum(v.shape != theirs[k].shape for k, v in mine.items()) == len(added.decoder)  # type: ignore[arg-type]
+    beside.load_state_dict(twice)
+    image = torch.rand(2, 1, 40, 56)
+    with torch.no_grad():
+        torch.testing.assert_close(beside.eval()(image), added.eval()(image), atol=1e-5, rtol=1e-5)
+    with pytest.raises(OptionError, match="skips 'maybe' must be one of"):
+        create_model("metocean_unet", n_channels=1, n_classes=2, settings={"skips": "maybe"})

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from frazil.errors import OptionError
 from frazil.learn.models.patch import check_dropout
 from frazil.learn.models.unet import double_convolution
+
+Skips = Literal["add", "concatenate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +32,15 @@ class MetoceanUNetConfig:
         patch: side of the pixel groups that enter as channels. With 2, ``output=1`` gives the same cells, and the
             finest stage costs a quarter.
         dropout: on the bottom, in training.
+        skips: what the encoder saw is added to what the decoder knows (``"add"``), or stands beside it
+            (``"concatenate"``, as Ronneberger et al. do), for a ninth more parameters.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     output: int = 2
     patch: int = 1
     dropout: float = 0.1
+    skips: Skips = "add"
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 1:
@@ -44,6 +50,8 @@ class MetoceanUNetConfig:
         if self.patch < 1:
             raise OptionError(f"patch {self.patch} must be 1 or more.")
         check_dropout(self.dropout)
+        if self.skips not in get_args(Skips):
+            raise OptionError(f"skips {self.skips!r} must be one of {list(get_args(Skips))}.")
 
 
 class MetoceanUNet(nn.Module):
@@ -66,7 +74,8 @@ class MetoceanUNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout2d(config.dropout)
         self.reduce = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths[last:]))
-        self.decoder = nn.ModuleList(double_convolution(a, a) for a in widths[last:-1])
+        self.beside = config.skips == "concatenate"
+        self.decoder = nn.ModuleList(double_convolution((1 + self.beside) * a, a) for a in widths[last:-1])
         self.head = nn.Conv2d(widths[last], n_classes, 1)
         self.cell, self.stride = self.patch * 2**last, self.patch * 2 ** (len(widths) - 1)
         reach = sum(2 * 2**k for k in range(len(widths))) + sum(3 * 2**k for k in range(last, len(widths) - 1))
@@ -86,6 +95,6 @@ class MetoceanUNet(nn.Module):
         skips = skips[len(skips) - len(self.decoder) :]
         for i in reversed(range(len(skips))):
             x = nn.functional.interpolate(self.reduce[i](x), scale_factor=2.0, mode="nearest")
-            x = self.decoder[i](x + skips[i])
+            x = self.decoder[i](torch.cat((x, skips[i]), 1) if self.beside else x + skips[i])
         out: Tensor = self.head(x)
         return out[..., : -(-height // self.cell), : -(-width // self.cell)]
