@@ -213,6 +213,8 @@ def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, va
         "scene": ["X"],
         "edge": ["X"],
         "compare": ["X", "Y"],
+        "concentration": ["X"],
+        "occurrences": ["X"],
         "patches cut": ["X", "--labels", "Y"],
         "patches extremeearth": ["X", "--labels", "Y"],
         "patches ai4arctic": ["X"],

@@ -25,6 +25,7 @@ from frazil.cli.learning import evaluate, train
 from frazil.cli.map import edge, map_command
 from frazil.cli.maps import compare
 from frazil.cli.notes import say_crs
+from frazil.cli.occurrences import occurrences
 from frazil.cli.options import output, shared
 from frazil.cli.peers import peers
 from frazil.cli.progress import progress_bar
@@ -141,6 +142,7 @@ for command in (
     patches,
     imagettes,
     segment,
+    occurrences,
     train,
     evaluate,
     compare,

@@ -39,9 +39,15 @@ def blocks(samples: xr.Dataset, size: int = _BLOCK) -> Iterator[xr.Dataset]:
 
 
 def open_store(
-    path: str | os.PathLike[str], kind: str, command: str, *, arrays: Collection[str], words: Collection[str] = ()
+    path: str | os.PathLike[str],
+    kind: str,
+    command: str,
+    *,
+    arrays: Collection[str],
+    words: Collection[str] = (),
+    whole: str = "image",
 ) -> xr.Dataset:
-    """A Zarr store of samples as it lies on disk, not read yet; its images are known to be whole.
+    """A Zarr store of samples as it lies on disk, not read yet; its large array is known to be whole.
 
     Args:
         path: of the store.
@@ -49,6 +55,7 @@ def open_store(
         command: that makes such a set.
         arrays: names that may stand in it.
         words: those of them that hold text.
+        whole: the one of which no chunk may be missing.
 
     Raises:
         LabelNotFoundError: there is no store.
@@ -59,7 +66,7 @@ def open_store(
     store = Path(path)
     if not store.is_dir():
         raise LabelNotFoundError(f"There is no {kind.partition(' ')[2]} at {store}. Make one with `{command}`.")
-    check_store(store, kind, arrays=arrays, words=words, whole={"image"})
+    check_store(store, kind, arrays=arrays, words=words, whole={whole})
     try:
         with quiet_zarr():
             return xr.open_zarr(store, chunks=None, consolidated=False)

@@ -13,9 +13,11 @@ from frazil.conventions import (
 )
 from frazil.errors import ContractError, OptionError
 from frazil.files import whole_output
+from frazil.labels.sample_set import damaged, open_store
 from frazil.maps.export import as_output_error
 from frazil.maps.netcdf import write_dataset
 from frazil.marks import WRITTEN_BY
+from frazil.zarr_stores import DAMAGED_STORE, sealed_codec
 from frazil.zarr_writing import quiet_zarr, writable_store
 
 if TYPE_CHECKING:
@@ -37,7 +39,13 @@ def save_segments(found: xr.Dataset, path: str | os.PathLike[str], *, overwrite:
     with whole_output(target, overwrite=overwrite) as part, as_output_error(target):
         if target.suffix == ".zarr":
             with quiet_zarr(), writable_store(part) as store:
-                found.to_zarr(store, mode="w", consolidated=False, zarr_format=3)
+                sealed = {str(k): {"compressors": (sealed_codec(),)} for k in found.variables}
+                chunk = (min(64, found.sizes["imagette"]), *found["score"].shape[1:])
+                for name in ("score", "found"):
+                    sealed[name] |= {"chunks": chunk}  # type: ignore[dict-item]
+                found.to_zarr(
+                    store, mode="w", encoding=sealed, consolidated=False, zarr_format=3, write_empty_chunks=True
+                )
         elif target.suffix == ".nc":
             wide = found.assign(score=found["score"].astype(np.float32))  # NetCDF has no half precision
             write_dataset(wide.assign_attrs(written_by=WRITTEN_BY), part, {"score": {"zlib": True}})
@@ -45,6 +53,25 @@ def save_segments(found: xr.Dataset, path: str | os.PathLike[str], *, overwrite:
             part.mkdir()
             _tiffs(found, part)
     return target
+
+
+def open_segments(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Segments that `save_segments` wrote as ``.zarr``, in memory.
+
+    Raises:
+        LabelNotFoundError: nothing there. LabelError, ContractError: something else is there, see
+            `frazil.zarr_stores`.
+    """
+    kind = "a set of segments"
+    words, numbers = {"class", "name", "group"}, {"score", "found", "dominant"}
+    places = {"incidence_angle", "longitude", "latitude"}
+    raw = open_store(path, kind, "frazil segment", arrays=words | numbers | places, words=words, whole="score")
+    try:
+        found = raw.load()
+    except DAMAGED_STORE as error:
+        raise damaged(path, kind, "frazil segment", error) from error
+    _check_segments(found)
+    return found
 
 
 def _tiffs(found: xr.Dataset, folder: Path) -> None:
