@@ -90,7 +90,8 @@ def _train(
     config, asked = with_worker_seed(config), config
     seed_everything(config.seed)
     check_run(config)
-    data = load_data(config, lambda f, what: report(0.1 * f, what))
+    drawn = replace(config, seed=asked.seed) if config.peers.same_batches else config
+    data = load_data(drawn, lambda f, what: report(0.1 * f, what))
     data = shared_out(config, data, team)
     counted, every = _in_steps(config, data, team)
     config = counted

@@ -79,7 +79,8 @@ def simulated_peers(
     workers = []
     for name in sorted(names):
         seed = worker_seed(config.seed, name)
-        workers.append(make_worker(config, name, seed, reseeded(data, seed), device))
+        drawn = config.seed if config.peers.same_batches else seed
+        workers.append(make_worker(config, name, seed, reseeded(data, drawn), device))
     steps, balance, peers = make_plan(config, data).steps, _balance(config, data, device), config.peers
     for step in range(steps):
         for me in workers:
@@ -94,7 +95,9 @@ def simulated_peers(
                     theirs = [teacher.describe(image) for teacher in asked]
                     said = [teacher.head(x) for teacher, x in zip(asked, theirs, strict=True)]
                 if peers.method == "afsd":
-                    distilled = feature_distillation(features, theirs, normalised=peers.loss == "normalised")
+                    distilled = feature_distillation(
+                        features, theirs, normalised=peers.loss == "normalised", distance=peers.distance
+                    )
                 else:
                     distilled = output_distillation(logits, said)
                 me.logs["loss_distilled"] = distilled.detach()

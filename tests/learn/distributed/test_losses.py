@@ -47,6 +47,25 @@ def test_gradient_agrees_with_finite_differences(normalised: bool) -> None:
         assert float(student.grad[i, j]) == pytest.approx(slope / (2 * h), rel=1e-3, abs=1e-5)
 
 
+def test_angles_are_those_of_float64_and_know_no_length() -> None:
+    student, teacher = features(9, 5), features(9, 7, seed=4)
+
+    def angles(x: np.ndarray) -> np.ndarray:
+        unit = x.astype(np.float64) / np.sqrt((x.astype(np.float64) ** 2).sum(1, keepdims=True))
+        return 1 - unit @ unit.T
+
+    expected = np.abs(angles(student.numpy()) - angles(teacher.numpy())).sum() / 9
+    got = float(feature_distillation(student, [teacher], normalised=False, distance="cosine"))
+    assert got == pytest.approx(expected, rel=1e-5)
+    longer = student * torch.rand(9, 1).add(0.1)
+    assert float(feature_distillation(student, [longer], normalised=False, distance="cosine")) < 1e-4
+    assert float(feature_distillation(student, [longer], normalised=False)) > 0.1
+    zero = torch.zeros(4, 3, requires_grad=True)
+    feature_distillation(zero, [features(4, 3)], distance="cosine").backward()
+    assert zero.grad is not None
+    assert torch.isfinite(zero.grad).all()
+
+
 def test_turned_mirrored_and_shifted_spaces_are_alike() -> None:
     x = features(20, 8)
     turn, _ = torch.linalg.qr(features(8, 8, seed=3))

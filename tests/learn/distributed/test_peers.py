@@ -258,9 +258,11 @@ def test_a_segmentation_network_learns_from_others_too(tmp_path: Path) -> None:
 # Whole runs against the plain one
 
 
-def test_processes_agree_with_the_reference_in_one_process(patches: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"peers.same_batches": "true", "peers.distance": "cosine"}], ids=["own", "same"])
+def test_processes_agree_with_the_reference_in_one_process(more: dict[str, str], patches: Path, tmp_path: Path) -> None:
     """Three real processes in lockstep, and a plain loop: the same weights to the last bit."""
-    names, changes = ("a", "b", "c"), ("peers.lockstep=3", "optim.steps=12", "peers.teachers=1")
+    given = [f"{key}={value}" for key, value in more.items()]
+    names, changes = ("a", "b", "c"), ("peers.lockstep=3", "optim.steps=12", "peers.teachers=1", *given)
     running = [start(*command(patches, tmp_path / n, n, tmp_path / "x", *changes)) for n in names]
     for process in running:
         assert process.wait() == 0, process.communicate()
@@ -272,6 +274,7 @@ def test_processes_agree_with_the_reference_in_one_process(patches: Path, tmp_pa
             "optim.weight_decay": "0",
             "peers.every": "5",
             "peers.teachers": "1",
+            **more,
         },
     )
     *_, (steps, workers) = simulated_peers(config, names, load_data(config))

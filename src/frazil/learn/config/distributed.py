@@ -26,7 +26,10 @@ class PeersConfig(Settings):
         alpha: weight of the distillation loss. The paper does not state its own.
         loss: of AFSD: ``"normalised"``, which depends neither on batch size nor on the scale of features, or ``"raw"``,
             the paper's equation 3 to the letter, for which an `alpha` of 1 is far too much.
-        begin: steps before which nothing is learnt from others.
+        distance: between two samples in a feature space, of AFSD: ``"euclidean"`` as in the paper, or ``"cosine"``, one
+            minus the cosine of the angle between them, which knows no length (the paper leaves the choice open).
+        same_batches: all workers see the same samples in the same order, as the paper's do; else each its own.
+        begin: steps before which nothing is learnt from others; the paper waits for its four epochs of warm-up.
         teachers: others that are asked in one step, drawn anew each time; 0 asks them all. Each costs a forward pass,
             about a third of a step.
         loss_every: ask them in every n-th step only.
@@ -46,6 +49,8 @@ class PeersConfig(Settings):
     every: int = 9000
     alpha: float = 1.0
     loss: Literal["normalised", "raw"] = "normalised"
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    same_batches: bool = False
     begin: int = 0
     teachers: int = 0
     loss_every: int = 1
@@ -57,6 +62,7 @@ class PeersConfig(Settings):
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         check_choice("loss", self.loss, ("normalised", "raw"))
+        check_choice("distance", self.distance, ("euclidean", "cosine"))
         check_least(1, every=self.every, loss_every=self.loss_every)
         check_least(
             0,

@@ -33,7 +33,16 @@ def pairwise_distances(features: Tensor) -> Tensor:
         return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def feature_distillation(student: Tensor, teachers: list[Tensor], *, normalised: bool = True) -> Tensor:
+def pairwise_angles(features: Tensor) -> Tensor:
+    """One minus the cosine of the angle between rows of ``features`` (sample, feature): float32 (sample, sample)."""
+    with torch.autocast(features.device.type, enabled=False):
+        x = nn.functional.normalize(features.float(), dim=1, eps=_EPS)
+        return (1 - x @ x.T).clamp(min=0)
+
+
+def feature_distillation(
+    student: Tensor, teachers: list[Tensor], *, normalised: bool = True, distance: str = "euclidean"
+) -> Tensor:
     """The mean over teachers of how unlike the distances in two feature spaces are.
 
     Args:
@@ -42,6 +51,7 @@ def feature_distillation(student: Tensor, teachers: list[Tensor], *, normalised:
         normalised: divide each matrix by its mean distance and average over pairs, so that neither batch size nor scale
             of the features matters; otherwise equation 3 to the letter, the sum over all entries divided by the number
             of samples.
+        distance: ``"euclidean"`` or ``"cosine"``.
 
     Returns:
         A scalar; 0 without teachers, or with fewer than two samples.
@@ -49,10 +59,11 @@ def feature_distillation(student: Tensor, teachers: list[Tensor], *, normalised:
     n = len(student)
     if not teachers or n < 2:
         return student.sum() * 0.0
-    own = _scaled(pairwise_distances(student), normalised)
+    between = pairwise_angles if distance == "cosine" else pairwise_distances
+    own = _scaled(between(student), normalised)
     total = student.new_zeros((), dtype=torch.float32)
     for features in teachers:
-        other = _scaled(pairwise_distances(features.detach()), normalised)
+        other = _scaled(between(features.detach()), normalised)
         total = total + (own - other).abs().sum() / (n * (n - 1) if normalised else n)
     return total / len(teachers)
 

@@ -143,6 +143,7 @@ class WithPeers(Strategy):
                     own.features.float(),
                     [a for a, _ in answers],
                     normalised=s.loss == "normalised",
+                    distance=s.distance,
                 ),
                 "output": _loss(
                     learning and s.method == "codistillation",
