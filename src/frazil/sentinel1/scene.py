@@ -351,11 +351,13 @@ def _dataset(
         "tie_line": ("tie_line", ties.line),
         "tie_pixel": ("tie_pixel", ties.pixel),
     }
+    year = header.start_time.astype("datetime64[Y]").astype(int) + 1970
+    attribution = f"Contains modified Copernicus Sentinel data {year}"  # what the legal notice of the data asks for
     attrs = {
         "Conventions": "CF-1.11",
         "title": "Calibrated Sentinel-1 scene",
-        "source": "Contains modified Copernicus Sentinel data "
-        f"{header.start_time.astype('datetime64[Y]').astype(int) + 1970}",
+        "source": attribution,
+        "attribution": attribution,
         "product": product.name,
         "mission": header.mission,
         "mode": header.mode,
