@@ -32,6 +32,7 @@ from frazil.learn.config import (
 from frazil.learn.data.learning_data import HeldOut, LearningData
 from frazil.learn.data.load import load_data
 from frazil.learn.models import create_model
+from frazil.learn.run import train
 from frazil.learn.strategies import STRATEGIES, make_plan, make_strategy
 from frazil.learn.train import Strategy, make_optimiser, seed_everything
 from frazil.products import open_scene
@@ -45,6 +46,7 @@ from tests.learn.test_run import tiny_run, toy_set
 pytestmark = pytest.mark.usefixtures("one_thread")
 KINDS = ("patches", "imagettes", "cifar10", "simulated", "scenes")
 CPU = torch.device("cpu")
+TEACHER = "teacher"  # the run that taught
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_safe: Path) -> dict[str
     photographs = cifar10.write(folder / "cifar10", "folders")
     shrunk = Cifar10Data(path=str(photographs), validation=0.2, per_class=6, test_per_class=2)
     adhoc = tiny_run(toy_set(folder / "set.zarr"))
+    train(adhoc, folder / TEACHER)
     return {
         "patches": adhoc,
         "imagettes": imagettes.run("metocean:unet", sets, data__validation=str(sets["test"]), data__test="[]"),
@@ -241,6 +244,10 @@ def run_of(name: str, architecture: str, runs: dict[str, RunConfig]) -> RunConfi
     assert isinstance(config.data, PatchData)
     if architecture == "cnn13":
         config = replace(config, model=ModelConfig(architecture="cnn13", settings={"width": 4}))
+    if name == "distillation":
+        taught = runs["patches"].data
+        assert isinstance(taught, PatchData)
+        settings = replace(settings, teacher=str(Path(taught.patches[0]).parent / TEACHER / "model"))
     optim = replace(config.optim, steps=8, epochs=None, batch=12)
     labels = replace(config.labels, count=16) if settings.learns_from == "pool" else config.labels
     return replace(config, strategy=settings, optim=optim, labels=labels)

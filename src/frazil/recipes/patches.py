@@ -9,7 +9,16 @@ References:
 
 from __future__ import annotations
 
-from frazil.learn.config import PAPER_AUGMENTATIONS, ModelConfig, OptimConfig, PatchData, RunConfig
+from dataclasses import replace
+
+from frazil.learn.config import (
+    PAPER_AUGMENTATIONS,
+    DistillationConfig,
+    ModelConfig,
+    OptimConfig,
+    PatchData,
+    RunConfig,
+)
 
 
 def _run(architecture: str, *, batch: int = 20, lr: float = 1e-3, epochs: float = 20, name: str = "") -> RunConfig:
@@ -26,6 +35,11 @@ def _run(architecture: str, *, batch: int = 20, lr: float = 1e-3, epochs: float 
 def adhoc() -> RunConfig:
     """The small network of the paper: minutes on a laptop."""
     return _run("adhoc", batch=50)
+
+
+def distilled() -> RunConfig:
+    """The small network, taught by a model or an ensemble: ``--set strategy.teacher=FOLDER``."""
+    return replace(_run("adhoc", batch=50, name="distilled"), strategy=DistillationConfig())
 
 
 def vgg16() -> RunConfig:

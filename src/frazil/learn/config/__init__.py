@@ -20,6 +20,9 @@ from frazil.learn.config.data import (
     SimulatedData,
     of_patches,
 )
+from frazil.learn.config.distillation import (
+    DistillationConfig,
+)
 from frazil.learn.config.distributed import (
     HOOKS,
     METHODS,
@@ -66,6 +69,7 @@ __all__ = [
     "Cifar10Data",
     "DDPConfig",
     "Data",
+    "DistillationConfig",
     "FixMatchConfig",
     "Im2PxStrategyConfig",
     "ImagetteData",

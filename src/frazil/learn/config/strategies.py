@@ -16,6 +16,7 @@ from pydantic import Discriminator
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
 from frazil.learn.config.data import AUGMENTATIONS
+from frazil.learn.config.distillation import DistillationConfig
 from frazil.learn.config.phenomena import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 
 
@@ -259,6 +260,7 @@ class SemiGANConfig(Mixed):
 Propagating = LabelPropagationConfig | TeacherStudentConfig
 StrategyConfig = Annotated[
     SupervisedConfig
+    | DistillationConfig
     | LabelPropagationConfig
     | TeacherStudentConfig
     | MixMatchConfig

@@ -11,6 +11,7 @@ from torch import nn
 from frazil.learn.config import RunConfig
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.strategies import (
+    distillation,
     fixmatch,
     label_propagation,
     mean_teacher,
@@ -29,6 +30,7 @@ __all__ = ["STRATEGIES", "Plan", "class_weights", "make_plan", "make_strategy"]
 #: Name in the settings -> what builds it from these and from what a run has.
 STRATEGIES: dict[str, Callable[[Any, Parts], Strategy]] = {
     "supervised": supervised.build,
+    "distillation": distillation.build,
     "label_propagation": label_propagation.build,
     "teacher_student": teacher_student.build,
     "mixmatch": mixmatch.build,
