@@ -25,11 +25,13 @@ from frazil.learn.config import (
     ModelConfig,
     OptimConfig,
     PatchData,
+    PiModelConfig,
     RunConfig,
     SemiGANConfig,
     StrategyConfig,
     SupervisedConfig,
     TeacherStudentConfig,
+    TemporalEnsemblingConfig,
 )
 
 _LABELLED = 20  # of a batch; published codes take 20 to 50
@@ -83,8 +85,7 @@ def mixmatch() -> RunConfig:
 
 def semi_gan() -> RunConfig:
     """Semi-supervised GAN: 64 patches with labels and 64 without a step, Adam as published."""
-    run = _run("semi-gan", SemiGANConfig(labelled=64), lr=3e-4, batch=128)
-    return replace(run, optim=replace(run.optim, optimiser="adam", weight_decay=0.0))
+    return _adam(_run("semi-gan", SemiGANConfig(labelled=64), lr=3e-4, batch=128))
 
 
 def fixmatch() -> RunConfig:
@@ -95,3 +96,18 @@ def fixmatch() -> RunConfig:
 def mean_teacher() -> RunConfig:
     """Mean Teacher with the 13-layer network."""
     return _run("mean-teacher", MeanTeacherConfig(labelled=_LABELLED), lr=0.03)
+
+
+def pi_model() -> RunConfig:
+    """Π-model with the 13-layer network, which is that paper's own; Adam at its rate."""
+    return _adam(_run("pi-model", PiModelConfig(labelled=_LABELLED), lr=3e-3))
+
+
+def temporal_ensembling() -> RunConfig:
+    """Temporal ensembling, likewise."""
+    return _adam(_run("temporal-ensembling", TemporalEnsemblingConfig(labelled=_LABELLED), lr=3e-3))
+
+
+def _adam(run: RunConfig) -> RunConfig:
+    """The run with Adam, and without weight decay."""
+    return replace(run, optim=replace(run.optim, optimiser="adam", weight_decay=0.0))

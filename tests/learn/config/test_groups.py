@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
 from frazil.learn.config.distributed import HOOKS, METHODS, DDPConfig, PeersConfig
+from frazil.learn.config.mixed import Mixed
 from frazil.learn.config.optim import Keep, ModelConfig, OptimConfig, Optimiser, Precision, Schedule
 from frazil.learn.config.phenomena import (
     CategorisationConfig,
@@ -27,7 +28,6 @@ from frazil.learn.config.strategies import (
     FixMatchConfig,
     LabelPropagationConfig,
     MeanTeacherConfig,
-    Mixed,
     MixMatchConfig,
     PropagationConfig,
     SemiGANConfig,

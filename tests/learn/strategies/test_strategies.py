@@ -17,11 +17,13 @@ from frazil.learn.config import (
     MeanTeacherConfig,
     MixMatchConfig,
     ModelConfig,
+    PiModelConfig,
     PropagationConfig,
     RunConfig,
     SemiGANConfig,
     SupervisedConfig,
     TeacherStudentConfig,
+    TemporalEnsemblingConfig,
 )
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.patches import Patches, PatchSampler
@@ -43,6 +45,8 @@ STRATEGIES: dict[str, Any] = {
     "fixmatch": FixMatchConfig(labelled=8, ema=0.9, threshold=0.8, ramp=0.2),
     "mean_teacher": MeanTeacherConfig(labelled=8, ema=0.95, weight=20.0),
     "semi_gan": SemiGANConfig(labelled=8, width=4, latent=8),
+    "pi_model": PiModelConfig(labelled=8, weight=60.0, share="batch"),
+    "temporal_ensembling": TemporalEnsemblingConfig(labelled=8, weight=60.0, share="batch"),
 }
 every = pytest.mark.parametrize("name", sorted(STRATEGIES))
 
@@ -76,7 +80,10 @@ def test_unlabelled_patches_have_a_loss_with_a_gradient(name: str) -> None:
         assert 0 < others.sum() < len(places)
         unlabelled = strategy.pseudo.loss(network(image[others]), places[others])
     else:
-        unlabelled = strategy.losses(3)[1]  # type: ignore[attr-defined]
+        remembers = range(strategy.plan.epoch if name == "temporal_ensembling" else 0)  # type: ignore[attr-defined]
+        for step in remembers:
+            strategy.step(step)
+        unlabelled = strategy.losses(len(remembers) or 3)[1]  # type: ignore[attr-defined]
     assert unlabelled.item() > 0
     unlabelled.backward()
     assert all(float(p.grad.abs().sum()) > 0 for p in network.parameters())

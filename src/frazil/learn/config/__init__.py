@@ -7,6 +7,10 @@ from frazil.learn.config.base import (
     Settings,
     StrategySettings,
 )
+from frazil.learn.config.consistency import (
+    PiModelConfig,
+    TemporalEnsemblingConfig,
+)
 from frazil.learn.config.data import (
     AUGMENTATIONS,
     PAPER_AUGMENTATIONS,
@@ -29,6 +33,7 @@ from frazil.learn.config.distributed import (
     DDPConfig,
     PeersConfig,
 )
+from frazil.learn.config.mixed import Mixed
 from frazil.learn.config.optim import (
     ModelConfig,
     OptimConfig,
@@ -49,7 +54,6 @@ from frazil.learn.config.strategies import (
     FixMatchConfig,
     LabelPropagationConfig,
     MeanTeacherConfig,
-    Mixed,
     MixMatchConfig,
     Propagating,
     PropagationConfig,
@@ -83,6 +87,7 @@ __all__ = [
     "PatchData",
     "PeersConfig",
     "PhenomenaConfig",
+    "PiModelConfig",
     "Propagating",
     "PropagationConfig",
     "RunConfig",
@@ -95,6 +100,7 @@ __all__ = [
     "StrategySettings",
     "SupervisedConfig",
     "TeacherStudentConfig",
+    "TemporalEnsemblingConfig",
     "differences",
     "of_patches",
     "override",

@@ -9,14 +9,16 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
+from frazil.learn.config.consistency import PiModelConfig, TemporalEnsemblingConfig
 from frazil.learn.config.data import AUGMENTATIONS
 from frazil.learn.config.distillation import DistillationConfig
+from frazil.learn.config.mixed import Averaged, Mixed, Staged
 from frazil.learn.config.phenomena import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
 
 
@@ -78,30 +80,10 @@ class PropagationConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixed(StrategySettings):
-    """What all strategies with unlabelled patches share.
+class _Propagating(Staged):
+    """What strategies that propagate labels share; the first stage lasts until the first propagation.
 
     Attributes:
-        labelled: patches with a label among the `OptimConfig.batch` of a step; the others have none. An epoch is one
-            pass through the unlabelled patches.
-    """
-
-    learns_from: ClassVar[Literal["labels", "pool", "imagettes"]] = "pool"
-    labelled: int = 50
-
-    def __post_init__(self) -> None:
-        check_least(1, labelled=self.labelled)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Propagating(Mixed):
-    """What strategies that propagate labels share.
-
-    Attributes:
-        first_epochs: passes through the labelled patches before labels are propagated for the first time.
-        first_steps: steps of that stage, in place of `first_epochs`. With few labels an epoch is a single step, and the
-            paper's hundred epochs at its rate leave the network close to where it began.
-        first_lr: peak learning rate of that stage; later ones begin at `OptimConfig.lr`, and each falls on its own.
         refresh_epochs: epochs from one propagation to the next. Every epoch, as in the papers, costs a forward pass
             through all patches and a search for neighbours, see ``refresh_seconds`` in the log; from some 100,000
             patches on, the search dominates.
@@ -111,9 +93,6 @@ class _Propagating(Mixed):
         propagation: how labels spread.
     """
 
-    first_epochs: float = 100
-    first_steps: int | None = None
-    first_lr: float = 8e-4
     refresh_epochs: int = 1
     class_balance: bool = True
     unreached: float = 0.0
@@ -121,15 +100,8 @@ class _Propagating(Mixed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(0, first_epochs=self.first_epochs, first_steps=self.first_steps or 0, first_lr=self.first_lr)
         check_least(1, refresh_epochs=self.refresh_epochs)
         check_share("unreached", self.unreached)
-
-    def first_steps_of(self, n_labelled: int) -> int:
-        """`first_steps`, or passes through the labelled patches."""
-        if self.first_steps is not None:
-            return self.first_steps
-        return max(round(self.first_epochs * n_labelled / self.labelled), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,28 +133,7 @@ class TeacherStudentConfig(_Propagating):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Averaged(Mixed):
-    """What strategies that keep a moving average of their network share.
-
-    Attributes:
-        ema: share of itself that the average keeps at each step, once it is old enough; the average maps scenes.
-        weight: of the loss on unlabelled patches.
-        ramp: share of the run over which that weight rises from 0.
-    """
-
-    ema: float = 0.999
-    weight: float = 1.0
-    ramp: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_share("ema", self.ema)
-        check_share("ramp", self.ramp)
-        check_least(0, weight=self.weight)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixMatchConfig(_Averaged):
+class MixMatchConfig(Averaged):
     """Guessed labels, sharpened, and all patches mixed with each other.
 
     Attributes:
@@ -205,7 +156,7 @@ class MixMatchConfig(_Averaged):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FixMatchConfig(_Averaged):
+class FixMatchConfig(Averaged):
     """What is confident about a slightly changed patch is taught for a strongly changed one.
 
     Attributes:
@@ -225,7 +176,7 @@ class FixMatchConfig(_Averaged):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanTeacherConfig(_Averaged):
+class MeanTeacherConfig(Averaged):
     """Agreement with the moving average of oneself; `weight` is that of the mean squared difference."""
 
     name: Literal["mean_teacher"] = "mean_teacher"
@@ -267,6 +218,8 @@ StrategyConfig = Annotated[
     | FixMatchConfig
     | MeanTeacherConfig
     | SemiGANConfig
+    | PiModelConfig
+    | TemporalEnsemblingConfig
     | SegmentationConfig
     | CategorisationConfig
     | Im2PxStrategyConfig,

@@ -17,9 +17,11 @@ from frazil.learn.strategies import (
     mean_teacher,
     mixmatch,
     phenomena,
+    pi_model,
     semi_gan,
     supervised,
     teacher_student,
+    temporal_ensembling,
 )
 from frazil.learn.strategies.building import Parts, class_weights
 from frazil.learn.strategies.plan import Plan, make_plan
@@ -37,6 +39,8 @@ STRATEGIES: dict[str, Callable[[Any, Parts], Strategy]] = {
     "fixmatch": fixmatch.build,
     "mean_teacher": mean_teacher.build,
     "semi_gan": semi_gan.build,
+    "pi_model": pi_model.build,
+    "temporal_ensembling": temporal_ensembling.build,
     "segmentation": phenomena.build_segmentation,
     "categorisation": phenomena.build_image_labels,
     "im2px": phenomena.build_image_labels,

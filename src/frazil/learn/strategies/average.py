@@ -7,6 +7,7 @@ References:
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,11 @@ class Average:
 def risen(step: int, steps: int, ramp: float) -> float:
     """Weight of the unlabelled loss, 0…1: it rises along a straight line over the first `ramp` of the run."""
     return min(step / (ramp * steps), 1.0) if ramp > 0 else 1.0
+
+
+def risen_smoothly(step: int, steps: int, ramp: float) -> float:
+    """The same, but as exp(−5 (1 − t)²), where t goes from 0 to 1 over the first `ramp` of the run."""
+    return math.exp(-5 * (1 - risen(step, steps, ramp)) ** 2)
 
 
 def weighed(labelled: Tensor, unlabelled: Tensor, weight: float) -> tuple[Tensor, dict[str, float]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frazil.learn.config import RunConfig
+from frazil.learn.config import PiModelConfig, RunConfig, TemporalEnsemblingConfig
 from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.load import Batches
 from frazil.learn.data.pool import Pool, PoolBatches
@@ -59,6 +59,12 @@ class Parts:
         """Changes of patches that all views have."""
         augment: tuple[str, ...] = getattr(self.config.data, "augment", ())
         return augment
+
+    def labelled_share(self, settings: PiModelConfig | TemporalEnsemblingConfig) -> float:
+        """Of all patches those with a label, or of a batch, as the settings want it."""
+        if settings.share == "batch":
+            return settings.labelled / self.config.optim.batch
+        return len(self.pool.labelled) / len(self.pool)
 
     def views(self, labelled: int, *views: tuple[str, ...]) -> PoolBatches:
         """Batches of the pool in some views, the first stage of labelled patches alone.

@@ -1,0 +1,61 @@
+"""Settings of further ways to learn from unlabelled patches; what they do stands in `frazil.learn.strategies`.
+
+Defaults are those of the papers that each strategy names. Where one is not, the attribute says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from frazil.errors import OptionError
+from frazil.learn.config.base import check_choice, check_least, check_share
+from frazil.learn.config.mixed import Mixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Agreeing(Mixed):
+    """What the two strategies of Laine and Aila share.
+
+    Attributes:
+        weight: of the mean squared difference at its height, before it is multiplied by the labelled share.
+        ramp: share of the run over which that weight rises, as exp(−5 (1 − t)²); the paper's 80 of 300 epochs.
+        share: the labelled share by which the weight is multiplied: ``"set"``, of all training patches, to the letter;
+            or ``"batch"``, of a batch. In the paper the two are the same, since batches are drawn from all patches
+            alike; here labelled patches come oftener, and ``"batch"`` keeps the paper's balance of both losses.
+    """
+
+    weight: float = 100.0
+    ramp: float = 80 / 300
+    share: Literal["set", "batch"] = "set"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(0, weight=self.weight)
+        check_share("ramp", self.ramp)
+        check_choice("share", self.share, ("set", "batch"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiModelConfig(_Agreeing):
+    """Agreement of two views of a patch, each with noise of its own, see `_Agreeing` for the settings."""
+
+    name: Literal["pi_model"] = "pi_model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalEnsemblingConfig(_Agreeing):
+    """Agreement with what one has said of a patch in earlier epochs, see `_Agreeing` for further settings.
+
+    Attributes:
+        alpha: share of itself that the memory of a patch keeps at each epoch, below 1.
+    """
+
+    name: Literal["temporal_ensembling"] = "temporal_ensembling"
+    weight: float = 30.0
+    alpha: float = 0.6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.alpha < 1:
+            raise OptionError(f"alpha {self.alpha} must be 0 or more and below 1.")
