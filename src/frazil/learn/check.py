@@ -52,11 +52,12 @@ def check_strategy(config: RunConfig) -> None:
             f"labels.count and strategy {strategy.name!r} are for patches. Cut some with `frazil patches`."
         )
     elif config.data.kind == "cifar10":
-        radar = [name for name in getattr(strategy, "strong", ()) if name not in _OF_ANY_IMAGE]
+        strong: tuple[str, ...] = getattr(strategy, "strong", ())
+        radar = [name for name in strong if name not in _OF_ANY_IMAGE]
         if radar:
             raise OptionError(
                 f"strategy.strong {radar[0]!r} changes backscatter, and photographs have none. Set strategy.strong="
-                f"{','.join(_OF_ANY_IMAGE)}."
+                f"{','.join(name for name in strong if name in _OF_ANY_IMAGE) or _OF_ANY_IMAGE[0]}."
             )
 
 

@@ -26,6 +26,7 @@ from frazil.learn.config import (
     OptimConfig,
     PatchData,
     PiModelConfig,
+    ReMixMatchConfig,
     RunConfig,
     SemiGANConfig,
     StrategyConfig,
@@ -80,6 +81,12 @@ def tslp() -> RunConfig:
 def mixmatch() -> RunConfig:
     """MixMatch with WideResNet-28-2; half of each batch labelled, Adam and weight decay as published."""
     run = _run("mixmatch", MixMatchConfig(labelled=50), "wrn28_2")
+    return replace(run, optim=replace(run.optim, optimiser="adamw", schedule="constant", weight_decay=0.02))
+
+
+def remixmatch() -> RunConfig:
+    """ReMixMatch, likewise; eight strongly changed views of each patch make a step some five times as long."""
+    run = _run("remixmatch", ReMixMatchConfig(labelled=50), "wrn28_2")
     return replace(run, optim=replace(run.optim, optimiser="adamw", schedule="constant", weight_decay=0.02))
 
 

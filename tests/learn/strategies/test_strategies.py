@@ -19,6 +19,7 @@ from frazil.learn.config import (
     ModelConfig,
     PiModelConfig,
     PropagationConfig,
+    ReMixMatchConfig,
     RunConfig,
     SemiGANConfig,
     SupervisedConfig,
@@ -45,6 +46,7 @@ STRATEGIES: dict[str, Any] = {
     "fixmatch": FixMatchConfig(labelled=8, ema=0.9, threshold=0.8, ramp=0.2),
     "mean_teacher": MeanTeacherConfig(labelled=8, ema=0.95, weight=20.0),
     "semi_gan": SemiGANConfig(labelled=8, width=4, latent=8),
+    "remixmatch": ReMixMatchConfig(labelled=8, ema=0.9, views=2),
     "pi_model": PiModelConfig(labelled=8, weight=60.0, share="batch"),
     "temporal_ensembling": TemporalEnsemblingConfig(labelled=8, weight=60.0, share="batch"),
 }
@@ -335,7 +337,7 @@ def with_batch_norm(name: str) -> RunConfig:
     return replace(toy_run(STRATEGIES[name]), model=ModelConfig(architecture="resnet20", settings=settings))
 
 
-@pytest.mark.parametrize("name", ["semi_gan", "mixmatch"])
+@pytest.mark.parametrize("name", ["semi_gan", "mixmatch", "remixmatch"])
 def test_batch_norm_remembers_a_step_as_if_it_had_seen_its_own_batch_alone(name: str) -> None:
     strategy, _, _ = toy_strategy(with_batch_norm(name))
     network = strategy.networks["network"].train()

@@ -9,6 +9,7 @@ from frazil.learn.config.base import (
 )
 from frazil.learn.config.consistency import (
     PiModelConfig,
+    ReMixMatchConfig,
     TemporalEnsemblingConfig,
 )
 from frazil.learn.config.data import (
@@ -90,6 +91,7 @@ __all__ = [
     "PiModelConfig",
     "Propagating",
     "PropagationConfig",
+    "ReMixMatchConfig",
     "RunConfig",
     "SceneData",
     "SegmentationConfig",

@@ -10,7 +10,8 @@ from typing import Literal
 
 from frazil.errors import OptionError
 from frazil.learn.config.base import check_choice, check_least, check_share
-from frazil.learn.config.mixed import Mixed
+from frazil.learn.config.data import AUGMENTATIONS
+from frazil.learn.config.mixed import Averaged, Mixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +60,44 @@ class TemporalEnsemblingConfig(_Agreeing):
         super().__post_init__()
         if not 0 <= self.alpha < 1:
             raise OptionError(f"alpha {self.alpha} must be 0 or more and below 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReMixMatchConfig(Averaged):
+    """Guesses whose classes come as often as those of the labels, taught for strongly changed and mixed patches.
+
+    Attributes:
+        weight: of the loss on mixed patches without a label.
+        strong_weight: of the loss on one strongly changed view, unmixed.
+        ramp: in the published code that weight rises over 16,384 steps, which is longer than most runs here.
+        rotation_weight: of the loss on which way that view was turned; 0 leaves it out.
+        views: strongly changed views of an unlabelled patch.
+        temperature: of the sharpening.
+        alpha: of the Beta distribution of the mixing.
+        window: batches over which the network's own classes are averaged.
+        strong: of `AUGMENTATIONS`: none that changes what backscatter means. Turned patches cannot be told which way
+            they were turned, so that ``"rotate"`` goes only with a `rotation_weight` of 0.
+    """
+
+    name: Literal["remixmatch"] = "remixmatch"
+    weight: float = 1.5
+    ramp: float = 1.0
+    strong_weight: float = 0.5
+    rotation_weight: float = 0.5
+    views: int = 8
+    temperature: float = 0.5
+    alpha: float = 0.75
+    window: int = 128
+    strong: tuple[str, ...] = ("flip", "speckle", "noise_floor")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(0, strong_weight=self.strong_weight, rotation_weight=self.rotation_weight)
+        check_least(1, views=self.views, window=self.window)
+        check_least(1e-3, temperature=self.temperature, alpha=self.alpha)
+        for name in self.strong:
+            check_choice("strong", name, AUGMENTATIONS)
+        if self.rotation_weight and "rotate" in self.strong:
+            raise OptionError(
+                "strong 'rotate' hides which way a patch was turned. Leave it out, or set rotation_weight to 0."
+            )

@@ -15,7 +15,7 @@ from pydantic import Discriminator
 
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
-from frazil.learn.config.consistency import PiModelConfig, TemporalEnsemblingConfig
+from frazil.learn.config.consistency import PiModelConfig, ReMixMatchConfig, TemporalEnsemblingConfig
 from frazil.learn.config.data import AUGMENTATIONS
 from frazil.learn.config.distillation import DistillationConfig
 from frazil.learn.config.mixed import Averaged, Mixed, Staged
@@ -220,6 +220,7 @@ StrategyConfig = Annotated[
     | SemiGANConfig
     | PiModelConfig
     | TemporalEnsemblingConfig
+    | ReMixMatchConfig
     | SegmentationConfig
     | CategorisationConfig
     | Im2PxStrategyConfig,
