@@ -23,6 +23,7 @@ from frazil.learn.config import (
     MeanTeacherConfig,
     MixMatchConfig,
     ModelConfig,
+    NoisyStudentConfig,
     OptimConfig,
     PatchData,
     PiModelConfig,
@@ -76,6 +77,11 @@ def lp_wrn() -> RunConfig:
 def tslp() -> RunConfig:
     """Teacher and student around label propagation (TSLP-SSL), the paper's best."""
     return _run("tslp", TeacherStudentConfig(labelled=_LABELLED))
+
+
+def noisy_student() -> RunConfig:
+    """Noisy Student: a teacher on labels alone, then three students in turn, at the rates of `lp`."""
+    return _run("noisy-student", NoisyStudentConfig(labelled=_LABELLED))
 
 
 def mixmatch() -> RunConfig:

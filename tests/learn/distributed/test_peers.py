@@ -302,7 +302,17 @@ def test_workers_begin_differently_and_the_same_worker_alike(patches: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    "strategy", ["label_propagation", "teacher_student", "fixmatch", "mixmatch", "mean_teacher", "semi_gan", "pi_model"]
+    "strategy",
+    [
+        "label_propagation",
+        "teacher_student",
+        "fixmatch",
+        "mixmatch",
+        "mean_teacher",
+        "semi_gan",
+        "pi_model",
+        "remixmatch",
+    ],
 )
 def test_every_strategy_learns_with_others(strategy: str, patches: Path, tmp_path: Path) -> None:
     """AFSD with label propagation, among others: each worker has its own unlabelled patches at hand."""

@@ -17,6 +17,7 @@ from frazil.learn.config import (
     MeanTeacherConfig,
     MixMatchConfig,
     ModelConfig,
+    NoisyStudentConfig,
     PiModelConfig,
     PropagationConfig,
     ReMixMatchConfig,
@@ -46,6 +47,7 @@ STRATEGIES: dict[str, Any] = {
     "fixmatch": FixMatchConfig(labelled=8, ema=0.9, threshold=0.8, ramp=0.2),
     "mean_teacher": MeanTeacherConfig(labelled=8, ema=0.95, weight=20.0),
     "semi_gan": SemiGANConfig(labelled=8, width=4, latent=8),
+    "noisy_student": NoisyStudentConfig(labelled=8, first_steps=30, first_lr=4e-3, rounds=2, strong=("rotate",)),
     "remixmatch": ReMixMatchConfig(labelled=8, ema=0.9, views=2),
     "pi_model": PiModelConfig(labelled=8, weight=60.0, share="batch"),
     "temporal_ensembling": TemporalEnsemblingConfig(labelled=8, weight=60.0, share="batch"),
@@ -75,7 +77,11 @@ def test_unlabelled_patches_have_a_loss_with_a_gradient(name: str) -> None:
     settings = replace(STRATEGIES[name], **({"threshold": 0.0} if name == "fixmatch" else {}))
     strategy, _, data = toy_strategy(toy_run(settings))
     network: Any = next(iter(strategy.networks.values()))
-    if hasattr(strategy, "pseudo"):
+    if name == "noisy_student":
+        network = strategy.networks["student_1"]
+        strategy.step(30)
+        unlabelled = strategy.losses(30)[1]  # type: ignore[attr-defined]
+    elif hasattr(strategy, "pseudo"):
         strategy.pseudo.refresh(network)
         (image,), places = strategy.batches(strategy.plan.first)  # type: ignore[attr-defined]
         others = places >= len(data.train.patches)  # type: ignore[attr-defined]

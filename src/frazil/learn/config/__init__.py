@@ -8,6 +8,7 @@ from frazil.learn.config.base import (
     StrategySettings,
 )
 from frazil.learn.config.consistency import (
+    NoisyStudentConfig,
     PiModelConfig,
     ReMixMatchConfig,
     TemporalEnsemblingConfig,
@@ -84,6 +85,7 @@ __all__ = [
     "MixMatchConfig",
     "Mixed",
     "ModelConfig",
+    "NoisyStudentConfig",
     "OptimConfig",
     "PatchData",
     "PeersConfig",

@@ -5,13 +5,13 @@ Defaults are those of the papers that each strategy names. Where one is not, the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from frazil.errors import OptionError
 from frazil.learn.config.base import check_choice, check_least, check_share
 from frazil.learn.config.data import AUGMENTATIONS
-from frazil.learn.config.mixed import Averaged, Mixed
+from frazil.learn.config.mixed import Averaged, Mixed, Staged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +101,43 @@ class ReMixMatchConfig(Averaged):
             raise OptionError(
                 "strong 'rotate' hides which way a patch was turned. Leave it out, or set rotation_weight to 0."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyStudentConfig(Staged):
+    """A teacher labels what it is not too unsure of for a student that learns it with noise, and so on in turns.
+
+    Each student learns at `OptimConfig.lr`.
+
+    Attributes:
+        rounds: students, one after the other; each but the last is the teacher of the next.
+        weight: of the loss on unlabelled patches.
+        threshold: least confidence of a pseudo-label.
+        targets: what the student learns: ``"soft"``, the teacher's probabilities; or ``"hard"``, its class.
+        balance: take as many patches of each class: the most confident ones, and some of them several times.
+        per_class: how many that are (None: the mean over the classes that the teacher finds).
+        strong: of `AUGMENTATIONS`, the noise of what is learnt: none that changes what backscatter means.
+        teacher: settings of the first teacher's network that differ from `ModelConfig.settings`, for instance
+            ``{"width": 64}`` for a student that is larger than its teacher.
+    """
+
+    name: Literal["noisy_student"] = "noisy_student"
+    rounds: int = 3
+    weight: float = 1.0
+    threshold: float = 0.3
+    targets: Literal["soft", "hard"] = "soft"
+    balance: bool = True
+    per_class: int | None = None
+    strong: tuple[str, ...] = ("flip", "rotate", "speckle", "noise_floor")
+    teacher: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(1, rounds=self.rounds)
+        if self.per_class is not None:
+            check_least(1, per_class=self.per_class)
+        check_least(0, weight=self.weight)
+        check_share("threshold", self.threshold)
+        check_choice("targets", self.targets, ("soft", "hard"))
+        for name in self.strong:
+            check_choice("strong", name, AUGMENTATIONS)

@@ -15,7 +15,12 @@ from pydantic import Discriminator
 
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
-from frazil.learn.config.consistency import PiModelConfig, ReMixMatchConfig, TemporalEnsemblingConfig
+from frazil.learn.config.consistency import (
+    NoisyStudentConfig,
+    PiModelConfig,
+    ReMixMatchConfig,
+    TemporalEnsemblingConfig,
+)
 from frazil.learn.config.data import AUGMENTATIONS
 from frazil.learn.config.distillation import DistillationConfig
 from frazil.learn.config.mixed import Averaged, Mixed, Staged
@@ -221,6 +226,7 @@ StrategyConfig = Annotated[
     | PiModelConfig
     | TemporalEnsemblingConfig
     | ReMixMatchConfig
+    | NoisyStudentConfig
     | SegmentationConfig
     | CategorisationConfig
     | Im2PxStrategyConfig,

@@ -103,6 +103,12 @@ class PoolBatches:
         images = [torch.from_numpy(v).to(self.device, memory_format=torch.channels_last) for v in views]
         return images, torch.from_numpy(places)
 
+    def renew(self) -> None:
+        """Forget the batch that was made ahead, of a pool that is about to change."""
+        if self._next is not None:
+            self._next[1].result()  # its thread looks at the pool until then
+            self._next = None
+
     def _make(self, step: int) -> tuple[list[np.ndarray], np.ndarray]:
         n_labelled, n_unlabelled, at = self.draw(step)
         places = self.pool.places(at, n_labelled, n_unlabelled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frazil.errors import OptionError
 from frazil.learn.config import PiModelConfig, RunConfig, TemporalEnsemblingConfig
 from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.load import Batches
@@ -66,12 +68,13 @@ class Parts:
             return settings.labelled / self.config.optim.batch
         return len(self.pool.labelled) / len(self.pool)
 
-    def views(self, labelled: int, *views: tuple[str, ...]) -> PoolBatches:
+    def views(self, labelled: int, *views: tuple[str, ...], pool: Pool | None = None) -> PoolBatches:
         """Batches of the pool in some views, the first stage of labelled patches alone.
 
         Args:
             labelled: patches with a label in a batch.
             views: changes of each.
+            pool: in place of the run's own.
         """
         plan, room = self.plan, self.config.optim.batch - labelled
 
@@ -79,18 +82,27 @@ class Parts:
             before = step < plan.first
             return labelled, 0 if before else room, step if before else step - plan.first
 
-        return PoolBatches(self.pool, draw, views, self.device)
+        return PoolBatches(pool or self.pool, draw, views, self.device)
 
-    def another_network(self) -> nn.Module:
-        """A network like that of the run, of other random weights; of the same where these are of photographs."""
+    def another_network(self, settings: Mapping[str, object] | None = None) -> nn.Module:
+        """A network like that of the run, of other random weights; of the same where these are of photographs.
+
+        Args:
+            settings: in which it differs from the run's.
+        """
         config = self.config
         if config.model.pretrained:
+            if settings:
+                raise OptionError(
+                    f"strategy.teacher {dict(settings)} is another network than the one that model.pretrained has "
+                    "weights for. Leave one of them out."
+                )
             return copy.deepcopy(self.network)
         fresh = create_model(
             config.model.architecture,
             n_channels=len(self.data.channels),
             n_classes=self.n_classes,
-            settings={**config.model.settings, "patch": self.network.patch},
+            settings={**config.model.settings, **(settings or {}), "patch": self.network.patch},
         )
         place = next(self.network.parameters()).device
         fresh = fresh.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
