@@ -20,6 +20,7 @@ from dataclasses import replace
 from frazil.learn.config import (
     FixMatchConfig,
     LabelPropagationConfig,
+    M1M2Config,
     MeanTeacherConfig,
     MixMatchConfig,
     ModelConfig,
@@ -119,6 +120,11 @@ def pi_model() -> RunConfig:
 def temporal_ensembling() -> RunConfig:
     """Temporal ensembling, likewise."""
     return _adam(_run("temporal-ensembling", TemporalEnsemblingConfig(labelled=_LABELLED), lr=3e-3))
+
+
+def m1_m2() -> RunConfig:
+    """Semi-supervised variational autoencoder (M1 + M2); Adam at the rate of its published code."""
+    return _adam(_run("m1-m2", M1M2Config(labelled=_LABELLED), "encoder", lr=3e-4))
 
 
 def _adam(run: RunConfig) -> RunConfig:

@@ -312,7 +312,7 @@ def _split(store: Path, folder: Path) -> Path:
 def test_recipes_have_the_papers_settings() -> None:
     mine = {name for name in recipe_names() if name.startswith("few_labels:")}
     names = ["supervised", "lp", "lp_wrn", "tslp", "mixmatch", "semi_gan", "fixmatch", "mean_teacher"]
-    names += ["pi_model", "temporal_ensembling", "remixmatch", "noisy_student"]
+    names += ["pi_model", "temporal_ensembling", "remixmatch", "noisy_student", "m1_m2"]
     assert mine == {f"few_labels:{n}" for n in names}
     tslp = find_recipe("few_labels:tslp")
     assert isinstance(tslp.strategy, TeacherStudentConfig)

@@ -112,6 +112,9 @@ def test_valid_padding_has_its_own_least_patch() -> None:
         ("vgg16", {"dropout": 1.0}, "dropout"),
         ("mobilenet_v2", {"patch": 4}, "MobileNetV2"),
         ("resnet20", {"patch": 4}, "ResNet"),
+        ("encoder", {"patch": 7}, "the encoder"),
+        ("encoder", {"latent": 0}, "latent 0"),
+        ("encoder", {"dropout": 1.0}, "dropout"),
     ],
 )
 def test_impossible_settings(name: str, settings: dict[str, Any], words: str) -> None:

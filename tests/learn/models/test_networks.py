@@ -20,6 +20,7 @@ from frazil.learn.models.adhoc import AdHocCNN, AdHocConfig
 from frazil.learn.models.cnn13 import CNN13, CNN13Config
 from frazil.learn.models.densenet import DenseNet121, DenseNet121Config
 from frazil.learn.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite0Config, PaddedConv2d
+from frazil.learn.models.encoder import Encoder, EncoderConfig
 from frazil.learn.models.im2px import IM2PX, IM2PXConfig
 from frazil.learn.models.inception import LEAST, InceptionV3, InceptionV3Config
 from frazil.learn.models.metocean_unet import MetoceanUNet, MetoceanUNetConfig
@@ -97,6 +98,7 @@ SMALL: dict[str, Any] = {
     "resnet20": lambda: ResNet20(1, 2, ResNetConfig()),
     "adhoc": lambda: AdHocCNN(1, 2, AdHocConfig()),
     "cnn13": lambda: CNN13(1, 2, CNN13Config(width=4)),
+    "encoder": lambda: Encoder(1, 2, EncoderConfig(patch=16, widths=(3, 3), latent=2)),
     "wrn": lambda: WideResNet(1, 2, WideResNetConfig(depth=10, width=1)),
 }
 
@@ -141,6 +143,7 @@ BY_HAND = {
     "resnet20": [(3, 1), *[(3, 1)] * 6, (3, 2), *[(3, 1)] * 5, (3, 2), *[(3, 1)] * 5],
     "adhoc": [(3, 1), *POOL] * 3,
     "cnn13": [*[(3, 1)] * 3, *POOL, *[(3, 1)] * 3, *POOL, (3, 1), (1, 1), (1, 1)],
+    "encoder": [(3, 1), *POOL, (3, 1), *POOL, (4, 1)],
     "wrn": [(3, 1), *[(3, 1)] * 2, (3, 2), (3, 1), (3, 2), (3, 1)],
 }
 

@@ -14,6 +14,7 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.config import (
     FixMatchConfig,
     LabelPropagationConfig,
+    M1M2Config,
     MeanTeacherConfig,
     MixMatchConfig,
     ModelConfig,
@@ -47,12 +48,15 @@ STRATEGIES: dict[str, Any] = {
     "fixmatch": FixMatchConfig(labelled=8, ema=0.9, threshold=0.8, ramp=0.2),
     "mean_teacher": MeanTeacherConfig(labelled=8, ema=0.95, weight=20.0),
     "semi_gan": SemiGANConfig(labelled=8, width=4, latent=8),
+    "m1_m2": M1M2Config(labelled=8, width=4, latent=3, hidden=8),
     "noisy_student": NoisyStudentConfig(labelled=8, first_steps=30, first_lr=4e-3, rounds=2, strong=("rotate",)),
     "remixmatch": ReMixMatchConfig(labelled=8, ema=0.9, views=2),
     "pi_model": PiModelConfig(labelled=8, weight=60.0, share="batch"),
     "temporal_ensembling": TemporalEnsemblingConfig(labelled=8, weight=60.0, share="batch"),
 }
 every = pytest.mark.parametrize("name", sorted(STRATEGIES))
+#: M1 + M2 wants a network of its own, see test_m1_m2.py.
+with_any_network = pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"m1_m2"}))
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,7 +68,7 @@ def from_labels_alone() -> list[float]:
     return [accuracy(toy_train(replace(run, seed=s), toy_data(s)), toy_data(s)) for s in range(3)]
 
 
-@every
+@with_any_network
 def test_beats_labels_alone_where_unlabelled_patches_decide(name: str, from_labels_alone: list[float]) -> None:
     run = toy_run(STRATEGIES[name], epochs=20)
     found = [accuracy(toy_train(replace(run, seed=s), toy_data(s)), toy_data(s)) for s in range(3)]
@@ -72,7 +76,7 @@ def test_beats_labels_alone_where_unlabelled_patches_decide(name: str, from_labe
     assert np.mean(found) > np.mean(from_labels_alone) + 0.02, (found, from_labels_alone)
 
 
-@every
+@with_any_network
 def test_unlabelled_patches_have_a_loss_with_a_gradient(name: str) -> None:
     settings = replace(STRATEGIES[name], **({"threshold": 0.0} if name == "fixmatch" else {}))
     strategy, _, data = toy_strategy(toy_run(settings))

@@ -8,6 +8,7 @@ from frazil.learn.config.base import (
     StrategySettings,
 )
 from frazil.learn.config.consistency import (
+    M1M2Config,
     NoisyStudentConfig,
     PiModelConfig,
     ReMixMatchConfig,
@@ -81,6 +82,7 @@ __all__ = [
     "ImagetteData",
     "LabelPropagationConfig",
     "LabelsConfig",
+    "M1M2Config",
     "MeanTeacherConfig",
     "MixMatchConfig",
     "Mixed",

@@ -141,3 +141,32 @@ class NoisyStudentConfig(Staged):
         check_choice("targets", self.targets, ("soft", "hard"))
         for name in self.strong:
             check_choice("strong", name, AUGMENTATIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class M1M2Config(Mixed):
+    """A variational autoencoder of patches (M1), then one of its latents and their classes (M2).
+
+    For networks whose descriptors may be negative, as those of the architecture ``encoder``.
+
+    Attributes:
+        first: share of the run's steps in which M1 learns; M2 has the others.
+        alpha: of the classifier's own loss: the paper's α is this times the number of patches.
+        latent: numbers z₂ that a latent of M1 is made from, beside its class.
+        hidden: nodes of the hidden layer of M2's networks.
+        width: channels of the last layer but one of M1's decoder.
+    """
+
+    name: Literal["m1_m2"] = "m1_m2"
+    first: float = 0.5
+    alpha: float = 0.1
+    latent: int = 50
+    hidden: int = 500
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.first < 1:
+            raise OptionError(f"first {self.first} must lie between 0 and 1: M1 and M2 both must learn.")
+        check_least(0, alpha=self.alpha)
+        check_least(1, latent=self.latent, hidden=self.hidden, width=self.width)

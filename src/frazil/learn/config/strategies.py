@@ -16,6 +16,7 @@ from pydantic import Discriminator
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
 from frazil.learn.config.consistency import (
+    M1M2Config,
     NoisyStudentConfig,
     PiModelConfig,
     ReMixMatchConfig,
@@ -227,6 +228,7 @@ StrategyConfig = Annotated[
     | TemporalEnsemblingConfig
     | ReMixMatchConfig
     | NoisyStudentConfig
+    | M1M2Config
     | SegmentationConfig
     | CategorisationConfig
     | Im2PxStrategyConfig,

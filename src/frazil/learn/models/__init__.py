@@ -13,6 +13,7 @@ from frazil.learn.models.adhoc import AdHocCNN, AdHocConfig
 from frazil.learn.models.cnn13 import CNN13, CNN13Config
 from frazil.learn.models.densenet import DenseNet121, DenseNet121Config
 from frazil.learn.models.efficientnet_lite import EfficientNetLite0, EfficientNetLite0Config
+from frazil.learn.models.encoder import Encoder, EncoderConfig
 from frazil.learn.models.im2px import IM2PX, IM2PXConfig
 from frazil.learn.models.inception import InceptionV3, InceptionV3Config
 from frazil.learn.models.metocean_unet import MetoceanUNet, MetoceanUNetConfig
@@ -39,6 +40,7 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
     "inception_v3": (InceptionV3, InceptionV3Config),
     "cnn13": (CNN13, CNN13Config),
     "wrn28_2": (WideResNet, WideResNetConfig),
+    "encoder": (Encoder, EncoderConfig),
     "metocean_unet": (MetoceanUNet, MetoceanUNetConfig),
     "im2px": (IM2PX, IM2PXConfig),
 }
