@@ -33,7 +33,7 @@ def check_run(config: RunConfig) -> nn.Module:
 
 def check_strategy(config: RunConfig) -> None:
     """Raise OptionError where a way to learn, or few labels, are not for a run's kind of data."""
-    strategy, learnt_by, few = config.strategy, config.data.learnt_by, config.labels.count is not None
+    strategy, learnt_by, few = config.strategy, config.data.learnt_by, config.labels.few
     if learnt_by == "imagette":
         if strategy.learns_from != "imagettes":
             raise OptionError(
@@ -42,14 +42,14 @@ def check_strategy(config: RunConfig) -> None:
             )
         if few:
             raise OptionError(
-                "labels.count draws labels of patches. Set data.annotated: so many images of each category are learnt "
-                "from."
+                f"labels.{_few(config)} draws labels of patches. Set data.annotated: so many images of each category "
+                "are learnt from."
             )
     elif strategy.learns_from == "imagettes":
         raise OptionError(f"Strategy {strategy.name!r} learns from imagettes, not from patches or scenes.")
     elif config.data.kind not in ("patches", "cifar10") and (few or strategy.learns_from == "pool"):
         raise OptionError(
-            f"labels.count and strategy {strategy.name!r} are for patches. Cut some with `frazil patches`."
+            f"labels.{_few(config)} and strategy {strategy.name!r} are for patches. Cut some with `frazil patches`."
         )
     elif config.data.kind == "cifar10":
         strong: tuple[str, ...] = getattr(strategy, "strong", ())
@@ -59,6 +59,11 @@ def check_strategy(config: RunConfig) -> None:
                 f"strategy.strong {radar[0]!r} changes backscatter, and photographs have none. Set strategy.strong="
                 f"{','.join(name for name in strong if name in _OF_ANY_IMAGE) or _OF_ANY_IMAGE[0]}."
             )
+
+
+def _few(config: RunConfig) -> str:
+    """The setting that says how many labels are kept."""
+    return "count" if config.labels.per_class is None else "per_class"
 
 
 def _check_network(config: RunConfig, takes: str) -> None:

@@ -1,9 +1,9 @@
 """Few labels, many patches without: ``--set data.patches=SET.zarr --set labels.count=60``.
 
-Patches of the training scenes that are not drawn lose their labels and are learnt from without them;
-``--set data.unlabelled=OTHER.zarr`` adds patches of other regions. Network, rates and epochs are those of the second
-paper; where it leaves something open, those of the codes it builds on. Rotation is the only change of training patches,
-which keeps the physics.
+``labels.per_class=15`` counts labels class by class, as papers do. Patches of the training scenes that are not drawn
+lose their labels and are learnt from without them; ``--set data.unlabelled=OTHER.zarr`` adds patches of other regions.
+Network, rates and epochs are those of the second paper; where it leaves something open, those of the codes it builds
+on. Rotation is the only change of training patches, which keeps the physics.
 
 A hundred epochs on 60 labels are some 300 steps: at the paper's rate the first stage ends early in learning. Where
 labels are few, ``strategy.first_steps=1000`` gives it time (and ``optim.steps=1000`` the supervised run); compare

@@ -182,7 +182,7 @@ def trials(
                 config = replace(
                     config,
                     data=replace(config.data, patches=patches),
-                    labels=replace(config.labels, count=count, seed=draw),
+                    labels=replace(config.labels, count=count, per_class=None, seed=draw),
                 )
                 if name in CONTROLS:
                     config = replace(config, strategy=LabelPropagationConfig(), seed=0, name="control")

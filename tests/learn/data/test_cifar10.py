@@ -209,6 +209,10 @@ def test_few_labels_leave_the_others_to_learn_from_without(tmp_path: Path) -> No
     assert list(few.counts().values()) == [2] * 10
     assert len(rest) == 40
     assert len({x.tobytes() for x in np.concatenate([few.image, rest.image])}) == 60
+    each = load_cifar10(config, 5, LabelsConfig(per_class=2, seed=1), pool=True)
+    np.testing.assert_array_equal(each.train.patches.index, few.index)  # type: ignore[attr-defined]
+    with pytest.raises(LabelError, match=r"labels.per_class is 7, but 6 training patches of '\w+' have a label"):
+        load_cifar10(config, 5, LabelsConfig(per_class=7), pool=True)
     with pytest.raises(LabelError, match=r"none is left to learn from without. Set labels.count"):
         load_cifar10(config, 5, pool=True)
     with pytest.raises(OptionError, match=r"'speckle' changes backscatter.*Set strategy.strong=flip,rotate"):

@@ -138,6 +138,65 @@ def test_draws_nest_through_a_whole_run(store: Path) -> None:
     assert set(other.index.tolist()) != places[0]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=60),
+    st.integers(1, 6),
+    st.integers(0, 5),
+)
+def test_so_many_of_each_class_or_a_line_that_names_the_class(rows: list[tuple[int, int]], n: int, seed: int) -> None:
+    """Of the classes that are there; draws nest; where all have enough, they are those of `count` too."""
+    label, scene = np.array(rows).T
+    patches = some(label, scene)
+    have = np.bincount(label, minlength=5)
+    config = LabelsConfig(per_class=n, seed=seed)
+    short = [c for c in range(5) if 0 < have[c] < n]
+    if short:
+        name = FIVE_CLASSES.names[short[0]]
+        with pytest.raises(LabelError, match=rf"per_class is {n}, but {have[short[0]]} training patches of '{name}'"):
+            choose_labels(patches, config, allow_missing=True)
+        return
+    chosen, said = choose_labels(patches, config)
+    assert np.bincount(label[chosen], minlength=5).tolist() == np.where(have > 0, n, 0).tolist()
+    assert (np.diff(chosen) > 0).all()
+    assert said["drawn"] == patches.take(chosen).counts()
+    if n > 1:
+        assert set(choose_labels(patches, replace(config, per_class=n - 1))[0]) < set(chosen)
+    total = n * int((have > 0).sum())
+    np.testing.assert_array_equal(choose_labels(patches, LabelsConfig(count=total, seed=seed))[0], chosen)
+
+
+def test_labels_of_each_class_through_a_whole_run(store: Path, tmp_path: Path) -> None:
+    data = load_data(override(run_of(store, None), {"labels.per_class": "6"}))
+    few = data.train.patches  # type: ignore[attr-defined]
+    assert sorted(few.counts().values()) == [0, 0, 0, 6, 6]
+    assert data.unlabelled is not None
+    assert not set(few.index) & set(data.unlabelled.index)
+    assert data.description["labels"]["drawn"] == few.counts()
+    train(override(run_of(store, None), {"labels.per_class": "6", "optim.epochs": "1"}), tmp_path / "run")
+    from frazil.learn.checkpoint import load_model
+    from frazil.learn.propagation.files import drawn_labels
+
+    again = drawn_labels(str(store), load_model(tmp_path / "run" / "model").card)
+    assert again is not None
+    assert set(again.tolist()) == set(few.index.tolist())
+    with pytest.raises(LabelError, match=r"labels.per_class is 1000, but \d+ training patches of"):
+        load_data(override(run_of(store, None), {"labels.per_class": "1000"}))
+    with pytest.raises(OptionError, match="count 10 and labels.per_class 6 both say how many labels"):
+        override(run_of(store, 10), {"labels.per_class": "6"})
+    for by in ("scene", "polygon"):
+        with pytest.raises(OptionError, match=f"per_class draws class by class, not by {by}"):
+            LabelsConfig(per_class=3, by=by)
+    with pytest.raises(OptionError, match="per_class 0 must be 1 or more"):
+        LabelsConfig(per_class=0)
+    with pytest.raises(OptionError, match="labels.per_class and strategy 'supervised' are for patches"):
+        load_data(override(find_recipe("ice_simulated:" + simulated_recipe()), {"labels.per_class": "3"}))
+
+
+def simulated_recipe() -> str:
+    return next(name for name in recipe_names() if name.startswith("ice_simulated:")).partition(":")[2]
+
+
 def test_the_rest_of_the_training_scenes_is_the_pool(store: Path, tmp_path: Path) -> None:
     data = load_data(run_of(store))
     assert isinstance(data.test, Patches)

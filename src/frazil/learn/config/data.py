@@ -182,20 +182,36 @@ class LabelsConfig(Settings):
     A draw is the beginning of a fixed order, so that 15 labels are among the 30 of the same seed, and these among 40.
 
     Attributes:
-        count: how many labels in all (None: all; the paper counts them per class).
+        count: how many labels in all (None: all).
+        per_class: how many of each class, as papers count them, in place of `count`; classes that the training patches
+            do not have are left out.
         by: ``"class"``: as many of each class as the numbers allow, at random; ``"scene"`` or ``"polygon"``: all of
             one, then all of another, as an expert labels.
         seed: of the order.
     """
 
     count: int | None = None
+    per_class: int | None = None
     by: Literal["class", "scene", "polygon"] = "class"
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choice("by", self.by, ("class", "scene", "polygon"))
-        if self.count is not None and self.count < 1:
-            raise OptionError(f"count {self.count} must be 1 or more.")
+        for name, value in (("count", self.count), ("per_class", self.per_class)):
+            if value is not None and value < 1:
+                raise OptionError(f"{name} {value} must be 1 or more.")
+        if self.count is not None and self.per_class is not None:
+            raise OptionError(
+                f"labels.count {self.count} and labels.per_class {self.per_class} both say how many labels are kept. "
+                "Set one of them to null."
+            )
+        if self.per_class is not None and self.by != "class":
+            raise OptionError(f"labels.per_class draws class by class, not by {self.by}. Set labels.by=class.")
+
+    @property
+    def few(self) -> bool:
+        """Whether some labels are hidden."""
+        return self.count is not None or self.per_class is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,11 +91,16 @@ def choose_labels(
         allow_missing: accept a draw without labels of some class.
 
     Raises:
-        LabelError: there are not so many labels, or none of a class that the training patches have.
+        LabelError: there are not so many labels, of a class or in all, or none of a class that the training patches
+            have.
     """
-    if config.count is None:
+    if not config.few:
         return np.arange(len(train)), {}
     order = drawing_order(train, config, polygon)
+    if config.per_class is not None:
+        chosen = _of_each_class(train, order, config.per_class)
+        return chosen, _said(train, chosen, config, [])
+    assert config.count is not None
     if config.count > order.size:
         raise LabelError(f"labels.count is {config.count}, but {order.size} training patches have a label and signal.")
     chosen = np.sort(order[: config.count])
@@ -113,7 +118,25 @@ def choose_labels(
         notes.append(f"{how} hold none of {', '.join(missing)}.")
     if len(drawn.names) == 1:
         notes.append(f"{how} are all of one scene, {drawn.names[0]}.")
-    return chosen, {"drawn": got, "of": len(train), "by": config.by, "seed": config.seed, "notes": notes}
+    return chosen, _said(train, chosen, config, notes)
+
+
+def _of_each_class(train: Patches, order: np.ndarray, n: int) -> np.ndarray:
+    """The first n patches of each class in an order, ascending."""
+    label = train.label[order]
+    there, usable = train.counts(), np.bincount(label, minlength=256)
+    for code, (name, known) in enumerate(there.items()):
+        if known and usable[code] < n:
+            raise LabelError(
+                f"labels.per_class is {n}, but {usable[code]} training patches of {name!r} have a label and signal. "
+                "Lower it, or set labels.count."
+            )
+    return np.sort(order[_rank(label.astype(int)) < n])
+
+
+def _said(train: Patches, chosen: np.ndarray, config: LabelsConfig, notes: list[str]) -> Draw:
+    got = train.take(chosen).counts()
+    return {"drawn": got, "of": len(train), "by": config.by, "seed": config.seed, "notes": notes}
 
 
 def unlabelled_pool(

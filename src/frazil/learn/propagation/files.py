@@ -157,7 +157,7 @@ def drawn_labels(path: str, card: ModelCard) -> np.ndarray | None:
     """
     settings = card.training.get("config")
     config = run_config(settings) if settings else None
-    if config is None or config.labels.count is None or not of_patches(config.data):
+    if config is None or not config.labels.few or not of_patches(config.data):
         return None
     try:
         data = replace(config.data, patches=(path,))
@@ -165,8 +165,8 @@ def drawn_labels(path: str, card: ModelCard) -> np.ndarray | None:
         train, chosen, _ = draw(data, config.labels, sides, table)
     except FrazilError as error:
         raise OptionError(
-            f"Model {card.id} has learnt from {config.labels.count} labels, and which cannot be told from {path} "
-            f"({error}). Pass the set that it has learnt from, --labels FILE, or --all-labels."
+            f"Model {card.id} has learnt from {config.labels.count or 'some'} labels, and which cannot be told from "
+            f"{path} ({error}). Pass the set that it has learnt from, --labels FILE, or --all-labels."
         ) from error
     return np.asarray(train.take(chosen).index)
 
