@@ -33,6 +33,13 @@ from frazil.cli.say import say, say_json
     help="Whether classes or labels count alike.",
 )
 @click.option(
+    "--mass",
+    type=click.Choice(["none", "labels", "uniform"]),
+    default="none",
+    show_default=True,
+    help="How much of all samples each class is to have: as labels have, as much as any other, or left open.",
+)
+@click.option(
     "--search",
     type=click.Choice(["exact", "approximate"]),
     default="exact",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from frazil.learn.propagation.graph import (
     affinity_graph,
     certainty,
     class_weight,
+    mass_factors,
     propagate_labels,
     solve,
 )
@@ -268,7 +271,64 @@ def test_what_cannot_work_is_refused(features: np.ndarray, labels: np.ndarray, m
         propagate_labels(features, labels)
 
 
-@pytest.mark.parametrize("wrong", [{"k": 0}, {"alpha": 1.0}, {"gamma": -1.0}, {"seeds": "many"}, {"search": "fast"}])
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 30), classes=st.integers(2, 4), seed=st.integers(0, 10_000))
+def test_masses_of_classes_become_what_they_should_be(n: int, classes: int, seed: int) -> None:
+    """Zhu et al.: for two classes, the first where q f / Σf > (1 − q) (1 − f) / Σ(1 − f)."""
+    rng = np.random.default_rng(seed)
+    score = rng.gamma(0.3, size=(n, classes)) + 1e-6
+    prior = rng.dirichlet(np.ones(classes))
+    factor = mass_factors(score, 7 * prior)
+    f = score / score.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose((f * factor).sum(axis=0), n * prior, rtol=1e-5)
+    if classes == 2:
+        one, other = prior[0] * f[:, 0] / f[:, 0].sum(), prior[1] * f[:, 1] / f[:, 1].sum()
+        clear = np.abs(one - other) > 1e-6 * np.maximum(one, other)
+        assert ((score * factor).argmax(axis=1) == (other > one))[clear].all()
+    with_zeros = np.concatenate([score, np.zeros((3, classes))])
+    np.testing.assert_allclose(mass_factors(with_zeros, prior), factor, rtol=1e-6)
+    np.testing.assert_allclose(mass_factors(score, f.sum(axis=0)), 1, rtol=1e-6)
+
+
+def test_masses_hold_back_a_class_that_floods_the_graph() -> None:
+    """Equation 7 to the letter and twenty labels against two; without masses nothing changes."""
+    x, truth = blobs(400, classes=2, spread=0.6)
+    labels = few(truth, 20)
+    labels[np.flatnonzero(labels == 1)[2:]] = -1
+    options: dict[str, Any] = {"k": 20, "iterations": 100, "seeds": "one_hot"}
+    found = {mass: propagate_labels(x, labels, mass=mass, **options) for mass in ("none", "uniform", "labels")}
+    others = labels < 0
+    right = {mass: float((f.label == truth)[others].mean()) for mass, f in found.items()}
+    assert right["uniform"] > right["none"] + 0.2, right
+    shares = {mass: float((f.label[others] == 1).mean()) for mass, f in found.items()}
+    assert abs(shares["uniform"] - 0.5) < 0.1
+    assert shares["labels"] < 0.3, "2 of 22 labels"
+    np.testing.assert_array_equal(found["none"].score, propagate_labels(x, labels, **options).score)
+    expected = found["none"].score * mass_factors(found["none"].score[others], np.array([1, 1]))
+    np.testing.assert_allclose(found["uniform"].score, expected)
+    for f in found.values():
+        np.testing.assert_array_equal(f.label[~others], labels[~others])
+        assert ((f.weight >= 0) & (f.weight <= 1)).all()
+
+
+def test_a_class_without_labels_and_samples_out_of_reach_have_no_mass() -> None:
+    x, truth = blobs(60, classes=3)
+    labels = few(truth, 2)
+    labels[labels == 2] = -1
+    x[:3] = 0
+    labels[:3] = -1
+    for mass in ("labels", "uniform"):
+        found = propagate_labels(x, labels, n_classes=3, k=5, mass=mass)
+        assert np.isfinite(found.score).all()
+        assert not (found.label == 2).any()
+        assert (found.label[:3] == -1).all()
+        everywhere = propagate_labels(x[3:], truth[3:], n_classes=3, k=5, mass=mass)
+        assert (everywhere.label == truth[3:]).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"k": 0}, {"mass": "equal"}, {"alpha": 1.0}, {"gamma": -1.0}, {"seeds": "many"}, {"search": "fast"}]
+)
 def test_wrong_settings(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         PropagationConfig(**wrong)  # type: ignore[arg-type]

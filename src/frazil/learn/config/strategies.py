@@ -59,6 +59,9 @@ class PropagationConfig(Settings):
             one percent; some 40 reach 1e-5.
         seeds: ``"per_class"`` gives each class the same total, 1/n to each of its n labels; ``"one_hot"`` is equation 7
             to the letter, under which the class with the most labels floods the graph.
+        mass: how much of all samples without a label each class is to have (class mass normalisation of Zhu et al.
+            2003): ``"none"`` as in the paper, what the graph gives it; ``"labels"``, its share of the labels;
+            ``"uniform"``, the same for all classes that have a label.
         weights: ``"entropy"`` as in the paper; ``"relative"`` divides them by the largest, as published codes do.
         search: how neighbours are found: ``"exact"``, or ``"approximate"`` by an inverted file of faiss.
     """
@@ -69,6 +72,7 @@ class PropagationConfig(Settings):
     tolerance: float = 1e-6
     iterations: int = 50
     seeds: Literal["per_class", "one_hot"] = "per_class"
+    mass: Literal["none", "labels", "uniform"] = "none"
     weights: Literal["entropy", "relative"] = "entropy"
     search: Literal["exact", "approximate"] = "exact"
 
@@ -81,6 +85,7 @@ class PropagationConfig(Settings):
                 f"got {self.gamma}, {self.tolerance} and {self.alpha}."
             )
         check_choice("seeds", self.seeds, ("per_class", "one_hot"))
+        check_choice("mass", self.mass, ("none", "labels", "uniform"))
         check_choice("weights", self.weights, ("entropy", "relative"))
         check_choice("search", self.search, ("exact", "approximate"))
 

@@ -10,6 +10,8 @@ Where no label reaches there is no pseudo-label: −1, with weight 0.
 References:
     Iscen, A., Tolias, G., Avrithis, Y., Chum, O. (2019), Label propagation for deep semi-supervised learning. CVPR
     2019. doi:10.48550/arXiv.1904.04717.
+    Zhu, X., Ghahramani, Z., Lafferty, J. (2003), Semi-supervised learning using Gaussian fields and harmonic
+    functions. ICML 2003. Section 4, class mass normalisation.
     Zhou, D., Bousquet, O., Lal, T. N., Weston, J., Schölkopf, B. (2003), Learning with local and global consistency.
     NIPS 2003.
     Khaleghian (2022), paper 2, equations 5 to 14.
@@ -41,7 +43,7 @@ class Propagated:
     Attributes:
         label: int64 (sample,) class codes; given labels are kept; −1 where no label reaches.
         weight: float32 (sample,) certainty, 0…1; 1 for given labels, 0 where no label reaches.
-        score: float32 (sample, class) ψ, not negative.
+        score: float32 (sample, class) ψ, not negative; times `mass_factors` where masses are asked for.
         reached: bool (sample,).
         class_weight: float32 (class,) by which classes even out, 1 on average over reached samples; 0 for a class that
             nothing has.
@@ -104,6 +106,9 @@ def propagate_labels(
         seeds /= np.maximum(seeds.sum(axis=0), 1)
     score, iterations, residual, converged = solve(graph, seeds, chosen)
     np.maximum(score, 0, out=score)
+    if chosen.mass != "none":
+        prior = np.bincount(labels[given], minlength=n_classes).astype(np.float64)
+        score *= mass_factors(score[~given], prior if chosen.mass == "labels" else prior > 0)
     total = score.sum(axis=1)
     reached = (total > 0) | given
     label = np.where(reached, score.argmax(axis=1), NOWHERE)
@@ -212,6 +217,25 @@ def solve(graph: sparse.csr_array, seeds: np.ndarray, config: PropagationConfig)
     left = dot(apply(x).sub_(right), ap)
     relative = torch.where(norm > 0, (left / norm.clamp(min=1e-38)).sqrt(), 0.0)
     return x.numpy(), steps, float(relative.max()), not bool((rr > target).any())
+
+
+def mass_factors(score: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Factors float32 (class,) that give each class the mass that it should have; 1 where it has it.
+
+    The mass of a class is the sum of ψ̂, the scores of a sample divided by their sum, over all samples; it is to be that
+    class's share of the prior. Samples are then named by the largest of ψ times these factors.
+
+    Args:
+        score: ψ (sample, class) of the samples without a label; rows of zeros count for nothing.
+        prior: (class,), of any sum.
+    """
+    total = score.sum(axis=1, dtype=np.float64)
+    reached = total > 0
+    mass = (score[reached] / total[reached, None]).sum(axis=0)
+    wanted = np.asarray(prior, np.float64) / prior.sum() * reached.sum()
+    if not reached.any():
+        return np.ones(len(mass), np.float32)
+    return np.divide(wanted, mass, out=np.zeros(len(mass)), where=mass > 0).astype(np.float32)
 
 
 def certainty(score: np.ndarray) -> np.ndarray:
