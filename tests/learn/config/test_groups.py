@@ -14,6 +14,13 @@ from hypothesis import strategies as st
 
 from frazil.errors import OptionError
 from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
+from frazil.learn.config.consistency import (
+    M1M2Config,
+    NoisyStudentConfig,
+    PiModelConfig,
+    ReMixMatchConfig,
+    TemporalEnsemblingConfig,
+)
 from frazil.learn.config.distributed import HOOKS, METHODS, DDPConfig, PeersConfig
 from frazil.learn.config.mixed import Mixed
 from frazil.learn.config.optim import Keep, ModelConfig, OptimConfig, Optimiser, Precision, Schedule
@@ -134,7 +141,8 @@ def test_the_literal_words_are_those_that_are_taken() -> None:
 
 def test_defaults_are_those_of_the_papers() -> None:
     """Iscen et al. (2019), section 5.1; Berthelot et al. (2019), section 4.1; Sohn et al. (2020), table 4; Tarvainen
-    and Valpola (2017), appendix; Salimans et al. (2016).
+    and Valpola (2017), appendix; Salimans et al. (2016); Laine and Aila (2017), appendix A; Berthelot et al. (2020),
+    section 4; Xie et al. (2020), section 3.1; Kingma et al. (2014), section 4.
     """
     spread = PropagationConfig()
     assert (spread.k, spread.gamma, spread.alpha) == (50, 3.0, 0.99)
@@ -145,6 +153,16 @@ def test_defaults_are_those_of_the_papers() -> None:
     assert MeanTeacherConfig().ema == MixMatchConfig().ema == 0.999
     assert SemiGANConfig().latent == 100
     assert TeacherStudentConfig().teacher_lr == 1e-4
+    agreeing, remembering = PiModelConfig(), TemporalEnsemblingConfig()
+    assert (agreeing.weight, remembering.weight, remembering.alpha) == (100.0, 30.0, 0.6)
+    assert agreeing.ramp * 300 == pytest.approx(80)
+    again = ReMixMatchConfig()
+    assert (again.weight, again.strong_weight, again.rotation_weight) == (1.5, 0.5, 0.5)
+    assert (again.views, again.temperature, again.alpha, again.window) == (8, 0.5, 0.75, 128)
+    student = NoisyStudentConfig()
+    assert (student.rounds, student.threshold, student.targets, student.balance) == (3, 0.3, "soft", True)
+    deep = M1M2Config()
+    assert (deep.alpha, deep.latent, deep.hidden) == (0.1, 50, 500)
 
 
 @settings(deadline=None)
