@@ -160,6 +160,20 @@ def test_latents_are_drawn_about_the_descriptors_without_noise_of_the_network() 
     assert not drawn.requires_grad
 
 
+def test_latents_do_not_hang_on_the_batch_and_leave_batch_norm_alone() -> None:
+    run = toy_run(M1M2Config(labelled=8, latent=2, hidden=16, width=8))
+    config = ModelConfig(architecture="resnet20", settings={"patch": SIZE})
+    strategy: Any = toy_strategy(replace(run, model=config))[0]
+    network = strategy.network.train()
+    (image,), places = strategy.batches(0)
+    before = {k: v.clone() for k, v in network.named_buffers()}
+    together = strategy.latents(image, np.random.default_rng(0))
+    alone = strategy.latents(image[:2], np.random.default_rng(0))
+    torch.testing.assert_close(together[:2], alone)
+    strategy._losses(image, places, np.random.default_rng(0))
+    assert all(torch.equal(v, before[k]) for k, v in network.named_buffers())
+
+
 def test_m1_learns_first_and_then_stands_still() -> None:
     strategy, run, _ = made()
     assert strategy.begins == run.optim.steps // 2 == 30

@@ -149,6 +149,19 @@ def test_an_epoch_holds_each_chosen_patch_as_often_as_it_was_chosen() -> None:
     assert (pool.places(4, 6, 4)[6:] == 11).all()
 
 
+def test_no_batch_that_was_made_ahead_outlives_the_choice() -> None:
+    """The step before a round has the next batch made, from the choice that there was: none, or the round's before."""
+    strategy, *_ = made()
+    for step in (FIRST - 1, 39):
+        if step == 39:
+            strategy.pool.choose(np.full(16, 7))
+        strategy.step(step)
+        ahead = strategy.batches._next[1].result()[1]  # the thread has finished
+        assert set(ahead[8:].tolist()) == ({7 + 4} if step == 39 else set())
+        assert strategy.step(step + 1)[1]["loss_unlabelled"] > 0
+        assert len(set(strategy.batches(step + 1)[1][8:].tolist())) > 2
+
+
 def test_where_the_teacher_is_sure_of_nothing_labels_are_learnt_from_alone() -> None:
     strategy, *_ = made(threshold=1.0)
     loss, logs = strategy.step(FIRST)
