@@ -11,6 +11,7 @@ exits with status 1. Each child is also the builtin that ordinary ``except`` cla
     ├── ContractError (ValueError)                 a Dataset that is not a scene or a map
     ├── ModelError (ValueError)                    a model that is broken or does not fit the scene
     ├── TrainingError (ArithmeticError)            a training whose loss is no longer a number
+    ├── ServerError (ConnectionError)              a parameter server that does not answer, or refuses a worker
     ├── LabelNotFoundError (FileNotFoundError)     no chart, polygons, class raster or patch set at this path
     ├── LabelError (ValueError)                    labels that are broken, unknown, or do not fit the scene
     ├── OutputExistsError (FileExistsError)        an output is there already, and overwriting was not asked for
@@ -60,6 +61,10 @@ class ModelError(FrazilError, ValueError):
 
 class TrainingError(FrazilError, ArithmeticError):
     """A training whose loss is no longer a number."""
+
+
+class ServerError(FrazilError, ConnectionError):
+    """A parameter server does not answer, or refuses a worker."""
 
 
 class LabelNotFoundError(FrazilError, FileNotFoundError):

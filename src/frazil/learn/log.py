@@ -30,7 +30,8 @@ class RunLog:
         self._events: Any = None
 
     def resume(self, progress: Progress) -> None:
-        """Drop what a killed run logged after it last saved its state."""
+        """Drop what a killed run logged after it last saved its state; a run may go back more than once."""
+        self.__exit__()
         path = self.folder / LOG
         kept = [row for row in read_log(self.folder) if row["step"] < progress.step]
         with replaced_file(path) as part:

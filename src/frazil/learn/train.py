@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -76,12 +76,17 @@ def scheduled(config: OptimConfig, lr: float, step: int, steps: int) -> float:
     return lr * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def make_optimiser(networks: dict[str, nn.Module], config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser over all networks; a network with an attribute ``lr_scale`` learns at that multiple of the rate."""
-    groups = [
+def parameter_groups(networks: dict[str, nn.Module]) -> list[dict[str, Any]]:
+    """Of an optimiser; a network with an attribute ``lr_scale`` learns at that multiple of the rate."""
+    return [
         {"params": list(network.parameters()), "network": name, "scale": float(getattr(network, "lr_scale", 1.0))}
         for name, network in networks.items()
     ]
+
+
+def make_optimiser(networks: dict[str, nn.Module], config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser over all networks, see `parameter_groups`."""
+    groups = parameter_groups(networks)
     if config.optimiser == "sgd":
         return torch.optim.SGD(
             groups, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.momentum > 0
@@ -101,6 +106,8 @@ def train_loop(
     writes: bool = True,
     log: Callable[[int, dict[str, float]], None] | None = None,
     resumed: Callable[[Progress], None] | None = None,
+    optimiser: torch.optim.Optimizer | None = None,
+    start: int = 0,
 ) -> Progress:
     """Train a strategy's networks in place; they end in evaluation mode.
 
@@ -114,6 +121,8 @@ def train_loop(
         writes: whether this process keeps it up to date; of several that train in step, one does.
         log: called after every step with its number and logs, and after every look with ``validation_…`` scores.
         resumed: called once before the first step, with what was found in `state`.
+        optimiser: over `parameter_groups`, in place of one made as `config` says; it clips gradients itself.
+        start: step to begin at, where `state` does not say.
 
     Raises:
         TrainingError: a loss or gradient that is not finite; the step is not taken.
@@ -121,8 +130,9 @@ def train_loop(
     Returns:
         How the run went. The weights kept are those of the last step, or of the best look if `config` says so.
     """
-    optimiser = make_optimiser(strategy.networks, config)
-    progress, best = Progress(), dict[str, Tensor]()
+    clip = config.clip if optimiser is None else 0.0
+    optimiser = optimiser or make_optimiser(strategy.networks, config)
+    progress, best = Progress(step=start), dict[str, Tensor]()
     if state is not None and state.exists():
         progress, best = load_state(state, strategy.networks, optimiser, strategy.load_tensors)
     if resumed:
@@ -147,9 +157,9 @@ def train_loop(
             if state is not None and writes and progress.step:
                 save_state(state, strategy.networks, optimiser, progress, best, strategy.tensors())
             raise TrainingError(_diverged(progress.step, rates, config, state if writes else None))
-        if config.clip:
+        if clip:
             for network in strategy.networks.values():
-                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+                nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimiser.step()
         strategy.after_step(progress.step)
         if log:
@@ -162,7 +172,7 @@ def train_loop(
             assert validate is not None
             _set_mode(strategy, training=False)
             scores = validate(strategy.result)
-            best = _remember(progress, scores, strategy.result, best, config)
+            best = remember(progress, scores, strategy.result, best, config)
             if log:
                 log(progress.step - 1, {f"validation_{k}": v for k, v in scores.items()})
         if state is not None and writes and (looking or last or time.monotonic() - saved > _SAVE_EVERY_S):
@@ -194,7 +204,7 @@ def _diverged(step: int, rates: dict[str, float], config: OptimConfig, state: Pa
     )
 
 
-def _remember(
+def remember(
     progress: Progress, scores: dict[str, float], network: nn.Module, best: dict[str, Tensor], config: OptimConfig
 ) -> dict[str, Tensor]:
     """Note a look at the validation scenes; returns the best weights so far."""

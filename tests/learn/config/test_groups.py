@@ -31,6 +31,7 @@ from frazil.learn.config.phenomena import (
     SegmentationConfig,
 )
 from frazil.learn.config.run import RunConfig, differences, override
+from frazil.learn.config.server import ServerConfig, host_and_port, stays_inside
 from frazil.learn.config.strategies import (
     FixMatchConfig,
     LabelPropagationConfig,
@@ -45,7 +46,7 @@ from frazil.learn.config.strategies import (
 from frazil.learn.data.augment import augment
 
 STRATEGIES: list[Any] = list(get_args(get_args(StrategyConfig)[0]))
-GROUPS: list[Any] = [*STRATEGIES, PropagationConfig, OptimConfig, ModelConfig, PeersConfig, DDPConfig]
+GROUPS: list[Any] = [*STRATEGIES, PropagationConfig, OptimConfig, ModelConfig, PeersConfig, DDPConfig, ServerConfig]
 
 
 def made(group: Any, name: str, value: Any) -> Any:
@@ -111,7 +112,7 @@ def test_no_number_may_be_nan(group: Any, name: str) -> None:
         elif group is PropagationConfig:
             RunConfig(name="a", strategy=LabelPropagationConfig(propagation=bad))
         else:
-            place = {OptimConfig: "optim", PeersConfig: "peers", DDPConfig: "ddp"}[group]
+            place = {OptimConfig: "optim", PeersConfig: "peers", DDPConfig: "ddp", ServerConfig: "server"}[group]
             RunConfig(name="a", **{place: bad})  # type: ignore[arg-type]
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -137,6 +138,17 @@ def test_the_literal_words_are_those_that_are_taken() -> None:
         PeersConfig(method=word)  # type: ignore[arg-type]
     for word in HOOKS:
         DDPConfig(hook=word)  # type: ignore[arg-type]
+
+
+def test_addresses_are_taken_apart_and_only_loopback_stays_inside() -> None:
+    assert host_and_port("127.0.0.1:5000") == ("127.0.0.1", 5000)
+    assert host_and_port("[::1]:65535") == ("::1", 65_535)
+    assert host_and_port("ice.example.org:0") == ("ice.example.org", 0)
+    for wrong in ("", ":", "here", "here:", ":5000", "here:65536", "here:-1", "::1:5000", "here:５", "here:1:2"):
+        with pytest.raises(OptionError, match=r"is not HOST:PORT"):
+            host_and_port(wrong)
+    assert all(stays_inside(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"))
+    assert not any(stays_inside(host) for host in ("0.0.0.0", "::", "192.0.2.1", "example.org", "127.0.0.1.evil.org"))
 
 
 def test_defaults_are_those_of_the_papers() -> None:

@@ -53,6 +53,10 @@ from frazil.learn.config.run import (
     override,
     run_config,
 )
+from frazil.learn.config.server import (
+    MODES,
+    ServerConfig,
+)
 from frazil.learn.config.strategies import (
     FixMatchConfig,
     LabelPropagationConfig,
@@ -70,6 +74,7 @@ __all__ = [
     "AUGMENTATIONS",
     "HOOKS",
     "METHODS",
+    "MODES",
     "PAPER_AUGMENTATIONS",
     "PHYSICAL_AUGMENTATIONS",
     "CategorisationConfig",
@@ -100,6 +105,7 @@ __all__ = [
     "SceneData",
     "SegmentationConfig",
     "SemiGANConfig",
+    "ServerConfig",
     "Settings",
     "SimulatedData",
     "StrategyConfig",

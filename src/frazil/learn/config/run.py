@@ -14,6 +14,7 @@ from frazil.learn.config.base import Settings
 from frazil.learn.config.data import Data, LabelsConfig, PatchData
 from frazil.learn.config.distributed import DDPConfig, PeersConfig
 from frazil.learn.config.optim import ModelConfig, OptimConfig
+from frazil.learn.config.server import ServerConfig
 from frazil.learn.config.strategies import StrategyConfig, SupervisedConfig
 from frazil.seeds import check_seed
 
@@ -38,10 +39,13 @@ class RunConfig(Settings):
     optim: OptimConfig = field(default_factory=OptimConfig)
     peers: PeersConfig = field(default_factory=PeersConfig)
     ddp: DDPConfig = field(default_factory=DDPConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
 
     def __post_init__(self) -> None:
         if self.peers.path is not None and self.optim.compile:
             raise OptionError("optim.compile hides the features that peers compare. Leave one of them out.")
+        if self.peers.path is not None and self.server.address is not None:
+            raise OptionError("peers.path and server.address are two ways to learn together. Leave one of them out.")
         _check_numbers(self.to_json(), "")
 
     def to_json(self) -> dict[str, Any]:
