@@ -31,6 +31,7 @@ learn.data
 learn.explain learn.predict learn.propagation
 learn.strategies learn.distributed learn.evaluate
 learn.run
+learn.serve
 recipes
 reports
 studies

@@ -27,6 +27,7 @@ from frazil.cli.peers import _bytes, _time, peers
 from frazil.cli.prior import DETAILS, prior_options
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
+from frazil.cli.serve import serve
 from frazil.cli.study import study
 from frazil.cli.study_phenomena import phenomena_study
 from frazil.cli.study_workers import workers
@@ -56,6 +57,7 @@ def raised(result: Result, kind: type[FrazilError], words: str) -> None:
 
 OF_THIS_FILE = {
     "train": train,
+    "serve": serve,
     "evaluate": evaluate,
     "map": map_command,
     "edge": edge,

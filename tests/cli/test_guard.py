@@ -158,6 +158,7 @@ main()
         ["report", "run", "-o", "out"],
         ["study", "channels", "--data", "a.zarr", "-o", "out"],
         ["peers", "folder"],
+        ["serve", "patches:adhoc", "-o", "out", "--address", "127.0.0.1:0"],
     ],
 )
 def test_commands_with_networks_say_what_is_missing(words: list[str], small_safe: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from frazil.cli import cli
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import load_model
-from frazil.learn.config import DDPConfig, PeersConfig, override, run_config
+from frazil.learn.config import DDPConfig, PeersConfig, ServerConfig, override, run_config
 from frazil.learn.data.load import load_data
 from frazil.learn.data.patches import Patches
 from frazil.learn.distributed.watch import choose, workers
@@ -160,7 +160,8 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
 
 def test_the_page_names_settings_that_exist() -> None:
     text = (ROOT / "docs" / "how-to" / "several-servers.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b((?:peers|ddp)\.(?!md|png)[a-z_]+)\b", text))
-    known = {f"peers.{f.name}" for f in fields(PeersConfig)} | {f"ddp.{f.name}" for f in fields(DDPConfig)}
+    named = set(re.findall(r"\b((?:peers|ddp|server)\.(?!md|png)[a-z_]+)\b", text))
+    groups = {"peers": PeersConfig, "ddp": DDPConfig, "server": ServerConfig}
+    known = {f"{place}.{f.name}" for place, group in groups.items() for f in fields(group)}
     assert len(named) > 10
     assert named <= known

@@ -32,6 +32,7 @@ from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
 from frazil.cli.say import say, say_result
+from frazil.cli.serve import serve
 from frazil.cli.study import study
 from frazil.errors import FrazilError, printable
 
@@ -144,6 +145,7 @@ for command in (
     segment,
     occurrences,
     train,
+    serve,
     evaluate,
     compare,
     concentration,

@@ -11,6 +11,7 @@ import json
 import os
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,12 +20,13 @@ from torch import nn
 from frazil.errors import OptionError
 from frazil.learn.check import check_run
 from frazil.learn.checkpoint import Model, ModelCard, git_commit, library_versions, model_id, save_model
-from frazil.learn.config import RunConfig
+from frazil.learn.config import DDPConfig, RunConfig
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import Progress as Report
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.allreduce import InStep, scaled
 from frazil.learn.distributed.peers import WithPeers
+from frazil.learn.distributed.remote import Line, WithServer, check_server
 from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out, with_peers, with_worker_seed
 from frazil.learn.infer.device import usable_device
@@ -90,12 +92,17 @@ def _train(
     config, asked = with_worker_seed(config), config
     seed_everything(config.seed)
     check_run(config)
+    if config.server.address:
+        check_server(config, team)
     drawn = replace(config, seed=asked.seed) if config.peers.same_batches else config
     data = load_data(drawn, lambda f, what: report(0.1 * f, what))
-    data = shared_out(config, data, team)
-    counted, every = _in_steps(config, data, team)
-    config = counted
-    network = _network(config, data).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = first_network(config, data).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    line = Line(config, network, data) if config.server.address else None
+    share, ddp = (team, config.ddp) if line is None else (line.share, line.ddp)
+    data = shared_out(config, data, share)
+    config, every = in_steps(config, data, share, ddp)
+    if line is not None:
+        line.check_steps(config.optim.steps)
     if config.optim.compile:
         network.compile()
     strategy = make_strategy(config, network, data, place)
@@ -104,6 +111,8 @@ def _train(
     peers = strategy = with_peers(strategy, config, data, team) if config.peers.path else strategy
     if team.world > 1:
         strategy = InStep(strategy, config.ddp, team, config.optim.steps, config.seed)
+    if line is not None:
+        strategy = WithServer(strategy, line, config.seed)
     validate = None
     if data.validation is not None:
         held_out = data.validation
@@ -120,22 +129,20 @@ def _train(
             if log is not None:
                 log(step, logs)
             report(0.1 + 0.8 * (step + 1) / config.optim.steps, f"training, step {step + 1} of {config.optim.steps}")
+            if line is not None:
+                line.heed()
 
-        done = train_loop(
-            strategy,
-            config.optim,
-            device=place,
-            validate=validate,
-            validate_every=every,
-            state=target / STATE,
-            writes=team.first,
-            log=note,
-            resumed=None if log is None else log.resume,
-        )
+        resumed = None if log is None else log.resume
+        loop = partial(train_loop, strategy, config.optim, device=place, log=note, resumed=resumed)
+        if line is None:
+            state = target / STATE
+            done = loop(validate=validate, validate_every=every, state=state, writes=team.first)
+        else:  # the server looks, and saves
+            done = line.follow(loop, strategy.networks)
     if isinstance(peers, WithPeers):
         peers.finish(done.step)
     report(0.9, "scoring")
-    model = team.share(_finish(strategy.result, config, data, done, target, place) if team.first else None)
+    model = team.share(finish(strategy.result, config, data, done, target, place) if team.first else None)
     assert model is not None
     if team.first:
         (target / STATE).unlink(missing_ok=True)
@@ -153,13 +160,13 @@ def _device(name: str | None, team: Team) -> torch.device:
     return place
 
 
-def _in_steps(config: RunConfig, data: LearningData, team: Team) -> tuple[RunConfig, int]:
+def in_steps(config: RunConfig, data: LearningData, team: Team, ddp: DDPConfig) -> tuple[RunConfig, int]:
     """The run with epochs turned into steps, and how many steps lie between looks at the validation scenes."""
-    plan, optim = make_plan(config, data), scaled(config.optim, config.ddp, team.world)
+    plan, optim = make_plan(config, data), scaled(config.optim, ddp, team.world)
     return replace(config, optim=replace(optim, steps=plan.steps)), optim.validate_every or plan.look
 
 
-def _network(config: RunConfig, data: LearningData) -> nn.Module:
+def first_network(config: RunConfig, data: LearningData) -> nn.Module:
     """The network with its first weights, of the run's seed or of a file."""
     settings = dict(config.model.settings)
     if config.data.learnt_by == "patch":
@@ -177,7 +184,7 @@ def _network(config: RunConfig, data: LearningData) -> nn.Module:
     return network
 
 
-def _finish(
+def finish(
     network: nn.Module, config: RunConfig, data: LearningData, done: Progress, target: Path, place: torch.device
 ) -> Model:
     """Calibrate on the validation scenes, score on the test scenes, write model and scores."""

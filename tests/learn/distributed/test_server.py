@@ -1,0 +1,518 @@
+"""A parameter server and its workers, as processes: kills cost nothing, one worker is a plain run, strangers a line."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from frazil import __version__
+from frazil.cli import cli, main
+from frazil.errors import OptionError, ServerError
+from frazil.learn.config import ModelConfig, OptimConfig, RunConfig, ServerConfig, override
+from frazil.learn.data.load import load_data
+from frazil.learn.distributed.center import Center
+from frazil.learn.distributed.frames import HEADER_BYTES, Channel, Frame, Kind, LostError, network_digest, proof
+from frazil.learn.distributed.remote import common_settings
+from frazil.learn.distributed.server import Server, read_token
+from frazil.learn.log import read_log
+from frazil.learn.models import create_model
+from frazil.studies.workers_reference import simulated_allreduce
+from tests.learn.distributed.test_ddp import agree, plain_run, weights
+from tests.learn.distributed.test_peers import PATIENCE_S, wait_for
+from tests.learn.test_run import toy_set
+
+# Processes of their own, which can be killed, but forked from one that has loaded PyTorch: seconds are saved by each.
+_FORK = multiprocessing.get_context("forkserver")
+_LATE = ["torch._inductor", "zarr", "dask.array", "tensorboardX", "xarray.backends.zarr"]  # imported in functions
+_FORK.set_forkserver_preload(["frazil.learn.serve", "tests.learn.distributed.test_server", *_LATE])
+
+
+def _command(words: list[str], told: str) -> None:
+    torch.set_num_threads(1)
+    with Path(told).open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["frazil", *words]
+    main()
+
+
+class Running:
+    """A `frazil` command in a process; `told` is the file that holds what it says."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.folder, self.told = folder, folder.with_suffix(".told")
+        self.process = _FORK.Process(target=_command, args=([*words, "-o", str(folder)], str(self.told)), daemon=True)
+        self.process.start()
+
+    @property
+    def said(self) -> str:
+        return self.told.read_text() if self.told.exists() else ""
+
+    def ends(self, status: int = 0) -> str:
+        self.process.join(PATIENCE_S)
+        assert self.process.exitcode == status, self.said
+        return self.said
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.join(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_set(tmp_path_factory.mktemp("set") / "toy.zarr", n=120, size=16)
+
+
+@pytest.fixture
+def address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+class Runs:
+    """Starts servers and workers of one recipe."""
+
+    def __init__(self, config: RunConfig, address: str, folder: Path) -> None:
+        self.address, self.folder, self.recipe = address, folder, folder / "recipe.json"
+        self.recipe.write_text(json.dumps(config.to_json()))
+
+    def serve(self, *words: str) -> Running:
+        return Running(self.folder / "server", "-q", "serve", str(self.recipe), "--address", self.address, *words)
+
+    def work(self, name: str, *changes: str) -> Running:
+        sets = [f"server.address={self.address}", f"server.worker={name}", *changes]
+        words = [w for change in sets for w in ("--set", change)]
+        return Running(self.folder / name, "-q", "train", str(self.recipe), *words)
+
+    def alone(self, *changes: str) -> Running:
+        words = [w for change in changes for w in ("--set", change)]
+        return Running(self.folder / "alone", "-q", "train", str(self.recipe), *words)
+
+
+def steps(folder: Path) -> list[int]:
+    return [int(row["step"]) for row in read_log(folder) if "loss" in row]
+
+
+# Whole runs
+
+
+def test_two_synchronous_workers_equal_one_process_with_twice_the_batch(
+    patches: Path, address: str, tmp_path: Path
+) -> None:
+    config = plain_run(patches)
+    runs = Runs(config, address, tmp_path)
+    server, workers = runs.serve("--workers", "2"), [runs.work("b"), runs.work("a")]
+    runs.alone("optim.batch=16", "optim.lr=0.02").ends()
+    said = server.ends()
+    for worker in workers:
+        worker.ends()
+    agree(weights(tmp_path / "server"), weights(tmp_path / "alone"))
+    *_, (_, (reference,)) = simulated_allreduce(override(config, {"optim.lr": "0.02"}), 2, load_data(config))
+    agree(weights(tmp_path / "server"), reference.network.state_dict())
+    for name in "ab":
+        got, want = weights(tmp_path / name), weights(tmp_path / "server")
+        assert all(torch.equal(got[key], want[key]) for key in want)
+        assert steps(tmp_path / name) == list(range(10))
+    scores = [json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("server", "alone")]
+    assert scores[0]["test"]["accuracy"] == scores[1]["test"]["accuracy"]
+
+    # And what went over the wire: gradients there and weights back, with a small header each.
+    n = 4 * sum(t.numel() for t in weights(tmp_path / "server").values())
+    rows = [row["server_bytes"] for row in read_log(tmp_path / "a") if "loss" in row]
+    for before, after in itertools.pairwise(rows):
+        assert 2 * n < after - before < 2 * n + 2 * HEADER_BYTES + 64
+    received = float(said.split("worker    a: 10 steps, ")[1].split(" MB received")[0]) * 1e6
+    assert received == pytest.approx(10 * n, rel=0.2)
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "stale", "asynchronous"])
+def test_one_worker_is_a_plain_run_to_the_last_bit(mode: str, patches: Path, address: str, tmp_path: Path) -> None:
+    """With batch norm, dropout, augmentation, Adam, clipping, and the best of several looks."""
+    model = ModelConfig(architecture="mobilenet_v2") if mode == "stale" else plain_run(patches).model
+    config = replace(
+        plain_run(patches),
+        model=replace(model, settings={**model.settings, "dropout": 0.3}),
+        optim=OptimConfig(steps=8, batch=8, lr=3e-3, warmup=2, clip=0.5, keep="best", validate_every=3, patience=9),
+    )
+    config = override(config, {"data.augment": "flip,rotate"})
+    runs = Runs(config, address, tmp_path)
+    server, worker = runs.serve("--mode", mode, "--set", "server.staleness=0"), runs.work("a")
+    runs.alone().ends()
+    server.ends()
+    worker.ends()
+    got, want = weights(tmp_path / "server"), weights(tmp_path / "alone")
+    assert all(torch.equal(got[key], want[key]) for key in want)
+    looks = [[r for r in read_log(tmp_path / name) if "loss" not in r] for name in ("server", "alone")]
+    assert looks[0] == looks[1]
+    cards = [json.loads((tmp_path / name / "model" / "card.json").read_text()) for name in ("server", "alone", "a")]
+    assert len({(c["temperature"], c["training"]["kept_step"], c["training"]["steps"]) for c in cards}) == 1
+
+
+def test_patience_ends_all_workers(patches: Path, address: str, tmp_path: Path) -> None:
+    changes = {"optim.keep": "best", "optim.patience": "2", "optim.validate_every": "2", "optim.lr": "1e-9"}
+    runs = Runs(override(plain_run(patches), changes | {"optim.steps": "100"}), address, tmp_path)
+    server, workers = runs.serve("--workers", "2"), [runs.work("a"), runs.work("b")]
+    server.ends()
+    for worker in workers:
+        worker.ends()
+    training = json.loads((tmp_path / "a" / "model" / "card.json").read_text())["training"]
+    assert (training["steps"], training["stopped_early"], training["kept_step"]) == (6, True, 2)
+    assert steps(tmp_path / "a") == steps(tmp_path / "b") == list(range(6))
+
+
+def slowly(patches: Path, **changes: str) -> RunConfig:
+    """Steps enough to be killed among."""
+    return override(plain_run(patches), {"optim.steps": "400", "optim.validate_every": "1000", **changes})
+
+
+def test_asynchronous_workers_learn_and_one_that_is_killed_comes_back(
+    patches: Path, address: str, tmp_path: Path
+) -> None:
+    runs = Runs(slowly(patches, **{"optim.lr": "0.02"}), address, tmp_path)
+    server, b = runs.serve("--workers", "2", "--mode", "stale", "--staleness", "3"), runs.work("b")
+    a = runs.work("a")
+    wait_for(lambda: len(read_log(tmp_path / "b")) > 30)
+    b.kill()
+    wait_for(lambda: "Worker b is gone at step" in server.said)
+    before = len(read_log(tmp_path / "a"))
+    wait_for(lambda: len(read_log(tmp_path / "a")) > before + 10)  # by more than the bound: nobody is held
+    os.kill(a.pid, signal.SIGSTOP)
+    b, seen = runs.work("b"), len(read_log(tmp_path / "b"))
+    wait_for(lambda: len(read_log(tmp_path / "b")) > seen)
+    os.kill(a.pid, signal.SIGCONT)
+    server.ends(), a.ends(), b.ends()
+    assert steps(tmp_path / "a") == list(range(400))
+    assert steps(tmp_path / "b")[-1] == 399
+    assert len(steps(tmp_path / "b")) < 400  # it went on where the others were
+    for name in "ab":
+        lags = [row["staleness"] for row in read_log(tmp_path / name) if "loss" in row]
+        assert max(lags) <= 3
+    scores = json.loads((tmp_path / "server" / "evaluation.json").read_text())
+    assert scores["test"]["accuracy"] > 0.9
+
+
+def test_a_killed_server_goes_on_from_its_saved_state_and_ends_in_the_same_weights(
+    patches: Path, address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    config = slowly(patches, **{"optim.steps": "150", "server.save_every": "20", "optim.optimiser": "adam"})
+    runs = Runs(config, address, tmp_path)
+    server, workers = runs.serve("--workers", "2"), [runs.work("a"), runs.work("b")]
+    wait_for(lambda: (tmp_path / "server" / "state.safetensors").exists() and len(read_log(tmp_path / "a")) > 50)
+    server.kill()
+    assert not (tmp_path / "server" / "model").exists()
+    assert all(worker.process.is_alive() for worker in workers)
+    server = runs.serve("--workers", "2")
+    server.ends()
+    for worker in workers:
+        assert "goes on at step" in worker.ends()
+    whole = Runs(config, address, tmp_path / "other")
+    again = [whole.serve("--workers", "2"), whole.work("a"), whole.work("b")]
+    for running in again:
+        running.ends()
+    got, want = weights(tmp_path / "server"), weights(tmp_path / "other" / "server")
+    assert all(torch.equal(got[key], want[key]) for key in want)
+    assert steps(tmp_path / "a") == steps(tmp_path / "b") == list(range(150))
+
+
+# Strangers
+
+
+class Door:
+    """A server in this process, and those who knock."""
+
+    def __init__(self, config: RunConfig, **settings: Any) -> None:
+        self.data = load_data(config)
+        self.config, n = config, len(self.data.scheme.classes)
+        self.network = create_model("adhoc", n_channels=3, n_classes=n, settings={**config.model.settings, "patch": 16})
+        self.settings = ServerConfig(**{"address": "127.0.0.1:0", "workers": 1, "mode": "asynchronous", **settings})
+        self.center = Center(self.network, config.optim, self.settings, 10)
+        facts = {"workers": 1, "mode": "asynchronous", "scale_lr": True, "steps": 10}
+        self.common = common_settings(config, self.data)
+        self.server = Server(self.center, self.settings, self.common, facts)
+
+    def knock(self) -> socket.socket:
+        host, port = self.server.address.split(":")
+        connection = socket.create_connection((host, int(port)))
+        connection.settimeout(10)
+        return connection
+
+    def hello(self, token: str = "", **changes: Any) -> tuple[Channel, Frame]:
+        channel = Channel(self.knock())
+        nonce = channel.receive({Kind.CHALLENGE: 0}, idle_s=10).meta["nonce"]
+        said = {
+            "worker": "a",
+            "shard": None,
+            "identity": "x",
+            "version": __version__,
+            "digest": network_digest(self.network),
+            "settings": self.common,
+            "proof": proof(token, nonce, "a") if token else None,
+        }
+        channel.send(Kind.HELLO, meta=said | changes)
+        kinds = {Kind.WELCOME: self.server.layouts.both, Kind.REFUSED: 0}
+        return channel, channel.receive(kinds, idle_s=10)
+
+    def opens(self, token: str = "") -> None:
+        """Whether a worker can still come, make a step and go."""
+        channel, frame = self.hello(token)
+        assert frame.kind is Kind.WELCOME, frame.meta
+        body = bytearray(self.server.layouts.both)
+        channel.send(Kind.PUSH, frame.clock, {"rates": [0.1]}, body)
+        sizes = {Kind.WEIGHTS: self.server.layouts.parameters.size}
+        assert channel.receive(sizes, idle_s=10).clock == frame.clock + 1
+        channel.close()
+        wait_for(lambda: not self.center.members["a"].live)
+
+
+@pytest.fixture
+def door(patches: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Door]:
+    caplog.set_level(logging.WARNING)
+    made = Door(plain_run(patches))
+    yield made
+    made.server.close()
+
+
+SECRET = "a secret of more than sixteen letters"
+HEAD = struct.Struct("!4sHBxIQIQ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"digest": "0" * 64}, "worker a trains another network"),
+        ({"version": "0.0.1"}, "worker a is frazil 0.0.1, not"),
+        ({"version": ["x" * 1000]}, "worker a is frazil"),
+        ({"worker": "a/../b"}, "its name is none"),
+        ({"worker": ["a"]}, "its name is none"),
+        ({"shard": 1}, "its share 1 is none of 0 to 0"),
+        ({"shard": True}, "the share of worker a is none"),
+        ({"identity": ""}, "does not tell its identity"),
+        ({"settings": {}}, "worker a has other settings: classes, labels, model, optim, seed"),
+        ({"settings": "x"}, "worker a has other settings: all"),
+    ],
+)
+def test_workers_that_do_not_fit_are_told_why(
+    changes: dict[str, Any], words: str, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, frame = door.hello(**changes)
+    assert frame.kind is Kind.REFUSED
+    assert words in frame.meta["why"]
+    assert len(caplog.records) == 1
+    assert words in caplog.text
+    assert "\n" not in caplog.records[0].getMessage()
+    door.opens()
+
+
+def test_a_setting_that_differs_is_named(door: Door) -> None:
+    optim = {**door.common["optim"], "lr": 7.0}
+    _, frame = door.hello(settings={**door.common, "optim": optim})
+    assert frame.meta["why"] == "worker a has other settings: optim.lr"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n", "what came is not of this protocol"),
+        (os.urandom(5000), "what came is not of this protocol"),
+        (HEAD.pack(b"frzl", 2, 2, 0, 0, 2, 0) + b"{}", "it speaks protocol 2, not 1"),
+        (HEAD.pack(b"frzl", 1, 4, 0, 0, 2, 0) + b"{}", "a frame of kind 4 came, expected HELLO"),
+        (HEAD.pack(b"frzl", 1, 99, 0, 0, 2, 0) + b"{}", "a frame of kind 99 came"),
+        (HEAD.pack(b"frzl", 1, 2, 0, 0, 2**32 - 1, 0) + b"x" * 5000, "a message of 4294967295 bytes came"),
+        (HEAD.pack(b"frzl", 1, 2, 0, 0, 2, 2**63) + b"x" * 5000, "tensors of 9223372036854775808 bytes came"),
+        (HEAD.pack(b"frzl", 1, 2, 0, 0, 5, 0) + b"[[[[[", "its message is no JSON"),
+        (HEAD.pack(b"frzl", 1, 2, 0, 0, 65_536, 0) + b"[" * 65_536, "its message is no JSON"),
+        (HEAD.pack(b"frzl", 1, 2, 0, 0, 2, 0) + b"[]", "its message is no JSON object"),
+        (HEAD.pack(b"frzl", 1, 2, 0, 0, 9, 0) + b"{}", "it did not say who it is (the connection was closed)"),
+        (b"", "it did not say who it is (the connection was closed)"),
+    ],
+    ids=range(12),
+)
+def test_what_strangers_send_is_one_line_and_the_server_goes_on(
+    data: bytes, words: str, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    with door.knock() as stranger:
+        stranger.sendall(data)
+        stranger.shutdown(socket.SHUT_WR)
+        wait_for(lambda: bool(caplog.records))
+    assert words in caplog.text
+    assert len(caplog.records) == 1
+    door.opens()
+
+
+def test_slow_strangers_hold_nobody_up(
+    door: Door, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = door.knock()
+    dripping = threading.Thread(target=_drip, args=(slow, HEAD.pack(b"frzl", 1, 2, 0, 0, 2, 0)), daemon=True)
+    dripping.start()
+    many = [door.knock() for _ in range(40)]
+    wait_for(lambda: "there are too many connections" in caplog.text)
+    for one in many:
+        one.close()
+    wait_for(lambda: len(door.server.open) <= 1)
+    door.opens()
+    slow.close()
+
+
+def _drip(connection: socket.socket, data: bytes) -> None:
+    try:
+        for i in range(len(data)):
+            connection.sendall(data[i : i + 1])
+            time.sleep(0.1)
+    except OSError:
+        pass
+
+
+def test_a_message_may_take_so_long_and_no_longer() -> None:
+    one, other = socket.socketpair()
+    other.sendall(HEAD.pack(b"frzl", 1, 2, 0, 0, 2, 1000))
+
+    class Plain(Channel):
+        def __init__(self, connection: socket.socket) -> None:
+            self.connection, self.sent, self.received = connection, 0, 0
+
+    threading.Thread(target=_drip, args=(other, b"{}" + b"x" * 8), daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(LostError, match="stayed away for 0.2 s in the middle|nothing came"):
+        Plain(one).receive({Kind.HELLO: 1000}, idle_s=5, seconds=0.2)
+    assert time.monotonic() - began < 2
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("meta", "size", "words"),
+    [
+        ({"rates": [0.1]}, -4, "tensors of"),
+        ({"rates": []}, 0, "its learning rates are none"),
+        ({"rates": ["0.1"]}, 0, "learning rates that are no numbers"),
+        ({"rates": None}, 0, "without its learning rates"),
+        ({"rates": [0.1], "absent": {}}, 0, "without its learning rates"),
+        ({"rates": [0.1]}, None, "not finite"),
+    ],
+)
+def test_a_worker_that_sends_nonsense_is_dropped_and_the_weights_stay(
+    meta: dict[str, Any], size: int | None, words: str, door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = [p.detach().clone() for p in door.center.parameters]
+    channel, frame = door.hello()
+    body = bytearray(door.server.layouts.both + (size or 0))
+    if size is None:
+        body[:4] = struct.pack("<f", float("nan"))
+    channel.send(Kind.PUSH, frame.clock, meta, body)
+    assert words in channel.receive({Kind.REFUSED: 0}, idle_s=10).meta["why"]
+    channel.close()
+    wait_for(lambda: not door.center.members["a"].live)
+    assert [r.getMessage().startswith("Worker a is gone at step 0") for r in caplog.records] == [True]
+    assert all(torch.equal(a, b) for a, b in zip(before, door.center.parameters, strict=True))
+    door.opens()
+
+
+def test_a_token_is_asked_for_and_does_not_travel(
+    patches: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text(SECRET + "\n")
+    door = Door(plain_run(patches), token_file=str(tmp_path / "token"))
+    try:
+        for wrong in ("", "another secret of many letters", SECRET + "x"):
+            _, frame = door.hello(wrong)
+            assert "worker a does not know the token" in frame.meta["why"]
+        assert SECRET not in caplog.text
+        _, frame = door.hello(proof="0" * 64)
+        assert frame.kind is Kind.REFUSED
+        assert proof(SECRET, "one nonce", "a") != proof(SECRET, "another", "a") != proof(SECRET, "another", "b")
+        door.opens(SECRET)
+    finally:
+        door.server.close()
+
+
+# Settings
+
+
+def test_other_machines_are_served_with_a_token_alone(patches: Path, tmp_path: Path) -> None:
+    for address in ("0.0.0.0:0", "[::]:0", "example.org:5000"):
+        with pytest.raises(OptionError, match="Other machines reach"):
+            Door(plain_run(patches), address=address)
+    for content, words in (("short", "expected 16 or more"), ("x" * 2000, "Cannot read"), (b"\xff" * 30, "Cannot")):
+        (tmp_path / "token").write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(OptionError, match=words):
+            read_token(str(tmp_path / "token"))
+    with pytest.raises(OptionError, match="Cannot read server.token_file"):
+        read_token(str(tmp_path / "nothing"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OptionError, match="Cannot listen at 127.0.0.1:.*Choose another address"):
+            Door(plain_run(patches), address=f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["server.address=here"], "address 'here' is not HOST:PORT"),
+        (["server.address=127.0.0.1:70000"], "is not HOST:PORT"),
+        (["server.address=::1:50"], "is not HOST:PORT"),
+        (["server.address=127.0.0.1:1"], "needs a name of its own. Pass --set server.worker=NAME"),
+        (["server.address=127.0.0.1:1", "server.worker=a b"], "worker 'a b' is no name"),
+        (["server.address=192.0.2.1:1", "server.worker=a"], "is another machine. Pass --set server.token_file=FILE"),
+        (["server.address=127.0.0.1:1", "server.worker=a", "server.patience_s=0.3"], "Start `frazil serve`"),
+        (["server.address=127.0.0.1:1", "peers.path=x"], "Leave one of them out"),
+        (["server.address=127.0.0.1:1", "strategy.name=fixmatch"], "'fixmatch' does not learn through a server"),
+        (["server.mode=fast"], "server.mode"),
+        (["server.staleness=-1"], "staleness -1 must be 0 or more"),
+        (["server.shard=-1"], "shard -1 must be 0 or more"),
+        (["server.workers=0"], "workers 0 must be 1 or more"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_a_line(words: list[str], message: str, patches: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps(plain_run(patches).to_json()))
+    sets = [w for word in words for w in ("--set", word)]
+    done = CliRunner().invoke(cli, ["train", str(tmp_path / "recipe.json"), *sets, "-o", str(tmp_path / "run")])
+    assert isinstance(done.exception, (OptionError, ServerError)), done.output
+    assert message in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_needs_an_address_and_no_staleness_where_it_means_nothing(patches: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps(plain_run(patches).to_json()))
+    basis = ["serve", str(tmp_path / "recipe.json"), "-o", str(tmp_path / "run")]
+    for words, message in (
+        ([], "A server needs an address. Pass --address"),
+        (["--address", "127.0.0.1:0", "--staleness", "3"], "--staleness is for --mode stale"),
+    ):
+        done = CliRunner().invoke(cli, [*basis, *words])
+        assert done.exit_code == 2
+        assert message in done.output
+    for words, message in (
+        (["--address", "0.0.0.0:0"], "Other machines reach"),
+        (["--address", "127.0.0.1:0", "--set", "strategy.name=fixmatch"], "does not learn through a server"),
+    ):
+        done = CliRunner().invoke(cli, [*basis, *words])
+        assert isinstance(done.exception, OptionError)
+        assert message in str(done.exception)
+    assert not (tmp_path / "run").exists()
