@@ -160,7 +160,7 @@ def test_the_study_is_resumed_and_told(two: Path, tmp_path: Path) -> None:
 
 def test_the_page_names_settings_that_exist() -> None:
     text = (ROOT / "docs" / "how-to" / "several-servers.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b((?:peers|ddp|server)\.(?!md|png)[a-z_]+)\b", text))
+    named = set(re.findall(r"\b((?:peers|ddp|server)\.(?!md|png|py)[a-z_]+)\b", text))
     groups = {"peers": PeersConfig, "ddp": DDPConfig, "server": ServerConfig}
     known = {f"{place}.{f.name}" for place, group in groups.items() for f in fields(group)}
     assert len(named) > 10

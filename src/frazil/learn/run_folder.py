@@ -33,6 +33,8 @@ _OURS = re.compile(
 )
 """Names below a run folder that frazil writes, or that earlier versions left when they were killed."""
 
+_OF_SERVERS = tuple(f"server.{s}" for s in ("address", "token_file", "timeout_s", "patience_s", "save_s", "save_every"))
+
 
 def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """What ``run.json`` of a run folder says.
@@ -66,7 +68,8 @@ def look_into(target: Path, config: RunConfig, overwrite: bool) -> Model | None:
             return None  # killed before it had begun
         what = "is not a run folder; it is left alone" if overwrite else "exists already and holds no training run"
         raise OutputExistsError(f"Output {target} {what}. Choose another folder.")
-    changed = differences(config.to_json(), _complete(read_run(target)["config"]))
+    asked, held = config.to_json(), _complete(read_run(target)["config"])
+    changed = [name for name in differences(asked, held) if name not in _may_change(asked, held)]
     if changed and not overwrite:
         raise OutputExistsError(
             f"{target} holds another run: {', '.join(changed[:5])} differ{'s' if len(changed) == 1 else ''}. "
@@ -182,7 +185,13 @@ def _only_a_run(target: Path, there: list[str]) -> None:
         )
 
 
-def _complete(values: dict[str, object]) -> dict[str, object]:
+def _may_change(asked: dict[str, Any], held: dict[str, Any]) -> tuple[str, ...]:
+    """Settings that say where and how long, and nothing of the numbers: a server may go on at another address."""
+    addresses = [values.get("server", {}).get("address") for values in (asked, held)]
+    return () if None in addresses else _OF_SERVERS
+
+
+def _complete(values: dict[str, Any]) -> dict[str, Any]:
     """Saved settings, with those filled in that came later than they."""
     try:
         return run_config(values).to_json()

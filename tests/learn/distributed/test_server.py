@@ -188,7 +188,31 @@ def slowly(patches: Path, **changes: str) -> RunConfig:
     return override(plain_run(patches), {"optim.steps": "400", "optim.validate_every": "1000", **changes})
 
 
-def test_asynchronous_workers_learn_and_one_that_is_killed_comes_back(
+def test_asynchronous_workers_learn(patches: Path, address: str, tmp_path: Path) -> None:
+    runs = Runs(slowly(patches, **{"optim.lr": "0.02", "optim.steps": "150"}), address, tmp_path)
+    server = runs.serve("--workers", "2", "--mode", "asynchronous")
+    workers = [runs.work("a", "server.shard=1"), runs.work("b", "server.shard=0")]
+    server.ends()
+    for worker in workers:
+        worker.ends()
+    scores = json.loads((tmp_path / "server" / "evaluation.json").read_text())
+    assert scores["test"]["accuracy"] > 0.9
+    assert steps(tmp_path / "a") == steps(tmp_path / "b") == list(range(150))
+
+
+def test_a_server_that_does_not_come_back_costs_a_worker_its_run_and_one_line(
+    patches: Path, address: str, tmp_path: Path
+) -> None:
+    runs = Runs(slowly(patches, **{"optim.steps": "100000"}), address, tmp_path)
+    server, worker = runs.serve(), runs.work("a", "server.patience_s=0.5")
+    wait_for(lambda: len(read_log(tmp_path / "a")) > 10)
+    server.kill()
+    lost, last = worker.ends(1).splitlines()
+    assert lost.startswith(f"The server at {address} is lost: ")
+    assert last.startswith(f"frazil: No server lets this worker in at {address} for 0.5 s (Connection refused).")
+
+
+def test_stale_workers_keep_the_bound_and_one_that_is_killed_comes_back(
     patches: Path, address: str, tmp_path: Path
 ) -> None:
     runs = Runs(slowly(patches, **{"optim.lr": "0.02"}), address, tmp_path)
@@ -225,7 +249,9 @@ def test_a_killed_server_goes_on_from_its_saved_state_and_ends_in_the_same_weigh
     server.kill()
     assert not (tmp_path / "server" / "model").exists()
     assert all(worker.process.is_alive() for worker in workers)
-    server = runs.serve("--workers", "2")
+    refused = runs.serve("--workers", "3").ends(1)
+    assert "holds another run: server.workers differs" in refused
+    server = runs.serve("--workers", "2", "--set", "server.save_s=5")
     server.ends()
     for worker in workers:
         assert "goes on at step" in worker.ends()
@@ -397,7 +423,7 @@ def test_a_message_may_take_so_long_and_no_longer() -> None:
 
     threading.Thread(target=_drip, args=(other, b"{}" + b"x" * 8), daemon=True).start()
     began = time.monotonic()
-    with pytest.raises(LostError, match="stayed away for 0.2 s in the middle|nothing came"):
+    with pytest.raises(LostError, match="a message took more than 0.2 s|nothing came"):
         Plain(one).receive({Kind.HELLO: 1000}, idle_s=5, seconds=0.2)
     assert time.monotonic() - began < 2
     one.close()

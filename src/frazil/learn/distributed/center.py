@@ -170,7 +170,7 @@ class Center:
         self.begun = True
 
     def leave(self, member: Member, visit: int, why: str) -> None:
-        """Count with a worker no longer, if this was its last visit."""
+        """Count with a worker no longer, if this was its last visit; without a reason, nothing is said."""
         with self.changed:
             if member.visit != visit or not member.live:
                 return
@@ -179,7 +179,7 @@ class Center:
             member.live, member.pending, member.buffers, member.waits = False, None, None, False
             if not self.begun:
                 del self.members[member.name]
-            if member.clock < self.steps and not self.stopped:
+            if why and member.clock < self.steps and not self.stopped:
                 _LOG.warning("Worker %s is gone at step %d: %s.", member.name, member.clock, why)
             self._note()
             self._update_of_all()

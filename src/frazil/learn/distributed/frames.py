@@ -207,8 +207,8 @@ class Channel:
         if n_body != sizes[kind]:
             raise FrameError(f"tensors of {n_body} bytes came, expected {sizes[kind]}")
         deadline = time.monotonic() + seconds
-        words = self._exactly(n_words, seconds, seconds)
-        body = self._exactly(n_body, max(deadline - time.monotonic(), 1e-3), max(deadline - time.monotonic(), 1e-3))
+        words = self._exactly(n_words, None, seconds, deadline)
+        body = self._exactly(n_body, None, seconds, deadline)
         self.received += len(head) + n_words + n_body
         try:
             meta = parse_json(bytes(words))
@@ -218,13 +218,13 @@ class Channel:
             raise FrameError("its message is no JSON object")
         return Frame(kind, clock, lag, meta, body)
 
-    def _exactly(self, size: int, idle_s: float | None, seconds: float) -> bytearray:
+    def _exactly(self, size: int, idle_s: float | None, seconds: float, deadline: float | None = None) -> bytearray:
         data, got = bytearray(size), 0
-        view, deadline = memoryview(data), None
+        view = memoryview(data)
         while got < size:
             left = idle_s if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise LostError(f"a message stayed away for {seconds:g} s in the middle")
+                raise LostError(f"a message took more than {seconds:g} s")
             try:
                 self.connection.settimeout(left)
                 n = self.connection.recv_into(view[got:])

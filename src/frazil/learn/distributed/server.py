@@ -2,7 +2,7 @@
 
 A thread a connection reads frames (`frazil.learn.distributed.frames`) and asks the center
 (`frazil.learn.distributed.center`). Whatever a stranger sends costs at most the stranger's connection and one line of
-words. Before somebody has shown who it is, 64 KiB are read of it, and for ten seconds.
+words. Before somebody has shown who it is, 64 KiB are read of it at most, within half a minute.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -40,6 +41,7 @@ _LOG = logging.getLogger(__name__)
 _STRANGERS = 32  # connections beyond those of workers
 _REFUSALS = 100  # that are told; of the others every hundredth
 _LETTERS = 300
+_AGAIN_S = 0.1
 _TOKEN_BYTES = (16, 1024)
 
 
@@ -85,7 +87,7 @@ class Server:
         self.layouts, self.digest = Layouts(center.network), network_digest(center.network)
         self.token = read_token(settings.token_file)
         self.result: tuple[dict[str, Any], bytearray] | None = None
-        self.refused = 0
+        self.refused, self.closed = 0, False
         host, port = host_and_port(settings.address)
         if not self.token and not stays_inside(host):
             raise OptionError(
@@ -116,6 +118,7 @@ class Server:
 
     def close(self) -> None:
         """Listen no more, and end all connections."""
+        self.closed = True
         self.listener.close()
         for channel in list(self.open.values()):
             channel.close()
@@ -125,7 +128,10 @@ class Server:
             try:
                 connection, peer = self.listener.accept()
             except OSError:
-                return  # closed, or torn in the kernel's hands: the main thread ends, or nobody can come
+                if self.closed:
+                    return
+                time.sleep(_AGAIN_S)  # too many open files, or a connection that was torn while it waited
+                continue
             where = f"{peer[0]}:{peer[1]}"
             if not self.places.acquire(blocking=False):
                 self._tell(where, "there are too many connections")
@@ -179,7 +185,7 @@ class Server:
                 member.received += channel.received
                 member.sent += channel.sent
                 channel.received = channel.sent = 0
-                self.center.leave(member, visit, why)
+                self.center.leave(member, visit, "" if self.closed else why)
 
     def _checked(self, hello: Frame, nonce: str) -> tuple[str, int | None, str]:
         said = hello.meta
@@ -221,7 +227,8 @@ class Server:
         if not all(type(rate) in (int, float) for rate in rates) or not all(type(i) is int for i in absent):
             raise FrameError("a gradient came with learning rates that are no numbers")
         gradients, buffers = self.layouts.unpack(frame.body)
-        given = [None if i in set(absent) else g for i, g in enumerate(gradients)]
+        none = set(absent)
+        given = [None if i in none else g for i, g in enumerate(gradients)]
         lag = center.push(member, visit, frame.clock, given, rates, buffers, channel.closed)
         with center.changed:
             kind, clock = Kind.STOP if center.stopped else Kind.WEIGHTS, member.clock
