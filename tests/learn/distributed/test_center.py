@@ -192,6 +192,30 @@ def test_a_worker_that_dies_holds_nobody_and_its_half_of_a_mean_goes_with_it() -
     torch.testing.assert_close(center.parameters[0].detach(), before - 0.1 * 2.0)
 
 
+def test_a_waiting_worker_that_goes_away_is_noticed_however_busy_the_others_are() -> None:
+    center = make("stale", 2, staleness=0)
+    a, b = joined(center, "a", "b")
+    buffers = [x.clone() for x in center.buffers]
+    found: list[str] = []
+
+    def run() -> None:
+        try:
+            center.push(a, a.visit, 0, gradient(center, 0), [0.1], buffers, lambda: True)
+        except GoneError as error:
+            found.append(str(error))
+
+    thread = beside(run)
+    until(lambda: a.waits)
+    deadline = time.monotonic() + 5
+    while not found and time.monotonic() < deadline:
+        with center.changed:
+            center.changed.notify_all()
+        time.sleep(0.01)
+    thread.join(5)
+    assert found == ["the connection was closed"]
+    assert b.clock == 0
+
+
 def test_a_silent_worker_is_dropped_and_a_waiting_one_is_not() -> None:
     center = make(timeout_s=0.2)
     a, b = joined(center, "a", "b")

@@ -225,14 +225,17 @@ class Center:
             GoneError: it has.
         """
         with self.changed:
-            member.waits = True
+            member.waits, looked = True, time.monotonic()
             while True:
                 if member.visit != visit or not member.live:
                     raise GoneError("it was dropped, or came back on another connection")
                 if ready():
                     break
-                if not self.changed.wait(_LOOK_S) and gone():
-                    raise GoneError("the connection was closed")
+                self.changed.wait(_LOOK_S)
+                if time.monotonic() - looked >= _LOOK_S:  # also where others keep it awake
+                    looked = time.monotonic()
+                    if gone():
+                        raise GoneError("the connection was closed")
             member.waits, member.heard = False, time.monotonic()
 
     def lag(self, member: Member) -> int:
