@@ -100,6 +100,7 @@ def serve(
         done, best, state = Progress(), dict[str, Tensor](), target / STATE
         if not overwrite and state.exists():
             done, best = load_state(state, {"network": network}, center.optimiser, center.load_tensors)
+            center.stopped = done.stopped
         server = Server(center, s, common, facts)
         try:
             begin(target, config, data.description, steps, command, overwrite=overwrite)
