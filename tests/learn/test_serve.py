@@ -253,6 +253,20 @@ def test_a_killed_server_goes_on_from_its_saved_state_and_ends_in_the_same_weigh
     assert steps(tmp_path / "a") == steps(tmp_path / "b") == list(range(150))
 
 
+def test_a_server_that_is_asked_to_end_does_so_quietly_and_can_go_on(
+    patches: Path, address: str, tmp_path: Path
+) -> None:
+    runs = Runs(slowly(patches, **{"optim.steps": "100000", "server.save_every": "5"}), address, tmp_path)
+    server, workers = runs.serve("--workers", "2"), [runs.work("a"), runs.work("b")]
+    wait_for(lambda: (tmp_path / "server" / "state.safetensors").exists())
+    os.kill(server.pid, signal.SIGTERM)
+    assert server.ends(130).split("\n")[-2] == "frazil: interrupted; nothing was left half-written."
+    assert "Worker" not in server.said
+    for worker in workers:
+        assert worker.process.is_alive()
+        worker.kill()
+
+
 # Settings
 
 

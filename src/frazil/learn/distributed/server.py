@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 _STRANGERS = 32  # connections beyond those of workers
 _REFUSALS = 100  # that are told; of the others every hundredth
 _LETTERS = 300
-_AGAIN_S = 0.1
+_AGAIN_S, _CLOSE_S = 0.1, 2.5
 _TOKEN_BYTES = (16, 1024)
 
 
@@ -102,6 +102,7 @@ class Server:
             raise OptionError(f"Cannot listen at {settings.address}: {why}. Choose another address.") from error
         self.places = threading.BoundedSemaphore(settings.workers * 2 + _STRANGERS)
         self.open: dict[int, Channel] = {}
+        self.threads: set[threading.Thread] = set()
         threading.Thread(target=self._listen, daemon=True).start()
 
     @property
@@ -117,11 +118,14 @@ class Server:
             self.center.changed.notify_all()
 
     def close(self) -> None:
-        """Listen no more, and end all connections."""
+        """Listen no more, end all connections, and wait for their threads: a process that ends around them aborts."""
         self.closed = True
         self.listener.close()
         for channel in list(self.open.values()):
             channel.close()
+        deadline = time.monotonic() + _CLOSE_S
+        for thread in list(self.threads):
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
     def _listen(self) -> None:
         while True:
@@ -137,7 +141,9 @@ class Server:
                 self._tell(where, "there are too many connections")
                 connection.close()
                 continue
-            threading.Thread(target=self._serve, args=(connection, where), daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(connection, where), daemon=True)
+            self.threads.add(thread)
+            thread.start()
 
     def _tell(self, where: str, why: str) -> None:
         self.refused += 1
@@ -158,6 +164,7 @@ class Server:
         finally:
             self.open.pop(id(connection), None)
             connection.close()
+            self.threads.discard(threading.current_thread())
             self.places.release()
 
     def _welcome(self, channel: Channel, where: str) -> None:
