@@ -61,12 +61,16 @@ SMALL: dict[str, dict[str, str]] = {
     },
     **{
         f"few_labels:{name}": {"strategy.labelled": "8"}
-        for name in ("mixmatch", "semi_gan", "fixmatch", "mean_teacher")
+        for name in (
+            *("mixmatch", "semi_gan", "fixmatch", "mean_teacher"),
+            *("pi_model", "temporal_ensembling", "remixmatch", "m1_m2"),
+        )
     },
     **{
         f"few_labels:{name}": {"strategy.labelled": "8", "strategy.first_steps": "1"}
         for name in ("lp", "lp_wrn", "tslp")
     },
+    "few_labels:noisy_student": {"strategy.labelled": "8", "strategy.first_steps": "1", "strategy.rounds": "1"},
     "patches": {"data.patches": "set.zarr", "optim.epochs": "null", "optim.steps": "2", "optim.batch": "8"},
     "cifar10": {"data.path": "cifar", "optim.epochs": "null", "optim.steps": "2", "optim.batch": "16"},
     "metocean": {
