@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test wheel lowest map lint docs bench real-scores gpu fuzz torture model clean
+.PHONY: help env test slow wheel lowest-env lowest map lint docs bench real-scores gpu fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,11 +26,14 @@ $(VENV)/.tested: $(VENV)/.installed requirements-test.txt
 
 env: $(VENV)/.installed ## create the environment
 
-test: $(VENV)/.tested ## create the environment and run all tests
+test: $(VENV)/.tested ## create the environment and run the tests
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(VENV)/.tested ## run the tests that make test leaves out, of ten seconds and more each
+	$(BIN)/python -m pytest -n 2 -m slow
 
 BASE := .venv-base
 wheel: $(VENV)/.installed ## build the wheel, and try it without PyTorch in an environment of its own
@@ -44,13 +47,15 @@ LOWEST := .venv-lowest
 LOWEST_TESTS := $(addprefix tests/,scene/test_grid.py scene/test_land.py sentinel1/test_product.py sentinel1/test_scene.py \
 	labels/test_patches.py maps/test_export.py test_zarr_stores.py test_zarr_writing.py maps/test_outlines.py \
 	maps/test_rasters.py)
-lowest: ## try the lowest versions that pyproject.toml allows, without PyTorch
+lowest-env:
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST) && mkdir -p $(OUT)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip compile --quiet --python $(LOWEST)/bin/python --only-binary :all: --resolution lowest-direct \
 		--output-file $(OUT)/lowest.txt pyproject.toml
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --only-binary :all: --requirement $(OUT)/lowest.txt \
 		pytest pytest-xdist hypothesis jsonschema netCDF4 rio-cogeo
+
+lowest: lowest-env ## try the lowest versions that pyproject.toml allows, without PyTorch
 	PYTHONPATH=src $(LOWEST)/bin/python -m pytest -q -n 2 --dist loadfile -p no:cacheprovider $(LOWEST_TESTS)
 
 map: $(VENV)/.installed ## map the bundled sample scene with the bundled model

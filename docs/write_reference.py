@@ -21,6 +21,7 @@ def page() -> str:
 
 def _parts(parent: click.Context, command: click.Command, name: str, level: int) -> list[str]:
     """The help of a command, and of those below it."""
+    command._help_option = None  # one that was called without its parent remembers another
     context = click.Context(command, info_name=name, parent=parent, max_content_width=110, terminal_width=110)
     parts = [f"{'#' * level} {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"]
     if isinstance(command, click.Group):

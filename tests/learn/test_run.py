@@ -32,7 +32,14 @@ from frazil.learn.run import train
 from frazil.learn.run_folder import read_run
 from frazil.recipes import find_recipe, recipe_names
 
-LARGE = ["vgg16", "modified_vgg16", "mobilenet_v2", "resnet50", "densenet121", "efficientnet_lite0"]
+LARGE = [
+    "vgg16",
+    "mobilenet_v2",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("modified_vgg16", "resnet50", "densenet121", "efficientnet_lite0")
+    ),
+]
 
 
 def toy_set(path: Path, *, n: int = 240, size: int = 32, scenes: int = 6, seed: int = 0, classes: int = 2) -> Path:
@@ -113,7 +120,7 @@ def test_same_run_same_weights_and_a_finished_run_is_returned(patches: Path, tmp
 
 
 def test_killed_at_any_moment_the_same_command_ends_in_the_same_weights(patches: Path, tmp_path: Path) -> None:
-    changes = {"data.patches": str(patches), "optim.epochs": "20", "optim.warmup": "2", "optim.patience": "0"}
+    changes = {"data.patches": str(patches), "optim.epochs": "12", "optim.warmup": "2", "optim.patience": "0"}
     changes |= {"model.settings.widths": "[8,8,8]", "model.settings.hidden": "[16]", "optim.batch": "16"}
     sets = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 

@@ -120,6 +120,7 @@ def scene_profiles(product: Product, seed: int, error: NoiseError) -> list[Profi
     return profiles
 
 
+@pytest.mark.slow
 def test_on_ice_scenes_hv_gains_and_hh_is_not_harmed(ew_metadata: Product) -> None:
     """Ice edges, floes and leads instead of a smooth sea; the truth is the same scene with right noise."""
     errors: dict[str, list[tuple[float, float]]] = {"HH": [], "HV": []}

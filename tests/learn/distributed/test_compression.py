@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,29 +123,47 @@ OPTIM = OptimConfig(
 )
 
 
-def _process(rank: int, world: int, folder: str, given: dict[str, Any]) -> None:
+#: What real processes are asked for: name -> how many, settings.
+RUNS: dict[str, dict[str, Any]] = {
+    "topk": {"hook": "topk", "share": 0.05},
+    "topk, nothing remembered": {"hook": "topk", "share": 0.05, "error_feedback": False},
+    "threshold": {"hook": "threshold", "threshold": 0.01},
+    "8 bits": {"hook": "levels", "bits": 8},
+    "4 bits": {"hook": "levels", "bits": 4},
+    "qsgd": {"hook": "qsgd", "bits": 8},
+    "sign": {"hook": "sign"},
+    "gossip": {"average_every": 2, "average_with": "pair"},
+}
+WORLD = 3
+
+
+def _process(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    strategy = Descending(rank)
-    together = InStep(strategy, DDPConfig(**given), Team(rank, world, rank), OPTIM.steps, seed=3)
-    train_loop(together, OPTIM)
-    torch.save(strategy.network.state_dict(), f"{folder}/{rank}.pt")
-    together.close()
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
+    for name, chosen in RUNS.items():
+        strategy = Descending(rank)
+        together = InStep(strategy, DDPConfig(**chosen), Team(rank, WORLD, rank), OPTIM.steps, seed=3)
+        train_loop(together, OPTIM)
+        torch.save(strategy.network.state_dict(), f"{folder}/{name}-{rank}.pt")
+        together.close()
     distributed.destroy_process_group()
 
 
-def processes(world: int, folder: Path, **given: Any) -> list[dict[str, Tensor]]:
-    """The weights that real processes end with."""
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Tensor]]]:
+    """The weights that real processes end with, by name of the run: started once for all of them."""
+    folder = tmp_path_factory.mktemp("processes")
     started = [
-        multiprocessing.get_context("spawn").Process(target=_process, args=(rank, world, str(folder), given))
-        for rank in range(world)
+        multiprocessing.get_context("spawn").Process(target=_process, args=(rank, str(folder))) for rank in range(WORLD)
     ]
     for one in started:
         one.start()
     for one in started:
-        one.join(120)
+        one.join(240)
         assert one.exitcode == 0
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
+    return {
+        name: [torch.load(folder / f"{name}-{rank}.pt", weights_only=True) for rank in range(WORLD)] for name in RUNS
+    }
 
 
 def in_one_process(world: int, codec: Codec | None, *, feedback: bool) -> dict[str, Tensor]:
@@ -177,21 +194,11 @@ def in_one_process(world: int, codec: Codec | None, *, feedback: bool) -> dict[s
     return network.state_dict()
 
 
-@pytest.mark.parametrize(
-    ("given", "exact"),
-    [
-        ({"hook": "topk", "share": 0.05}, True),
-        ({"hook": "topk", "share": 0.05, "error_feedback": False}, True),
-        ({"hook": "threshold", "threshold": 0.01}, True),
-        ({"hook": "levels", "bits": 8}, False),
-        ({"hook": "levels", "bits": 4}, False),
-    ],
-)
-def test_processes_descend_as_float64_in_one_does(given: dict[str, Any], exact: bool, tmp_path: Path) -> None:
-    codec = codec_of(DDPConfig(**given))
-    got = processes(3, tmp_path, **given)
-    want = in_one_process(3, codec, feedback=given.get("error_feedback", True))
-    plain = in_one_process(3, None, feedback=False)
+@pytest.mark.parametrize("name", ["topk", "topk, nothing remembered", "threshold", "8 bits", "4 bits"])
+def test_processes_descend_as_float64_in_one_does(name: str, ended: dict[str, list[dict[str, Tensor]]]) -> None:
+    chosen, got, exact = RUNS[name], ended[name], "bits" not in name
+    want = in_one_process(WORLD, codec_of(DDPConfig(**chosen)), feedback=chosen.get("error_feedback", True))
+    plain = in_one_process(WORLD, None, feedback=False)
     for key, value in want.items():
         for one in got:
             torch.testing.assert_close(one[key], got[0][key], atol=0, rtol=0)
@@ -202,27 +209,26 @@ def test_processes_descend_as_float64_in_one_does(given: dict[str, Any], exact: 
     assert apart > 1e-3 or not exact  # it was not the plain mean that was computed
 
 
-def test_random_rounding_is_drawn_by_each_process_and_all_end_alike(tmp_path: Path) -> None:
-    got = processes(2, tmp_path, hook="qsgd", bits=8)
-    plain = in_one_process(2, None, feedback=False)
-    for key, value in plain.items():
-        torch.testing.assert_close(got[0][key], got[1][key], atol=0, rtol=0)
+def test_random_rounding_is_drawn_by_each_process_and_all_end_alike(ended: dict[str, list[dict[str, Tensor]]]) -> None:
+    got = ended["qsgd"]
+    for key, value in in_one_process(WORLD, None, feedback=False).items():
+        for one in got[1:]:
+            torch.testing.assert_close(one[key], got[0][key], atol=0, rtol=0)
         torch.testing.assert_close(got[0][key].double(), value, atol=0.05, rtol=0)
 
 
-def test_signs_alone_descend(tmp_path: Path) -> None:
+def test_signs_alone_descend(ended: dict[str, list[dict[str, Tensor]]]) -> None:
     """A bit a value is enough to descend: held against the loss before the first step."""
 
     def loss(weights: dict[str, Tensor]) -> float:
         network = nn.Sequential(nn.Linear(30, 25), nn.Tanh(), nn.Linear(25, 3))
         network.load_state_dict({k: v.float() for k, v in weights.items()})
         with torch.no_grad():
-            return float(np.mean([float((network(x) - y).square().mean()) for x, y in map(data_of, range(2))]))
+            return float(np.mean([float((network(x) - y).square().mean()) for x, y in map(data_of, range(WORLD))]))
 
     torch.manual_seed(1)
     first = loss(nn.Sequential(nn.Linear(30, 25), nn.Tanh(), nn.Linear(25, 3)).state_dict())
-    end = loss(processes(2, tmp_path, hook="sign")[0])
-    assert end < 0.8 * first
+    assert loss(ended["sign"][0]) < 0.8 * first
 
 
 @given(world=st.integers(2, 9), step=st.integers(0, 50))
@@ -235,9 +241,9 @@ def test_partners_are_each_others(world: int, step: int) -> None:
     assert len({partner_of(Team(0, world, 0), 7, s) for s in range(60)}) >= min(world - 1, 5)
 
 
-def test_gossip_keeps_the_mean_and_ends_with_it(tmp_path: Path) -> None:
+def test_gossip_keeps_the_mean_and_ends_with_it(ended: dict[str, list[dict[str, Tensor]]]) -> None:
     """Averages of two keep the mean of all; after the last step all have it."""
-    got = processes(3, tmp_path, average_every=2, average_with="pair")
+    got = ended["gossip"]
     for key in got[0]:
         for one in got[1:]:
             torch.testing.assert_close(one[key], got[0][key], atol=1e-6, rtol=0)

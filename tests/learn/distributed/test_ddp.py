@@ -112,7 +112,7 @@ def test_local_sgd_equals_the_plain_loop(patches: Path, tmp_path: Path) -> None:
     agree(weights(tmp_path / "two"), worker.network.state_dict())
 
 
-@pytest.mark.parametrize("hook", ["fp16", "powersgd", "levels"])
+@pytest.mark.parametrize("hook", ["powersgd", "levels"])
 def test_compressed_gradients_learn_nearly_the_same(hook: str, patches: Path, tmp_path: Path) -> None:
     config = override(plain_run(patches), {"ddp.hook": hook, "ddp.powersgd_start": "3"})
     process = torchrun(config, tmp_path / "two")
@@ -121,7 +121,7 @@ def test_compressed_gradients_learn_nearly_the_same(hook: str, patches: Path, tm
     assert process.returncode == 0, error
     got, want = weights(tmp_path / "two"), weights(tmp_path / "one")
     apart = max(float((got[k] - want[k]).abs().max()) for k in want)
-    assert 0 < apart < {"fp16": 1e-3, "levels": 1e-2, "powersgd": 0.1}[hook]
+    assert 0 < apart < {"levels": 1e-2, "powersgd": 0.1}[hook]
 
 
 def test_a_hybrid_learns_from_another_server(patches: Path, tmp_path: Path) -> None:

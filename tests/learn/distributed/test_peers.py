@@ -16,12 +16,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from frazil.errors import OptionError
 from frazil.learn.config import ModelConfig, OptimConfig, PatchData, PeersConfig, RunConfig, SimulatedData, override
+from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.courier import Courier
 from frazil.learn.distributed.exchange import Exchange, Peer, Traffic
@@ -258,9 +260,9 @@ def test_a_segmentation_network_learns_from_others_too(tmp_path: Path) -> None:
 # Whole runs against the plain one
 
 
-@pytest.mark.parametrize("more", [{}, {"peers.same_batches": "true", "peers.distance": "cosine"}], ids=["own", "same"])
-def test_processes_agree_with_the_reference_in_one_process(more: dict[str, str], patches: Path, tmp_path: Path) -> None:
+def test_processes_agree_with_the_reference_in_one_process(patches: Path, tmp_path: Path) -> None:
     """Three real processes in lockstep, and a plain loop: the same weights to the last bit."""
+    more = {"peers.distance": "cosine"}  # distances are tested by themselves
     given = [f"{key}={value}" for key, value in more.items()]
     names, changes = ("a", "b", "c"), ("peers.lockstep=3", "optim.steps=12", "peers.teachers=1", *given)
     running = [start(*command(patches, tmp_path / n, n, tmp_path / "x", *changes)) for n in names]
@@ -288,6 +290,25 @@ def test_processes_agree_with_the_reference_in_one_process(more: dict[str, str],
     alone_network: Any = others[0].network
     together: Any = workers[0].network
     assert not torch.allclose(alone_network.head[0].weight, together.head[0].weight, atol=1e-5)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_workers_see_the_same_batches_where_they_are_asked_to(
+    same: bool, patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def watched(config: RunConfig, *given: Any) -> LearningData:
+        data = load_data(config, *given)
+        seen.append(data.train.batch(1, 6)[0])
+        return data
+
+    monkeypatch.setattr("frazil.learn.run.load_data", watched)
+    for name in ("a", "b"):
+        peers = PeersConfig(path=str(tmp_path / "x"), worker=name, every=50, same_batches=same)
+        train(small_run(patches, peers, steps=2), tmp_path / name)
+    assert np.array_equal(seen[0], seen[1]) == same
+    assert not torch.equal(*(weights(tmp_path / n)["features.0.weight"] for n in "ab"))
 
 
 def test_workers_begin_differently_and_the_same_worker_alike(patches: Path, tmp_path: Path) -> None:
@@ -487,6 +508,7 @@ def test_a_store_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytes
     assert fetched(exchange(tmp_path, "b").fetch(at_step=6)["a"])["w"][0] == 6
 
 
+@pytest.mark.slow
 def test_two_workers_with_one_name(patches: Path, tmp_path: Path) -> None:
     """Both are told and go on: whoever writes into the folder must not be able to end a run."""
     one = start(*command(patches, tmp_path / "1", "a", tmp_path / "x", "optim.steps=1000000", every=3))
@@ -550,6 +572,7 @@ def test_kills_restarts_and_late_comers(patches: Path, tmp_path: Path) -> None:
     assert log[-1]["exchange_failures"] == 0 or log[-1]["exchange_failures"] < len(log)
 
 
+@pytest.mark.slow
 def test_a_lost_mount_on_one_side_costs_only_that_exchange(patches: Path, tmp_path: Path) -> None:
     """One worker's store points nowhere (a file in its way); both end, and the other has published."""
     (tmp_path / "gone").write_text("not a folder")

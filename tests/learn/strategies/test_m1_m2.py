@@ -200,6 +200,7 @@ def test_m1_learns_first_and_then_stands_still() -> None:
     assert max(rates[1] | rates[3]) < run.optim.lr / 50
 
 
+@pytest.mark.slow
 def test_unlabelled_patches_help() -> None:
     """Where the classes are two clusters that an autoencoder finds; labels alone are misled by noise."""
     strategy = M1M2Config(labelled=8, latent=2, hidden=16, width=8)
