@@ -186,7 +186,7 @@ class CompressedMean:
         if self.feedback:
             pieces = (values - own).split([p.numel() for p in parameters])
             self.lost.update(zip(parameters, pieces, strict=True))
-        # Waited for already: what a thread of gloo's would call when all is there, in Python, may find Python gone.
+        # Waited for already, so that no thread of gloo's calls Python: simple, and nothing computes beside it here.
         done: Future[Tensor] = Future()
         done.set_result(bucket.buffer().copy_(mean))
         return done
