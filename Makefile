@@ -45,8 +45,7 @@ wheel: $(VENV)/.installed ## build the wheel, and try it without PyTorch in an e
 
 LOWEST := .venv-lowest
 LOWEST_TESTS := $(addprefix tests/,scene/test_grid.py scene/test_land.py sentinel1/test_product.py sentinel1/test_scene.py \
-	labels/test_patches.py maps/test_export.py test_zarr_stores.py test_zarr_writing.py maps/test_outlines.py \
-	maps/test_rasters.py)
+	labels/test_patches.py maps/test_export.py test_zarr_stores.py test_zarr_writing.py)
 lowest-env:
 	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST) && mkdir -p $(OUT)
 	$(LOWEST)/bin/python -m pip install --quiet uv

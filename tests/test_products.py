@@ -183,6 +183,7 @@ def test_from_a_strange_file_to_a_map_folder(made: dict[str, Path], tmp_path: Pa
     assert "Sentinel" not in whole.replace("it learnt from Sentinel-1", "")
 
 
+@pytest.mark.slow
 def test_the_command_line_maps_it_too(made: dict[str, Path], tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["map", str(made["toy"]), "-o", str(tmp_path / "map")])
     assert done.exit_code == 0, done.output

@@ -290,6 +290,7 @@ def test_what_peers_say_of_masks_is_compared_class_by_class() -> None:
     assert float(output_distillation(logits, [], "sigmoid")) == 0.0
 
 
+@pytest.mark.slow
 def test_runs_on_imagettes_train_in_step(sets: dict[str, Path], tmp_path: Path) -> None:
     config = run("metocean:unet", sets, **as_validation(sets), optim__validate_every="2")
     process = torchrun(config, tmp_path / "two")

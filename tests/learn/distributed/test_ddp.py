@@ -112,7 +112,7 @@ def test_local_sgd_equals_the_plain_loop(patches: Path, tmp_path: Path) -> None:
     agree(weights(tmp_path / "two"), worker.network.state_dict())
 
 
-@pytest.mark.parametrize("hook", ["powersgd", "levels"])
+@pytest.mark.parametrize("hook", [pytest.param("powersgd", marks=pytest.mark.slow), "levels"])
 def test_compressed_gradients_learn_nearly_the_same(hook: str, patches: Path, tmp_path: Path) -> None:
     config = override(plain_run(patches), {"ddp.hook": hook, "ddp.powersgd_start": "3"})
     process = torchrun(config, tmp_path / "two")
@@ -124,6 +124,7 @@ def test_compressed_gradients_learn_nearly_the_same(hook: str, patches: Path, tm
     assert 0 < apart < {"levels": 1e-2, "powersgd": 0.1}[hook]
 
 
+@pytest.mark.slow
 def test_a_hybrid_learns_from_another_server(patches: Path, tmp_path: Path) -> None:
     """Two processes in step are one worker; another has been there."""
     peers = PeersConfig(path=str(tmp_path / "x"), worker="a", every=5, log_every=1, lockstep=1)
