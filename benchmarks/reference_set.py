@@ -72,6 +72,7 @@ SMALL: dict[str, dict[str, str]] = {
     },
     "few_labels:noisy_student": {"strategy.labelled": "8", "strategy.first_steps": "1", "strategy.rounds": "1"},
     "patches": {"data.patches": "set.zarr", "optim.epochs": "null", "optim.steps": "2", "optim.batch": "8"},
+    "patches:distilled": {"strategy.teacher": "runs/patches-adhoc/model"},
     "cifar10": {"data.path": "cifar", "optim.epochs": "null", "optim.steps": "2", "optim.batch": "16"},
     "metocean": {
         "data.train": "train.zarr",

@@ -235,7 +235,8 @@ def _curves(rows: dict[str, list[Row]], path: Path) -> None:
         axes.set_ylabel("test accuracy, %: a network (full), ensemble (dotted)", fontsize=8)
         axes.tick_params(labelsize=8)
         _plain(axes)
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    look = {"loc": "outside lower center", "ncols": 2 * min(len(rows), 2), "frameon": False, "fontsize": 8}
+    figure.legend(list(handles.values()), list(handles), **look)
     figure.savefig(path, format="png")
 
 
