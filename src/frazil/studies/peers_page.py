@@ -235,8 +235,9 @@ def _curves(rows: dict[str, list[Row]], path: Path) -> None:
         axes.set_ylabel("test accuracy, %: a network (full), ensemble (dotted)", fontsize=8)
         axes.tick_params(labelsize=8)
         _plain(axes)
-    look = {"loc": "outside lower center", "ncols": 2 * min(len(rows), 2), "frameon": False, "fontsize": 8}
-    figure.legend(list(handles.values()), list(handles), **look)
+    columns = 2 * min(len(rows), 2)
+    lines, titles = list(handles.values()), list(handles)
+    figure.legend(lines, titles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     figure.savefig(path, format="png")
 
 
