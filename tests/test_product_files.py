@@ -291,8 +291,8 @@ def test_no_member_of_an_archive_leads_outside(names: list[str], tmp_path_factor
         assert "\n" not in str(error)  # noqa: PT017 - which of the two happens is the question
         return
     for name in found.sizes:
-        target = os.path.normpath(f"/root/{found.prefix}{name}")
-        assert f"{target}/".startswith("/root/")
+        target = os.path.normpath(f"/anywhere/{found.prefix}{name}")
+        assert f"{target}/".startswith("/anywhere/")
         assert not name.startswith("/")
         assert "\\" not in name
         assert ".." not in name.split("/")

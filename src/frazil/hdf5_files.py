@@ -14,7 +14,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,10 @@ def hdf5_lock() -> AbstractContextManager[Any]:
     HDF5 itself bears one thread at a time, and h5py before 3.16 left these two calls out (its change 2764): another
     thread that opens, closes or merely forgets a file then tore the one being written.
     """
-    from h5py._objects import phil
-
+    try:
+        from h5py._objects import phil
+    except ImportError:  # no public name: a later h5py may have moved it, and takes it by itself
+        return nullcontext()
     lock: AbstractContextManager[Any] = phil
     return lock
 

@@ -103,6 +103,13 @@ def test_segments_are_counted_where_they_cover_enough(tmp_path: Path) -> None:
         occurrences(made, by="category")
 
 
+def test_images_stay_on_the_disk(tmp_path: Path) -> None:
+    path = save_imagettes(a_set([(1.0, 2.0)], [3]), tmp_path / "s.zarr")
+    opened = open_counted(path)
+    assert "image" not in opened
+    assert int(occurrences(opened, by="category")["count"].sum()) == 1
+
+
 def test_several_sets_add_up_and_others_are_refused(tmp_path: Path) -> None:
     one, two = a_set([(0.5, 0.5)], [1]), a_set([(0.5, 0.5), (99.0, -44.0)], [2, 2])
     counted = occurrences(iter([one, two]), by="category")

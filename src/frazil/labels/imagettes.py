@@ -365,8 +365,12 @@ def save_imagettes(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: b
     return Path(path)
 
 
-def open_imagettes(path: str | os.PathLike[str]) -> xr.Dataset:
+def open_imagettes(path: str | os.PathLike[str], *, images: bool = True) -> xr.Dataset:
     """A set in memory.
+
+    Args:
+        path: of the store.
+        images: False leaves images and masks on the disk, and out of the Dataset: for counting what is in archives.
 
     Raises:
         LabelNotFoundError: nothing there. LabelError, ContractError: something else is there, a store of Zarr 2, or
@@ -374,11 +378,11 @@ def open_imagettes(path: str | os.PathLike[str]) -> xr.Dataset:
     """
     kind = "a set of imagettes"
     raw = open_store(path, kind, _COMMAND, arrays=_NUMBERS | _WORDS, words=_WORDS)
+    scheme = check_imagettes(raw)
     try:
-        loaded = raw.load()
+        loaded = (raw if images else raw.drop_vars(("image", "mask"), errors="ignore")).load()
     except DAMAGED_STORE as error:
         raise damaged(path, kind, _COMMAND, error) from error
-    scheme = check_imagettes(loaded)
     refuse_other_codes(loaded, path, scheme, _COMMAND, classes="category", presences=("present", "mask"))
     return loaded
 

@@ -134,13 +134,17 @@ def cell_sums(ice_map: xr.Dataset, crs: CRS, transform: Affine, shape: tuple[int
     grid, cells = MapGrid.of(ice_map), shape[0] * shape[1]
     areas = PixelAreas(grid)
     index = np.arange(cells, dtype=np.int32).reshape(shape)
-    total = np.zeros((6, cells))
+    total = np.zeros((6, cells))  # of few cells at a time: those of a hemisphere are millions
     for rows, warp in warps(grid, Raster(crs=crs, transform=transform, values=index)):
         at = warp.nearest(index, -1)
         for start in range(0, at.shape[0], 256):
             part = slice(start, min(start + 256, at.shape[0]))
             here = slice(rows.start + part.start, rows.start + part.stop)
-            total += _added(ice_map.isel(y=here), at[part], areas.rows(here.start, here.stop), cells)
+            cell = at[part]
+            if (cell >= 0).any():
+                least, most = int(cell[cell >= 0].min()), int(cell.max())
+                area = areas.rows(here.start, here.stop)
+                total[:, least : most + 1] += _added(ice_map.isel(y=here), cell - least, area, most - least + 1)
     return CellSums(sea=total[0], land=total[1], ice=total[2], doubt=total[3], decided_ice=total[4], undecided=total[5])
 
 

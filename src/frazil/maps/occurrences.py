@@ -33,12 +33,12 @@ _ICE_BLUE = ("#eef3f6", "#a9cbe0", "#4c8fbd", "#12406f")
 
 
 def open_counted(path: str | os.PathLike[str]) -> xr.Dataset:
-    """What can be counted, from a ``.zarr`` store: a set of imagettes, or what `frazil segment` found in one.
+    """What can be counted, from a ``.zarr`` store: a set of imagettes without its images, or segments of one.
 
     Raises:
         LabelNotFoundError, LabelError, ContractError: as `open_imagettes` and `open_segments`.
     """
-    return open_segments(path) if (Path(path) / "dominant").is_dir() else open_imagettes(path)
+    return open_segments(path) if (Path(path) / "dominant").is_dir() else open_imagettes(path, images=False)
 
 
 def occurrences(

@@ -136,14 +136,13 @@ def simulated_allreduce(
 def _packed_mean(me: Worker, losses: list[Tensor], lost: list[Tensor | None], settings: DDPConfig) -> list[Tensor]:
     """The gradient that processes agree on; what each loses in packing is noted in `lost`."""
     codec, parameters = codec_of(settings), list(me.network.parameters())
-    feedback = settings.error_feedback and settings.hook != "qsgd"
     total = torch.zeros(sum(p.numel() for p in parameters), device=losses[0].device)
     for rank, loss in enumerate(losses):
         whole = torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
         before = lost[rank]
         whole = whole if before is None else whole + before
         sent = codec.unpack(codec.pack(whole), whole.numel())
-        lost[rank] = whole - sent if feedback else None
+        lost[rank] = whole - sent if settings.remembers else None
         total += sent / len(losses)
     return [piece.view_as(p) for piece, p in zip(total.split([p.numel() for p in parameters]), parameters, strict=True)]
 

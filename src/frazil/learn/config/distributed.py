@@ -129,3 +129,8 @@ class DDPConfig(Settings):
         check_least(2, powersgd_start=self.powersgd_start)
         check_least(0, average_every=self.average_every)
         check_least(1, timeout_s=self.timeout_s)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what packing loses of a gradient is added to the next: QSGD, right on average, needs no memory."""
+        return self.error_feedback and self.hook != "qsgd"

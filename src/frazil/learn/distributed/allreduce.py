@@ -192,8 +192,8 @@ def _compress(engine: nn.parallel.DistributedDataParallel, settings: DDPConfig) 
         )
         engine.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
     elif settings.hook != "none":
-        feedback = settings.error_feedback and settings.hook != "qsgd"
-        engine.register_comm_hook(CompressedMean(codec_of(settings), feedback=feedback), compressed_mean)
+        mean = CompressedMean(codec_of(settings), feedback=settings.remembers)
+        engine.register_comm_hook(mean, compressed_mean)
 
 
 def codec_of(settings: DDPConfig) -> Codec:

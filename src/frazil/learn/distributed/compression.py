@@ -174,7 +174,6 @@ class CompressedMean:
     def __init__(self, codec: Codec, *, feedback: bool) -> None:
         self.codec, self.feedback = codec, feedback
         self.lost: dict[Tensor, Tensor] = {}  # by parameter: buckets are dealt out anew after the first step
-        self.sent = 0  #: bytes of this process's own messages so far
 
     def of(self, bucket: GradBucket) -> Future[Tensor]:
         """The mean of what all processes send."""
@@ -195,7 +194,6 @@ class CompressedMean:
         """The mean of the values (n,) of all processes as they arrive, and what arrived of this one's own."""
         message, n = self.codec.pack(values), values.numel()
         rank, world = distributed.get_rank(), distributed.get_world_size()
-        self.sent += message.numel()
         sizes = [message.numel()] * world
         if not self.codec.even:
             every = [torch.zeros(1, dtype=torch.int64, device=message.device) for _ in range(world)]
