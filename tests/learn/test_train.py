@@ -218,6 +218,23 @@ def test_best_look_is_kept_and_patience_ends_the_run() -> None:
     assert all(torch.equal(v, weights[1][k]) for k, v in network.state_dict().items())
 
 
+@pytest.mark.parametrize(("score", "looks"), [("accuracy", 3), ("macro_f1", 4)])
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_run_ends_where_it_reaches_its_target_and_keeps_that_network(score: Any, looks: int, keep: Any) -> None:
+    found = iter([(0.1, 0.1), (0.5, 0.7), (0.8, 0.6), (0.7, 0.8), (0.9, 0.9)])
+    weights, noted = [], []
+
+    def validate(network: torch.nn.Module) -> dict[str, float]:
+        weights.append({k: v.clone() for k, v in network.state_dict().items()})
+        return dict(zip(("accuracy", "macro_f1"), next(found), strict=True))
+
+    optim = OptimConfig(steps=50, batch=2, warmup=0, target=0.8, target_score=score, keep=keep)
+    network = train_toy(0, optim, validate=validate, validate_every=3, log=lambda step, _: noted.append(step))
+    assert len(weights) == looks
+    assert max(noted) == 3 * looks - 1
+    assert all(torch.equal(v, weights[-1][k]) for k, v in network.state_dict().items())
+
+
 def test_a_network_may_learn_at_a_rate_of_its_own() -> None:
     slow: Any = torch.nn.Linear(2, 2)
     fast = torch.nn.Linear(2, 2)

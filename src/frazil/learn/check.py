@@ -27,6 +27,10 @@ def check_run(config: RunConfig) -> nn.Module:
             settings=config.model.settings,
         )
     check_strategy(config)
+    if config.optim.target and config.data.learnt_by == "imagette" and config.optim.target_score != "macro_f1":
+        raise OptionError(
+            "Phenomena have no accuracy, as several may hold at a place. Set optim.target_score=macro_f1."
+        )
     _check_network(config, str(getattr(network, "takes", "")))
     return network
 

@@ -25,6 +25,7 @@ from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import Progress as Report
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.allreduce import InStep, scaled
+from frazil.learn.distributed.ear import Ear
 from frazil.learn.distributed.peers import WithPeers
 from frazil.learn.distributed.remote import Line, WithServer, check_server
 from frazil.learn.distributed.team import Team
@@ -37,7 +38,7 @@ from frazil.learn.run_folder import MODEL, SCORES, STATE, begin, held, look_into
 from frazil.learn.seen import Seen
 from frazil.learn.state import Progress
 from frazil.learn.strategies import make_plan, make_strategy
-from frazil.learn.train import seed_everything, train_loop
+from frazil.learn.train import reached, seed_everything, train_loop
 from frazil.learn.transfer import start_from
 
 #: Of scores: what only reports read.
@@ -91,11 +92,14 @@ def _train(
         return finished
     config, asked = with_worker_seed(config), config
     seed_everything(config.seed)
-    check_run(config)
+    network = check_run(config)
+    if config.peers.path is not None:
+        Ear(network, config.peers.features)  # asks whether it has these layers
     if config.server.address:
         check_server(config, team)
     drawn = replace(config, seed=asked.seed) if config.peers.same_batches else config
     data = load_data(drawn, lambda f, what: report(0.1 * f, what))
+    check_target(config, data)
     network = first_network(config, data).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     line = Line(config, network, data) if config.server.address else None
     share, ddp = (team, config.ddp) if line is None else (line.share, line.ddp)
@@ -150,6 +154,12 @@ def _train(
         strategy.close()
     team.leave()
     return model
+
+
+def check_target(config: RunConfig, data: LearningData) -> None:
+    """Raise OptionError where a run is to stop at a score and has nothing to be scored on."""
+    if config.optim.target and data.validation is None:
+        raise OptionError("optim.target asks for a score on validation data, and there are none. Set data.validation.")
 
 
 def _device(name: str | None, team: Team) -> torch.device:
@@ -221,6 +231,7 @@ def finish(
             "seconds": round(done.seconds),
             "steps": done.step,
             "stopped_early": done.stopped,
+            "reached_target": bool(done.validation) and reached(config.optim, done.validation[-1]),
             "kept_step": done.best_step if config.optim.keep == "best" else done.step,
             "data": _without_checksums({"train": {}, "validation": {}, "test": {}} | data.description),
         },

@@ -30,7 +30,7 @@ from frazil.learn.distributed.team import Team
 from frazil.learn.distributed.worker import shared_out
 from frazil.learn.infer.device import usable_device
 from frazil.learn.log import RunLog
-from frazil.learn.run import finish, first_network, in_steps
+from frazil.learn.run import check_target, finish, first_network, in_steps
 from frazil.learn.run_folder import STATE, begin, held, look_into
 from frazil.learn.state import Progress, load_state, save_state
 from frazil.learn.train import remember, seed_everything
@@ -89,6 +89,7 @@ def serve(
         check_run(config)
         check_server(config)
         data = load_data(config, lambda f, what: report(0.1 * f, what))
+        check_target(config, data)
         network = first_network(config, data).to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
         s, team = config.server, Team(0, config.server.workers)
         common = common_settings(config, data)

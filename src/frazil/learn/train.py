@@ -216,8 +216,17 @@ def remember(
             best = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
     else:
         progress.looks_since += 1
-    progress.stopped = bool(config.patience) and progress.looks_since >= config.patience
+    impatient = bool(config.patience) and progress.looks_since >= config.patience
+    progress.stopped = impatient or reached(config, scores)
+    if config.keep == "best" and reached(config, scores):  # by accuracy it need not be the best in macro-F1
+        progress.best_step = progress.step
+        best = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
     return best
+
+
+def reached(config: OptimConfig, scores: dict[str, float]) -> bool:
+    """Whether scores of a look are what a run was to reach."""
+    return config.target > 0 and scores[config.target_score] >= config.target
 
 
 def _set_mode(strategy: Strategy, *, training: bool) -> None:

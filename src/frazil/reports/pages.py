@@ -133,6 +133,8 @@ def state_of(run: RunRecord) -> str:
             f"This run has not ended: {number(run.steps)}{of} steps are in its log. It was killed or is still going "
             "on. The same command goes on where it stopped. There are no scores yet."
         )
+    if run.reached_target:
+        return f"This run stopped after {number(run.steps)}{of} steps: it reached its target (`optim.target`)."
     if run.stopped_early:
         return f"This run stopped early after {number(run.steps)}{of} steps: it no longer got better."
     return f"This run ended after {number(run.steps)} steps."

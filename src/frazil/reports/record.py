@@ -127,6 +127,7 @@ class RunRecord:
         planned: steps that were to be done; None where the run does not say.
         kept_step: after which the network was kept (unfinished: the best one so far); None where nobody looked.
         stopped_early: whether early stopping ended it.
+        reached_target: whether it ended as its score was what it was to reach.
         seconds: of training; None where the run does not say.
         card: of the model; None without one.
         mistakes: patches mistaken most confidently; None where there are none to show.
@@ -153,6 +154,7 @@ class RunRecord:
     planned: int | None = None
     kept_step: int | None = None
     stopped_early: bool = False
+    reached_target: bool = False
     seconds: float | None = None
     card: CardRecord | None = None
     mistakes: Mistakes | None = None
@@ -235,6 +237,7 @@ def record_of(
         planned=_integer(run.get("steps")) or _planned(part(config, "optim"), sides["train"]),
         kept_step=_integer(training.get("kept_step") if finished else _best_step(log)),
         stopped_early=bool(training.get("stopped_early", False)),
+        reached_target=bool(training.get("reached_target", False)),
         seconds=float(told) if isinstance(told, (int, float)) else seconds,
         card=_card(of_model) if of_model else None,
     )

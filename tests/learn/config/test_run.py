@@ -148,6 +148,8 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(value: float) -> 
         (OptimConfig, {"warmup": -1}),
         (OptimConfig, {"clip": -0.1}),
         (OptimConfig, {"patience": -1}),
+        (OptimConfig, {"target": 90.0}),
+        (OptimConfig, {"target_score": "f1"}),
         (OptimConfig, {"precision": "float16"}),
         (OptimConfig, {"lr": math.nan}),
         (OptimConfig, {"optimiser": "lion"}),

@@ -26,8 +26,10 @@ from frazil.learn.config import ModelConfig, OptimConfig, PatchData, PeersConfig
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data
 from frazil.learn.distributed.courier import Courier
+from frazil.learn.distributed.ear import Ear, ask
 from frazil.learn.distributed.exchange import Exchange, Peer, Traffic
-from frazil.learn.distributed.peers import WithPeers, ask
+from frazil.learn.distributed.losses import layers_distillation
+from frazil.learn.distributed.peers import WithPeers
 from frazil.learn.distributed.store import Store
 from frazil.learn.distributed.worker import worker_seed
 from frazil.learn.log import read_log
@@ -167,6 +169,45 @@ def test_the_loss_is_that_of_the_equations(method: Any, loss: Any) -> None:
     assert float(got.detach()) == pytest.approx(float((own + 0.3 * more).detach()), rel=1e-4)
     got.backward()
     assert all(p.grad is None for teacher in strategy.teachers.values() for p in teacher.parameters())
+
+
+def test_features_of_several_layers_count_alike() -> None:
+    torch.manual_seed(0)
+    networks: list[Any] = [create_model("resnet20", n_channels=2, n_classes=3, settings={"patch": 8}) for _ in range(3)]
+    me, *others = networks
+    image, label = torch.rand(5, 2, 8, 8), torch.tensor([0, 1, 2, 0, 1])
+    settings = PeersConfig(features=("layer1", "layer2.0", "head"), alpha=1.0)
+    courier: Any = Told(*(n.eval() for n in others))
+    strategy = WithPeers(Supervised(me.train(), lambda _: (image, label)), settings, courier, seed=0, samples=5)
+    got, logs = strategy.step(0)
+
+    def described(network: Any) -> list[torch.Tensor]:
+        x = network.relu(network.bn1(network.conv1(image)))
+        one = network.layer1(x)
+        two = network.layer2[0](one)
+        rest = network.layer3(network.layer2[2](network.layer2[1](two)))
+        return [m.mean((2, 3)).double() for m in (one, two, rest)]
+
+    def distances(f: torch.Tensor) -> torch.Tensor:
+        d = (f[:, None] - f[None]).square().sum(2).sqrt()
+        return d / (d.sum() / 20)
+
+    own, theirs = described(me), [described(o) for o in others]
+    want = sum((distances(own[i]) - distances(t[i])).abs().sum() / 20 for t in theirs for i in range(3)) / 6
+    assert logs["loss_feature"] == pytest.approx(float(torch.as_tensor(want).detach()), rel=1e-4)
+    assert float(got.detach()) == pytest.approx(logs["loss"] + logs["loss_feature"], rel=1e-6)
+
+
+def test_one_layer_s_features_move_nothing_behind_it() -> None:
+    torch.manual_seed(0)
+    one, other = (create_model("resnet20", n_channels=2, n_classes=3, settings={"patch": 8}) for _ in range(2))
+    image = torch.rand(5, 2, 8, 8)
+    ear = Ear(one.train(), ("layer1",))
+    with ear.listening():
+        one(image)
+    layers_distillation(ear.features, [ask(other.eval(), image, ("layer1",))[0]]).backward()
+    moved = {name.split(".")[0] for name, p in one.named_parameters() if p.grad is not None}
+    assert moved == {"conv1", "bn1", "layer1"}
 
 
 def test_teachers_stay_in_evaluation_mode_with_their_own_statistics() -> None:
@@ -357,6 +398,8 @@ def test_every_strategy_learns_with_others(strategy: str, patches: Path, tmp_pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--set", "peers.features=features.9"], "AdHocCNN has no layer 'features.9'. It has features"),
+        (["--set", "peers.features=features,features"], "names no layer, or one of them twice"),
         (["--every", "0"], "every 0 must be 1 or more"),
         (["--worker", "a b"], "worker 'a b' is no name"),
         (["--set", "peers.alpha=-1"], "alpha -1.0 must be 0 or more"),

@@ -28,6 +28,8 @@ class PeersConfig(Settings):
             the paper's equation 3 to the letter, for which an `alpha` of 1 is far too much.
         distance: between two samples in a feature space, of AFSD: ``"euclidean"`` as in the paper, or ``"cosine"``, one
             minus the cosine of the angle between them, which knows no length (the paper leaves the choice open).
+        features: layers whose features AFSD compares, by name (``"layer1"``, …), and ``"head"`` for what goes into the
+            head; the mean of their losses counts. By default the head alone, as in the paper.
         same_batches: all workers see the same samples in the same order, as the paper's do; else each its own.
         begin: steps before which nothing is learnt from others; the paper waits for its four epochs of warm-up.
         teachers: others that are asked in one step, drawn anew each time; 0 asks them all. Each costs a forward pass,
@@ -50,6 +52,7 @@ class PeersConfig(Settings):
     alpha: float = 1.0
     loss: Literal["normalised", "raw"] = "normalised"
     distance: Literal["euclidean", "cosine"] = "euclidean"
+    features: tuple[str, ...] = ("head",)
     same_batches: bool = False
     begin: int = 0
     teachers: int = 0
@@ -63,6 +66,8 @@ class PeersConfig(Settings):
         check_choice("method", self.method, METHODS)
         check_choice("loss", self.loss, ("normalised", "raw"))
         check_choice("distance", self.distance, ("euclidean", "cosine"))
+        if not self.features or len(set(self.features)) < len(self.features):
+            raise OptionError(f"features {self.features} names no layer, or one of them twice. Name each once.")
         check_least(1, every=self.every, loss_every=self.loss_every)
         check_least(
             0,

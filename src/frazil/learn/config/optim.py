@@ -50,6 +50,8 @@ class OptimConfig(Settings):
         validate_every: steps from one look at the validation scenes to the next; by default an epoch, or a twentieth
             of the run.
         patience: stop after so many looks without a better macro-F1; 0 never stops.
+        target: stop at the first look whose `target_score` reaches this share, and keep that network; 0 never stops.
+        target_score: ``"accuracy"`` or ``"macro_f1"``.
         keep: the network of the ``"best"`` look or the ``"last"`` one.
         compile: let ``torch.compile`` fuse the network.
     """
@@ -68,6 +70,8 @@ class OptimConfig(Settings):
     precision: Precision = "float32"
     validate_every: int | None = None
     patience: int = 0
+    target: float = 0.0
+    target_score: Literal["accuracy", "macro_f1"] = "accuracy"
     keep: Keep = "last"
     compile: bool = False
 
@@ -83,6 +87,9 @@ class OptimConfig(Settings):
                 raise OptionError(f"{name} {getattr(self, name)} must not be negative.")
         for name, kind in (("optimiser", Optimiser), ("schedule", Schedule), ("precision", Precision), ("keep", Keep)):
             check_choice(name, getattr(self, name), get_args(kind))
+        check_choice("target_score", self.target_score, ("accuracy", "macro_f1"))
         check_share("momentum", self.momentum)
+        if not 0 <= self.target <= 1:
+            raise OptionError(f"target {self.target} is no share from 0 to 1: give 0.9 for 90 %.")
         for share in self.milestones:
             check_share("milestones", share)

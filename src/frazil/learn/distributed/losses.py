@@ -68,6 +68,17 @@ def feature_distillation(
     return total / len(teachers)
 
 
+def layers_distillation(
+    student: list[Tensor], teachers: list[list[Tensor]], *, normalised: bool = True, distance: str = "euclidean"
+) -> Tensor:
+    """The mean over layers of `feature_distillation`, of each layer's features of the student and of each teacher."""
+    losses = [
+        feature_distillation(own, [t[i] for t in teachers], normalised=normalised, distance=distance)
+        for i, own in enumerate(student)
+    ]
+    return torch.stack(losses).mean()
+
+
 def _scaled(distances: Tensor, normalised: bool) -> Tensor:
     if not normalised:
         return distances

@@ -15,18 +15,16 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frazil.errors import OptionError
 from frazil.learn.config import OptimConfig, PeersConfig
 from frazil.learn.distributed.courier import Courier
-from frazil.learn.distributed.losses import feature_distillation, output_distillation
+from frazil.learn.distributed.ear import Ear, ask
+from frazil.learn.distributed.losses import layers_distillation, output_distillation
 from frazil.learn.distributed.team import Team
 from frazil.learn.models.output import output_of
 from frazil.learn.train import Strategy
@@ -35,54 +33,6 @@ _LOG = logging.getLogger(__name__)
 _SECONDS = "peers/seconds"
 _MOST = 1e12  # of features and logits: their squared differences, added up, must stay below 3e38
 _POLL = 50  # steps from one question for news to the next, where several processes must hear it together
-
-
-class Ear:
-    """What went through the head of a network: features (batch, feature) and logits.
-
-    Of a segmentation network, the features of a crop are the means of the map before its last layer.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        head = getattr(network, "head", None)
-        if not isinstance(head, nn.Module):
-            raise OptionError(f"{type(network).__name__} has no head whose features peers could compare.")
-        self.network, self.head = network, head
-        self.image: Tensor | None = None
-        self.features: Tensor | None = None
-        self.logits: Tensor | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Forget what was heard, and listen to the first pass inside the block that is learnt from."""
-        self.image = self.features = self.logits = None
-        hooks = [
-            self.network.register_forward_pre_hook(self._begins),
-            self.head.register_forward_pre_hook(self._passes),
-            self.network.register_forward_hook(self._ends),
-        ]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _begins(self, network: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self.image is None and network.training and torch.is_grad_enabled():
-            self.image = inputs[0]
-
-    def _passes(self, _head: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self.image is not None and self.features is None:
-            self.features = features_of(inputs[0])
-
-    def _ends(self, _network: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-        if self.image is not None and self.logits is None:
-            self.logits = output
-
-
-def features_of(x: Tensor) -> Tensor:
-    """Features (batch, feature) of what goes into a head: (batch, feature), or a map (batch, feature, y, x)."""
-    return x.mean((2, 3)) if x.ndim == 4 else x
 
 
 class WithPeers(Strategy):
@@ -113,7 +63,7 @@ class WithPeers(Strategy):
         # The average of a network is published, but it is the network that learns.
         self.student = inner.result if inner.result in inner.networks.values() else inner.networks["network"]
         self.blank = copy.deepcopy(self.student).eval().requires_grad_(False)
-        self.ear = Ear(self.student)
+        self.ear = Ear(self.student, settings.features)
         self.teachers: dict[str, nn.Module] = {}
         self.score: float | None = None
         self._unsound: set[str] = set()  # that were named
@@ -129,7 +79,7 @@ class WithPeers(Strategy):
             loss, logs = self.inner.step(step)
         own, s = self.ear, self.settings
         listening = bool(s.log_every) and step % s.log_every == 0
-        if own.image is None or own.features is None or own.logits is None:  # its student has not begun to learn
+        if own.image is None or own.logits is None:  # its student has not begun to learn
             return loss, logs
         self._learnt = True
         learning = s.method != "independent" and step >= s.begin and step % s.loss_every == 0
@@ -139,8 +89,8 @@ class WithPeers(Strategy):
             distilled = {
                 "feature": _loss(
                     learning and s.method == "afsd",
-                    feature_distillation,
-                    own.features.float(),
+                    layers_distillation,
+                    own.features,
                     [a for a, _ in answers],
                     normalised=s.loss == "normalised",
                     distance=s.distance,
@@ -210,7 +160,7 @@ class WithPeers(Strategy):
             teacher.load_state_dict(weights)
             self.teachers[name] = teacher
 
-    def _answers(self, asked: dict[str, nn.Module], image: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _answers(self, asked: dict[str, nn.Module], image: Tensor) -> list[tuple[list[Tensor], Tensor]]:
         """What teachers say of a batch; one whose numbers nobody could learn from is left out and named.
 
         Weights may be finite and still be nonsense: the answers of a network whose training has failed, or that
@@ -219,8 +169,8 @@ class WithPeers(Strategy):
         found = []
         for name, teacher in asked.items():
             with torch.no_grad():
-                features, logits = ask(teacher, image)
-            if all(bool((v.float().abs() < _MOST).all()) for v in (features, logits)):  # NaN is not below anything
+                features, logits = ask(teacher, image, self.settings.features)
+            if all(bool((v.float().abs() < _MOST).all()) for v in (*features, logits)):  # NaN is not below anything
                 found.append((features, logits))
             elif name not in self._unsound:
                 self._unsound.add(name)
@@ -247,17 +197,6 @@ class WithPeers(Strategy):
             failures = traffic.failures + self.courier.left_out
             counts |= {"exchange_bytes": float(traffic.written + traffic.read), "exchange_failures": float(failures)}
         return counts
-
-
-def ask(teacher: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Features and logits of a teacher that nobody listens to; no gradient is taken."""
-    kept: list[Tensor] = []
-    handle = teacher.head.register_forward_pre_hook(lambda _, inputs: kept.append(features_of(inputs[0])))  # type: ignore[union-attr, operator, arg-type]
-    try:
-        logits = teacher(image)
-    finally:
-        handle.remove()
-    return kept[0], logits
 
 
 def _loss(taught: bool, function: Any, *arguments: Any, **options: Any) -> Tensor:

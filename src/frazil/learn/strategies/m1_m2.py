@@ -223,8 +223,9 @@ class M1M2(Strategy):
 
 def build(settings: M1M2Config, parts: Parts) -> M1M2:
     """See `frazil.learn.strategies.make_strategy`."""
-    if parts.config.optim.patience:
-        raise OptionError("optim.patience would end the run while M1 learns, which names nothing. Set it to 0.")
+    for name in ("patience", "target"):
+        if getattr(parts.config.optim, name):
+            raise OptionError(f"optim.{name} would end the run while M1 learns, which names nothing. Set it to 0.")
     if parts.config.peers.path is not None:
         raise OptionError("strategy 'm1_m2' does not learn with others: its descriptors stand still. Leave out peers.")
     if parts.plan.steps < 2:

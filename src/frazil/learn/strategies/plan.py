@@ -52,8 +52,9 @@ def make_plan(config: RunConfig, data: LearningData) -> Plan:
             "Lower it, or raise optim.batch."
         )
     epoch, first = math.ceil(len(data.unlabelled) / room), settings.first_steps_of(n)
-    if first and optim.patience:
-        raise OptionError("optim.patience would end the run in its first stage, on labels alone. Set it to 0.")
+    for name in ("patience", "target"):
+        if first and getattr(optim, name):
+            raise OptionError(f"optim.{name} would end the run in its first stage, on labels alone. Set it to 0.")
     steps = optim.steps if optim.epochs is None else first + max(round(optim.epochs * epoch), 1)
     if steps <= first:
         raise OptionError(
