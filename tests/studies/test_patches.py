@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,28 @@ def test_a_study_goes_on_and_tells_the_same(patches: Path, tmp_path: Path) -> No
     assert table[0].scene.mean == pytest.approx(np.mean(accuracy))
     assert table[0].scene.interval == pytest.approx(12.706 * np.std(accuracy, ddof=1) / 2**0.5, rel=1e-3)
     assert len(rows[2]["curve"]) == 1
+    assert rows[2]["curve"][0]["scene_nll"] == pytest.approx(rows[2]["scene"]["nll"], rel=1e-3)
     page = write_study_page("toy", rows, table, tmp_path / "toy.md", command="frazil study toy", simulated=True)
     text = page.read_text()
     assert "**simulated** scenes" in text
+    assert text.index("How big this is: ") < text.index("## Before")
+    assert "1 epoch of" in text
     assert f"| HH | {table[0].patch.mean:.2f} ± {table[0].patch.interval:.2f} |" in text
     assert "98.50" in text
     assert (tmp_path / "toy.png").stat().st_size > 5000
     with pytest.raises(OutputExistsError):
         write_study_page("toy", rows, table, tmp_path / "toy.md", command="", simulated=True)
+
+
+def test_rows_of_before_a_setting_existed_are_taken(patches: Path, tmp_path: Path) -> None:
+    stores, file = (str(patches),), tmp_path / "toy.jsonl"
+    rows = run_study("toy", stores, tmp_path, cases=CASES[:1])
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        del line["depends_on"]["case"]["optim"]["target"]
+        line["digest"] = "of another version"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run_study("toy", stores, tmp_path, cases=CASES[:1]) == rows
 
 
 def test_processes_share_a_study(patches: Path, tmp_path: Path) -> None:
@@ -102,7 +117,7 @@ def test_processes_share_a_study(patches: Path, tmp_path: Path) -> None:
 
 def test_the_studies_are_those_of_the_paper() -> None:
     known = studies()
-    assert set(known) == {"channels", "patch-size", "training", "models", "classes"}
+    assert set(known) == {"channels", "patch-size", "training", "over-fitting", "models", "classes"}
     assert [c.size for c in known["patch-size"]] == [10, 20, 32, 36, 46]
     assert all(c.seeds >= 5 for c in known["channels"] + known["patch-size"])
     assert len(TRAIN) >= 20

@@ -82,6 +82,7 @@ for _name, _help in {
     "channels": "HH, HV and the incidence angle: what each adds.",
     "patch-size": "Patches of 10 to 40 pixels.",
     "training": "From random weights, from photographs, with and without augmentation.",
+    "over-fitting": "Losses over many epochs, with and without augmentation.",
     "models": "The networks of the first paper side by side.",
     "classes": "Two classes or five, with and without class weights.",
 }.items():

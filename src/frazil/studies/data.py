@@ -34,6 +34,7 @@ def simulated_patches(
     *,
     seeds: tuple[int, ...] = (*TRAIN, *VALIDATION, *TEST),
     season: str | None = None,
+    signatures: str = "literature",
     lines: tuple[int, int] = LINES,
     limit: int = 80,
     size: int = SIZE,
@@ -46,6 +47,7 @@ def simulated_patches(
     Args:
         path: ending in ``.zarr``.
         seeds: one scene each, named ``simulated-SEED``.
+        signatures: of ice and water, see `frazil.simulate.world.WorldConfig`.
         season: of all scenes, see `frazil.simulate.world.WorldConfig`; by default each has one of its own.
         lines: of the template to simulate.
         limit: at most so many patches of a class from a scene, drawn evenly from a lattice of stride 10.
@@ -57,7 +59,7 @@ def simulated_patches(
 
     def parts() -> Iterator[xr.Dataset]:
         for i, seed in enumerate(seeds):
-            world = WorldConfig(seed=seed, season=season)
+            world = WorldConfig(seed=seed, season=season, signatures=signatures)
             scene = simulate_scene("ew", seed=seed, spacing_m=40.0, lines=lines, world=world)
             truth = scene["ice_class"].values
             scene["sigma0"].values[:] = [moving_average(plane) for plane in scene["sigma0"].values]

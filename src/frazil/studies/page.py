@@ -1,11 +1,11 @@
-"""The page of a study: caveats first, then a table and a picture, with all that is needed to run it again."""
+"""The page of a study: its size and caveats first, then a table, a picture, and all that is needed to run it again."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,13 @@ QUESTIONS = {
             "those of VGG-16)."
         ),
     ),
+    "over-fitting": (
+        "Over-fitting, with and without augmentation",
+        (
+            "Losses of the ad hoc network and of the modified VGG-16 over many epochs at a constant rate (Figures 4 "
+            "and 5 of the first paper)."
+        ),
+    ),
     "models": ("Reference networks", "The modified VGG-16 beside MobileNetV2, ResNet-50 and DenseNet-121 (Figure 6)."),
     "classes": (
         "Five classes instead of two",
@@ -85,10 +92,21 @@ def write_study_page(
     """
     return write_page(
         path,
-        lambda part: _curves(rows, part) if any(row["curve"] for row in rows) else _dots(table, part),
+        lambda part: draw(rows, table, part),
         lambda picture: _markdown(name, rows, table, picture, command, simulated),
         overwrite=overwrite,
     )
+
+
+def draw(rows: list[Row], table: list[CaseLine], path: Path) -> None:
+    """The picture of a study: curves where rows have them, of losses where they were kept, else a dot a case."""
+    curves = [row["curve"] for row in rows if row["curve"]]
+    if not curves:
+        _dots(table, path)
+    elif all("scene_nll" in look for curve in curves for look in curve):
+        _losses(rows, path)
+    else:
+        _curves(rows, path)
 
 
 def write_page(
@@ -149,6 +167,7 @@ def _markdown(name: str, rows: list[Row], table: list[CaseLine], picture: str, c
     parts = [
         f"# {title}",
         question,
+        size_in_words(rows),
         "## Before you read the numbers",
         *([SIMULATED] if simulated else []),
         (
@@ -184,6 +203,28 @@ def _markdown(name: str, rows: list[Row], table: list[CaseLine], picture: str, c
         f"Command: `{command}`",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def size_in_words(rows: list[Row]) -> str:
+    """How large a study was, beside the paper: patches, scenes, networks, epochs, seeds."""
+    first = rows[0]
+    counts = {side: sum(first["patches"][side].values()) for side in ("train", "scene")}
+    sides = [int(row["case"]["size"]) for row in rows]
+    epochs = [float(row["case"]["optim"]["epochs"] or 1) for row in rows]
+    seeds = [sum(row["case"]["name"] == other["case"]["name"] for row in rows) for other in rows]
+    parameters = [row["parameters"] for row in rows]
+    return (
+        f"How big this is: {counts['train']:,} patches of {_range(sides)} pixels from {len(first['scenes']['train'])} "
+        f"scenes to learn from, {counts['scene']:,} of {len(first['scenes']['scene'])} other scenes that judge; "
+        f"{_range(epochs)} epoch{'s' if max(epochs) > 1 else ''} of networks of {_range(parameters)} parameters; "
+        f"{_range(seeds)} seed{'s' if max(seeds) > 1 else ''} each. The paper cut its patches, of 10 to 46 pixels, "
+        "from 31 real scenes, judged the networks of its tables by patch, and says neither epochs nor seeds."
+    )
+
+
+def _range(values: Sequence[float]) -> str:
+    least, most = min(values), max(values)
+    return f"{least:,.10g}" if least == most else f"{least:,.10g} to {most:,.10g}"
 
 
 def _interval(mean: float, half: float) -> str:
@@ -231,6 +272,38 @@ def _dots(table: list[CaseLine], path: Path) -> None:
     axes.grid(axis="x", color="#dddddd")
     axes.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, format="png")
+
+
+def _losses(rows: list[Row], path: Path) -> None:
+    """A panel a case: loss in training, by patch and by scene after every epoch, the mean over seeds."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    names = list(dict.fromkeys(row["case"]["name"] for row in rows if row["curve"]))
+    columns = min(len(names), 2)
+    height = 2.9 * math.ceil(len(names) / columns) + 0.5
+    figure = Figure(figsize=(8.5, height), layout="constrained", dpi=130)
+    panels = figure.subplots(math.ceil(len(names) / columns), columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, name in zip(panels, names, strict=False):
+        mine = [row["curve"] for row in rows if row["case"]["name"] == name]
+        for key, colour, label in (
+            ("loss", "#d1730f", "training"),
+            ("patch_nll", _PATCH, "by patch (leaks)"),
+            ("scene_nll", _SCENE, "by scene"),
+        ):
+            mean = np.mean([[look[key] for look in curve] for curve in mine], axis=0)
+            axes.plot(np.arange(1, mean.size + 1), mean, color=colour, label=label)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("cross-entropy")
+        axes.label_outer()
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(color="#dddddd")
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=9)
     figure.savefig(path, format="png")
 
 

@@ -8,7 +8,7 @@ no held-out patch has decided anything.
 Every finished run is a line of one file: an interrupted study is resumed, and processes may share the work.
 
 References:
-    Khaleghian (2022), paper 1, tables 3 to 6 and figure 6.
+    Khaleghian (2022), paper 1, tables 3 to 6 and figures 4 to 6.
 """
 
 from __future__ import annotations
@@ -88,6 +88,9 @@ class Trial:
 
 _LARGE = OptimConfig(optimiser="adam", epochs=4, batch=20, lr=2e-4, warmup=100, weight_decay=0.0, precision="bfloat16")
 _NORMED = replace(_LARGE, lr=1e-3, precision="float32")
+_CONSTANT: dict[str, Any] = {"epochs": 40, "schedule": "constant"}  # a rate that falls would hide over-fitting
+_LONG: dict[str, Any] = {"size": 20, "curve": True, "optim": replace(_small(), **_CONSTANT)}
+_LONG_LARGE: dict[str, Any] = {**_LONG, "optim": replace(_LARGE, **_CONSTANT)}
 _HH, _DUAL, _ANGLE = ("hh",), ("hh", "hv"), ("hh", "hv", "incidence_angle")
 _NOISE = (*_ANGLE, "nesz_hh", "nesz_hv")
 
@@ -148,6 +151,18 @@ def studies(pretrained: str | None = None) -> dict[str, tuple[Trial, ...]]:
             ),
             *(transfer if pretrained else transfer[:1]),
         ),
+        "over-fitting": (
+            Trial(name="ad hoc network", seeds=3, **_LONG),
+            Trial(name="ad hoc network, augmented", augment=PAPER_AUGMENTATIONS, seeds=3, **_LONG),
+            Trial(name="modified VGG-16", architecture="modified_vgg16", seeds=1, **_LONG_LARGE),
+            Trial(
+                name="modified VGG-16, augmented",
+                architecture="modified_vgg16",
+                augment=PAPER_AUGMENTATIONS,
+                seeds=1,
+                **_LONG_LARGE,
+            ),
+        ),
         "models": tuple(
             Trial(name=name, architecture=architecture, augment=PAPER_AUGMENTATIONS, optim=optim, seeds=2, curve=True)
             for name, architecture, optim in (
@@ -184,6 +199,8 @@ class TrialRow(TypedDict):
     """What a row says of its `Trial`; the settings that tables do not show stand there too."""
 
     name: str
+    size: int
+    optim: dict[str, Any]
     pretrained: str | None
     seeds: NotRequired[int]
     published: NotRequired[float | None]
@@ -285,7 +302,8 @@ def run_case(case: Trial, patches: Patches, split: Split, seed: int) -> Row:
     def look(network: nn.Module) -> dict[str, float]:
         row = {"loss": float(np.mean(losses[-epoch:]))}
         for name in _JUDGED:
-            row[name] = getattr(sides, name).score(network).figures()["accuracy"]
+            found = getattr(sides, name).score(network).figures()
+            row |= {name: found["accuracy"], f"{name}_nll": found["nll"]}
         curve.append(row)
         return {"macro_f1": 0.0}
 
@@ -356,6 +374,7 @@ def run_study(
             },
             make=functools.partial(_rows_of, stores, scenes, trial, seed),
             repeat=seed,
+            complete=_complete,
         )
         for trial in chosen
         for seed in range(trial.seeds)
@@ -366,6 +385,13 @@ def run_study(
 def _rows_of(stores: tuple[str, ...], split: Split, trial: Trial, seed: int, _scratch: Path) -> list[Row]:
     patches, _ = read_patches(stores, channels=trial.channels, scheme=trial.scheme)
     return [run_case(trial, patches, split, seed)]
+
+
+def _complete(depends_on: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier row depends on, with the optimiser's settings that did not exist then."""
+    case = depends_on["case"]
+    optim = json.loads(json.dumps(asdict(OptimConfig())))
+    return {**depends_on, "case": {**case, "optim": {**optim, **case["optim"]}}}
 
 
 def _plain(trial: Trial, *, kept: bool = False) -> TrialRow:
