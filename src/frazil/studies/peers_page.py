@@ -34,10 +34,11 @@ Two workers, the same samples and optimiser steps for every method. Independent 
 control**: they exchange nothing. *A network* is the mean of both workers' networks (Allreduce and local SGD have one);
 *ensemble* averages the probabilities of both.
 
+{size} The paper's ResNet20 learnt from all of CIFAR-10, 32 × 32 pixels, batches of 128, for up to 120 epochs.
+
 ## Before you read the numbers
 
-- Small runs on a busy machine with two cores: few images, few steps. They show the order of things at this scale, and
-  neither the paper's accuracies nor its hundred epochs.
+- Small runs: they show the order of things at this scale, and neither the paper's accuracies nor its hundred epochs.
 - The simulated ice has the signatures of the literature, from which real pack departs
   (`docs/results/simulator-real.md`).
 - Workers are simulated in one process; that this equals real processes in lockstep is tested.
@@ -54,10 +55,11 @@ _PACKED_HEAD = """\
 Two workers that train one network in step, by whole gradients (**the control**) and by packed ones
 (`ddp.hook`): the same samples, optimiser steps, rate and first weights.
 
+{size} The thesis surveys such ways (chapter 4) and measures none.
+
 ## Before you read the numbers
 
-- Small runs: how many images, how large a network and how many steps stands at the table. They show whether packing
-  costs accuracy at this size; the papers trained for tens of epochs.
+- Small runs: they show whether packing costs accuracy at this size.
 - Workers are simulated in one process, and pack the whole gradient at once; `DistributedDataParallel` packs bucket by
   bucket. That real processes do what the equations say is tested.
 - ± is the 95 % interval (Student) over seeds; differences are paired by seed. Where an interval holds zero, nothing was
@@ -149,7 +151,8 @@ def write_peers_page(
 def _markdown(rows: dict[str, list[Row]], picture: str, command: str) -> str:
     first = next(iter(rows.values()))[0]
     commits = ", ".join(dict.fromkeys(row["commit"] for part_rows in rows.values() for row in part_rows))
-    parts = [_PACKED_HEAD if any(row["changes"].get("ddp.hook") for row in next(iter(rows.values()))) else _HEAD]
+    packed = any(row["changes"].get("ddp.hook") for row in next(iter(rows.values())))
+    parts = [(_PACKED_HEAD if packed else _HEAD).format(size=size_in_words(rows))]
     for name, part_rows in rows.items():
         config = part_rows[0]["config"]
         optim = config["optim"]
@@ -172,6 +175,24 @@ def _markdown(rows: dict[str, list[Row]], picture: str, command: str) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def size_in_words(rows: dict[str, list[Row]]) -> str:
+    """How large each part of a study was: network, images, steps, seeds."""
+    parts = []
+    for name, mine in rows.items():
+        config, first = mine[0]["config"], mine[0]
+        data, optim, seeds = config["data"], config["optim"], len({row["seed"] for row in mine})
+        if data["kind"] == "cifar10":
+            side, n = 32 // data["shrink"], data["per_class"]
+            what = f"{'all' if n is None else f'{10 * n:,}'} training images of CIFAR-10 at {side} × {side} pixels"
+        else:
+            what = f"patches of {data['size']} × {data['size']} pixels" if data.get("size") else "patches"
+        parts.append(
+            f"{TITLES.get(name, name).split(',')[0]}: {first['parameters']:,} parameters, {what}, {optim['steps']} "
+            f"steps of {optim['batch']} for each worker, {seeds} seed{'s' if seeds > 1 else ''}"
+        )
+    return f"How big this is: {'; '.join(parts)}."
 
 
 def _table(lines: list[WayLine]) -> str:

@@ -1,4 +1,4 @@
-"""The page of a metocean study: caveats first, then tables, a picture, and how to run it again."""
+"""The page of a metocean study: its size and caveats first, then tables, a picture, and how to run it again."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ QUESTIONS = {
         ),
     ),
 }
+#: What the source had.
+_SOURCE = {
+    "weak-vs-full": "The source trained ten times, on real wave-mode images of 50 m, with InceptionV3 in full.",
+    "annotations": "The source trained ten times for every number, on real wave-mode images of 50 m.",
+    "resolution": "The source named real wave-mode images with InceptionV3 in full.",
+}
 _SIMULATED = "**Simulated** images: they rank methods where the truth is known, and say nothing about real images."
 
 
@@ -73,7 +79,13 @@ def write_phenomena_page(
         "resolution": lambda part: draw_resolution(rows, part),
     }
     title, question = QUESTIONS[name]
-    caveats = [*([_SIMULATED] if simulated else []), *_settings_in_words(name, rows[0])]
+    size, *settings = _settings_in_words(name, rows[0])
+    n = max(sum(row["case"] == other["case"] for row in rows) for other in rows)
+    size = (
+        f"How big this is: {'simulated' if simulated else 'real'} images. {size} {n} training{'s' if n > 1 else ''} "
+        f"each. {_SOURCE[name]}"
+    )
+    caveats = [*([_SIMULATED] if simulated else []), *settings]
     caveats.append("± is the 95 % interval (Student) over trainings; it does not hold the spread over images.")
     if name == "resolution" or (name == "weak-vs-full" and len(rows[0]["classes"]) > 1):
         caveats.append("Published figures are of other images and other networks, and stand here for orientation.")
@@ -84,7 +96,7 @@ def write_phenomena_page(
     )
 
     def text(picture: str) -> str:
-        parts = [f"# {title}", question, "## Before you read the numbers", "\n".join(f"- {c}" for c in caveats)]
+        parts = [f"# {title}", question, size, "## Before you read the numbers", "\n".join(f"- {c}" for c in caveats)]
         parts += ["## Result", *tables(name, rows), f"![{title}]({picture})"]
         return "\n\n".join([*parts, "## How it was made", made, f"```sh\n{command}\n```"]) + "\n"
 
@@ -127,7 +139,7 @@ def _settings_in_words(name: str, row: Row) -> list[str]:
         return [f"{widths}, for every number of images; draws of a seed are nested.", judged, precision]
     return [
         (
-            f"**Small networks.** {widths}, masks of {_number(kept['annotated'])} images of each category. "
+            f"Small networks: {widths}, masks of {_number(kept['annotated'])} images of each category. "
             f"{inception}, IM2PX of widths {_words(kept['im2px'])}: {im2px}, {labels}."
         ),
         (
