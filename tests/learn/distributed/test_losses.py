@@ -112,6 +112,25 @@ def test_distances_are_exact_where_samples_are_close() -> None:
         assert pairwise_distances(x.bfloat16()).dtype == torch.float32
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("width", [3, 1024])
+def test_distances_and_their_gradients_are_those_of_all_differences(scale: float, width: int) -> None:
+    x = features(40, width, seed=3) * scale
+    x[7] = x[3]
+    x[8] = x[3] + 1e-4 * x[9]
+    mine, theirs = x.clone().requires_grad_(), x.double().requires_grad_()
+    squares = (theirs[:, None] - theirs[None]).square().sum(2)
+    want = torch.where(squares > 0, squares, 1.0).sqrt() * (squares > 0)
+    got = pairwise_distances(mine)
+    torch.testing.assert_close(got.double(), want, rtol=1e-6, atol=0)
+    weight = torch.from_numpy(np.random.default_rng(1).uniform(size=(40, 40)))
+    (got.double() * weight).sum().backward()
+    (want * weight).sum().backward()
+    assert mine.grad is not None
+    assert theirs.grad is not None
+    torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_go_to_the_student_alone() -> None:
     student, teacher = features().requires_grad_(), features(seed=1).requires_grad_()
     (feature_distillation(student, [teacher]) + output_distillation(student, [teacher])).backward()

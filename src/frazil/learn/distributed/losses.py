@@ -20,17 +20,24 @@ from torch import Tensor, nn
 from frazil.learn.models.output import activated
 
 _EPS = 1e-12
+_SAME = 1e-13  # of squared lengths: what rounding leaves between equal rows
 
 
 def pairwise_distances(features: Tensor) -> Tensor:
     """Euclidean distances float32 (sample, sample) between the rows of ``features`` (sample, feature).
 
-    Not by the inner-product formula: that one is off by half a percent between close samples and has a diagonal that is
-    not zero. The gradient between equal samples is zero, not NaN. Half precision is left before the subtraction.
+    By the inner-product formula, in double precision and with the mean taken out: in single precision it is off by half
+    a percent between close samples, and differences of all pairs (`torch.cdist`) take four times as long. Samples that
+    are equal to rounding are at distance 0, with a gradient of zero, not NaN.
     """
     with torch.autocast(features.device.type, enabled=False):
-        x = features.float()
-        return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+        x = features.double()
+        x = x - x.mean(0)
+        lengths = x.square().sum(1)
+        both = lengths[:, None] + lengths[None]
+        squares = both - 2 * x @ x.T
+        apart = (squares > _SAME * both).fill_diagonal_(False)
+        return torch.where(apart, squares, 1.0).sqrt().mul(apart).float()
 
 
 def pairwise_angles(features: Tensor) -> Tensor:
