@@ -23,6 +23,7 @@ sentinel1 radarsat testing
 products
 labels
 simulate maps
+charts
 learn.config learn.map_shapes learn.seen learn.state
 learn.models learn.log
 learn.checkpoint learn.train learn.check
