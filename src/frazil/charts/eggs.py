@@ -98,7 +98,7 @@ def egg_of(shares: Sequence[float] | np.ndarray, scheme: ClassScheme, undecided:
         return Egg(poly_type="I", total="99", stage=unknown, form=unknown)
     ice = 1 - given[0]
     if ice < _FREE:
-        return Egg(poly_type="W", total="00")
+        return Egg(poly_type="W", total="55")
     if ice < _OPEN:
         return Egg(poly_type="I", total="01", stage=unknown, form=unknown)
     total = "92" if ice >= _FULL else "91" if ice >= _NEARLY else f"{max(_tenths(ice), 1)}0"
