@@ -56,13 +56,9 @@ def write_sigrid3(
         OutputError: the polygons are no coverage in that CRS, or what was written is not read back.
     """
     issuer = issuer or Issuer()
-    for what, name in (("region", region), ("issuer", issuer.code)):
-        if not _NAME.fullmatch(name):
-            raise OptionError(
-                f"{what} {name!r} cannot stand in a file name of SIGRID-3: take 1 to 30 letters, digits and hyphens."
-            )
+    checked_names(region, issuer)
     columns = columns_of(edition)
-    observed = _time(chart.attrs.get("start_time"))
+    observed = time_of(chart.attrs.get("start_time"))
     stamp = f"{observed:%Y%m%dT%H%M%S}" if edition == "3.1" else f"{observed:%Y%m%d}"
     target = find_crs(crs)
     shapes, owner = placed(chart, target)
@@ -98,6 +94,15 @@ def write_sigrid3(
         path.with_suffix(".prj").write_text(target.to_wkt("WKT1_ESRI"), encoding="ascii")
         made.append(path)
     return made
+
+
+def checked_names(region: str, issuer: Issuer) -> None:
+    """Raise OptionError for names that cannot be parts of names of files."""
+    for what, name in (("region", region), ("issuer", issuer.code)):
+        if not _NAME.fullmatch(name):
+            raise OptionError(
+                f"{what} {name!r} cannot stand in a file name of a chart: take 1 to 30 letters, digits and hyphens."
+            )
 
 
 def placed(frame: gpd.GeoDataFrame, crs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -177,8 +182,8 @@ def _cell(column: Column, value: Any) -> Any:
     return "" if value is None else str(value)
 
 
-def _time(text: str | None) -> datetime:
-    """Of a scene; now, where a chart does not say."""
+def time_of(text: str | None) -> datetime:
+    """The time of a scene, UTC; now, where a chart does not say."""
     try:
         found = datetime.fromisoformat(str(text))
     except ValueError:
