@@ -80,8 +80,10 @@ def draw_egg(axes: Axes, x: float, y: float, width: float, height: float, symbol
 
     Args:
         axes: to draw on.
-        x, y: of the middle.
-        width, height: of the oval.
+        x: of the middle.
+        y: likewise.
+        width: of the oval.
+        height: likewise.
         symbols: what stands in it.
         size: of the letters, points.
     """

@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 import click
 
 from frazil import __version__
+from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
 from frazil.cli.guard import Guarded
 from frazil.cli.imagettes import imagettes, segment
@@ -149,6 +150,7 @@ for command in (
     evaluate,
     compare,
     concentration,
+    chart,
     report,
     propagate,
     peers,

@@ -1,0 +1,118 @@
+"""`frazil chart`: maps to ice charts, in the files that services exchange and on paper."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from frazil.cli.options import output, shared
+from frazil.cli.say import say_json, say_result
+
+_KM2 = "km2"
+
+
+@click.command(short_help="Ice charts of maps: SIGRID-3, S-411, pages to print.")
+@click.argument("map_folders", metavar="MAP...", nargs=-1, required=True, type=click.Path())
+@output("Folder to write; of several maps, one that gets a folder for each.")
+@click.option(
+    "--min-area", default="25km2", show_default=True, help="Least area of a region at sea: km², as 25 or 25km2."
+)
+@click.option("--polygons", type=int, default=150, show_default=True, help="Regions at sea, at most.")
+@click.option("--edition", type=click.Choice(["3.1", "2010"]), default="3.1", show_default=True, help="Of SIGRID-3.")
+@click.option("--crs", default="EPSG:4326", show_default=True, help="Coordinates of SIGRID-3.")
+@click.option("--region", default="scene", show_default=True, help="Name of the place, for names of files.")
+@click.option(
+    "--issuer", "code", default="frazil", show_default=True, help="Code of who issues it, for names of files."
+)
+@click.option("--organisation", help="Name of who issues it.")
+@click.option("--email", help="Where readers may ask.")
+@click.option("--title", default="Sea-ice chart", show_default=True, help="Of the pages.")
+@click.option("--paper", type=click.Choice(["A4", "A3"]), default="A4", show_default=True, help="Of the pages.")
+@click.option("--page-crs", help="Projection of the pages, in metres.  [default: that of MAP]")
+@click.option("--approved", is_flag=True, help='An analyst has approved it: do not say "not for navigation".')
+@click.option("--formats", default="all", show_default=True, help="sigrid3, s411, gpkg, kml, pdf, png; commas between.")
+@shared("overwrite", "json")
+def chart(
+    map_folders: tuple[str, ...],
+    output: str,
+    min_area: str,
+    polygons: int,
+    edition: str,
+    crs: str,
+    region: str,
+    code: str,
+    organisation: str | None,
+    email: str | None,
+    title: str,
+    paper: str,
+    page_crs: str | None,
+    approved: bool,
+    formats: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Ice charts of MAP... (folders made by `frazil map`): regions of like mixture with their egg codes.
+
+    The folder holds SIGRID-3 shapefiles, an S-411 dataset, a GeoPackage styled for QGIS, KML, and pages in both colour
+    codes of the WMO. Where the map could not tell ice from water, the concentration is unknown.
+    """
+    from frazil.charts.chart import make_chart
+    from frazil.charts.export import FORMATS, NOT_FOR_NAVIGATION, ChartFiles, export_chart, summary
+    from frazil.charts.fgdc import Issuer
+    from frazil.errors import OptionError
+    from frazil.files import refuse_existing
+    from frazil.maps.edges import ice_edge
+    from frazil.maps.netcdf import open_map
+
+    told = {name: value for name, value in (("organisation", organisation), ("email", email)) if value}
+    files = ChartFiles(
+        formats=FORMATS if formats == "all" else tuple(word.strip() for word in formats.split(",")),
+        edition=edition,
+        crs=crs,
+        region=region,
+        issuer=Issuer(code=code, **told),
+        paper=paper,  # type: ignore[arg-type] # one of the choices
+        page_crs=page_crs,
+        title=title,
+        warning="" if approved else NOT_FOR_NAVIGATION,
+    )
+    least = _square_kilometres(min_area)
+    names = [Path(folder).resolve().name for folder in map_folders]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise OptionError(
+            f"Several maps are called {twice[0]!r}, and their charts would be. Rename one, or chart each."
+        )
+    targets = [Path(output)] if len(names) == 1 else [Path(output) / name for name in names]
+    for target in targets:
+        refuse_existing(target, overwrite=overwrite, inputs=map_folders)
+    said = []
+    for folder, target in zip(map_folders, targets, strict=True):
+        ice_map = open_map(folder)
+        made = make_chart(ice_map, min_area_km2=least, polygons=polygons)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        export_chart(made, target, files=files, edge=ice_edge(ice_map), overwrite=overwrite)
+        said.append({"chart": str(target), **summary(made, files)})
+    if as_json:
+        say_json(said if len(said) > 1 else said[0])
+        return
+    for one in said:
+        say_result(
+            {k: one[k] for k in ("chart", "polygons", "sigrid3_edition", "s411_version", "warning")}, as_json=False
+        )
+
+
+def _square_kilometres(text: str) -> float:
+    """``25``, ``25km2`` or ``25 km²``."""
+    number = text.strip().lower().replace("km²", _KM2).removesuffix(_KM2)
+    try:
+        area = float(number)
+        if not math.isfinite(area):
+            raise ValueError
+        return area
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no area in km², for instance 25 or 25km2.", param_hint="--min-area"
+        ) from None
