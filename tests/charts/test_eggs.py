@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.charts.eggs import EGG_COLUMNS, LAND, NO_DATA, STAGES, egg_of, largest_remainders
@@ -56,6 +56,7 @@ def test_total_concentration_changes_where_the_tables_say(ice: float, kind: str,
     assert found.stage[0] == ("" if kind == "W" else "99")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SCHEMES).flatmap(lambda s: st.tuples(st.just(s), mixed(len(s.classes)))))
 def test_what_must_hold_of_any_egg(case: tuple[ClassScheme, list[float]]) -> None:
     scheme, shares = case
@@ -87,6 +88,7 @@ def test_what_must_hold_of_any_egg(case: tuple[ClassScheme, list[float]]) -> Non
     assert row["SA"] == egg.stage[0]
 
 
+@settings(deadline=None)
 @given(mixed(5))
 def test_a_reader_takes_an_egg_for_what_was_mixed(shares: list[float]) -> None:
     """The classes of `frazil.rasterize_chart`, which read charts of services, from what was written."""
@@ -116,6 +118,7 @@ def test_land_and_what_cannot_be_told() -> None:
         egg_of(np.full(len(METOCEAN.classes), 0.1), METOCEAN)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=6), st.integers(1, 10))
 def test_largest_remainders_keep_the_total(shares: list[float], total: int) -> None:
     found = largest_remainders(np.array(shares), total)

@@ -215,6 +215,7 @@ def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, va
         "edge": ["X"],
         "compare": ["X", "Y"],
         "concentration": ["X"],
+        "risk": ["X", "--ship", "PC7"],
         "occurrences": ["X"],
         "patches cut": ["X", "--labels", "Y"],
         "patches extremeearth": ["X", "--labels", "Y"],

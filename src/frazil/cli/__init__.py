@@ -32,6 +32,7 @@ from frazil.cli.peers import peers
 from frazil.cli.progress import progress_bar
 from frazil.cli.propagate import propagate
 from frazil.cli.report import report
+from frazil.cli.risk import risk
 from frazil.cli.say import say, say_result
 from frazil.cli.serve import serve
 from frazil.cli.study import study
@@ -151,6 +152,7 @@ for command in (
     compare,
     concentration,
     chart,
+    risk,
     report,
     propagate,
     peers,
