@@ -143,7 +143,7 @@ def make_data(lab: Lab) -> None:
         "simulate",
         "wide",
         "--template",
-        str(ROOT / "tests" / "data" / "iw-2021-ipf331.zip"),
+        "iw",
         "--seed",
         "1",
         "--lines",

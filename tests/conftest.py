@@ -40,8 +40,9 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def metadata_products(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Real metadata without pixels, copied small into tests/data: key -> zip (see tests/data/README.md)."""
-    return {path.stem: path for path in sorted((ROOT / "tests" / "data").glob("*.zip"))}
+    """Real metadata without pixels: key -> zip, of tests/data (see its README.md) and the bundled IW product."""
+    made = {path.stem: path for path in sorted((ROOT / "tests" / "data").glob("*.zip"))}
+    return {**made, "iw-2021-ipf331": ROOT / "src" / "frazil" / "data" / "sample" / "S1A_IW_GRDH_8255_metadata.zip"}
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +51,7 @@ def ew_metadata(metadata_products: dict[str, Path]) -> Sentinel1Product:
     from importlib.resources import files
 
     folder = files("frazil") / "data" / "sample"
-    archive = next(p for p in folder.iterdir() if p.name.endswith(".zip"))
+    archive = next(p for p in folder.iterdir() if p.name.startswith("S1A_EW"))
     return Sentinel1().open_product(str(archive))
 
 

@@ -27,9 +27,10 @@ def make_product(folder: Path, **options: Any) -> Path:
 
 
 def real_metadata(name: str, folder: Path) -> Path:
-    """Metadata of a real product, without its pixels."""
-    data = Path(__file__).resolve().parents[2] / "tests" / "data"
-    with zipfile.ZipFile(next(data.glob(name))) as archive:
+    """Metadata of a real product, without its pixels, of tests/data or bundled."""
+    root = Path(__file__).resolve().parents[2]
+    places = (root / "tests" / "data", root / "src" / "frazil" / "data" / "sample")
+    with zipfile.ZipFile(next(path for place in places for path in place.glob(name))) as archive:
         archive.extractall(folder)
     return next(p for p in folder.rglob("*") if p.is_dir() and (p / "annotation").is_dir())
 
@@ -40,7 +41,7 @@ def make_donors(folder: Path) -> None:
         make_product(folder / "seed", seed=8)
         make_product(folder / "cut", seed=7, lines=(2000, 2400), pixels=(6000, 6800))
         make_product(folder / "size", seed=7, lines=(5200, 5500))
-        for name in ("iw-2015*", "iw-2021*", "s4-2025*"):
+        for name in ("iw-2015*", "S1A_IW*", "s4-2025*"):
             real_metadata(f"{name}.zip", folder / name[:7])
 
 
@@ -152,7 +153,7 @@ def make_zip(folder: Path) -> Path:
 def make_real_product(folder: Path) -> Path:
     """Metadata of a real IW product; its pixels do not need to be read."""
     make_donors(Path(os.environ["FUZZ_DONORS"]))
-    return real_metadata("iw-2021*.zip", folder)
+    return real_metadata("S1A_IW*.zip", folder)
 
 
 def read_metadata(path: Path) -> Numbers:

@@ -76,7 +76,7 @@ def templates(ew_metadata: Product, metadata_products: dict[str, Path]) -> dict[
     return {"ew": ew_metadata} | {key: open_product(path) for key, path in metadata_products.items()}
 
 
-def cut_of(band: Band, window: str, days: int = 0) -> Cut:
+def cut_of(band: Band, window: str, days: int = 0, turn_deg: float = 0.0) -> Cut:
     a, (top, bottom, left, right) = band.annotation, WINDOWS[window]
     lines, pixels = (
         (round(top * a.n_lines), round(bottom * a.n_lines)),
@@ -89,6 +89,7 @@ def cut_of(band: Band, window: str, days: int = 0) -> Cut:
         n_pixels=pixels[1] - pixels[0],
         days=days,
         code="0A1B",
+        turn_deg=turn_deg,
     )
 
 
@@ -96,7 +97,7 @@ def cut_of(band: Band, window: str, days: int = 0) -> Cut:
 def made(request: pytest.FixtureRequest, templates: dict[str, Product]) -> Made:
     template, window = request.param
     band = templates[template].bands[0]
-    cut = cut_of(band, window, days=400)
+    cut = cut_of(band, window, days=400, turn_deg=123.0 if window == "middle" else 0.0)
     return Made(band, cut, band_files(band, cut))
 
 

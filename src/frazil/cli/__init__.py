@@ -19,7 +19,7 @@ import click
 from frazil import __version__
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
-from frazil.cli.guard import Guarded
+from frazil.cli.guard import Guarded, refuse_given
 from frazil.cli.imagettes import imagettes, segment
 from frazil.cli.labels import patches
 from frazil.cli.learning import evaluate, train
@@ -107,7 +107,11 @@ def scene(
 @click.argument("output", type=click.Path())
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--sample", is_flag=True, help="The bundled real product, its pixels rebuilt from its quick-look.")
-@click.option("--template", default="ew", show_default=True, help="Product whose metadata to use: ew, or a path.")
+@click.option(
+    "--phenomena", is_flag=True, help="A wide VV scene of the open sea with phenomena of sea and air, in place of ice."
+)
+@click.option("--phenomenon", "names", multiple=True, metavar="NAME", help="Of --phenomena: one to draw; repeat.")
+@click.option("--template", help="Product whose metadata to use: ew, iw or a path.  [default: ew; iw of --phenomena]")
 @click.option("--lines", type=int, nargs=2, help="Only these lines of the template: first, one past the last.")
 @click.option("--pixels", type=int, nargs=2, help="Only these pixels.")
 @click.option("--open-sea", is_flag=True, help="No land, wherever the template lies.")
@@ -117,7 +121,9 @@ def simulate(
     output: str,
     seed: int,
     sample: bool,
-    template: str,
+    phenomena: bool,
+    names: tuple[str, ...],
+    template: str | None,
     lines: tuple[int, int] | None,
     pixels: tuple[int, int] | None,
     open_sea: bool,
@@ -125,14 +131,27 @@ def simulate(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write a simulated SAFE product with its truth into the folder OUTPUT."""
+    """Write a simulated SAFE product with its truth into the folder OUTPUT.
+
+    Of sea ice; with --phenomena of fronts, slicks, calms, cells, swell, rain and streaks.
+    """
+    from frazil.simulate.phenomena import PhenomenaConfig
     from frazil.simulate.product import simulate_product
     from frazil.simulate.quicklook import sample_product
+    from frazil.simulate.sea_product import simulate_sea_product
 
-    shared: dict[str, Any] = {"template": template, "seed": seed, "compress": compress, "overwrite": overwrite}
+    if phenomena:
+        refuse_given(("sample", "open_sea"), "with --phenomena, which are at sea")
+    else:
+        refuse_given(("names",), "without --phenomena")
+    usual = "iw" if phenomena else "ew"
+    shared: dict[str, Any] = {"template": template or usual, "seed": seed, "compress": compress, "overwrite": overwrite}
     with progress_bar("simulating", known=False):
         if sample:
             path = sample_product(output, **shared)
+        elif phenomena:
+            config = PhenomenaConfig(names=names)
+            path = simulate_sea_product(output, **shared, lines=lines, pixels=pixels, config=config)
         else:
             land: Literal["gshhg"] | None = None if open_sea else "gshhg"
             path = simulate_product(output, **shared, lines=lines, pixels=pixels, land=land)

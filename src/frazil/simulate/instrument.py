@@ -22,7 +22,8 @@ from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Radiometry, make_radiometry
 from frazil.simulate.noise import autocorrelation_kernel
 
-_SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "S1A_EW_GRDM_BB15_metadata.zip"
+_SAMPLES = Path(__file__).parents[1] / "data" / "sample"
+_BUNDLED = {"ew": _SAMPLES / "S1A_EW_GRDM_BB15_metadata.zip", "iw": _SAMPLES / "S1A_IW_GRDH_8255_metadata.zip"}
 _BURST_S = 3.04  # time between bursts of one EW sub-swath
 #: (mode, resolution class) -> resolution in range and azimuth, metres, and equivalent number of looks.
 _RESOLUTION = {
@@ -232,15 +233,15 @@ def true_noise(
 
 @lru_cache(maxsize=4)
 def template_product(template: str) -> Product:
-    """The product whose metadata a simulation takes: ``"ew"`` (bundled), or the path of any GRD product.
+    """The product whose metadata a simulation takes: ``"ew"`` or ``"iw"`` (bundled), or the path of any GRD product.
 
     Raises:
         ProductNotFoundError: no such product.
         OptionError: the product is not detected (GRD).
     """
-    product = open_product(_SAMPLE if template == "ew" else template)
+    product = open_product(_BUNDLED.get(template, template))
     if product.bands[0].annotation.pixel_value != "Detected":
-        raise OptionError(f"Template {product.name} is not a GRD product. Choose one, or template='ew'.")
+        raise OptionError(f"Template {product.name} is not a GRD product. Choose one, or template 'ew' or 'iw'.")
     return product
 
 

@@ -3,6 +3,10 @@
 Everything that is not edited stays as the processor wrote it: orbit, attitude, antenna patterns, Doppler. A cut product
 is as consistent as a whole one (size, times, swath bounds, tie points, calibration and noise vectors, noise blocks).
 
+A product can be moved along its parallel: the Earth turns under the orbit. On an ellipsoid of revolution that changes
+longitudes, and the axes of Earth-fixed orbit vectors, and nothing else; attitude stays, since it is told in an inertial
+frame. Only the local time of day does not fit the longitude any more.
+
 References:
     S1-RS-MDA-52-7441 (Sentinel-1 Product Specification), sections 3.1 (names, manifest) and 3.2 to 3.4 (XML files).
 """
@@ -37,6 +41,7 @@ class Cut:
         n_lines, n_pixels: size of the window.
         days: added to every date.
         code: the four hexadecimal digits that end the product's name.
+        turn_deg: added to every longitude; a product that is moved lies at sea level.
     """
 
     first_line: int
@@ -45,10 +50,11 @@ class Cut:
     n_pixels: int
     days: int
     code: str
+    turn_deg: float = 0.0
 
     def is_whole(self, annotation: Annotation) -> bool:
-        """Whether the window is the whole image."""
-        return (self.n_lines, self.n_pixels) == (annotation.n_lines, annotation.n_pixels)
+        """Whether the window is the whole image, where it is."""
+        return (self.n_lines, self.n_pixels) == (annotation.n_lines, annotation.n_pixels) and self.turn_deg == 0
 
 
 def product_name(product: Product, cut: Cut) -> str:
@@ -168,6 +174,10 @@ def _cut_annotation(root: ET.Element, a: Annotation, cut: Cut) -> None:
         # Ground range starts at the first pixel of the window now.
         origin = float(conversion.findtext("gr0") or 0) - cut.first_pixel * a.range_spacing_m
         _set(conversion, "gr0", f"{origin:.15e}")
+    if cut.turn_deg:
+        _turn_orbit(root, cut.turn_deg)
+        for height in root.iterfind("generalAnnotation/terrainHeightList/terrainHeight/value"):
+            height.text = f"{0.0:.15e}"
     slant = _cut_ties(grid, a, cut)
     _set(image, "slantRangeTime", f"{slant:.15e}")
     merges = root.find("swathMerging/swathMergeList")
@@ -180,6 +190,16 @@ def _cut_annotation(root: ET.Element, a: Annotation, cut: Cut) -> None:
                 if len(bounds):
                     kept.append(merge)
         _listed(merges, kept)
+
+
+def _turn_orbit(root: ET.Element, turn_deg: float) -> None:
+    """Turn Earth-fixed positions and velocities about the axis of the Earth."""
+    cos, sin = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    for orbit in root.iterfind("generalAnnotation/orbitList/orbit"):
+        for name in ("position", "velocity"):
+            x, y = (float(orbit.findtext(f"{name}/{axis}") or "nan") for axis in "xy")
+            _set(orbit, f"{name}/x", f"{x * cos - y * sin:.15e}")
+            _set(orbit, f"{name}/y", f"{x * sin + y * cos:.15e}")
 
 
 def _cut_bounds(element: ET.Element, a: Annotation, cut: Cut) -> bool:
@@ -212,6 +232,7 @@ def _cut_ties(grid: ET.Element, a: Annotation, cut: Cut) -> float:
     columns = np.unique(np.rint(np.linspace(0, cut.n_pixels - 1, max(4, cut.n_pixels // 525 + 1))).astype(int))
     at = rows + cut.first_line, columns + cut.first_pixel
     lon, lat = Geolocation.of_ties(ties).lonlat(at[0][:, None], at[1][None, :])
+    lon = (lon + cut.turn_deg + 180) % 360 - 180
     order = {"kx": min(3, ties.line.size - 1), "ky": min(3, ties.pixel.size - 1)}
     incidence, elevation, time = (
         RectBivariateSpline(ties.line, ties.pixel, values, **order)(*at)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from frazil.jit import njit
 from frazil.scene.geolocation import Geolocation
 from frazil.sentinel1.annotation import Annotation, parse_annotation, parse_calibration, parse_noise
 from frazil.sentinel1.noise import between
-from frazil.sentinel1.product import Band
+from frazil.sentinel1.product import Band, Product
 from frazil.sentinel1.radiometry import Radiometry, make_radiometry
 from frazil.simulate.instrument import NoiseError, SpeckleStream, resolution_letter, speckle_model, true_noise
 from frazil.simulate.metadata import Cut, band_files, band_stem, manifest, product_name, shift_dates, with_statistics
@@ -64,7 +64,7 @@ def simulate_product(
     Args:
         out_dir: folder to write into; made if it is missing.
         seed: decides everything that is not set.
-        template: ``"ew"`` (bundled), or the path of a GRD product.
+        template: ``"ew"`` or ``"iw"`` (bundled; the second of VV alone), or the path of a GRD product.
         polarizations: of those in the template; all by default.
         world: settings of the world (its seed is replaced by ``seed``).
         noise_error: the true noise against the stated one; None draws errors, ``NoiseError()`` means none.
@@ -103,6 +103,75 @@ def simulate_product(
         days=sim.days,
         code=sim.code,
     )
+    return write_both(
+        out_dir,
+        sim,
+        cut,
+        lambda beside, annotation: write_truth(beside, sim, annotation, cut),
+        compress=compress,
+        overwrite=overwrite,
+    )
+
+
+class Simulated(Protocol):
+    """What a product is written from."""
+
+    @property
+    def product(self) -> Product:
+        """The template."""
+        ...
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Its images that are written."""
+        ...
+
+    @property
+    def block(self) -> int:
+        """Pixels of the product per pixel of the truth, along each side."""
+        ...
+
+    @property
+    def noise_error(self) -> NoiseError:
+        """The true noise against the stated one."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of speckle and noise."""
+        ...
+
+    def sigma0(self, polarization: str) -> np.ndarray:
+        """Expected sigma nought on the grid of the truth, linear power, float32."""
+        ...
+
+    def parameters(self) -> dict[str, object]:
+        """All that was drawn or set, as plain JSON values."""
+        ...
+
+
+def write_both(
+    out_dir: str | os.PathLike[str],
+    sim: Simulated,
+    cut: Cut,
+    write_beside: Callable[[Path, Annotation], None],
+    *,
+    compress: bool,
+    overwrite: bool,
+) -> Path:
+    """Write a product and its truth, both or none; the path of the SAFE folder.
+
+    Args:
+        out_dir: folder to write into; made if it is missing.
+        sim: what is written.
+        cut: window and place.
+        write_beside: writes the truth into a folder, given the annotation of the first image as written.
+        compress: deflate the measurement files.
+        overwrite: replace a product of the same name.
+
+    Raises:
+        OutputExistsError: there is such a product already.
+    """
     name = product_name(sim.product, cut)
     target = Path(out_dir) / f"{name}.SAFE"
     truth = Path(out_dir) / f"{name}_truth"
@@ -111,13 +180,13 @@ def simulate_product(
     with whole_output(truth, overwrite=overwrite) as beside, whole_output(target, overwrite=overwrite) as folder:
         beside.mkdir()
         annotation = write_safe(folder, sim, cut, compress=compress)
-        write_truth(beside, sim, annotation, cut)
-        (folder / "note.txt").write_text(_NOTE.format(seed=seed, template=sim.product.name), encoding="utf-8")
+        write_beside(beside, annotation)
+        (folder / "note.txt").write_text(_NOTE.format(seed=sim.seed, template=sim.product.name), encoding="utf-8")
         _write_json(beside / "simulation.json", {"product": name, "frazil_version": __version__, **sim.parameters()})
     return target
 
 
-def write_safe(folder: Path, sim: Simulation, cut: Cut, *, compress: bool) -> Annotation:
+def write_safe(folder: Path, sim: Simulated, cut: Cut, *, compress: bool) -> Annotation:
     """Write the SAFE folder; the annotation record of its first image."""
     for sub in ("annotation/calibration", "measurement", "preview"):
         (folder / sub).mkdir(parents=True)
@@ -207,7 +276,7 @@ def _records(texts: dict[str, bytes]) -> tuple[Annotation, Radiometry]:
 
 
 def _strip_dn(
-    sim: Simulation,
+    sim: Simulated,
     cut: Cut,
     k: int,
     field: np.ndarray,

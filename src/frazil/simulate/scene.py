@@ -76,7 +76,7 @@ class Simulation:
     @property
     def code(self) -> str:
         """Four hexadecimal digits for the product's name, from the seed."""
-        return f"{(self.seed * 40503 + self.seed // 65536 * 9973 + 0x51A) % 65536:04X}"
+        return code_of(self.seed)
 
     def sigma0(self, polarization: str) -> np.ndarray:
         """Expected sigma nought on the world's grid, linear power, float32."""
@@ -139,8 +139,8 @@ def prepare(
         raise OptionError(
             f"spacing_m={spacing_m} is not a multiple of the pixel spacing {a.range_spacing_m:.2f} m of {product.name}."
         )
-    first, last = _window(lines, a.n_lines, "lines")
-    left, right = _window(pixels, a.n_pixels, "pixels")
+    first, last = window(lines, a.n_lines, "lines")
+    left, right = window(pixels, a.n_pixels, "pixels")
     shape = ((last - first) // block, (right - left) // block)
     if min(shape) < 16:
         raise OptionError(
@@ -175,7 +175,13 @@ def prepare(
     )
 
 
-def _window(given: tuple[int, int] | None, size: int, name: str) -> tuple[int, int]:
+def code_of(seed: int) -> str:
+    """Four hexadecimal digits that tell the products of two seeds apart."""
+    return f"{(seed * 40503 + seed // 65536 * 9973 + 0x51A) % 65536:04X}"
+
+
+def window(given: tuple[int, int] | None, size: int, name: str) -> tuple[int, int]:
+    """First and one past the last of the lines or pixels of an image; raises OptionError where there are no such."""
     first, last = given if given is not None else (0, size)
     if not 0 <= first < last <= size:
         raise OptionError(f"{name}={given} is not a window of 0 … {size}. Give first and one past the last.")

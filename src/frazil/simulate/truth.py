@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +25,49 @@ _THICKEST_FIRST = (4, 3, 2, 1)
 
 def write_class_raster(path: Path, ice_class: np.ndarray, ties: TiePoints, block: int) -> None:
     """Write a GeoTIFF of class codes in radar geometry: one pixel per block × block pixels, GCPs at the tie points."""
+    attrs = class_attrs(FIVE_CLASSES)
+    tags = {"flag_values": " ".join(map(str, attrs["flag_values"])), "flag_meanings": attrs["flag_meanings"]}
+    colours = {c.code: (*c.colour, 255) for c in FIVE_CLASSES.classes} | {CLASS_LAND: (150, 150, 145, 255)}
+    _write_raster(path, ice_class, ties, block, tags, nodata=CLASS_NODATA, colours=colours)
+
+
+def write_phenomena_raster(path: Path, bits: np.ndarray, names: tuple[str, ...], ties: TiePoints, block: int) -> None:
+    """Write a GeoTIFF (uint16) whose bit k says where class k is, in radar geometry as `write_class_raster` has it."""
+    masks = " ".join(str(1 << k) for k in range(len(names)))
+    _write_raster(path, bits, ties, block, {"flag_masks": masks, "flag_meanings": " ".join(names)})
+
+
+def _write_raster(
+    path: Path,
+    values: np.ndarray,
+    ties: TiePoints,
+    block: int,
+    tags: dict[str, Any],
+    *,
+    nodata: int | None = None,
+    colours: Mapping[int, tuple[int, ...]] | None = None,
+) -> None:
     import rasterio
 
     profile = {
         "driver": "GTiff",
-        "height": ice_class.shape[0],
-        "width": ice_class.shape[1],
+        "height": values.shape[0],
+        "width": values.shape[1],
         "count": 1,
-        "dtype": "uint8",
+        "dtype": values.dtype.name,
         "compress": "deflate",
         "tiled": True,
         "blockxsize": 256,
         "blockysize": 256,
-        "nodata": CLASS_NODATA,
+        "nodata": nodata,
         "gcps": ground_control_points(ties, block),
         "crs": "EPSG:4326",
     }
-    attrs = class_attrs(FIVE_CLASSES)
     with rasterio.open(path, "w", **profile) as file:
-        file.write(ice_class, 1)
-        file.write_colormap(
-            1, {c.code: (*c.colour, 255) for c in FIVE_CLASSES.classes} | {CLASS_LAND: (150, 150, 145, 255)}
-        )
-        file.update_tags(
-            1,
-            flag_values=" ".join(map(str, attrs["flag_values"])),
-            flag_meanings=attrs["flag_meanings"],
-            looks=str(block),
-        )
+        file.write(values, 1)
+        if colours:
+            file.write_colormap(1, colours)
+        file.update_tags(1, **tags, looks=str(block))
 
 
 def ground_control_points(ties: TiePoints, block: int = 1) -> list[Any]:

@@ -49,6 +49,7 @@ WIND_MS = {
     "sea_ice": (3, 10),
     "wind_streaks": (6, 14),
 }
+GRAIN = (800.0, 100.0, 2.0)  #: longest and shortest wave, m, and exponent of the texture of plain sea
 _TEXTURES = ("pure_ocean_waves", "wind_streaks", "micro_convective_cells")
 _CODE_OF = {name: code for code, name in enumerate(METOCEAN.names)}
 
@@ -120,8 +121,8 @@ def simulate_imagette(category: str, *, seed: int, config: WaveModeConfig | None
     sea = Sea.calm(rng, (n, n), settings.spacing_m, wind, towards)
     sea.gusts(1 + rng.uniform(0.02, 0.09) * sea.noise(settings.side_m, 500, 3.0))
     angle = INCIDENCE_DEG[swath] + _ACROSS_DEG[swath] * (sea.x / 20_000 - settings.side_m / 40_000)
-    waves = _compose(sea, category, swath, settings)
-    power = _brightness(sea, angle, waves, INCIDENCE_DEG[swath])
+    waves = compose(sea, category, INCIDENCE_DEG[swath], settings)
+    power = brightness(sea, angle, waves, INCIDENCE_DEG[swath])
     noise = 10 ** (settings.nesz_db / 10)
     speckle = rng.gamma(settings.n_looks, 1 / settings.n_looks, power.shape)
     sigma0 = (power + noise) * speckle - noise
@@ -146,8 +147,18 @@ def simulate_imagette(category: str, *, seed: int, config: WaveModeConfig | None
     )
 
 
-def _compose(sea: Sea, category: str, swath: str, settings: WaveModeConfig) -> Swell:
-    """Paint the category and what accompanies it; returns the swell."""
+def compose(sea: Sea, category: str, incidence_deg: float, settings: WaveModeConfig) -> Swell:
+    """Paint a category and what accompanies it onto a sea, and mark where they are.
+
+    Args:
+        sea: under a wind; it changes.
+        category: class name of `frazil.conventions.METOCEAN`.
+        incidence_deg: of the centre.
+        settings: chances of companions and of faint textures, and the strength of textures.
+
+    Returns:
+        The swell, which `brightness` wants.
+    """
     rng = sea.rng
     everywhere: np.ndarray = np.ones(sea.shape, np.float32)
     where: np.ndarray
@@ -178,7 +189,7 @@ def _compose(sea: Sea, category: str, swath: str, settings: WaveModeConfig) -> S
             where = 1 / (1 + np.exp(np.clip(-edge / 60, -50, 50)))
             where = where if where.mean() >= 0.5 else 1 - where
             if company:
-                paint.icebergs(sea, int(rng.integers(1, 4)), -12.0, INCIDENCE_DEG[swath])
+                paint.icebergs(sea, int(rng.integers(1, 4)), -12.0, incidence_deg)
         paint.sea_ice(sea, np.asarray(where, np.float32))
     else:
         if second and category != "low_wind_area":
@@ -194,9 +205,9 @@ def _compose(sea: Sea, category: str, swath: str, settings: WaveModeConfig) -> S
         elif category == "rain_cells":
             paint.rain(sea, int(rng.integers(1, 6)))
         else:
-            water = cmod5n(np.hypot(sea.u, sea.v).mean(keepdims=True), 45.0, np.full((1, 1), INCIDENCE_DEG[swath]))
+            water = cmod5n(np.hypot(sea.u, sea.v).mean(keepdims=True), 45.0, np.full((1, 1), incidence_deg))
             db = float(10 * np.log10(water.item()))
-            paint.icebergs(sea, int(rng.integers(1, 14)), db, INCIDENCE_DEG[swath])
+            paint.icebergs(sea, int(rng.integers(1, 14)), db, incidence_deg)
     visible = "pure_ocean_waves" in sea.masks
     if visible:  # waves are labelled where nothing else is
         for name, mask in sea.masks.items():
@@ -225,22 +236,41 @@ def _texture(sea: Sea, name: str, where: np.ndarray, strength: float, *, label: 
         sea.masks = kept
 
 
-def _brightness(sea: Sea, angle: np.ndarray, waves: Swell, centre_deg: float) -> np.ndarray:
-    """σ0 without speckle, linear power."""
+def brightness(sea: Sea, angle: np.ndarray, waves: Swell, centre_deg: float) -> np.ndarray:
+    """σ0 of a painted sea without speckle, linear power (line, pixel).
+
+    Args:
+        sea: see `compose`.
+        angle: incidence angle, degrees (line, pixel).
+        waves: the swell.
+        centre_deg: incidence angle by which the swell is seen.
+    """
+    grain = sea.noise(*GRAIN)
+    wind_ms = float(np.hypot(sea.u, sea.v).mean())
+    modulation = swell_modulation(sea.rng, sea.shape, sea.spacing_m, waves, incidence_deg=centre_deg, wind_ms=wind_ms)
+    return sea_power(sea, angle, grain, modulation)
+
+
+def sea_power(sea: Sea, angle: np.ndarray, grain: np.ndarray, modulation: np.ndarray) -> np.ndarray:
+    """σ0 of a painted sea without speckle, linear power (line, pixel): CMOD5.N of its wind, films, ice, swell.
+
+    Args:
+        sea: its wind, damping, ice, and how much of the swell is left.
+        angle: incidence angle, degrees (line, pixel).
+        grain: texture of variance 1 (line, pixel).
+        modulation: relative change by swell (line, pixel), see `frazil.simulate.swell`.
+    """
     speed = np.hypot(sea.u, sea.v)
     # The antenna looks along +x: a wind towards −x blows towards the radar.
     look = np.degrees(np.arctan2(sea.v, -sea.u))
     water_db = 10 * np.log10(cmod5n(np.clip(speed, 0.3, 35.0), look, angle)) - sea.damping_db
     # CMOD5.N is not made for the lightest winds: below the threshold of Bragg waves the sea turns dark quickly.
     water_db -= 3.0 * np.maximum(2.0 - speed, 0)
-    water_db += sea.texture_db * sea.noise(800, 100, 2.0)
+    water_db += sea.texture_db * grain
     water = 10 ** (water_db / 10) + sea.extra
-    modulation = swell_modulation(
-        sea.rng, sea.shape, sea.spacing_m, waves, incidence_deg=centre_deg, wind_ms=float(speed.mean())
-    )
-    modulation = np.clip(modulation * sea.swell, -0.8, 3.0)
+    swell = np.clip(modulation * sea.swell, -0.8, 3.0)
     ice = 10 ** (sea.ice_db / 10)
-    power: np.ndarray = (water * (1 - sea.ice) + ice * sea.ice) * np.maximum(1 + modulation, 0.05)
+    power: np.ndarray = (water * (1 - sea.ice) + ice * sea.ice) * np.maximum(1 + swell, 0.05)
     return power
 
 

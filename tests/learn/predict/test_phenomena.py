@@ -33,10 +33,7 @@ from frazil.scene.ocean import detrend
 from frazil.scene.scaling import CHANNELS, network_input
 from frazil.simulate.product import simulate_product
 from frazil.testing import make_map
-from tests.conftest import ROOT
 from tests.maps.test_export import ITEM_SCHEMA
-
-DATA = ROOT / "tests" / "data"
 
 
 def model(architecture: str = "metocean_unet", **card: object) -> Model:
@@ -68,7 +65,7 @@ def iw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated IW product of 30 × 40 km, VV and VH."""
     return simulate_product(
         tmp_path_factory.mktemp("iw"),
-        template=DATA / "iw-2021-ipf331.zip",
+        template="iw",
         seed=1,
         lines=(0, 3000),
         pixels=(0, 4000),
