@@ -13,6 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "frazil"
 #: From the ground up; a room imports from those below it alone, and rooms of one line know nothing of each other.
 FLOORS = """
 errors jit percent untrusted geojson
+class_schemes
 conventions extras georeference memory mask_counts pictures seeds shapefiles xml_files zarr_stores
 answer gdal_files product_files
 hdf5_files marks metrics

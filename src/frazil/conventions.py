@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from frazil.errors import ContractError, OptionError
+from frazil.class_schemes import ClassScheme as ClassScheme
+from frazil.class_schemes import MapClass as MapClass
+from frazil.class_schemes import Schemes
+from frazil.errors import ContractError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,46 +35,6 @@ Denoise = Literal["none", "esa", "balanced"]
 #: How far the files of a product are checked to belong together: everything; everything, but checksums of measurement
 #: only up to 64 MB; nothing.
 Check = Literal["full", "quick", "none"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapClass:
-    """One class of a scheme: its code in ``ice_class``, its name, the SIGRID-3 codes it covers, and its colour."""
-
-    code: int
-    name: str
-    title: str
-    sigrid3: tuple[str, ...]
-    colour: tuple[int, int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassScheme:
-    """An ordered set of classes.
-
-    Attributes:
-        name: of the scheme.
-        classes: by code. Of sea ice the first one is open water.
-        kind: ``"exclusive"``: one class a pixel; ``"multilabel"``: each holds for itself, several or none at one place.
-    """
-
-    name: str
-    classes: tuple[MapClass, ...]
-    kind: Literal["exclusive", "multilabel"] = "exclusive"
-
-    def __post_init__(self) -> None:
-        if [c.code for c in self.classes] != list(range(len(self.classes))):
-            raise OptionError(f"Class scheme {self.name!r}: codes must be 0, 1, 2 … in order.")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Machine names, by code."""
-        return tuple(c.name for c in self.classes)
-
-    @property
-    def titles(self) -> tuple[str, ...]:
-        """Names for people, by code."""
-        return tuple(c.title for c in self.classes)
 
 
 WATER = MapClass(code=0, name="open_water", title="Open water", sigrid3=("02",), colour=(94, 158, 214))
@@ -137,7 +99,7 @@ AI4ARCTIC = ClassScheme(
     ),
 )
 #: Schemes of sea ice.
-CLASS_SCHEMES = {scheme.name: scheme for scheme in (BINARY, FIVE_CLASSES, AI4ARCTIC)}
+CLASS_SCHEMES = Schemes.of((BINARY, FIVE_CLASSES, AI4ARCTIC))
 LAND_COLOUR = (150, 150, 145)
 #: What `UNDECIDED` is called, and how it is drawn.
 UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR = "undecided", "Undecided", (66, 76, 92)
@@ -166,10 +128,10 @@ METOCEAN = ClassScheme(
 )
 #: Oil or other surface film against everything else.
 SLICKS = ClassScheme(name="slicks", kind="multilabel", classes=(_phenomenon(0, "slick", "Slick", (77, 175, 74)),))
-#: Schemes of phenomena.
-PHENOMENA_SCHEMES = {scheme.name: scheme for scheme in (METOCEAN, SLICKS)}
+#: Schemes of phenomena; with classes left out they are found by their names, too.
+PHENOMENA_SCHEMES = Schemes.of((METOCEAN, SLICKS))
 #: Schemes of maps.
-SCHEMES = CLASS_SCHEMES | PHENOMENA_SCHEMES
+SCHEMES = Schemes.of((*CLASS_SCHEMES.values(), *PHENOMENA_SCHEMES.values()))
 #: Short names of the ten phenomena, as the papers write them.
 PHENOMENA_LETTERS = ("AF", "BS", "IB", "LWA", "MCC", "OF", "POW", "RC", "SI", "WS")
 

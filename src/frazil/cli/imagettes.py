@@ -249,8 +249,10 @@ def segment(
 
     Where masks were drawn, scores are printed: set Dice, and the per-pixel Dice of Colin et al. under its own name.
     """
+    from frazil.conventions import PHENOMENA_SCHEMES
     from frazil.files import refuse_existing
     from frazil.labels.imagettes import open_imagettes
+    from frazil.labels.imagettes_without import in_classes
     from frazil.learn.predict.imagettes import SegmentOptions, score_segments
     from frazil.learn.predict.imagettes import segment as run
     from frazil.maps.segment_files import save_segments
@@ -266,7 +268,8 @@ def segment(
     if picture:
         from frazil.maps.phenomena_figures import draw_imagettes
 
-        draw_imagettes(ds, picture, found=[found], overwrite=overwrite)
+        known = in_classes(ds, PHENOMENA_SCHEMES[found.attrs["class_scheme"]], keep_images=True)
+        draw_imagettes(known, picture, found=[found], overwrite=overwrite)
     scores = score_segments(found, ds)
     result = {"segments": Path(output), "method": found.attrs["method"], "images": ds.sizes["imagette"]}
     if as_json:

@@ -156,7 +156,7 @@ def check_patches(patches: xr.Dataset) -> ClassScheme:
     scheme = patches.attrs.get("class_scheme")
     if scheme not in CLASS_SCHEMES:
         raise ContractError(f"class_scheme {scheme!r} of the patch set is not one of {sorted(CLASS_SCHEMES)}.")
-    return CLASS_SCHEMES[scheme]
+    return CLASS_SCHEMES[str(scheme)]
 
 
 def save_patches(patches: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from frazil.conventions import SCHEMES, ClassScheme
+from frazil.class_schemes import ClassScheme, Schemes
+from frazil.conventions import SCHEMES
 from frazil.errors import FrazilError, MissingDependencyError, ModelError, printable
 from frazil.extras import FAST, LEARN, installed
 from frazil.files import replaced_file, whole_output
@@ -30,7 +31,7 @@ from frazil.untrusted import open_regular, read_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_SCHEMES = SCHEMES | {CIFAR10.name: CIFAR10}
+_SCHEMES = Schemes.of((*SCHEMES.values(), CIFAR10))
 WEIGHTS, CARD = "model.safetensors", "card.json"
 DEFAULT_MODEL = "ice-measured"
 _FORMAT = 1

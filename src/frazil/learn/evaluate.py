@@ -22,7 +22,7 @@ from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.data.scenes import HeldOutScenes, label_scenes
 from frazil.learn.infer.device import usable_device
 from frazil.learn.models.patch import takes_patches
-from frazil.learn.predict.imagettes import check_fit
+from frazil.learn.predict.imagettes import fitted
 from frazil.products import open_product
 
 
@@ -114,7 +114,7 @@ def _imagettes(model: Model, stores: list[str]) -> tuple[HeldOut, dict[str, obje
     if not stores:
         raise OptionError(f"Model {model.card.id} is scored on imagettes. Pass a set (.zarr) of `frazil imagettes`.")
     ds = join_imagettes([open_imagettes(path) for path in stores])
-    check_fit(ds, model)
+    ds = fitted(ds, model)
     learnt = model.card.training.get("data", {}).get("learnt_groups", [])
     known = np.isin(ds["group"].values, learnt)
     if known.all():

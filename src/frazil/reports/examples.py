@@ -23,7 +23,7 @@ from frazil.learn.data.patches import Patches
 from frazil.learn.infer.device import usable_device
 from frazil.learn.infer.softmax import softmax
 from frazil.learn.models.patch import takes_patches
-from frazil.learn.predict.imagettes import check_fit, segment
+from frazil.learn.predict.imagettes import fitted, segment
 from frazil.learn.run_folder import MODEL
 from frazil.reports.record import ImagettesShown, Mistake, Mistakes, RunRecord, part
 
@@ -141,11 +141,10 @@ def _imagettes(
     data: Any = config.data
     try:
         model = load_model(place / MODEL)
-        ds = join_imagettes([open_imagettes(path) for path in getattr(data, side)])
+        ds = fitted(join_imagettes([open_imagettes(path) for path in getattr(data, side)]), model)
         if known.get("images") != ds.sizes["imagette"]:
             raise LabelError(f"the {side} side had {known.get('images')} images, now it has {ds.sizes['imagette']}.")
         ds = ds if data.size is None else crop(ds, data.size)
-        check_fit(ds, model)
     except FrazilError as error:
         raise LabelError(f"The images or the model are not there any more: {error}") from error
     every = np.unique(np.linspace(0, ds.sizes["imagette"] - 1, _LOOKED_AT).round().astype(int))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from frazil.conventions import SCHEMES, ClassScheme
+from frazil.class_schemes import ClassScheme, Schemes
+from frazil.conventions import SCHEMES
 from frazil.errors import OptionError
 from frazil.labels.datasets.cifar10 import CIFAR10
 from frazil.reports.scores import ClassScores, MaskScores
@@ -300,7 +301,7 @@ def _scheme(
     """The classes of a run: as its card says, else the scheme whose names it counts."""
     named = [tuple(s.classes) for s in scores.values()] + [tuple(side.counts) for side in sides.values()]
     names = next((n for n in named if n), None)
-    known = SCHEMES | {CIFAR10.name: CIFAR10}
+    known = Schemes.of((*SCHEMES.values(), CIFAR10))
     scheme = known.get(str(card.get("class_scheme")))
     if scheme is None:
         scheme = next((s for s in known.values() if s.names == names), None)

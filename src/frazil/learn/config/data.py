@@ -223,6 +223,8 @@ class ImagetteData(Settings):
         validation: sets for looks during training; none twice among the three.
         test: sets for the scores.
         channels: of the networks; imagettes have this one.
+        without: classes that the network does not know, for a sea that never has them: images called by them are left
+            out of all three, see `frazil.labels.imagettes_without`.
         annotated: learn from at most so many images of a category, for the U-Net of those with masks (None: all).
         draw_seed: of that draw; fewer are among more of the same seed.
         augment: turn and mirror training images, eight ways.
@@ -236,6 +238,7 @@ class ImagetteData(Settings):
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     channels: tuple[str, ...] = ("roughness_vv",)
+    without: tuple[str, ...] = ()
     annotated: int | None = None
     draw_seed: int = 0
     augment: bool = True

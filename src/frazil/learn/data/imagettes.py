@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from frazil.conventions import ClassScheme
 from frazil.errors import LabelError
 from frazil.labels.imagettes import check_imagettes, join_imagettes, open_imagettes
+from frazil.labels.imagettes_without import in_classes
 from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.config import ImagetteData, PhenomenaConfig
 from frazil.learn.data.learning_data import LearningData
@@ -144,6 +145,7 @@ def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -
 
     Raises:
         LabelError: no set to learn from, sets that do not fit together, or no image with masks.
+        OptionError: classes to leave out that are none, or all.
     """
     if not config.train:
         raise LabelError("No set of imagettes to learn from. Pass --set data.train=SET.zarr (see `frazil imagettes`).")
@@ -152,9 +154,10 @@ def load_imagettes(config: ImagetteData, strategy: PhenomenaConfig, seed: int) -
         for side, paths in (("train", config.train), ("validation", config.validation), ("test", config.test))
         if paths
     }
-    scheme = check_imagettes(read["train"])
+    scheme = check_imagettes(read["train"]).without(config.without)
     join_imagettes([ds.isel(imagette=[0]) for ds in read.values()])  # all sides alike
     _refuse_shared({side: ds["group"].values for side, ds in read.items()})
+    read = {side: in_classes(ds, scheme) for side, ds in read.items()}
     if config.size is not None:
         read = {side: crop(ds, config.size) for side, ds in read.items()}
     train = read["train"]

@@ -13,8 +13,10 @@ import xarray as xr
 from torch import nn
 
 from frazil import __version__
+from frazil.conventions import PHENOMENA_SCHEMES
 from frazil.errors import ModelError, OptionError
 from frazil.labels.imagettes import check_imagettes, open_imagettes
+from frazil.labels.imagettes_without import in_classes
 from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.data.imagettes import masked, on_side
@@ -94,7 +96,7 @@ def segment(
     ds = imagettes if isinstance(imagettes, xr.Dataset) else open_imagettes(imagettes)
     loaded = model if isinstance(model, Model) else load_model(model)
     settings = options or SegmentOptions()
-    check_fit(ds, loaded)
+    ds = fitted(ds, loaded, keep_images=True)
     way = method or _usual(loaded.network)
     if way not in METHODS:
         raise OptionError(f"method {way!r} is not one of {list(METHODS)}.")
@@ -144,10 +146,14 @@ def one_image(
     return on_side(score, shape[0])
 
 
-def check_fit(ds: xr.Dataset, model: Model) -> None:
-    """Raise ModelError where a model did not learn from images like these."""
+def fitted(ds: xr.Dataset, model: Model, *, keep_images: bool = False) -> xr.Dataset:
+    """The set in the classes of a model, which may have been trained without some, see `in_classes`.
+
+    Raises:
+        ModelError: the model did not learn from images like these.
+    """
     scheme, card = check_imagettes(ds), model.card
-    if card.class_scheme != scheme.name:
+    if set(card.scheme.names) - set(scheme.names) or card.scheme.whole != scheme.whole:
         raise ModelError(f"Model {card.id} knows the classes {card.class_scheme!r}, the imagettes are {scheme.name!r}.")
     if abs(float(ds.attrs["spacing_m"]) / card.spacing_m - 1) > 0.2:
         raise ModelError(
@@ -159,6 +165,7 @@ def check_fit(ds: xr.Dataset, model: Model) -> None:
         raise ModelError(
             f"Model {card.id} learnt from {scaling} images, these hold {ds.attrs['scaling']} values. Use others."
         )
+    return in_classes(ds, card.scheme, keep_images=keep_images)
 
 
 def _usual(network: nn.Module) -> str:
@@ -198,8 +205,13 @@ def _dataset(ds: xr.Dataset, scores: np.ndarray, model: Model, method: str, opti
 
 
 def score_segments(found: xr.Dataset, ds: xr.Dataset) -> dict[str, Any]:
-    """Scores of what was found against the masks of a set, JSON-ready (None for NaN); empty where none were drawn."""
-    known = masked(ds)
+    """Scores of what was found against the masks of a set, JSON-ready (None for NaN); empty where none were drawn.
+
+    Images called by a class that the model was trained without do not count.
+    """
+    scheme = PHENOMENA_SCHEMES[found.attrs["class_scheme"]]
+    called, ds = ds["category"].values, in_classes(ds, scheme, keep_images=True)
+    known = masked(ds) & ((called == UNKNOWN) | (ds["category"].values != UNKNOWN))
     if not known.any():
         return {}
     scores = MaskCounts(ds.sizes["class"], float(found.attrs["threshold"]))

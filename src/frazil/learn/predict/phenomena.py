@@ -160,6 +160,8 @@ class PhenomenaAnswers:
         strange = [rule.name for rule in self.options.drop if rule.name not in card.scheme.names]
         if strange:
             raise OptionError(f"drop {strange[0]!r} is not one of {list(card.scheme.names)}.")
+        if self.ice is not None and "sea_ice" not in card.scheme.names:
+            raise OptionError(f"Model {card.id} was trained without sea ice: it takes no map of it.")
         return engine_for(model, device=self.device, precision=self.options.precision)
 
     def tiles(self, engine: Engine, shape: tuple[int, int]) -> TileGrid:
