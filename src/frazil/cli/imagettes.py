@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from frazil.cli.guard import Grouped
-from frazil.cli.options import Command, output, shared
+from frazil.cli.options import Command, numbers, output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json, say_result
 from frazil.cli.scores import print_masks
@@ -233,7 +233,7 @@ def _numbers(words: str | None) -> list[float]:
 @click.option("--tile-stride", type=int, help="Of part: pixels between tiles.  [default: a third of a tile]")
 @click.option("--dense", is_flag=True, help="Of part: one pass over the image; faster, and equal but for the border.")
 @click.option("--picture", type=click.Path(), help="PNG to write: images, drawn masks where known, and what was found.")
-@shared("precision", "device", "overwrite", "json")
+@shared("scales", "precision", "device", "overwrite", "json")
 def segment(
     source: str,
     model: str,
@@ -243,6 +243,7 @@ def segment(
     device: str | None,
     overwrite: bool,
     as_json: bool,
+    scales: str,
     **settings: Any,
 ) -> None:
     """Find phenomena in IMAGETTES (a set made by `frazil imagettes`) by one of five methods.
@@ -260,7 +261,7 @@ def segment(
     for path in (output, picture):
         if path:
             refuse_existing(path, overwrite=overwrite)
-    options = SegmentOptions(**settings)
+    options = SegmentOptions(scales=numbers(scales, "--scales"), **settings)
     with progress_bar("segmenting") as progress:
         ds = open_imagettes(source)
         found = run(ds, model, method=method, options=options, device=device, progress=progress)

@@ -10,7 +10,7 @@ import click
 
 from frazil.cli.guard import refuse_given
 from frazil.cli.notes import say_crs, say_notes
-from frazil.cli.options import output, shared
+from frazil.cli.options import numbers, output, shared
 from frazil.cli.prior import DETAILS, check_prior, prior_options
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say_result
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from frazil.learn.predict.phenomena import DropRule
 
 _OF_ICE = ("function", "stride", "engine", "confidence_percent", "adapt")
-_OF_PHENOMENA = ("tiling", "drop", "ice_model")
+_OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
 
 
 @click.command("map", short_help="Map sea ice, or phenomena of sea and air.")
@@ -73,7 +73,7 @@ _OF_PHENOMENA = ("tiling", "drop", "ice_model")
     help="Of models of phenomena: a class that cannot be there; equatorward of a latitude, in months 6,7,8.",
 )
 @click.option("--ice-model", help="Of models of phenomena: a sea-ice model, whose result wins where it finds ice.")
-@shared("check", "crs", "overwrite", "json")
+@shared("scales", "check", "crs", "overwrite", "json")
 def map_command(
     product: str,
     check: Check,
@@ -144,6 +144,7 @@ def _phenomena(
     tiling: str,
     drop: tuple[str, ...],
     ice_model: str | None,
+    scales: str,
     crs: str,
     **given: Any,
 ) -> xr.Dataset:
@@ -153,7 +154,11 @@ def _phenomena(
 
     options = {name: value for name, value in given.items() if name not in _OF_ICE}
     settings = PhenomenaMapOptions(
-        tiling=tiling, drop=tuple(map(drop_rule, drop)), precision=precision, flags=FlagSettings(coast_m=coast_m)
+        tiling=tiling,
+        drop=tuple(map(drop_rule, drop)),
+        precision=precision,
+        flags=FlagSettings(coast_m=coast_m),
+        scales=numbers(scales, "--scales"),
     )
     ice = predict(product, ice_model, crs=crs, device=given["device"]) if ice_model else None
     if ice is not None and crs == "auto":

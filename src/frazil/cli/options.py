@@ -23,6 +23,12 @@ _SHARED = {
         show_default=True,
         help="Arithmetic of the network.",
     ),
+    "scales": click.option(
+        "--scales",
+        default="1",
+        show_default=True,
+        help="Of models of phenomena: look at several scales and average the scores: 1,0.5.",
+    ),
     "crs": click.option(
         "--crs",
         help="Projection of the output, in metres.  [default: EPSG:3413 or EPSG:3031; below 60° a UTM zone]",
@@ -137,6 +143,14 @@ def pairs(items: tuple[str, ...], option: str, form: str) -> dict[str, str]:
     if wrong:
         raise click.BadParameter(f"{wrong[0]!r} is not {form}.", param_hint=option)
     return dict(item.split("=", 1) for item in items)
+
+
+def numbers(words: str, option: str) -> tuple[float, ...]:
+    """Numbers with commas between; raises click.BadParameter."""
+    try:
+        return tuple(float(word) for word in words.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{words!r} is no list of numbers such as 1,0.5.", param_hint=option) from None
 
 
 def study_options(data: str) -> Decorator:

@@ -121,6 +121,24 @@ def test_tiles_do_not_show(iw: Path) -> None:
     assert np.abs(whole.astype(int) - half).mean() < 5
 
 
+def test_one_scale_is_what_it_was(iw: Path) -> None:
+    loaded = model()
+    scene = open_for(iw, loaded.card)
+    plain, _ = radar_scores(scene, loaded, PhenomenaMapOptions())
+    one, _ = radar_scores(scene, loaded, PhenomenaMapOptions(scales=(1.0,)))
+    np.testing.assert_array_equal(plain, one)
+
+
+def test_tiles_do_not_show_at_several_scales(iw: Path) -> None:
+    loaded = model(temperature=1.7)
+    scene = open_for(iw, loaded.card)
+    whole, _ = radar_scores(scene, loaded, PhenomenaMapOptions(tile=4096, scales=(1.0, 0.5, 2.0)))
+    tiled, _ = radar_scores(scene, loaded, PhenomenaMapOptions(tile=128, scales=(1.0, 0.5, 2.0)))
+    assert np.abs(whole.astype(int) - tiled).max() <= 1  # rounding to percent
+    made = predict_phenomena(iw, loaded, options=PhenomenaMapOptions(scales=(1.0, 0.5)))
+    assert made.attrs["scales"] == [1.0, 0.5]
+
+
 def test_scores_are_those_of_the_network(iw: Path) -> None:
     """From σ0 by hand: ratio to the reference sea, dB, scaled, one pass."""
     loaded = model()

@@ -21,6 +21,7 @@ from frazil.labels.sample_set import UNKNOWN
 from frazil.learn.checkpoint import Model, load_model
 from frazil.learn.data.imagettes import masked, on_side
 from frazil.learn.infer.device import usable_device
+from frazil.learn.infer.scales import blocks_of, check_scales, mean_over_scales
 from frazil.learn.infer.weak import cam_scores, mask_scores, part_scores
 from frazil.learn.infer.weak.grid import as_tensor, prepared
 from frazil.learn.models.im2px import IM2PX
@@ -45,6 +46,7 @@ class SegmentOptions:
         tile_stride: of PART; a third of the tile by default.
         dense: PART in one pass over the image.
         precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+        scales: at which images are looked at; scores are averaged, see `frazil.learn.infer.scales`.
     """
 
     threshold: float = 0.5
@@ -55,6 +57,7 @@ class SegmentOptions:
     tile_stride: int | None = None
     dense: bool = False
     precision: str = "float32"
+    scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -63,6 +66,16 @@ class SegmentOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} {value} must be 1 or more.")
+        check_scales(self.scales)
+
+    def check_side(self, side: int, cell: int) -> None:
+        """Raise OptionError where images of so many pixels a side have no whole number of cells at some scale."""
+        for scale in self.scales:
+            if side % (cell * blocks_of(scale)):
+                raise OptionError(
+                    f"scale {scale:g} does not divide images of {side} pixels with cells of {cell}: they have "
+                    f"{side * scale / cell:g} cells a side there. Leave it out."
+                )
 
 
 def segment(
@@ -100,12 +113,18 @@ def segment(
     way = method or _usual(loaded.network)
     if way not in METHODS:
         raise OptionError(f"method {way!r} is not one of {list(METHODS)}.")
+    settings.check_side(ds.sizes["line"], int(ds.attrs["cell"]))
     network = prepared(loaded.network, settings.precision, usable_device(device))
     cell, side = int(ds.attrs["cell"]), ds.sizes["line"] // int(ds.attrs["cell"])
     images = ds["image"].values
     scores = np.empty((len(images), len(loaded.card.scheme.classes), side, side), np.float16)
     for i, image in enumerate(images):
-        scores[i] = one_image(network, image[None], way, settings, cell, loaded.card.temperature)
+        scores[i] = mean_over_scales(
+            image[None],
+            settings.scales,
+            (side, side),
+            lambda seen: one_image(network, seen, way, settings, cell, loaded.card.temperature),
+        )
         unseen = ~np.isfinite(image).reshape(side, cell, side, cell)
         scores[i][:, unseen.mean((1, 3)) > 0.5] = np.nan
         if progress:
@@ -196,6 +215,7 @@ def _dataset(ds: xr.Dataset, scores: np.ndarray, model: Model, method: str, opti
             "method": method,
             "model": model.card.id,
             "threshold": options.threshold,
+            **({} if options.scales == (1.0,) else {"scales": list(options.scales)}),
             "class_scheme": ds.attrs["class_scheme"],
             "spacing_m": float(ds.attrs["spacing_m"]) * int(ds.attrs["cell"]),
             "model_statement": model.card.statement,

@@ -23,6 +23,7 @@ from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard
 from frazil.learn.infer.choose import engine_for
 from frazil.learn.infer.engine import Engine
+from frazil.learn.infer.scales import ManyScales, check_scales
 from frazil.learn.infer.softmax import percents
 from frazil.learn.infer.tiles import tiles_for
 from frazil.learn.predict.flags import BIT, FlagSettings, Holds, flags_on_map
@@ -63,6 +64,7 @@ class PhenomenaMapOptions:
         drop: classes that cannot be there.
         precision: ``"float32"`` or ``"bfloat16"``.
         flags: thresholds of the quality flags.
+        scales: at which the network looks at the scene; scores are averaged, see `frazil.learn.infer.scales`.
     """
 
     threshold: float = 0.5
@@ -71,6 +73,7 @@ class PhenomenaMapOptions:
     drop: tuple[DropRule, ...] = ()
     precision: str = "float32"
     flags: FlagSettings = field(default_factory=FlagSettings)
+    scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -81,6 +84,7 @@ class PhenomenaMapOptions:
             raise OptionError(f"tiling {self.tiling!r} is not 'seamless' or 'half-overlap'.")
         if self.precision not in ("float32", "bfloat16"):
             raise OptionError(f"precision {self.precision!r} is not 'float32' or 'bfloat16'.")
+        check_scales(self.scales)
 
 
 def predict_phenomena(
@@ -162,7 +166,9 @@ class PhenomenaAnswers:
             raise OptionError(f"drop {strange[0]!r} is not one of {list(card.scheme.names)}.")
         if self.ice is not None and "sea_ice" not in card.scheme.names:
             raise OptionError(f"Model {card.id} was trained without sea ice: it takes no map of it.")
-        return engine_for(model, device=self.device, precision=self.options.precision)
+        engine = engine_for(model, device=self.device, precision=self.options.precision)
+        scales = self.options.scales
+        return engine if scales == (1.0,) else ManyScales(engine, scales, card.temperature)
 
     def tiles(self, engine: Engine, shape: tuple[int, int]) -> TileGrid:
         """As `PhenomenaMapOptions.tiling` says."""
@@ -239,6 +245,7 @@ class PhenomenaAnswers:
             "note": card.statement,
             "threshold": options.threshold,
             "tiling": options.tiling,
+            **({} if options.scales == (1.0,) else {"scales": list(options.scales)}),
             "dropped": [f"{r.name}:{r.equatorward_of:g}:{','.join(map(str, r.months))}" for r in options.drop],
             "sea_ice_from": "" if self.ice is None else str(self.ice.attrs.get("model", "")),
         }
