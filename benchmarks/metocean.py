@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import mask_layers
 import numpy as np
 import torch
 
@@ -31,10 +32,15 @@ from frazil.scene.tiles import TileGrid
 NOTES = """\
 - **Times fewer multiplications** is what one pass can gain in equal arithmetic: tiles at a third of their side overlap
   nine times, but InceptionV3's last blocks hold more elements in a whole image than in its tiles.
-- **MASK costs what its runs cost.** From block `Mixed_6b` on, more than half of the multiplications, every element sees
-  every mask: recomputing only what a mask changes would still cost about 150 runs of 257.
+- **MASK costs what its runs cost.** From block `Mixed_6b` on a mask changes most of the map, and then all of it:
+  [below](#what-a-mask-changes). Reuse of all that it does not change would at best halve the time.
 - In bfloat16 batches gain more than a single small image. What becomes of Dice:
   [half precision](metocean.md#half-precision).""".splitlines()
+
+MASK_NOTES = """\
+Of InceptionV3 on 400 × 400 pixels (`python benchmarks/mask_layers.py`, the processor's time in batches of 16, means
+over 16 masks of 75 pixels): the places of each layer that differ from those of the unmasked image, in any
+channel.""".splitlines()
 
 WIDE = (1670, 2500)  # 16700 × 25000 pixels of 10 m at 100 m
 
@@ -206,6 +212,12 @@ def main() -> None:
         "## Weak methods, InceptionV3 at a quarter of its width",
         "",
         *weak(options.rounds),
+        "",
+        "## What a mask changes",
+        "",
+        *MASK_NOTES,
+        "",
+        *mask_layers.rows(400, options.rounds),
         "",
         f"Command: `python benchmarks/metocean.py --rounds {options.rounds} --threads {options.threads} --page …`",
         "",

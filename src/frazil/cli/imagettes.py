@@ -226,6 +226,7 @@ def _numbers(words: str | None) -> list[float]:
 @click.option("--threshold", type=float, default=0.5, show_default=True, help="Score from which a class is found.")
 @click.option("--mask-side", type=int, default=75, show_default=True, help="Of mask: side of the mask, pixels.")
 @click.option("--mask-stride", type=int, default=25, show_default=True, help="Of mask: pixels between masks.")
+@click.option("--mask-count", type=int, help="Of mask: masks along a side.  [default: as many as cover the image]")
 @click.option(
     "--mask-fill", type=click.Choice(["zero", "mean"]), default="zero", show_default=True, help="Of mask: under it."
 )

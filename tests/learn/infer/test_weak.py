@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from frazil.errors import ModelError, OptionError
 from frazil.learn.infer.weak import ScoreMap, cam_scores, mask_scores, part_scores
 from frazil.learn.infer.weak.grid import prepared, scores_of, trunk_grid
+from frazil.learn.infer.weak.masking import places
 from frazil.learn.infer.weak.partial import agreement
 from frazil.learn.models import create_model
 from frazil.learn.models.im2px import field
@@ -88,6 +89,25 @@ def test_masking_runs_of_the_source() -> None:
     """16 × 16 masks on 400 × 400 pixels: 257 runs with the whole image."""
     made = mask_scores(small(), picture(400, 400), batch=64)
     assert made.score.shape == (3, 16, 16)
+
+
+def test_masking_geometry_of_the_source() -> None:
+    """512 × 512 pixels, every 25, a map of 16 × 16: in the middle of the 21 × 21 that cover the image."""
+    image = picture(512, 512)
+    made = mask_scores(small(), image, count=16, batch=64)
+    assert made.score.shape == (3, 16, 16)
+    assert made.y.tolist() == made.x.tolist() == [68 + 25 * i for i in range(16)]
+    assert len(places(512, 25)) == 21
+    with pytest.raises(OptionError, match="1 to 21"):
+        mask_scores(small(), image, count=22)
+
+
+def test_masks_of_a_count_are_those_in_the_middle() -> None:
+    """Place by place as in the full grid, where no mask beyond them covers the place."""
+    image = picture(60, 60)
+    full, some = (mask_scores(small(), image, side=9, stride=4, count=n) for n in (None, 9))
+    assert (full.y.size, some.y.tolist()) == (15, full.y[3:12].tolist())
+    np.testing.assert_allclose(some.score[:, 1:-1, 1:-1], full.score[:, 4:11, 4:11], atol=1e-6)
 
 
 def test_masks_stand_evenly_on_images_of_any_size() -> None:

@@ -41,6 +41,7 @@ class SegmentOptions:
     Attributes:
         threshold: from which a score is a mask.
         mask_side, mask_stride: of MASK, pixels.
+        mask_count: of MASK: masks along a side; as many as cover the image by default.
         mask_fill: of MASK: ``"zero"`` or ``"mean"``.
         tile: of PART, pixels: 75 or 129.
         tile_stride: of PART; a third of the tile by default.
@@ -52,6 +53,7 @@ class SegmentOptions:
     threshold: float = 0.5
     mask_side: int = 75
     mask_stride: int = 25
+    mask_count: int | None = None
     mask_fill: str = "zero"
     tile: int = 129
     tile_stride: int | None = None
@@ -62,7 +64,7 @@ class SegmentOptions:
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
             raise OptionError(f"threshold {self.threshold} must lie between 0 and 1.")
-        for name in ("mask_side", "mask_stride", "tile", "tile_stride"):
+        for name in ("mask_side", "mask_stride", "mask_count", "tile", "tile_stride"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} {value} must be 1 or more.")
@@ -152,7 +154,14 @@ def one_image(
             "another --method."
         )
     if method == "mask":
-        made = mask_scores(network, image, side=options.mask_side, stride=options.mask_stride, fill=options.mask_fill)
+        made = mask_scores(
+            network,
+            image,
+            side=options.mask_side,
+            stride=options.mask_stride,
+            count=options.mask_count,
+            fill=options.mask_fill,
+        )
         return made.on_cells(shape, cell)
     if method == "part":
         made = part_scores(network, image, tile=options.tile, stride=options.tile_stride, dense=options.dense)
