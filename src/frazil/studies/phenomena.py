@@ -71,6 +71,8 @@ class PhenomenaStudy:
         annotated: of each category with masks, for the U-Net (None: all).
         labelled: of each category for the networks that learn from labels of images (None: all).
         numbers: of annotated images of each category, for the study of them.
+        weak_numbers: of labelled images of each category, in the same study, for the categoriser behind MASK, PART and
+            CAM; none by default, since a categoriser takes longer than a U-Net.
         resolutions: sets for the study of resolutions: metres -> (train, test).
         finest: metres; at finer resolutions only texture statistics are judged, since networks take long there.
         mask_side, mask_stride: of MASK, pixels.
@@ -95,6 +97,7 @@ class PhenomenaStudy:
     annotated: int | None = None
     labelled: int | None = None
     numbers: tuple[int, ...] = (3, 10, 30, 100)
+    weak_numbers: tuple[int, ...] = ()
     resolutions: dict[float, tuple[str, str]] = field(default_factory=dict)
     finest: float = 0.0
     mask_side: int = 75
@@ -104,6 +107,8 @@ class PhenomenaStudy:
     def __post_init__(self) -> None:
         if self.seeds < 1 or min(self.steps) < 1 or self.batch < 1:
             raise OptionError("seeds, steps and batch must be 1 or more.")
+        if any(n < 1 for n in (*self.numbers, *self.weak_numbers)):
+            raise OptionError("numbers and weak_numbers must be of 1 image or more.")
 
 
 def changed(study: PhenomenaStudy, changes: dict[str, str]) -> PhenomenaStudy:
@@ -184,7 +189,7 @@ def _rows_of(job: Job, settings: Settings, model: Path, scratch: Path) -> list[R
 
 
 #: Settings of a study that may change without any of its trainings becoming another.
-_FREE = ("seeds", "first_seed", "numbers", "resolutions", "weightings", "finest")
+_FREE = ("seeds", "first_seed", "numbers", "weak_numbers", "resolutions", "weightings", "finest")
 
 
 def _settings(study: PhenomenaStudy, name: str) -> Settings:
@@ -230,6 +235,22 @@ def _annotation_jobs(study: PhenomenaStudy) -> Iterator[tuple[str, Job]]:
     for seed in _seeds(study):
         for n in study.numbers:
             yield f"{n}-{seed}", _unet(study, seed, study.weightings[0], n, f"{n} a category")
+        for n in study.weak_numbers:
+            yield f"weak-{n}-{seed}", _weak_curve(study, seed, n)
+
+
+def _weak_curve(study: PhenomenaStudy, seed: int, labelled: int) -> Job:
+    """The weak methods with a categoriser of so many labelled images of each category."""
+    judge = _categoriser(replace(study, labelled=labelled), seed)
+
+    def job(folder: Path) -> list[Row]:
+        rows = judge(folder)
+        for row in rows:
+            row["method"], row["labelled"] = row["case"], labelled
+            row["case"] = f"{row['method']}, {labelled} labelled"
+        return rows
+
+    return job
 
 
 def _resolution_jobs(study: PhenomenaStudy) -> Iterator[tuple[str, Job]]:

@@ -18,7 +18,10 @@ from frazil.studies.phenomena_tables import (
     draw_methods,
     draw_resolution,
     method_table,
+    of_labels,
+    of_masks,
     resolution_table,
+    weak_curve_table,
 )
 
 #: What a study asks, in a title and a paragraph.
@@ -79,7 +82,7 @@ def write_phenomena_page(
         "resolution": lambda part: draw_resolution(rows, part),
     }
     title, question = QUESTIONS[name]
-    size, *settings = _settings_in_words(name, rows[0])
+    size, *settings = _settings_in_words(name, rows[0], curves=bool(of_labels(rows)))
     n = max(sum(row["case"] == other["case"] for row in rows) for other in rows)
     size = (
         f"How big this is: {'simulated' if simulated else 'real'} images. {size} {n} training{'s' if n > 1 else ''} "
@@ -112,14 +115,18 @@ def tables(name: str, rows: Sequence[Row]) -> list[str]:
             class_table(named, "f1_by_category", "pixel"),
         ]
         return [resolution_table(rows), *(by_category if named else [])]
-    several = len(rows[0]["classes"]) > 1
-    by_class = ["Set Dice by class, %, thresholds from validation images:", class_table(rows)] if several else []
+    several, masks = len(rows[0]["classes"]) > 1, of_masks(rows)
+    by_class = ["Set Dice by class, %, thresholds from validation images:", class_table(masks)] if several else []
     if name == "annotations":
-        return [annotation_table(rows), *by_class]
+        by_labels = [
+            "Methods that learn from labels of images alone: set Dice, %, by labelled images of each category:",
+            weak_curve_table(rows),
+        ]
+        return [annotation_table(masks), *by_class, *(by_labels if of_labels(rows) else [])]
     return [method_table(rows, published=several), *by_class]
 
 
-def _settings_in_words(name: str, row: Row) -> list[str]:
+def _settings_in_words(name: str, row: Row, *, curves: bool = False) -> list[str]:
     """What was trained and judged, by the settings that a row keeps."""
     kept = row["settings"]
     unet, categoriser, im2px = (f"{n} steps of {kept['batch']}" for n in kept["steps"])
@@ -136,7 +143,9 @@ def _settings_in_words(name: str, row: Row) -> list[str]:
         "else."
     )
     if name == "annotations":
-        return [f"{widths}, for every number of images; draws of a seed are nested.", judged, precision]
+        weak = f"{inception}, behind MASK, PART and CAM, for every number of labelled images; draws are nested, too."
+        words = f"{widths}, for every number of images; draws of a seed are nested."
+        return [words, *([weak] if curves else []), judged, precision]
     return [
         (
             f"Small networks: {widths}, masks of {_number(kept['annotated'])} images of each category. "

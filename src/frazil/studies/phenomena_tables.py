@@ -77,6 +77,7 @@ class Row(TypedDict, total=False):
     pixels: int
     texture_accuracy: float
     labelled: int | None
+    method: str  # of a weak method's learning curve, which has `labelled` images of each category
     f1_by_category: list[float | None]
     steps: int
     batch: int
@@ -120,6 +121,38 @@ def shown(values: Sequence[float | None] | np.ndarray, factor: float = 100.0) ->
     """Mean ± interval, one decimal; the mean alone without an interval."""
     mean, half = interval(np.asarray(values, float) * factor)
     return f"{mean:.1f}" + ("" if math.isnan(half) else f" ± {half:.1f}")
+
+
+def of_masks(rows: Sequence[Row]) -> list[Row]:
+    """Those of the study of annotations that learnt from drawn masks."""
+    return [row for row in rows if "method" not in row]
+
+
+def of_labels(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Those of the study of annotations that learnt from labels of images, by method."""
+    out: dict[str, list[Row]] = {}
+    for row in rows:
+        if "method" in row:
+            out.setdefault(row["method"], []).append(row)
+    return out
+
+
+def weak_curve_table(rows: Sequence[Row], key: MeanDice = "mean_tuned_dice") -> str:
+    """Markdown of the Dice of each weak method by number of labelled images of each category, and how often its
+    categoriser names test images right.
+    """  # noqa: D205 - the columns are one list
+    methods = of_labels(rows)
+    every = [row for mine in methods.values() for row in mine]
+    lines = [
+        f"| labelled a category | images named right, % | {' | '.join(methods)} | trainings |",
+        "|" + "---|" * (len(methods) + 3),
+    ]
+    for n in sorted({row["labelled"] or 0 for row in every}):
+        there = [row for row in every if row["labelled"] == n]
+        named = {row["seed"]: row["categoriser_accuracy"] for row in there}
+        cells = [shown([row[key] for row in mine if row["labelled"] == n]) for mine in methods.values()]
+        lines.append(f"| {n} | {shown(list(named.values()))} | {' | '.join(cells)} | {len(named)} |")
+    return "\n".join(lines)
 
 
 def by_case(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -272,10 +305,14 @@ def draw_methods(rows: Sequence[Row], path: str | os.PathLike[str], *, overwrite
 def draw_annotations(
     rows: Sequence[Row], path: str | os.PathLike[str], *, weak: float | None = None, overwrite: bool = False
 ) -> Path:
-    """A PNG: Dice against annotated images with the power laws of seeds, and the best weak method as a line (0…1)."""
+    """A PNG: Dice against annotated images with the power laws of seeds, and the best weak method as a line (0…1).
+
+    Learning curves of weak methods, where there are any, are means over trainings.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    curves, rows = of_labels(rows), of_masks(rows)
     n = np.array([_annotated(r) for r in rows], float)
     dice = np.array([r["mean_tuned_dice"] for r in rows], float)
     along = np.geomspace(n.min(), 10 * n.max(), 60)
@@ -292,6 +329,10 @@ def draw_annotations(
         axis.plot(along[inside], middle[inside], color="#3d7a35", label=label)
         axis.plot(along[~inside], middle[~inside], ":", color="#3d7a35", label="beyond the data")
         axis.plot(n, 100 * dice, "o", color="#0b4f8a", markersize=4, label="one training")
+        for number, (method, mine) in enumerate(curves.items()):
+            counts = sorted({r["labelled"] or 0 for r in mine})
+            means = [100 * np.mean([r["mean_tuned_dice"] for r in mine if r["labelled"] == c]) for c in counts]
+            axis.plot(counts, means, "s--", color=f"C{number}", markersize=3, linewidth=0.9, label=f"{method} (labels)")
         if weak is not None:
             axis.axhline(100 * weak, color="#b0472f", linewidth=1, label="best weak method")
         axis.set_xscale("log")
