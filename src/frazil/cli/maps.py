@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from frazil.cli.guard import refuse_given
 from frazil.cli.options import label_options, label_reading, output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_json
+from frazil.cli.scores import print_masks
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from frazil.maps.compare import ComparisonScores
 
 KINDS = ["map", "polygons", "chart", "osisaf", "amsr2", "nsidc", "concentration", "classes"]
@@ -83,7 +87,7 @@ def compare(
     """Compare MAP (made by `frazil map`) with REFERENCES: over- and under-estimation, IIEE, distance of the ice edges.
 
     A reference is a file of polygons or a SIGRID-3 chart, a concentration map (OSI SAF, AMSR2 of Bremen, NSIDC), a
-    class raster, or another map.
+    class raster, or another map. A map of phenomena is compared with the masks of a simulated scene (phenomena.tif).
     """
     from frazil.files import refuse_existing
     from frazil.maps.compare import compare as compare_map
@@ -100,6 +104,9 @@ def compare(
     files: dict[str, str] = {}
     with progress_bar("comparing") as progress:
         ice_map = open_map(map_folder)
+        if "score" in ice_map:
+            _compare_phenomena(ice_map, references, as_json)
+            return
         comparisons = []
         for number, (reference, kind, variable) in enumerate(zip(references, each_kind, each_variable, strict=True)):
             progress(number / (len(references) + 1), f"comparing {number + 1} of {len(references)}")
@@ -129,6 +136,22 @@ def compare(
     say(_table(scores))
     for name, path in files.items():
         say(f"{name:<14}{path}")
+
+
+def _compare_phenomena(made: xr.Dataset, references: tuple[str, ...], as_json: bool) -> None:
+    """Print the scores of a map of phenomena against the masks of a simulated scene."""
+    from frazil.maps.phenomena_truth import score_phenomena
+
+    context = click.get_current_context()
+    given = [str(p.name) for p in context.command.params if p.name not in ("map_folder", "references", "as_json")]
+    refuse_given(given, "to a map of phenomena")
+    scores = [{"reference": reference, **score_phenomena(made, reference)} for reference in references]
+    if as_json:
+        say_json({"product": str(made.attrs["product"]), "comparisons": scores})
+        return
+    for one in scores:
+        say(f"on        {one['reference']}, {one['compared_km2']:.0f} km²")
+        print_masks(one)
 
 
 def _for_each(given: tuple[str, ...], n: int, option: str) -> Sequence[str | None]:
