@@ -150,12 +150,15 @@ def multilabel(source: str, resolution: float, **given: Any) -> None:
 @_metres()
 @click.option("--count", type=int, default=10, show_default=True, help="Images of each category.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first image.")
+@click.option("--looks", type=float, help="Of speckle, at 50 m: 13 for IW GRDH at 100 m.  [default: 60, of wave mode]")
 @_writes
-def simulated(resolution: float, count: int, seed: int, **given: Any) -> None:
+def simulated(resolution: float, count: int, seed: int, looks: float | None, **given: Any) -> None:
     """Ten categories with exact masks, simulated."""
     from frazil.simulate.imagettes import simulated_imagettes
+    from frazil.simulate.wave_mode import WaveModeConfig
 
-    _write(lambda p: simulated_imagettes(count, seed=seed, resolution_m=resolution, progress=p), **given)
+    config = WaveModeConfig(looks=looks)
+    _write(lambda p: simulated_imagettes(count, seed=seed, resolution_m=resolution, config=config, progress=p), **given)
 
 
 def _write(
