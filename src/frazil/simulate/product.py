@@ -34,7 +34,7 @@ from frazil.simulate.world import WorldConfig
 _STRIP = 384  # lines
 
 _NOTE = (
-    "SIMULATED product: ice, sea and speckle were made by frazil (seed {seed}). Metadata, calibration and noise tables "
+    "SIMULATED product: {shows} and speckle were made by frazil (seed {seed}). Metadata, calibration and noise tables "
     "are those of {template}.\n"
 )
 
@@ -127,6 +127,11 @@ class Simulated(Protocol):
         ...
 
     @property
+    def shows(self) -> str:
+        """What was made, in words."""
+        ...
+
+    @property
     def block(self) -> int:
         """Pixels of the product per pixel of the truth, along each side."""
         ...
@@ -181,7 +186,9 @@ def write_both(
         beside.mkdir()
         annotation = write_safe(folder, sim, cut, compress=compress)
         write_beside(beside, annotation)
-        (folder / "note.txt").write_text(_NOTE.format(seed=sim.seed, template=sim.product.name), encoding="utf-8")
+        (folder / "note.txt").write_text(
+            _NOTE.format(shows=sim.shows, seed=sim.seed, template=sim.product.name), encoding="utf-8"
+        )
         _write_json(beside / "simulation.json", {"product": name, "frazil_version": __version__, **sim.parameters()})
     return target
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import xarray as xr
@@ -60,6 +60,8 @@ class Simulation:
         seed: of it all.
         days: added to the template's date.
     """
+
+    shows: ClassVar[str] = "ice, sea"
 
     product: Product
     bands: tuple[Band, ...]

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class SeaSimulation:
         seed: of it all.
         cut: window, date and place.
     """
+
+    shows: ClassVar[str] = "sea, phenomena"
 
     product: Product
     bands: tuple[Band, ...]
