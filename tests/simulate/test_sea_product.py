@@ -179,3 +179,15 @@ def test_options_that_do_not_go_together(tmp_path: Path, options: tuple[str, ...
     assert done.exit_code == 2
     assert words in done.output
     assert not (tmp_path / "x").exists()
+
+
+def test_the_command(tmp_path: Path) -> None:
+    words = ["simulate", str(tmp_path), "--phenomena", "--phenomenon", "wind_streaks", "--seed", "2", "--json"]
+    done = CliRunner().invoke(cli, [*words, "--lines", "0", "2700", "--pixels", "9000", "11700", "--compress"])
+    assert done.exit_code == 0, done.output
+    made = Path(json.loads(done.stdout)["product"])
+    assert open_product(made).polarizations == ("VV",)
+    told = json.loads((truth_of(made) / "simulation.json").read_text())
+    assert [place["name"] for place in told["places"]] == ["wind_streaks"]
+    assert "sea, phenomena and speckle" in (made / "note.txt").read_text()
+    assert bits_of(made).any()
