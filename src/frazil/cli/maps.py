@@ -104,7 +104,7 @@ def compare(
     files: dict[str, str] = {}
     with progress_bar("comparing") as progress:
         ice_map = open_map(map_folder)
-        if "score" in ice_map:
+        if "score" in ice_map and all(name.endswith((".tif", ".tiff")) for name in references):
             _compare_phenomena(ice_map, references, as_json)
             return
         comparisons = []

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,11 +23,12 @@ from frazil.jit import njit
 from frazil.scene.geolocation import Geolocation
 from frazil.sentinel1.annotation import Annotation, parse_annotation, parse_calibration, parse_noise
 from frazil.sentinel1.noise import between
-from frazil.sentinel1.product import Band, Product
+from frazil.sentinel1.product import Band
 from frazil.sentinel1.radiometry import Radiometry, make_radiometry
 from frazil.simulate.instrument import NoiseError, SpeckleStream, resolution_letter, speckle_model, true_noise
 from frazil.simulate.metadata import Cut, band_files, band_stem, manifest, product_name, shift_dates, with_statistics
 from frazil.simulate.scene import Simulation, prepare
+from frazil.simulate.simulated import Simulated
 from frazil.simulate.truth import ground_control_points, write_class_raster, write_polygons
 from frazil.simulate.world import WorldConfig
 
@@ -111,48 +112,6 @@ def simulate_product(
         compress=compress,
         overwrite=overwrite,
     )
-
-
-class Simulated(Protocol):
-    """What a product is written from."""
-
-    @property
-    def product(self) -> Product:
-        """The template."""
-        ...
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        """Its images that are written."""
-        ...
-
-    @property
-    def shows(self) -> str:
-        """What was made, in words."""
-        ...
-
-    @property
-    def block(self) -> int:
-        """Pixels of the product per pixel of the truth, along each side."""
-        ...
-
-    @property
-    def noise_error(self) -> NoiseError:
-        """The true noise against the stated one."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """Of speckle and noise."""
-        ...
-
-    def sigma0(self, polarization: str) -> np.ndarray:
-        """Expected sigma nought on the grid of the truth, linear power, float32."""
-        ...
-
-    def parameters(self) -> dict[str, object]:
-        """All that was drawn or set, as plain JSON values."""
-        ...
 
 
 def write_both(

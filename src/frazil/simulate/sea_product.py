@@ -35,7 +35,7 @@ _OFF_SHORE_DEG = 0.25  # no land nearer than this
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeaSimulation:
-    """Everything that a product shows; see `frazil.simulate.product.Simulated`.
+    """Everything that a product shows; see `frazil.simulate.simulated.Simulated`.
 
     Attributes:
         product: the template.
