@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from frazil.errors import FrazilError
-from frazil.studies.few_labels import MethodLine
 from frazil.studies.few_labels_page import PUBLISHED, write_few_labels_page
+from frazil.studies.few_labels_table import MethodLine
 
 NAN = math.nan
 

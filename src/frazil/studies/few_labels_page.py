@@ -15,7 +15,7 @@ import numpy as np
 from frazil.studies.page import SIMULATED, write_page
 
 if TYPE_CHECKING:
-    from frazil.studies.few_labels import MethodLine, Row
+    from frazil.studies.few_labels_table import MethodLine, Row
 
 #: Table III of the second paper, validation accuracy in percent by number of labels.
 PUBLISHED = {
@@ -40,7 +40,7 @@ def write_few_labels_page(
 
     Args:
         rows: of `frazil.studies.few_labels.run_few_labels`.
-        table: of `frazil.studies.few_labels.summarise_few_labels`.
+        table: of `frazil.studies.few_labels_table.summarise_few_labels`.
         path: ending in ``.md``.
         command: that made the rows.
         simulated: whether the scenes were simulated.

@@ -150,9 +150,20 @@ def affinity_graph(
         OptionError: features that are not finite, or fewer than two samples.
     """
     config = config or PropagationConfig()
-    neighbour, cosine = nearest_neighbours(features, config.k, search=config.search, progress=progress, device=device)
+    near = nearest_neighbours(features, config.k, search=config.search, progress=progress, device=device)
+    return graph_of(*near, config.gamma)
+
+
+def graph_of(neighbour: np.ndarray, cosine: np.ndarray, gamma: float) -> sparse.csr_array:
+    """The graph of `affinity_graph` from neighbours that are known.
+
+    Args:
+        neighbour: positions, whole numbers (sample, neighbour).
+        cosine: similarities (sample, neighbour), −1…1.
+        gamma: exponent of the affinity.
+    """
     n, k = neighbour.shape
-    affinity = np.maximum(cosine, 0).astype(np.float32) ** np.float32(config.gamma)
+    affinity = np.maximum(cosine, 0).astype(np.float32) ** np.float32(gamma)
     index = np.int32 if 2 * n * k < 2**31 else np.int64  # MKL multiplies with the former, and half the memory moves
     start = np.arange(0, n * k + 1, k, dtype=index)
     delta = sparse.csr_array((affinity.ravel(), neighbour.ravel().astype(index, copy=False), start), shape=(n, n))
