@@ -130,7 +130,7 @@ def trials(
 
 
 def _control_strategy(name: str) -> LabelPropagationConfig:
-    return LabelPropagationConfig(choice=ChoiceConfig(by="best" if name.endswith("chosen") else "nothing"))
+    return LabelPropagationConfig(choice=ChoiceConfig(by="best" if name == CONTROLS[2] else "nothing"))
 
 
 def _repeats(name: str, seeds: int) -> int:
@@ -296,12 +296,15 @@ def _rows_of(trial: Trial, scratch: Path) -> list[Row]:
 def study_methods(recipes: dict[str, RunConfig]) -> dict[str, RunConfig]:
     """The recipes, and beside them those that tell what a gain is owed to.
 
-    ``tslp at equal rates``: the teacher as fast as the student. ``supervised for long``: labels alone for as many
-    steps as `optim.epochs` of `tslp` would have on a pool of ten thousand patches, at its rate. ``all labels``: the
-    student of `tslp`, at its rate, in its batches and for its epochs, with true labels where it has pseudo-labels.
+    ``lp with chosen k``: k and α of the propagation chosen by validation patches, once. ``tslp at equal rates``: the
+    teacher as fast as the student. ``supervised for long``: labels alone for as many steps as `optim.epochs` of `tslp`
+    would have on a pool of ten thousand patches, at its rate. ``all labels``: the student of `tslp`, at its rate, in
+    its batches and for its epochs, with true labels where it has pseudo-labels.
     """
     out = dict(recipes)
-    tslp = recipes.get("tslp")
+    lp, tslp = recipes.get("lp"), recipes.get("tslp")
+    if lp is not None and isinstance(lp.strategy, LabelPropagationConfig):
+        out["lp with chosen k"] = replace(lp, strategy=replace(lp.strategy, choice=ChoiceConfig(by="best")))
     if tslp is not None and isinstance(tslp.strategy, TeacherStudentConfig):
         out["tslp at equal rates"] = replace(tslp, strategy=replace(tslp.strategy, equal_rates=True))
         room = tslp.optim.batch - tslp.strategy.labelled

@@ -13,7 +13,7 @@ from frazil.learn.data.class_scores import Evaluation, Figures
 from frazil.metrics import student_interval
 
 #: Methods without a network: what any other must beat.
-CONTROLS = ("nearest label", "raw propagation", "raw propagation, chosen")
+CONTROLS = ("nearest label", "raw propagation", "raw propagation with chosen k")
 #: The network of all others with all labels: what more labels would give.
 CEILING = "all labels"
 _LEFT_OUT = ("confusion_per_scene", "reliability")

@@ -191,3 +191,47 @@ def test_components_are_those_of_a_singular_value_decomposition(tmp_path: Path) 
         with pytest.raises(MissingDependencyError, match="pip install umap-learn"):
             draw_features(x, {"a": truth}, tmp_path / "x.png", method="umap")
     assert draw_features(x, {"none": np.full(120, -1), "all": truth % 2}, tmp_path / "y.png", scheme=BINARY).exists()
+
+
+def test_k_and_alpha_are_chosen_by_labels_and_by_validation_labels(problem: Any, tmp_path: Path) -> None:
+    folder, given, truth = problem
+    held_out = np.full(len(given), -1)
+    held_out[20:60] = np.where(given[20:60] < 0, truth[20:60], -1)
+    np.save(tmp_path / "judges.npy", held_out)
+    words = ["propagate", str(folder / "x.npy"), "--labels", str(folder / "y.npy"), "--k", "2,12", "--alpha", "0.5,0.9"]
+    words += ["-o", str(tmp_path / "out.npz"), "--overwrite"]
+    by_labels = CliRunner().invoke(cli, [*words, "--choose", "best"], catch_exceptions=False)
+    assert "by 6 labels, each left out in turn" in by_labels.output
+    assert by_labels.output.count("% mean recall") == 4
+    more = ["--choose", "validation", "--validation", str(tmp_path / "judges.npy"), "--json"]
+    said = json.loads(CliRunner().invoke(cli, [*words, *more], catch_exceptions=False).output)
+    chosen = said["chosen"]
+    assert (chosen["by"], chosen["judges"]) == ("validation", int((held_out >= 0).sum()))
+    assert len(chosen["tried"]) == 4
+    expected = frazil.propagate_labels(np.load(folder / "x.npy"), given, k=chosen["k"], alpha=chosen["alpha"])
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_array_equal(out["label"], expected.label)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--k", "5,10"], "Pass --choose best"),
+        (["--k", "five"], "'five' is not a number"),
+        (["--k", "5,", "--choose", "best"], "is not a number"),
+        (["--alpha", "0.5,2", "--choose", "best"], "between 0 and 1"),
+        (["--k", "5,5", "--choose", "labels"], "none twice"),
+        (["--choose", "validation"], "no validation samples"),
+        (["--validation", "judges.npy"], "Pass --choose validation"),
+    ],
+)
+def test_bad_choices_get_one_line_and_write_nothing(
+    more: list[str], said: str, problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = problem
+    monkeypatch.chdir(tmp_path)
+    words = ["propagate", str(folder / "x.npy"), "--labels", str(folder / "y.npy"), "-o", "out.npz"]
+    done = CliRunner().invoke(cli, [*words, *more])
+    assert done.exit_code != 0
+    assert said in f"{done.output}{done.exception}"
+    assert list(tmp_path.iterdir()) == []
