@@ -1,0 +1,45 @@
+"""Write a page of the study of few labels anew from its rows, without data and without training.
+
+    python benchmarks/few_labels_page.py docs/results/studies/few-labels.jsonl docs/results/few-labels.md [--simulated]
+                                         [--labels 15] [--seeds 1] [--command "frazil study few-labels …"]
+
+The title, "The data" and "What it shows" of the page stay; so does its last command, unless another is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import cast
+
+from frazil.studies.few_labels_page import write_few_labels_page
+from frazil.studies.few_labels_table import Row, count_of, summarise_few_labels
+from frazil.studies.runner import read_rows
+
+
+def main() -> int:
+    """Read, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--simulated", action="store_true")
+    parser.add_argument("--command", help="that made the rows; by default what the page says")
+    parser.add_argument("--labels", type=int, help="rows of this number of labels alone")
+    parser.add_argument("--seeds", type=int, help="rows of so many seeds alone")
+    given = parser.parse_args()
+    rows = [cast(Row, row) for line in read_rows(given.rows).values() for row in line["rows"]]
+    rows = [row for row in rows if given.labels in (None, count_of(row))]
+    rows = [row for row in rows if given.seeds is None or row["config"]["seed"] < given.seeds]
+    command = given.command
+    if command is None:
+        command = re.findall(r"^Command: `(.*)`$", given.page.read_text(encoding="utf-8"), flags=re.MULTILINE)[-1]
+    table = summarise_few_labels(rows)
+    write_few_labels_page(rows, table, given.page, command=command, simulated=given.simulated, overwrite=True)
+    print(len(rows), "rows of", ", ".join(dict.fromkeys(row["method"] for row in rows)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
