@@ -32,9 +32,12 @@ def main() -> int:
     rows = [cast(Row, row) for line in read_rows(given.rows).values() for row in line["rows"]]
     rows = [row for row in rows if given.labels in (None, count_of(row))]
     rows = [row for row in rows if given.seeds is None or row["config"]["seed"] < given.seeds]
-    command = given.command
-    if command is None:
-        command = re.findall(r"^Command: `(.*)`$", given.page.read_text(encoding="utf-8"), flags=re.MULTILINE)[-1]
+    old = given.page.read_text(encoding="utf-8") if given.page.exists() else ""
+    command = given.command or re.findall(r"^Command: `(.*)`$", old, flags=re.MULTILINE)[-1]
+    # Methods stay in the page's order: that of the file is that in which they were run.
+    known = re.findall(r"^\| ([^|]+?) \|", old.partition("## Accuracy on held-out")[2], flags=re.MULTILINE)
+    order = dict.fromkeys([*known, *(row["method"] for row in rows)])
+    rows.sort(key=lambda row: list(order).index(row["method"]))
     table = summarise_few_labels(rows)
     write_few_labels_page(rows, table, given.page, command=command, simulated=given.simulated, overwrite=True)
     print(len(rows), "rows of", ", ".join(dict.fromkeys(row["method"] for row in rows)))

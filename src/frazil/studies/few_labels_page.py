@@ -124,8 +124,8 @@ def _markdown(rows: list[Row], table: list[MethodLine], picture: Path, command: 
         _grid(table, lambda line: _number(line.training_seconds, 0)),
         "## How it was made",
         (
-            f"{datetime.now(UTC):%d %B %Y}, commit {commits}, {platform.machine()}, {os.cpu_count()} cores, "
-            f"shared, {first['threads']} thread{'s' if first['threads'] > 1 else ''} a run; torch "
+            f"Page of {datetime.now(UTC):%d %B %Y}; rows of commit {commits}, {platform.machine()}, {os.cpu_count()} "
+            f"cores, shared, {first['threads']} thread{'s' if first['threads'] > 1 else ''} a run; torch "
             f"{first['versions']['torch']}. The settings of every run stand in its row."
         ),
         f"Command: `{command}`",
@@ -139,17 +139,17 @@ def _size(rows: list[Row], table: list[MethodLine]) -> str:
     ceiling = next((f", and all {line.labels} once" for line in table if line.method == CEILING), "")
     seeds = len({row["config"]["seed"] for row in rows if row["method"] not in (CEILING, *CONTROLS)})
     trained = sorted({row["parameters"] for row in rows if "parameters" in row})
-    settings = [row["config"] for row in rows]
+    settings = [row["config"] for row in rows if row["method"] not in CONTROLS]
+    learnt = max(row["scenes"]["train"] for row in rows)  # a row counts those its labels are of; the pool has more
     sides = sorted({c["data"]["size"] for c in settings if c["data"].get("size")})
     stages = [_stages(c) for c in settings if "first_epochs" in c["strategy"] and c["optim"]["epochs"] is not None]
-    first = rows[0]
     networks = " to ".join(f"{n:,}" for n in dict.fromkeys((trained[0], trained[-1]))) if trained else ""
     parts = [
         f"{_listed(counts)} labels{ceiling}; {_draws(table)} of labels, {seeds} seed{'s' if seeds != 1 else ''} each",
         f"networks of {networks} parameters" if networks else "",
         f"patches of {' or '.join(f'{n} × {n}' for n in sides)} pixels" if sides else "",
         max(set(stages), key=stages.count) if stages else "",
-        f"{first['scenes']['train']} scenes to learn from and {first['scenes']['test']} that judge",
+        f"{learnt} scenes to learn from and {rows[0]['scenes']['test']} that judge",
     ]
     return (
         f"**How big this is**: {'; '.join(part for part in parts if part)}. The paper: one draw of labels, 3.1 million "

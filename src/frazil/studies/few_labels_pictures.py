@@ -98,7 +98,8 @@ def draw_pseudo_labels(rows: list[Row], path: Path) -> None:
                 continue
             whole = curves[~np.isnan(curves).any(axis=1)]  # runs of the full length
             epoch, colour = np.arange(1, whole.shape[1] + 1), _COLOURS[(i + 1) % len(_COLOURS)]
-            axes.plot(epoch, whole.mean(axis=0), color=colour, marker="o", markersize=3, label=method)
+            style = "-" if i < 2 else (0, (3, 3))  # a teacher at equal rates is LP's network: one line over the other
+            axes.plot(epoch, whole.mean(axis=0), linestyle=style, color=colour, marker="o", markersize=3, label=method)
             axes.fill_between(epoch, whole.min(axis=0), whole.max(axis=0), color=colour, alpha=0.12, linewidth=0)
         axes.set_title(f"{count} labels", fontsize=10)
         axes.set_xlabel("propagation")
