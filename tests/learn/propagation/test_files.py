@@ -17,7 +17,7 @@ from frazil.cli import cli
 from frazil.conventions import BINARY
 from frazil.errors import MissingDependencyError, OptionError, OutputExistsError
 from frazil.learn.propagation.files import propagate_files
-from frazil.learn.propagation.picture import draw_features, principal_components
+from frazil.learn.propagation.picture import draw_descriptors, draw_features, principal_components
 from tests.learn.propagation.test_graph import blobs, few
 
 
@@ -235,3 +235,21 @@ def test_bad_choices_get_one_line_and_write_nothing(
     assert done.exit_code != 0
     assert said in f"{done.output}{done.exception}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_each_panel_of_descriptors_shows_its_own_classes(tmp_path: Path) -> None:
+    x, truth = blobs(60, classes=2)
+    none = np.full(60, -1)
+    rows = {"few": {"before": (x, none), "after": (x, truth)}, "many": {"before": (x, truth), "after": (x, truth)}}
+    path = draw_descriptors(rows, tmp_path / "out.png", scheme=BINARY)
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    height, width = picture.shape[0] // 2, picture.shape[1] // 2
+    blue = np.abs(picture - np.array((0x0B, 0x5F, 0xA5))).sum(-1) < 60
+    panels = [blue[:height, :width], blue[:height, width:], blue[height : 2 * height - 60, :width]]
+    seen = [int(panel.sum()) for panel in panels]
+    assert seen[0] == 0, "nothing has a class there"
+    assert min(seen[1:]) > 50
+    with pytest.raises(OutputExistsError):
+        draw_descriptors(rows, path)
+    with pytest.raises(OptionError, match="should end in .png"):
+        draw_descriptors(rows, tmp_path / "out.jpg")
