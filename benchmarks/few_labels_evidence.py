@@ -121,19 +121,21 @@ def draw_maps(models: Mapping[str, Model], path: Path) -> None:
     code = scene["ice_class"].values
     truth = np.where(code < 5, np.minimum(code, 1), 255)
     every = 4
-    hv = 10 * np.log10(np.maximum(scene["sigma0"].values[1][::every, ::every], 1e-5))
+    height, width = (n // every for n in truth.shape)
+    power = scene["sigma0"].values[1][: height * every, : width * every].reshape(height, every, width, every)
+    hv = 10 * np.log10(np.maximum(power.mean(axis=(1, 3)), 1e-5))
     panels = {"truth": truth[::every, ::every]}
     for name, model in models.items():
         made = predict(scene.drop_vars("ice_class"), model, crs=None, function="dense", stride=8)
         found = likelier(made, truth.shape)
         mine = (truth < 2) & (found < 2)
+        panels["truth"] = np.where(found < 2, truth, 255)[::every, ::every]  # land is not mapped
         got = scores(confusion_counts(truth[mine].astype(np.uint8), found[mine], 2))
         panels[f"{name}: {100 * got['accuracy']:.1f} % right, mean recall {100 * got['balanced_accuracy']:.1f} %"] = (
             found[::every, ::every]
         )
         print(list(panels)[-1], flush=True)
     colours = ListedColormap(np.array([c.colour for c in BINARY.classes]) / 255)
-    height, width = hv.shape
     figure = Figure(figsize=(9, 0.4 + (len(panels) + 1) * (0.25 + 8.6 * height / width)), dpi=100, layout="constrained")
     grid = figure.subplots(len(panels) + 1, 1)
     grid[0].imshow(hv, cmap="gray", vmin=-32, vmax=-16, interpolation="nearest")
@@ -146,8 +148,9 @@ def draw_maps(models: Mapping[str, Model], path: Path) -> None:
     for axes in grid:
         axes.set_xticks([])
         axes.set_yticks([])
-    handles = [Patch(color=np.array(c.colour) / 255, label=c.title) for c in BINARY.classes]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    handles = [Patch(facecolor=np.array(c.colour) / 255, edgecolor="0.5", label=c.title) for c in BINARY.classes]
+    handles.append(Patch(facecolor="#999999", label="Land"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     figure.savefig(path, format="png")
 
 
@@ -165,19 +168,20 @@ def main() -> int:
     parser.add_argument("store", type=Path)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True, help="beginning of the pictures' names")
+    parser.add_argument("--labels", default="15,60,1000", help="of descriptors; maps are drawn with 60")
     given = parser.parse_args()
+    counts = [int(word) for word in given.labels.split(",")]
     rows: dict[str, Panels] = {}
-    models: dict[str, Model] = {}
-    for count in (60, 15, 1000):
+    for count in counts:
         made = train("tslp", count, given.store, given.split)
         rows[f"{count} labels"] = made.panels
         print(count, "labels:", apart(made.panels), flush=True)
         if count == 60:
-            models = {"supervised, 60 labels": train("supervised", count, given.store, given.split).model}
-            models["TSLP, 60 labels"] = made.model
+            alone = train("supervised", count, given.store, given.split)
+            models = {"supervised, 60 labels": alone.model, "TSLP, 60 labels": made.model}
             draw_maps(models, Path(f"{given.output}-maps.png"))
-    ordered = {f"{n} labels": rows[f"{n} labels"] for n in (15, 60, 1000)}
-    draw_descriptors(ordered, f"{given.output}-features.png", scheme=BINARY, overwrite=True)
+    if len(counts) > 1:
+        draw_descriptors(rows, f"{given.output}-features.png", scheme=BINARY, overwrite=True)
     return 0
 
 
