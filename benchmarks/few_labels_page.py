@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from frazil.studies.few_labels_page import write_few_labels_page
-from frazil.studies.few_labels_table import Row, count_of, summarise_few_labels
+from frazil.studies.few_labels_table import CEILING, Row, count_of, summarise_few_labels
 from frazil.studies.runner import read_rows
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     given = parser.parse_args()
     rows = [cast(Row, row) for line in read_rows(given.rows).values() for row in line["rows"]]
     rows = [row for row in rows if given.labels in (None, count_of(row))]
-    rows = [row for row in rows if given.seeds is None or row["config"]["seed"] < given.seeds]
+    rows = [r for r in rows if r["method"] == CEILING or given.seeds is None or r["config"]["seed"] < given.seeds]
     old = given.page.read_text(encoding="utf-8") if given.page.exists() else ""
     command = given.command or re.findall(r"^Command: `(.*)`$", old, flags=re.MULTILINE)[-1]
     # Methods stay in the page's order: that of the file is that in which they were run.
