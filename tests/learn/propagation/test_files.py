@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import frazil
 from frazil.cli import cli
 from frazil.conventions import BINARY
 from frazil.errors import MissingDependencyError, OptionError, OutputExistsError
+from frazil.learn.checkpoint import load_model
+from frazil.learn.config import ChoiceConfig, PatchData, run_config
+from frazil.learn.data.load import split_sides
 from frazil.learn.propagation.files import propagate_files
 from frazil.learn.propagation.picture import draw_descriptors, draw_features, principal_components
 from tests.learn.propagation.test_graph import blobs, few
@@ -121,6 +125,16 @@ def test_a_model_describes_a_patch_set(tmp_path: Path) -> None:
     assert propagate_files(store, tmp_path / "all.csv", model=model)["labels"] == 60
     with pytest.raises(OptionError, match="needs a model that describes its patches"):
         propagate_files(store, tmp_path / "no.csv")
+    grid = ChoiceConfig(by="best", k=(3, 9), alpha=(0.5,))
+    said = propagate_files(store, tmp_path / "chosen.csv", model=model, choice=grid)
+    card = load_model(model).card
+    data = run_config(card.training["config"]).data
+    assert isinstance(data, PatchData)
+    sides, _ = split_sides(data)
+    assert (said["chosen"]["by"], said["chosen"]["judges"]) == ("validation", len(sides["validation"]))
+    assert said["labels"] == 60 - len(sides["validation"]), "what judges is not propagated"
+    alone = propagate_files(store, tmp_path / "labels.csv", model=model, choice=replace(grid, by="labels"))
+    assert (alone["chosen"]["by"], alone["labels"]) == ("labels", 60)
 
 
 @pytest.mark.parametrize(
