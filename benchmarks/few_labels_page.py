@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from frazil.studies.few_labels_page import write_few_labels_page
-from frazil.studies.few_labels_table import CEILING, Row, count_of, summarise_few_labels
+from frazil.studies.few_labels_table import CEILING, CONTROLS, Row, count_of, summarise_few_labels
 from frazil.studies.runner import read_rows
 
 
@@ -37,7 +37,7 @@ def main() -> int:
     # Methods stay in the page's order: that of the file is that in which they were run.
     known = re.findall(r"^\| ([^|]+?) \|", old.partition("## Accuracy on held-out")[2], flags=re.MULTILINE)
     order = dict.fromkeys([*known, *(row["method"] for row in rows)])
-    rows.sort(key=lambda row: list(order).index(row["method"]))
+    rows.sort(key=lambda row: (row["method"] in (*CONTROLS, CEILING), list(order).index(row["method"])))
     table = summarise_few_labels(rows)
     write_few_labels_page(rows, table, given.page, command=command, simulated=given.simulated, overwrite=True)
     print(len(rows), "rows of", ", ".join(dict.fromkeys(row["method"] for row in rows)))

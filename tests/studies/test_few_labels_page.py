@@ -18,7 +18,7 @@ NAN = math.nan
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    strategy = {"first_epochs": 100.0, "first_steps": 300}
+    strategy = {"first_epochs": 100.0, "first_steps": 300, "propagation": {"k": 50}}
     made: dict[str, Any] = {
         "method": "tslp",
         "config": {
@@ -134,6 +134,8 @@ def test_pseudo_labels_get_a_picture_where_their_truth_is_known(tmp_path: Path) 
     assert (picture == np.array((0x0B, 0x5F, 0xA5))).all(-1).sum() > 20
     with pytest.raises(FrazilError):
         write(tmp_path / "page.md", rows=[row(curve=notes)])
+    sure = row(curve=notes, config={**row()["config"], "strategy": {"name": "noisy_student"}})
+    assert "Pseudo-labels, propagation" not in write(tmp_path / "other.md", rows=[sure]), "it propagates nothing"
 
 
 def test_the_size_stands_before_everything(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.studies.few_labels_pictures import draw_accuracy, draw_pseudo_labels
-from frazil.studies.few_labels_table import CEILING, CONTROLS
+from frazil.studies.few_labels_table import CEILING, CONTROLS, propagates
 from frazil.studies.page import SIMULATED, another, write_page
 
 if TYPE_CHECKING:
@@ -57,12 +57,8 @@ def write_few_labels_page(
         lambda part: draw_accuracy(table, part),
         lambda picture: _markdown(rows, table, Path(picture), command, simulated),
         overwrite=overwrite,
-        more={_PSEUDO: lambda part: draw_pseudo_labels(rows, part)} if _with_curves(rows) else None,
+        more={_PSEUDO: lambda part: draw_pseudo_labels(rows, part)} if any(map(propagates, rows)) else None,
     )
-
-
-def _with_curves(rows: list[Row]) -> bool:
-    return any("pseudo_accuracy" in note for row in rows for note in row["curve"])
 
 
 def _markdown(rows: list[Row], table: list[MethodLine], picture: Path, command: str, simulated: bool) -> str:
@@ -106,7 +102,7 @@ def _markdown(rows: list[Row], table: list[MethodLine], picture: Path, command: 
                 ),
                 f"![Pseudo-labels that are right]({another(picture, _PSEUDO).name})",
             ]
-            if _with_curves(rows)
+            if any(map(propagates, rows))
             else []
         ),
         "## Precision / recall / F1 of each class, %",

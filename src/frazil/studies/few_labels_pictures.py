@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frazil.studies.few_labels_table import CEILING, CONTROLS, count_of, pseudo_curves
+from frazil.studies.few_labels_table import CEILING, CONTROLS, count_of, propagates, pseudo_curves
 
 if TYPE_CHECKING:
     from frazil.studies.few_labels_table import MethodLine, Row
@@ -29,6 +29,9 @@ _COLOURS = (
     "#e0a3c8",
     "#86c06c",
     "#c7a27c",
+    "#e8590c",
+    "#3b2f8f",
+    "#12b5a5",
 )
 _MOST_PANELS = 4
 
@@ -84,7 +87,7 @@ def draw_pseudo_labels(rows: list[Row], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with_curves = [row for row in rows if any("pseudo_accuracy" in note for note in row["curve"])]
+    with_curves = [row for row in rows if propagates(row)]
     counts = sorted({count_of(row) for row in with_curves})
     if len(counts) > _MOST_PANELS:
         counts = [counts[round(i * (len(counts) - 1) / (_MOST_PANELS - 1))] for i in range(_MOST_PANELS)]
@@ -93,7 +96,7 @@ def draw_pseudo_labels(rows: list[Row], path: Path) -> None:
     grid = figure.subplots(1, len(counts), sharey=True, squeeze=False)
     for axes, count in zip(grid[0], counts, strict=True):
         for i, method in enumerate(methods):
-            curves = pseudo_curves(rows, method, count)
+            curves = pseudo_curves(with_curves, method, count)
             if not curves.size:
                 continue
             whole = curves[~np.isnan(curves).any(axis=1)]  # runs of the full length

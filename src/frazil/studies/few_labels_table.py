@@ -160,6 +160,11 @@ def _by_class(rows: list[Row], figure: ClassFigure) -> tuple[float, ...]:
     return tuple(_mean(v for v in column if not math.isnan(v)) for column in zip(*found, strict=True))
 
 
+def propagates(row: Row) -> bool:
+    """Whether a row tells how many propagated labels are right; Noisy Student tells of those it is sure of alone."""
+    return "propagation" in row["config"]["strategy"] and any("pseudo_accuracy" in note for note in row["curve"])
+
+
 def pseudo_curves(rows: list[Row], method: str, count: int) -> np.ndarray:
     """Share of pseudo-labels that are right, percent (run, propagation), of the runs that know the truth.
 
