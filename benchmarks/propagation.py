@@ -1,8 +1,8 @@
 """Label propagation against what one would use otherwise, side by side in one run.
 
     python benchmarks/propagation.py [--sizes 15000,100000] [--classes 2,10] [--spreading 5000,10000,20000]
-                                     [--approximate 15000,100000,1000000] [--rounds 3]
-                                     [--page docs/results/propagation.md]
+                                     [--approximate 15000,100000,1000000] [--rounds 3] [--solve-only]
+                                     [--processor-time] [--page docs/results/propagation.md]
 
 - conjugate gradients for all classes as one block, against SciPy's cg class by class, to the same tolerance;
 - propagation against scikit-learn's LabelSpreading with the same affinity: once both are handed it, once frazil has to
@@ -34,10 +34,14 @@ from scipy.sparse.linalg import cg
 
 from frazil.learn.checkpoint import git_commit
 from frazil.learn.config import PropagationConfig
+from frazil.learn.propagation.graph import _gradients as as_they_come
 from frazil.learn.propagation.graph import affinity_graph, propagate_labels, solve
 from frazil.learn.propagation.neighbours import nearest_neighbours, normalised
+from frazil.learn.propagation.order import breadth_first, permuted
 
 CONFIG = PropagationConfig(iterations=200)
+#: On a machine that others load, `--processor-time` takes this for `time.process_time`.
+CLOCK: Callable[[], float] = time.perf_counter
 _WHOLE_MATRIX = 30_000  # samples of which all similarities at once fit into memory
 _EXACTLY, _LOOKED_AT = (
     100_000,
@@ -61,15 +65,18 @@ def few(truth: np.ndarray, per_class: int = 30) -> np.ndarray:
 
 
 def in_turns(rounds: int, *functions: Callable[[], object]) -> tuple[list[float], list[object]]:
-    """Median seconds and last result of each."""
+    """Median seconds and last result of each; by processor time the least, of one thread."""
+    if CLOCK is not time.perf_counter:
+        torch.set_num_threads(1)
     seconds: list[list[float]] = [[] for _ in functions]
     results: list[object] = [None] * len(functions)
     for _ in range(rounds):
         for i, function in enumerate(functions):
-            started = time.perf_counter()
+            started = CLOCK()
             results[i] = function()
-            seconds[i].append(time.perf_counter() - started)
-    return [statistics.median(s) for s in seconds], results
+            seconds[i].append(CLOCK() - started)
+    taken = statistics.median if CLOCK is time.perf_counter else min
+    return [taken(s) for s in seconds], results
 
 
 def row(what: str, n: int, ours: float, theirs: float, results: str) -> str:
@@ -90,9 +97,48 @@ def gradients(n: int, classes: int, rounds: int, graph: sparse.csr_array) -> str
             [cg(system, seeds[:, c], rtol=CONFIG.tolerance, maxiter=CONFIG.iterations)[0] for c in range(classes)], 1
         )
 
-    (block, single), (ours, other) = in_turns(rounds, lambda: solve(graph, seeds, CONFIG), theirs)
+    breadth_first(graph[:2, :2])  # compile
+    (block, plain, single), (ours, _, other) = in_turns(
+        rounds, lambda: solve(graph, seeds, CONFIG), lambda: as_they_come(graph, seeds, CONFIG), theirs
+    )
     apart = np.abs(ours[0] - other).max() / np.abs(other).max()
-    return row(f"conjugate gradients, {classes} classes", n, block, single, f"differ by {apart:.0e}")
+    said = f"differ by {apart:.0e}, {ours[1]} iterations; {plain:.3f} s with samples as they come"
+    return row(f"conjugate gradients, {classes} classes", n, block, single, said)
+
+
+def account(n: int, classes: int, rounds: int, graph: sparse.csr_array) -> str:
+    """What a product of the graph with all classes waits for: seconds as samples come and in order, and the least.
+
+    The least is what the memory takes to hand over graph and columns once; the rows that are gathered come on top, from
+    a cache where they fit.
+    """
+    ordered = permuted(graph, breadth_first(graph))  # compiles, too
+    columns = torch.from_numpy(np.random.default_rng(0).random((n, classes), np.float32))
+    out, long = torch.empty_like(columns), np.ones(20_000_000)
+    one, other = (
+        torch.sparse_csr_tensor(*map(torch.from_numpy, (g.indptr, g.indices, g.data)), g.shape)  # type: ignore[arg-type]
+        for g in (graph, ordered)
+    )
+    column = columns[:, 0].numpy().copy()
+    (plain, walked, single, ordering, read), _ = in_turns(
+        2 * rounds + 1,
+        lambda: torch.addmm(columns, one, columns, alpha=-CONFIG.alpha, out=out),
+        lambda: torch.addmm(columns, other, columns, alpha=-CONFIG.alpha, out=out),
+        lambda: graph @ column,
+        lambda: permuted(graph, breadth_first(graph)),
+        lambda: long.sum(),
+    )
+    bandwidth = long.nbytes / read
+    moved = graph.nnz * 8 + 3 * n * classes * 4
+    cells = [
+        n,
+        classes,
+        graph.nnz,
+        f"{bandwidth / 1e9:.0f}",
+        *(f"{1000 * s:.1f}" for s in (moved / bandwidth, plain, walked)),
+    ]
+    cells += [f"{1000 * single * classes:.1f}", f"{1000 * ordering:.0f}"]
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def spreading(n: int, rounds: int) -> tuple[str, str]:
@@ -175,8 +221,13 @@ def main() -> None:
     parser.add_argument("--spreading", type=numbers, default=[5000, 10_000, 20_000])
     parser.add_argument("--approximate", type=numbers, default=[15_000, 100_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--solve-only", action="store_true", help="of --sizes: conjugate gradients, no neighbours")
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--processor-time", action="store_true", help="least processor time of one thread, not seconds")
     arguments = parser.parse_args()
+    if arguments.processor_time:
+        global CLOCK
+        CLOCK = time.process_time
     lines = ["| what | samples | frazil, s | other, s | times faster | results |", "|---|---|---|---|---|---|"]
     print(*lines, sep="\n")
 
@@ -184,16 +235,23 @@ def main() -> None:
         lines.append(line)
         print(line, flush=True)
 
+    waits = [
+        "| samples | classes | entries | memory, GB/s | least | as they come | ordered | SciPy | order |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for n in arguments.approximate:
         note(approximate(n))
     for n in arguments.sizes:
-        note(neighbours(n, arguments.rounds))
+        if not arguments.solve_only:
+            note(neighbours(n, arguments.rounds))
         graph = affinity_graph(clusters(n, max(arguments.classes))[0], CONFIG)
         for classes in arguments.classes:
             note(gradients(n, classes, arguments.rounds, graph))
+        waits.append(account(n, max(arguments.classes), arguments.rounds, graph))
     for n in arguments.spreading:
         for line in spreading(n, 1):
             note(line)
+    print(*waits, sep="\n")
     if arguments.page:
         arguments.page.write_text(
             "# Speed of label propagation\n\nBoth sides of a comparison in turns, in one process; medians of "
@@ -202,6 +260,8 @@ def main() -> None:
             "*Results*: largest difference relative to the largest value, or share of equal neighbours or labels. "
             "Approximate neighbours (faiss, inverted file) stand against exact ones of "
             f"{_LOOKED_AT} samples, in proportion.\n\n" + "\n".join(lines) + "\n\n"
+            "One product of the graph with all classes, and the least that the memory allows: graph and columns handed "
+            "over once; milliseconds.\n\n" + "\n".join(waits) + "\n\n"
             f"{datetime.now(UTC):%d %B %Y}, commit {git_commit()}, {platform.machine()}, {os.cpu_count()} cores, "
             f"shared; torch {torch.__version__}; largest memory of the process {peak():.1f} GB. Command: "
             f"`python benchmarks/propagation.py --page {arguments.page}`.\n",

@@ -15,13 +15,11 @@ from frazil.errors import OptionError
 from frazil.metrics import student_interval
 from frazil.recipes import find_recipe
 from frazil.studies.few_labels import (
-    CONTROLS,
-    by_draw,
     run_few_labels,
     study_methods,
-    summarise_few_labels,
     trials,
 )
+from frazil.studies.few_labels_table import CEILING, CONTROLS, by_draw, pseudo_curves, summarise_few_labels
 from tests.learn.data.test_labels import patch_set
 
 TINY = {
@@ -66,7 +64,7 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     assert done.exit_code == 0, done.output
     file = tmp_path / "few-labels.jsonl"
     lines = file.read_text().splitlines(keepends=True)
-    assert len(lines) == 2 * 2 * 4
+    assert len(lines) == 2 * 2 * (2 + len(CONTROLS))
     rows = [row for line in lines for row in json.loads(line)["rows"]]
     older = json.loads(lines[3])
     del older["depends_on"]["config"]["peers"]  # made before there was such a setting
@@ -106,6 +104,34 @@ def test_a_study_goes_on_and_its_page_says_what_its_rows_say(store: Path, tmp_pa
     assert "'magic' is not one of" in refused.output
 
 
+def test_the_ceiling_has_all_labels_and_seeds_are_its_draws(store: Path, tmp_path: Path) -> None:
+    known = study_methods(METHODS)
+    todo = trials({CEILING: known[CEILING]}, patches=(str(store),), labels=[8], draws=2, seeds=2, changes=TINY)
+    mine = [t for t in todo if t.method == CEILING]
+    assert [t.config.seed for t in mine] == [0, 1, 2, 3]
+    assert {t.config.labels.count for t in mine} == {None}
+    student = known["tslp"].optim
+    assert (known[CEILING].optim.lr, known[CEILING].optim.epochs) == (student.lr, student.epochs)
+    rows = run_few_labels(mine[:2], tmp_path)
+    (line,) = summarise_few_labels(rows)
+    with_labels = sum(rows[0]["test"]["confusion"][i][j] for i in range(2) for j in range(2))
+    assert line.labels + with_labels < 160, "patches of the test and of the validation scenes are not learnt from"
+    assert line.labels > 80
+    assert line.draws == 2
+    assert line.interval > 0 or rows[0]["test"]["accuracy"] == rows[1]["test"]["accuracy"]
+    assert line.training_seconds >= 0
+
+
+def test_curves_of_pseudo_labels_are_of_runs_that_know_the_truth() -> None:
+    def row(method: str, *shares: float) -> Any:
+        curve = [{"step": i, "pseudo_accuracy": share} for i, share in enumerate(shares)]
+        return {"method": method, "config": {"labels": {"count": 8, "seed": 0}}, "curve": curve}
+
+    rows = [row("lp", 0.5, 0.75), row("lp", 0.25), row("lp"), row("tslp", 1.0)]
+    np.testing.assert_array_equal(pseudo_curves(rows, "lp", 8), [[50, 75], [25, np.nan]])
+    assert pseudo_curves(rows, "lp", 16).size == 0
+
+
 def test_controls_find_what_the_pixels_tell(store: Path, tmp_path: Path) -> None:
     todo = [t for t in trials({}, patches=(str(store),), labels=[16], draws=1, changes={}) if t.method in CONTROLS]
     rows = run_few_labels(todo, tmp_path)
@@ -117,7 +143,8 @@ def test_controls_find_what_the_pixels_tell(store: Path, tmp_path: Path) -> None
 def test_differences_are_taken_in_pairs() -> None:
     def row(method: str, draw: int, seed: int, accuracy: float) -> Any:
         labels = {"count": 8, "seed": draw}
-        test = {"accuracy": accuracy, "macro_f1": accuracy, "balanced_accuracy": accuracy, "ece": None}
+        test: dict[str, Any] = {"accuracy": accuracy, "macro_f1": accuracy, "balanced_accuracy": accuracy, "ece": None}
+        test |= {"precision": [accuracy, None], "recall": [accuracy, 1.0], "f1": [accuracy, None]}
         return {
             "method": method,
             "config": {"labels": labels, "seed": seed},
@@ -136,6 +163,9 @@ def test_differences_are_taken_in_pairs() -> None:
     assert line.difference_interval == pytest.approx(0.0, abs=1e-9)
     assert line.interval > 5
     assert line.draws == 4
+    assert line.recall == pytest.approx((line.accuracy, 100.0))
+    assert line.precision[0] == pytest.approx(line.accuracy)
+    assert np.isnan(line.precision[1]), "no run names that class"
     assert by_draw(rows, "lp", 8)[2] == pytest.approx(100 * (ease[2] + 0.025))
     assert np.isnan(student_interval(np.array([1.0])))
     assert student_interval(np.array([1.0, 3.0])) == pytest.approx(12.7062, rel=1e-4)

@@ -11,17 +11,29 @@ import pytest
 from PIL import Image
 
 from frazil.errors import FrazilError
-from frazil.studies.few_labels import MethodLine
 from frazil.studies.few_labels_page import PUBLISHED, write_few_labels_page
+from frazil.studies.few_labels_table import MethodLine
 
 NAN = math.nan
 
 
 def row(**changes: Any) -> dict[str, Any]:
+    strategy = {"first_epochs": 100.0, "first_steps": 300, "propagation": {"k": 50}}
     made: dict[str, Any] = {
+        "method": "tslp",
+        "config": {
+            "labels": {"count": 15, "seed": 0},
+            "seed": 0,
+            "data": {"size": 20},
+            "strategy": strategy,
+            "optim": {"epochs": 8.0},
+        },
+        "curve": [],
+        "parameters": 12506,
+        "test": {"classes": ["open_water", "sea_ice"]},
         "commit": "abc1234",
         "patches": {"test": 1234},
-        "scenes": {"test": 7},
+        "scenes": {"train": 22, "test": 7},
         "threads": 1,
         "versions": {"torch": "2.1.0"},
     }
@@ -42,6 +54,10 @@ def line(method: str, labels: int, accuracy: float, **changes: Any) -> MethodLin
         "pseudo_accuracy": NAN,
         "ece": 12.345,
         "seconds": 90.0,
+        "training_seconds": 75.4,
+        "precision": (accuracy - 3, NAN),
+        "recall": (accuracy - 4, accuracy + 4),
+        "f1": (accuracy - 5, accuracy + 5),
         "runs": 5,
         "balanced_accuracy": accuracy,
     }
@@ -90,11 +106,59 @@ def test_each_number_stands_in_its_place(tmp_path: Path) -> None:
     assert found["Macro-F1 on held-out scenes, %"]["tslp"] == ["70.5", "77.2"]
     assert found["Accuracy on the pool itself, and of the last pseudo-labels, %"]["tslp"] == ["69.5 / 80.3", "76.2 / –"]
     assert found["Expected calibration error, before any temperature"]["tslp"] == ["0.123", "0.123"]
-    assert found["Minutes a run"]["tslp"] == ["1.5", "1.5"]
+    assert found["Seconds of training"]["tslp"] == ["75", "75"]
+
+
+def test_classes_stand_beside_their_mean_as_in_table_iv(tmp_path: Path) -> None:
+    found = tables(write(tmp_path / "page.md"))["Precision / recall / F1 of each class, %"]
+    assert found["15 labels"] == ["open_water", "sea_ice", "macro"]
+    # One table follows the other: what stands under a method is the last, of 100 labels.
+    assert found["tslp"] == ["75.2 / 74.2 / 73.2", "– / 82.2 / 83.2", "– / 78.2 / 77.2"]
+
+
+def test_the_ceiling_is_a_column_of_its_own_and_a_line(tmp_path: Path) -> None:
+    table = [*TABLE, line("all labels", 3000, 92.5, difference=NAN)]
+    text = write(tmp_path / "page.md", table)
+    found = tables(text)
+    assert found["Accuracy on held-out scenes, %"]["labels"] == ["15", "100", "all 3000"]
+    assert found["Accuracy on held-out scenes, %"]["all labels"] == ["", "", "92.5 ± 1.2"]
+    assert found["Published, other data"]["all labels"] == ["", "", "91.57"]
+    assert "15 and 100 labels, and all 3000 once; 5 draws" in text
+
+
+def test_pseudo_labels_get_a_picture_where_their_truth_is_known(tmp_path: Path) -> None:
+    notes = [{"step": 300 + i, "pseudo_accuracy": 0.7 + 0.02 * i} for i in range(5)]
+    text = write(tmp_path / "page.md", rows=[row(curve=notes), row(curve=notes[:1])])
+    assert "![Pseudo-labels that are right](page-pseudo.png)" in text
+    picture = np.asarray(Image.open(tmp_path / "page-pseudo.png").convert("RGB"))
+    assert (picture == np.array((0x0B, 0x5F, 0xA5))).all(-1).sum() > 20
+    with pytest.raises(FrazilError):
+        write(tmp_path / "page.md", rows=[row(curve=notes)])
+    sure = row(curve=notes, config={**row()["config"], "strategy": {"name": "noisy_student"}})
+    assert "Pseudo-labels, propagation" not in write(tmp_path / "other.md", rows=[sure]), "it propagates nothing"
+
+
+def test_the_size_stands_before_everything(tmp_path: Path) -> None:
+    text = write(tmp_path / "page.md", rows=[row(), row(parameters=3_120_770)])
+    size = text.index("**How big this is**")
+    assert text.startswith("# ")
+    assert size < text.index("\n## ")
+    for part in (
+        "12,506 to 3,120,770 parameters",
+        "20 × 20 pixels",
+        "300 steps on the labels and 8 epochs",
+        "22 scenes",
+    ):
+        assert part in text[size : text.index("\n## ")], part
+    (tmp_path / "page.md").write_text(text.replace("## Before", "## The data\n\nReal slicks.\n\n## Before"))
+    again = write(tmp_path / "page.md", overwrite=True)
+    assert again.index("**How big") < again.index("Real slicks.") < again.index("## Before"), "what is written stays"
 
 
 def test_every_table_has_a_cell_for_each_number_of_labels(tmp_path: Path) -> None:
     for heading, rows in tables(write(tmp_path / "page.md")).items():
+        if heading.startswith("Precision"):
+            continue
         assert {len(cells) for cells in rows.values()} == {2}, heading
         assert rows["labels"] == ["15", "100"]
 
@@ -113,7 +177,7 @@ def test_caveats_come_before_numbers(tmp_path: Path) -> None:
     before = text.index("## Before you read the numbers")
     assert before < text.index("| labels |")
     assert "1234 patches of 7 scenes" in text
-    assert "5 draws (100 labels: 3)" in text
+    assert "5 draws (100 labels: 3 for some)" in text
     assert "abc1234" in text
     assert "1 thread a run" in text
     assert "simulated" not in text[:before]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from frazil.cli.options import output, shared
 from frazil.cli.progress import progress_bar
@@ -21,9 +23,16 @@ from frazil.cli.say import say, say_json
 )
 @click.option("--model", help="Patch classifier whose descriptors of a patch set are taken.")
 @output(".csv or .npz with label, weight and reached.")
-@click.option("--k", type=int, default=50, show_default=True, help="Neighbours of a sample.")
+@click.option("--k", default="50", show_default=True, help="Neighbours of a sample; with --choose several.")
 @click.option("--gamma", type=float, default=3.0, show_default=True, help="Exponent of the affinity.")
-@click.option("--alpha", type=float, default=0.99, show_default=True, help="Share taken from neighbours, below 1.")
+@click.option("--alpha", default="0.99", show_default=True, help="Share taken from neighbours, below 1; likewise.")
+@click.option(
+    "--choose",
+    type=click.Choice(["best", "validation", "labels"]),
+    help="Choose k and alpha by validation samples, by leaving labels out in turn, or (best) by the first where there "
+    "are any; of the values given, commas between, or of k 5,10,20,50 and alpha 0.5,0.9,0.99.",
+)
+@click.option("--validation", type=click.Path(), help="File like --labels with labels that only choose.")
 @click.option("--iterations", type=int, default=50, show_default=True, help="Of conjugate gradients, at most.")
 @click.option(
     "--seeds",
@@ -60,6 +69,10 @@ def propagate(
     overwrite: bool,
     as_json: bool,
     all_labels: bool,
+    k: str,
+    alpha: str,
+    choose: str | None,
+    validation: str | None,
     **settings: Any,
 ) -> None:
     """Spread a few labels over FEATURES: a table of descriptors, or a patch set with --model.
@@ -70,6 +83,13 @@ def propagate(
     from frazil.learn.config import PropagationConfig
     from frazil.learn.propagation.files import propagate_files
 
+    ks, alphas = _numbers("--k", k, int), _numbers("--alpha", alpha, float)
+    choice = None if choose is None else _choice(choose, ks, alphas)
+    if choice is None:
+        for name, values in (("--k", ks), ("--alpha", alphas)):
+            if len(values) > 1:
+                raise click.BadParameter(f"{len(values)} values are for choosing. Pass --choose best.", param_hint=name)
+        settings |= {"k": ks[0], "alpha": alphas[0]}
     with progress_bar("propagating", known=False):
         result = propagate_files(
             features,
@@ -82,10 +102,14 @@ def propagate(
             device=device,
             overwrite=overwrite,
             all_labels=all_labels,
+            choice=choice,
+            validation=validation,
         )
     if as_json:
         say_json(result)
         return
+    if "chosen" in result:
+        _say_chosen(result["chosen"])
     how = "converged" if result["converged"] else "not converged; raise --iterations"
     say(f"samples      {result['samples']}, {result['labels']} with a label")
     say(f"coverage     {100 * result['coverage']:.2f} % of the others, mean weight {result['weight']}")
@@ -93,3 +117,33 @@ def propagate(
     for name, n in result["classes"].items():
         say(f"  {name:<24} {n}")
     say(f"  {'(no label reaches)':<24} {result['unreached']}")
+
+
+def _numbers(name: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(word) for word in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not a number, or several with commas between.", param_hint=name
+        ) from error
+
+
+def _choice(by: str, ks: tuple[int, ...], alphas: tuple[float, ...]) -> Any:
+    """The grid: of what was not given on the command line, its default."""
+    from frazil.learn.config import ChoiceConfig
+
+    context = click.get_current_context()
+    given = {
+        name: values
+        for name, values in (("k", ks), ("alpha", alphas))
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    return ChoiceConfig(by=by, **given)  # type: ignore[arg-type]
+
+
+def _say_chosen(chosen: dict[str, Any]) -> None:
+    by = "labels, each left out in turn" if chosen["by"] == "labels" else "validation samples"
+    say(f"chosen       k = {chosen['k']}, alpha = {chosen['alpha']:g}, by {chosen['judges']} {by}")
+    for one in chosen["tried"]:
+        name = f"k = {one['k']}, alpha = {one['alpha']:g}"
+        say(f"  {name:<24} {100 * one['recall']:.1f} % mean recall")

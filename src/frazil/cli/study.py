@@ -178,8 +178,9 @@ def few_labels(
     from frazil.files import refuse_existing
     from frazil.recipes import find_recipe, recipe_names
     from frazil.studies.data import simulated_split
-    from frazil.studies.few_labels import run_few_labels, study_methods, summarise_few_labels, trials
+    from frazil.studies.few_labels import run_few_labels, study_methods, trials
     from frazil.studies.few_labels_page import write_few_labels_page
+    from frazil.studies.few_labels_table import summarise_few_labels
 
     if page:
         refuse_existing(page, overwrite=overwrite)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -109,7 +110,7 @@ def _train(
         line.check_steps(config.optim.steps)
     if config.optim.compile:
         network.compile()
-    strategy = make_strategy(config, network, data, place)
+    strategy = learning = make_strategy(config, network, data, place)
     if team.first:  # nothing of an old run is thrown away before data, weights and settings were found good
         begin(target, asked, data.description, config.optim.steps, command, overwrite=overwrite)
     peers = strategy = with_peers(strategy, config, data, team) if config.peers.path else strategy
@@ -146,7 +147,8 @@ def _train(
     if isinstance(peers, WithPeers):
         peers.finish(done.step)
     report(0.9, "scoring")
-    model = team.share(finish(strategy.result, config, data, done, target, place) if team.first else None)
+    notes = learning.notes()
+    model = team.share(finish(strategy.result, config, data, done, target, place, notes) if team.first else None)
     assert model is not None
     if team.first:
         (target / STATE).unlink(missing_ok=True)
@@ -195,9 +197,18 @@ def first_network(config: RunConfig, data: LearningData) -> nn.Module:
 
 
 def finish(
-    network: nn.Module, config: RunConfig, data: LearningData, done: Progress, target: Path, place: torch.device
+    network: nn.Module,
+    config: RunConfig,
+    data: LearningData,
+    done: Progress,
+    target: Path,
+    place: torch.device,
+    notes: Mapping[str, object] | None = None,
 ) -> Model:
-    """Calibrate on the validation scenes, score on the test scenes, write model and scores."""
+    """Calibrate on the validation scenes, score on the test scenes, write model and scores.
+
+    ``notes`` are those of the strategy, for the model card.
+    """
     network.eval()
     temperature = data.validation.temperature(network, place.type) if data.validation is not None else 1.0
     scores: dict[str, dict[str, object]] = {}
@@ -233,6 +244,7 @@ def finish(
             "stopped_early": done.stopped,
             "reached_target": bool(done.validation) and reached(config.optim, done.validation[-1]),
             "kept_step": done.best_step if config.optim.keep == "best" else done.step,
+            **(notes or {}),
             "data": _without_checksums({"train": {}, "validation": {}, "test": {}} | data.description),
         },
         scores=card_scores,

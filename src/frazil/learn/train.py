@@ -49,6 +49,10 @@ class Strategy(Protocol):
         """Take back what `tensors` gave."""
         return
 
+    def notes(self) -> dict[str, object]:
+        """What the model card is to say of what the strategy has decided, as JSON has it."""
+        return {}
+
 
 def seed_everything(seed: int) -> None:
     """Same seed, same machine, same result: seeds torch and asks it for deterministic algorithms.

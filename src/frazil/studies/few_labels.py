@@ -1,8 +1,9 @@
 """The study of few labels: every method at every number of labels, over several draws of labels and several seeds.
 
 All methods of a draw get the same labels, the same pool and the same scenes to be judged by, so that they can be
-compared in pairs. The last weights are judged, once; nothing is chosen by looking at the test scenes. Two controls need
-no network: the nearest labelled patch, and label propagation over the patches themselves.
+compared in pairs. The last weights are judged, once; nothing is chosen by looking at the test scenes. Controls need no
+network: the nearest labelled patch, and label propagation over the patches themselves, with k and α as the paper has
+them and as validation patches choose them. The ceiling is the same network with all labels.
 
 Every finished run is a line of one file; a run that was killed goes on where it last saved its state.
 
@@ -14,13 +15,11 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -28,8 +27,9 @@ import torch
 from frazil.errors import OptionError
 from frazil.learn.checkpoint import git_commit, library_versions
 from frazil.learn.config import (
+    ChoiceConfig,
     LabelPropagationConfig,
-    PropagationConfig,
+    LabelsConfig,
     RunConfig,
     SupervisedConfig,
     TeacherStudentConfig,
@@ -37,89 +37,18 @@ from frazil.learn.config import (
     override,
     run_config,
 )
-from frazil.learn.data.class_scores import Evaluation, Figures
 from frazil.learn.data.learning_data import LearningData
 from frazil.learn.data.load import load_data, read_sides
 from frazil.learn.data.patches import Patches
 from frazil.learn.models import create_model
-from frazil.learn.propagation.graph import LabelPropagator
-from frazil.learn.propagation.neighbours import nearest_neighbours
 from frazil.learn.strategies import make_plan, make_strategy
 from frazil.learn.train import seed_everything, train_loop
-from frazil.metrics import Reliability, confusion_counts, student_interval
+from frazil.studies.few_labels_controls import run_control
+from frazil.studies.few_labels_table import CEILING, CONTROLS, Found, Key, Row, scores_of
 from frazil.studies.runner import Case, data_stamp, run_cases
 
-#: Methods without a network: what any other must beat.
-CONTROLS = ("nearest label", "raw propagation")
 #: A process reads a patch set once for all its trials; nothing writes into what was read.
 _read = functools.lru_cache(maxsize=1)(read_sides)
-_LEFT_OUT = ("confusion_per_scene", "reliability")
-
-
-Score = Literal["accuracy", "balanced_accuracy", "macro_f1", "ece"]
-
-
-class Key(TypedDict):
-    """What makes a row one trial's: the method's name, and the run as `RunConfig.to_json` has it, without folders."""
-
-    method: str
-    config: dict[str, Any]
-
-
-class TestScores(Figures):
-    """On the test scenes, see `frazil.learn.data.class_scores.ScoresJson`; controls have no probabilities."""
-
-    classes: list[str]
-    binary: NotRequired[Figures]
-    ice_water: NotRequired[dict[str, object]]
-    ece: float | None
-    ece_before_temperature: float
-    nll: float | None
-    accuracy_per_scene: dict[str, float]
-    confusion: list[list[int]]
-
-
-class Found(TypedDict):
-    """What a method did; controls have neither parameters nor a time of training."""
-
-    test: TestScores
-    pool: float | None
-    curve: list[dict[str, float]]
-    steps: int
-    training_seconds: NotRequired[float]
-    parameters: NotRequired[int]
-
-
-class Row(Key, Found):
-    """A trial, what it did, on what, and how it went."""
-
-    labels: dict[str, object]
-    scenes: dict[str, int]
-    patches: dict[str, int]
-    seconds: float
-    threads: int
-    commit: str
-    versions: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodLine:
-    """A method at a number of labels, see `summarise_few_labels`; percent but for `seconds`, NaN where unknown."""
-
-    method: str
-    labels: int
-    draws: int
-    runs: int
-    accuracy: float
-    interval: float
-    difference: float
-    difference_interval: float
-    macro_f1: float
-    balanced_accuracy: float
-    ece: float
-    pool: float
-    pseudo_accuracy: float
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +77,8 @@ class Trial:
         """Name of its file."""
         words = "-".join("".join(c if c.isalnum() else " " for c in self.method.lower()).split())
         labels = self.config.labels
-        return f"{words}-{labels.count}-{labels.seed}-{self.config.seed}"
+        count = "all" if labels.count is None else labels.count
+        return f"{words}-{count}-{labels.seed}-{self.config.seed}"
 
 
 def trials(
@@ -176,6 +106,8 @@ def trials(
     for count in labels:
         for draw in range(draws):
             for name, recipe in {**methods, **dict.fromkeys(CONTROLS, base)}.items():
+                if name == CEILING:
+                    continue
                 config = override(recipe, _changes(name, recipe, changes or {}))
                 if not of_patches(config.data):
                     raise OptionError(f"Method {name!r} does not learn from patches.")
@@ -185,9 +117,20 @@ def trials(
                     labels=replace(config.labels, count=count, per_class=None, seed=draw),
                 )
                 if name in CONTROLS:
-                    config = replace(config, strategy=LabelPropagationConfig(), seed=0, name="control")
+                    config = replace(config, strategy=_control_strategy(name), seed=0, name="control")
                 out += [Trial(method=name, config=replace(config, seed=s)) for s in range(_repeats(name, seeds))]
+    if CEILING in methods:
+        config = override(methods[CEILING], _changes(CEILING, methods[CEILING], changes or {}))
+        if not of_patches(config.data):
+            raise OptionError(f"Method {CEILING!r} does not learn from patches.")
+        config = replace(config, data=replace(config.data, patches=patches), labels=LabelsConfig())
+        # There is one draw of all labels, so that seeds are all that can be repeated: as often as others are trained.
+        out += [Trial(method=CEILING, config=replace(config, seed=s)) for s in range(draws * seeds)]
     return out
+
+
+def _control_strategy(name: str) -> LabelPropagationConfig:
+    return LabelPropagationConfig(choice=ChoiceConfig(by="best" if name == CONTROLS[2] else "nothing"))
 
 
 def _repeats(name: str, seeds: int) -> int:
@@ -236,7 +179,7 @@ def run_trial(
     if not isinstance(data.test, Patches):
         raise OptionError("The study needs test scenes. Set data.test, or pass a split that has some.")
     if trial.method in CONTROLS:
-        found = _control(trial.method, data, data.test)
+        found = run_control(trial.method, data, data.test)
     else:
         found = _train(config, data, data.test, state, every, note)
     return {
@@ -244,7 +187,11 @@ def run_trial(
         "labels": data.description.get("labels", {}),
         **found,
         "scenes": {"train": len(data.description["train"]["scenes"]), "test": len(data.test.names)},
-        "patches": {"test": len(data.test), "pool": len(data.unlabelled) if data.unlabelled else 0},
+        "patches": {
+            "train": data.train.n_samples,
+            "test": len(data.test),
+            "pool": len(data.unlabelled) if data.unlabelled else 0,
+        },
         "seconds": round(time.perf_counter() - started, 1),
         "threads": torch.get_num_threads(),
         "commit": git_commit(),
@@ -271,7 +218,8 @@ def _train(
 
     def note(step: int, logs: dict[str, float]) -> None:
         if "pseudo_weight" in logs:
-            curve.append({"step": step, **{k: v for k, v in logs.items() if k.startswith("pseudo_") or "seconds" in k}})
+            kept = ("pseudo_", "chosen_")
+            curve.append({"step": step, **{k: v for k, v in logs.items() if k.startswith(kept) or "seconds" in k}})
         if told:
             told(step, logs)
 
@@ -293,45 +241,13 @@ def _train(
         known = data.unlabelled.take(np.flatnonzero(data.unlabelled.label < n))
         pool = float((known.logits(result).argmax(axis=0) == known.label).mean())
     return {
-        "test": _scores(test.score(result, device=place.type)),
+        "test": scores_of(test.score(result, device=place.type)),
         "pool": pool,
         "curve": curve,
         "steps": done.step,
         "training_seconds": round(done.seconds, 1),
         "parameters": sum(p.numel() for p in result.parameters()),
     }
-
-
-def _scores(found: Evaluation) -> TestScores:
-    return cast(TestScores, {k: v for k, v in found.to_json().items() if k not in _LEFT_OUT})
-
-
-def _control(method: str, data: LearningData, test: Patches) -> Found:
-    """Scores of a method that looks at pixels: patches as vectors, less the mean of the pool."""
-    assert data.unlabelled is not None
-    few: Patches = data.train.patches  # type: ignore[attr-defined]
-    mean = data.unlabelled.image.mean(axis=0, dtype=np.float64)
-    rows = [(p.image - mean).reshape(len(p), -1).astype(np.float32) for p in (few, data.unlabelled, test)]
-    n = len(data.scheme.classes)
-    if method == "nearest label":
-        said = [few.label[nearest_neighbours(part, 1, among=rows[0])[0][:, 0]] for part in rows[1:]]
-    else:
-        labels = np.full(len(rows[0]) + len(rows[1]), -1)
-        labels[: len(few)] = few.label
-        fitted = LabelPropagator(k=PropagationConfig().k).fit(np.concatenate(rows[:2]), labels)
-        said = [fitted.transduction_[len(few) :], fitted.predict(rows[2])]
-    said = [np.where(s < 0, 255, s).astype(np.uint8) for s in said]
-    counts = np.zeros((n, n), np.int64)
-    per_scene = {}
-    for name in test.names:
-        mine = (test.scene == name) & (said[1] < n)  # where no label reaches, nothing is said
-        per_scene[name] = confusion_counts(test.label[mine], said[1][mine], n)
-        counts += per_scene[name]
-    scores = _scores(Evaluation(data.scheme.names, counts, Reliability(), Reliability(), per_scene))
-    right = float((said[1] == test.label).mean())  # silence counts as wrong
-    known = data.unlabelled.label < n
-    pool = float((said[0] == data.unlabelled.label)[known].mean()) if known.any() else None
-    return {"test": {**scores, "accuracy": right, "ece": None, "nll": None}, "pool": pool, "curve": [], "steps": 0}
 
 
 def run_few_labels(
@@ -377,67 +293,18 @@ def _rows_of(trial: Trial, scratch: Path) -> list[Row]:
     return [run_trial(trial, scratch)]
 
 
-def by_draw(rows: list[Row], method: str, count: int, score: Score = "accuracy") -> dict[int, float]:
-    """A score in percent for each draw, mean over its seeds; draws differ more than seeds do."""
-    found: dict[int, list[float]] = {}
-    for row in rows:
-        labels = row["config"]["labels"]
-        if row["method"] == method and labels["count"] == count and (value := row["test"][score]) is not None:
-            found.setdefault(labels["seed"], []).append(100 * value)
-    return {draw: float(np.mean(values)) for draw, values in sorted(found.items())}
-
-
-def summarise_few_labels(rows: list[Row], against: str = "supervised") -> list[MethodLine]:
-    """A line for each method and number of labels: means, intervals over draws, and differences pair by pair.
-
-    ``difference`` is the mean over the draws that both methods have, in points of accuracy.
-    """
-    out = []
-    for count in sorted({row["config"]["labels"]["count"] for row in rows}):
-        for method in dict.fromkeys(row["method"] for row in rows):
-            mine = by_draw(rows, method, count)
-            if not mine:
-                continue
-            values, other = np.array(list(mine.values())), by_draw(rows, against, count)
-            pairs = np.array([mine[d] - other[d] for d in mine if d in other])
-            some = [r for r in rows if r["method"] == method and r["config"]["labels"]["count"] == count]
-            pools = [100 * r["pool"] for r in some if r["pool"] is not None]
-            ends = [r["curve"][-1] for r in some if r["curve"]]
-            last = [100 * end["pseudo_accuracy"] for end in ends if "pseudo_accuracy" in end]
-            out.append(
-                MethodLine(
-                    method=method,
-                    labels=count,
-                    draws=len(mine),
-                    runs=len(some),
-                    accuracy=float(values.mean()),
-                    interval=student_interval(values),
-                    difference=_mean(pairs),
-                    difference_interval=student_interval(pairs),
-                    macro_f1=_mean(by_draw(rows, method, count, "macro_f1").values()),
-                    balanced_accuracy=_mean(by_draw(rows, method, count, "balanced_accuracy").values()),
-                    ece=_mean(by_draw(rows, method, count, "ece").values()),
-                    pool=_mean(pools),
-                    pseudo_accuracy=_mean(last),
-                    seconds=_mean(r["seconds"] for r in some),
-                )
-            )
-    return out
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = np.array(list(values), float)
-    return float(found.mean()) if found.size else math.nan
-
-
 def study_methods(recipes: dict[str, RunConfig]) -> dict[str, RunConfig]:
     """The recipes, and beside them those that tell what a gain is owed to.
 
-    ``tslp at equal rates``: the teacher as fast as the student. ``supervised for long``: labels alone for as many
-    steps as `optim.epochs` of `tslp` would have on a pool of ten thousand patches, at its rate.
+    ``lp with chosen k``: k and α of the propagation chosen by validation patches, once. ``tslp at equal rates``: the
+    teacher as fast as the student. ``supervised for long``: labels alone for as many steps as `optim.epochs` of `tslp`
+    would have on a pool of ten thousand patches, at its rate. ``all labels``: the student of `tslp`, at its rate, in
+    its batches and for its epochs, with true labels where it has pseudo-labels.
     """
     out = dict(recipes)
-    tslp = recipes.get("tslp")
+    lp, tslp = recipes.get("lp"), recipes.get("tslp")
+    if lp is not None and isinstance(lp.strategy, LabelPropagationConfig):
+        out["lp with chosen k"] = replace(lp, strategy=replace(lp.strategy, choice=ChoiceConfig(by="best")))
     if tslp is not None and isinstance(tslp.strategy, TeacherStudentConfig):
         out["tslp at equal rates"] = replace(tslp, strategy=replace(tslp.strategy, equal_rates=True))
         room = tslp.optim.batch - tslp.strategy.labelled
@@ -445,4 +312,5 @@ def study_methods(recipes: dict[str, RunConfig]) -> dict[str, RunConfig]:
         optim = replace(tslp.optim, epochs=None, steps=steps, batch=tslp.strategy.labelled)
         if "supervised" in recipes:
             out["supervised for long"] = replace(recipes["supervised"], strategy=SupervisedConfig(), optim=optim)
+            out[CEILING] = replace(recipes["supervised"], optim=tslp.optim)
     return out

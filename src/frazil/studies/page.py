@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +60,7 @@ QUESTIONS = {
         "The imbalanced set of five classes. Accuracy hides the rare classes; macro-F1 and balanced accuracy do not.",
     ),
 }
-SHOWN = "What it shows"
+DATA, SHOWN = "The data", "What it shows"
 SIMULATED = (
     "These are **simulated** scenes. They show how methods compare where the truth is known; they do not show how well "
     "anything does on real ice, and a published figure beside ours is there for orientation, not for a contest. "
@@ -110,36 +110,53 @@ def draw(rows: list[Row], table: list[CaseLine], path: Path) -> None:
 
 
 def write_page(
-    path: str | os.PathLike[str], draw: Callable[[Path], object], text: Callable[[str], str], *, overwrite: bool
+    path: str | os.PathLike[str],
+    draw: Callable[[Path], object],
+    text: Callable[[str], str],
+    *,
+    overwrite: bool,
+    more: Mapping[str, Callable[[Path], object]] | None = None,
 ) -> Path:
-    """Write a page, and beside it its picture.
+    """Write a page, and beside it its pictures.
 
-    Of a page that is there already two things stay, which are written by hand: the title, and a section "What it
-    shows", behind the caveats. So a study that goes on does not undo what somebody made of it.
+    Of a page that is there already three things stay, which are written by hand: the title, a section "The data" before
+    the caveats, and a section "What it shows" behind them. So a study that goes on does not undo what somebody made of
+    it.
 
     Args:
         path: of the page, ending in ``.md``; the picture has the same name.
         draw: writes the picture.
         text: the page, given the picture's file name.
         overwrite: replace what is there.
+        more: further pictures: what their names end in (see `another`) -> what writes each.
     """
     page = refuse_existing(path, overwrite=overwrite)
     picture = refuse_existing(page.with_suffix(".png"), overwrite=overwrite)
+    others = {refuse_existing(another(picture, end), overwrite=overwrite): how for end, how in (more or {}).items()}
     old = without_mark(page.read_text(encoding="utf-8")) if page.is_file() else ""
-    with whole_output(picture, overwrite=overwrite) as part:
-        draw(part)
+    for target, how in {picture: draw, **others}.items():
+        with whole_output(target, overwrite=overwrite) as part:
+            how(part)
     with whole_output(page, overwrite=overwrite) as part:
         part.write_text(_with_kept(old, text(picture.name)), encoding="utf-8")
     return page
 
 
+def another(picture: Path, end: str) -> Path:
+    """The path of a further picture beside a page: ``few-labels.png`` and ``pseudo`` give ``few-labels-pseudo.png``."""
+    return picture.with_name(f"{picture.stem}-{end}{picture.suffix}")
+
+
 def _with_kept(old: str, new: str) -> str:
-    """A page with the title of the old one, and its "What it shows" as the second section."""
+    """A page with the title of the old one, its "The data" as the first section and its "What it shows" as the next."""
     (head, *sections), (old_head, *old_sections) = new.split("\n## "), old.split("\n## ")
     if old_head.startswith("# "):
         head = old_head.partition("\n")[0] + "\n" + head.partition("\n")[2]
-    kept = [section.rstrip() + "\n" for section in old_sections if section.startswith(f"{SHOWN}\n")]
-    return "\n## ".join([head, *sections[:1], *kept, *sections[1:]])
+    data, shown = (
+        [section.rstrip() + "\n" for section in old_sections if section.startswith(f"{name}\n")]
+        for name in (DATA, SHOWN)
+    )
+    return "\n## ".join([head, *data, *sections[:1], *shown, *sections[1:]])
 
 
 def _markdown(name: str, rows: list[Row], table: list[CaseLine], picture: str, command: str, simulated: bool) -> str:

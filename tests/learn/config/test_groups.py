@@ -30,6 +30,7 @@ from frazil.learn.config.phenomena import (
     PhenomenaConfig,
     SegmentationConfig,
 )
+from frazil.learn.config.propagation import ChoiceConfig, PropagationConfig
 from frazil.learn.config.run import RunConfig, differences, override
 from frazil.learn.config.server import ServerConfig, host_and_port, stays_inside
 from frazil.learn.config.strategies import (
@@ -37,7 +38,6 @@ from frazil.learn.config.strategies import (
     LabelPropagationConfig,
     MeanTeacherConfig,
     MixMatchConfig,
-    PropagationConfig,
     SemiGANConfig,
     StrategyConfig,
     SupervisedConfig,
@@ -46,7 +46,16 @@ from frazil.learn.config.strategies import (
 from frazil.learn.data.augment import augment
 
 STRATEGIES: list[Any] = list(get_args(get_args(StrategyConfig)[0]))
-GROUPS: list[Any] = [*STRATEGIES, PropagationConfig, OptimConfig, ModelConfig, PeersConfig, DDPConfig, ServerConfig]
+GROUPS: list[Any] = [
+    *STRATEGIES,
+    PropagationConfig,
+    ChoiceConfig,
+    OptimConfig,
+    ModelConfig,
+    PeersConfig,
+    DDPConfig,
+    ServerConfig,
+]
 
 
 def made(group: Any, name: str, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ import frazil
 from frazil.cli import cli
 from frazil.conventions import BINARY
 from frazil.errors import MissingDependencyError, OptionError, OutputExistsError
+from frazil.learn.checkpoint import load_model
+from frazil.learn.config import ChoiceConfig, PatchData, run_config
+from frazil.learn.data.load import split_sides
 from frazil.learn.propagation.files import propagate_files
-from frazil.learn.propagation.picture import draw_features, principal_components
+from frazil.learn.propagation.picture import draw_descriptors, draw_features, principal_components
 from tests.learn.propagation.test_graph import blobs, few
 
 
@@ -121,6 +125,16 @@ def test_a_model_describes_a_patch_set(tmp_path: Path) -> None:
     assert propagate_files(store, tmp_path / "all.csv", model=model)["labels"] == 60
     with pytest.raises(OptionError, match="needs a model that describes its patches"):
         propagate_files(store, tmp_path / "no.csv")
+    grid = ChoiceConfig(by="best", k=(3, 9), alpha=(0.5,))
+    said = propagate_files(store, tmp_path / "chosen.csv", model=model, choice=grid)
+    card = load_model(model).card
+    data = run_config(card.training["config"]).data
+    assert isinstance(data, PatchData)
+    sides, _ = split_sides(data)
+    assert (said["chosen"]["by"], said["chosen"]["judges"]) == ("validation", len(sides["validation"]))
+    assert said["labels"] == 60 - len(sides["validation"]), "what judges is not propagated"
+    alone = propagate_files(store, tmp_path / "labels.csv", model=model, choice=replace(grid, by="labels"))
+    assert (alone["chosen"]["by"], alone["labels"]) == ("labels", 60)
 
 
 @pytest.mark.parametrize(
@@ -191,3 +205,65 @@ def test_components_are_those_of_a_singular_value_decomposition(tmp_path: Path) 
         with pytest.raises(MissingDependencyError, match="pip install umap-learn"):
             draw_features(x, {"a": truth}, tmp_path / "x.png", method="umap")
     assert draw_features(x, {"none": np.full(120, -1), "all": truth % 2}, tmp_path / "y.png", scheme=BINARY).exists()
+
+
+def test_k_and_alpha_are_chosen_by_labels_and_by_validation_labels(problem: Any, tmp_path: Path) -> None:
+    folder, given, truth = problem
+    held_out = np.full(len(given), -1)
+    held_out[20:60] = np.where(given[20:60] < 0, truth[20:60], -1)
+    np.save(tmp_path / "judges.npy", held_out)
+    words = ["propagate", str(folder / "x.npy"), "--labels", str(folder / "y.npy"), "--k", "2,12", "--alpha", "0.5,0.9"]
+    words += ["-o", str(tmp_path / "out.npz"), "--overwrite"]
+    by_labels = CliRunner().invoke(cli, [*words, "--choose", "best"], catch_exceptions=False)
+    assert "by 6 labels, each left out in turn" in by_labels.output
+    assert by_labels.output.count("% mean recall") == 4
+    more = ["--choose", "validation", "--validation", str(tmp_path / "judges.npy"), "--json"]
+    said = json.loads(CliRunner().invoke(cli, [*words, *more], catch_exceptions=False).output)
+    chosen = said["chosen"]
+    assert (chosen["by"], chosen["judges"]) == ("validation", int((held_out >= 0).sum()))
+    assert len(chosen["tried"]) == 4
+    expected = frazil.propagate_labels(np.load(folder / "x.npy"), given, k=chosen["k"], alpha=chosen["alpha"])
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_array_equal(out["label"], expected.label)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--k", "5,10"], "Pass --choose best"),
+        (["--k", "five"], "'five' is not a number"),
+        (["--k", "5,", "--choose", "best"], "is not a number"),
+        (["--alpha", "0.5,2", "--choose", "best"], "between 0 and 1"),
+        (["--k", "5,5", "--choose", "labels"], "none twice"),
+        (["--choose", "validation"], "no validation samples"),
+        (["--validation", "judges.npy"], "Pass --choose validation"),
+    ],
+)
+def test_bad_choices_get_one_line_and_write_nothing(
+    more: list[str], said: str, problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = problem
+    monkeypatch.chdir(tmp_path)
+    words = ["propagate", str(folder / "x.npy"), "--labels", str(folder / "y.npy"), "-o", "out.npz"]
+    done = CliRunner().invoke(cli, [*words, *more])
+    assert done.exit_code != 0
+    assert said in f"{done.output}{done.exception}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_panel_of_descriptors_shows_its_own_classes(tmp_path: Path) -> None:
+    x, truth = blobs(60, classes=2)
+    none = np.full(60, -1)
+    rows = {"few": {"before": (x, none), "after": (x, truth)}, "many": {"before": (x, truth), "after": (x, truth)}}
+    path = draw_descriptors(rows, tmp_path / "out.png", scheme=BINARY)
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    height, width = picture.shape[0] // 2, picture.shape[1] // 2
+    blue = np.abs(picture - np.array((0x0B, 0x5F, 0xA5))).sum(-1) < 60
+    panels = [blue[:height, :width], blue[:height, width:], blue[height : 2 * height - 60, :width]]
+    seen = [int(panel.sum()) for panel in panels]
+    assert seen[0] == 0, "nothing has a class there"
+    assert min(seen[1:]) > 50
+    with pytest.raises(OutputExistsError):
+        draw_descriptors(rows, path)
+    with pytest.raises(OptionError, match="should end in .png"):
+        draw_descriptors(rows, tmp_path / "out.jpg")

@@ -47,6 +47,10 @@ from frazil.learn.config.phenomena import (
     PhenomenaConfig,
     SegmentationConfig,
 )
+from frazil.learn.config.propagation import (
+    ChoiceConfig,
+    PropagationConfig,
+)
 from frazil.learn.config.run import (
     RunConfig,
     differences,
@@ -63,7 +67,6 @@ from frazil.learn.config.strategies import (
     MeanTeacherConfig,
     MixMatchConfig,
     Propagating,
-    PropagationConfig,
     SemiGANConfig,
     StrategyConfig,
     SupervisedConfig,
@@ -78,6 +81,7 @@ __all__ = [
     "PAPER_AUGMENTATIONS",
     "PHYSICAL_AUGMENTATIONS",
     "CategorisationConfig",
+    "ChoiceConfig",
     "Cifar10Data",
     "DDPConfig",
     "Data",

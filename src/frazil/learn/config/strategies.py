@@ -13,8 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from frazil.errors import OptionError
-from frazil.learn.config.base import Settings, StrategySettings, check_choice, check_least, check_share
+from frazil.learn.config.base import StrategySettings, check_choice, check_least, check_share
 from frazil.learn.config.consistency import (
     M1M2Config,
     NoisyStudentConfig,
@@ -26,6 +25,7 @@ from frazil.learn.config.data import AUGMENTATIONS
 from frazil.learn.config.distillation import DistillationConfig
 from frazil.learn.config.mixed import Averaged, Mixed, Staged
 from frazil.learn.config.phenomena import CategorisationConfig, Im2PxStrategyConfig, SegmentationConfig
+from frazil.learn.config.propagation import ChoiceConfig, PropagationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,50 +47,6 @@ class SupervisedConfig(StrategySettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagationConfig(Settings):
-    """How labels spread.
-
-    Attributes:
-        k: neighbours of a sample.
-        gamma: exponent of the affinity.
-        alpha: share of what a sample takes from its neighbours, below 1.
-        tolerance: of the solution, relative to the right-hand side, class by class.
-        iterations: of conjugate gradients at most. The papers stop after 20, where α = 0.99 leaves an error of about
-            one percent; some 40 reach 1e-5.
-        seeds: ``"per_class"`` gives each class the same total, 1/n to each of its n labels; ``"one_hot"`` is equation 7
-            to the letter, under which the class with the most labels floods the graph.
-        mass: how much of all samples without a label each class is to have (class mass normalisation of Zhu et al.
-            2003): ``"none"`` as in the paper, what the graph gives it; ``"labels"``, its share of the labels;
-            ``"uniform"``, the same for all classes that have a label.
-        weights: ``"entropy"`` as in the paper; ``"relative"`` divides them by the largest, as published codes do.
-        search: how neighbours are found: ``"exact"``, or ``"approximate"`` by an inverted file of faiss.
-    """
-
-    k: int = 50
-    gamma: float = 3.0
-    alpha: float = 0.99
-    tolerance: float = 1e-6
-    iterations: int = 50
-    seeds: Literal["per_class", "one_hot"] = "per_class"
-    mass: Literal["none", "labels", "uniform"] = "none"
-    weights: Literal["entropy", "relative"] = "entropy"
-    search: Literal["exact", "approximate"] = "exact"
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or self.iterations < 1:
-            raise OptionError(f"k and iterations must be 1 or more; got {self.k} and {self.iterations}.")
-        if not self.gamma > 0 or not 0 < self.alpha < 1 or not self.tolerance > 0:
-            raise OptionError(
-                "gamma and tolerance must be above 0 and alpha between 0 and 1; "
-                f"got {self.gamma}, {self.tolerance} and {self.alpha}."
-            )
-        check_choice("seeds", self.seeds, ("per_class", "one_hot"))
-        check_choice("mass", self.mass, ("none", "labels", "uniform"))
-        check_choice("weights", self.weights, ("entropy", "relative"))
-        check_choice("search", self.search, ("exact", "approximate"))
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Propagating(Staged):
     """What strategies that propagate labels share; the first stage lasts until the first propagation.
 
@@ -102,12 +58,14 @@ class _Propagating(Staged):
         unreached: weight of patches that no label reaches. 0, so that they teach nothing; published codes give 1, with
             class 0 as their label, and so teach it to every patch without data.
         propagation: how labels spread.
+        choice: whether k and alpha of it are chosen at the first propagation, and of which.
     """
 
     refresh_epochs: int = 1
     class_balance: bool = True
     unreached: float = 0.0
     propagation: PropagationConfig = field(default_factory=PropagationConfig)
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,7 +24,9 @@ from frazil.scene.scaling import CHANNELS
 
 UNLABELLED = 255
 _OF_A_SCENE = 200  # patches by which a scene is described
-_BATCH = 256  # patches at a time through a network that is being judged
+#: Patches at a time through a network that is being judged. On a CPU the maps of 256 patches leave the caches: a
+#: forward pass through the 13-layer network takes a tenth longer than with 64.
+_BATCH, _CPU_BATCH = 256, 64
 
 
 class Conditions(TypedDict, total=False):
@@ -132,8 +134,9 @@ class Patches(OneClassEach):
         network.eval()
         place = torch.device(device or next(network.parameters()).device)
         found = []
-        for first in range(0, len(self), _BATCH):
-            part = torch.from_numpy(self.image[first : first + _BATCH].astype(np.float32)).to(place)
+        size = _CPU_BATCH if place.type == "cpu" else _BATCH
+        for first in range(0, len(self), size):
+            part = torch.from_numpy(self.image[first : first + size].astype(np.float32)).to(place)
             found.append(function(part.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
         network.train(was_training)
         return found

@@ -16,11 +16,12 @@ from frazil.conventions import ClassScheme
 from frazil.errors import FrazilError, MissingDependencyError, ModelError, OptionError
 from frazil.files import refuse_existing, whole_output
 from frazil.learn.checkpoint import ModelCard, load_model
-from frazil.learn.config import PropagationConfig, of_patches, run_config
+from frazil.learn.config import ChoiceConfig, PatchData, PropagationConfig, RunConfig, of_patches, run_config
 from frazil.learn.data.load import draw, read_sides
 from frazil.learn.data.patches import UNLABELLED, read_patches
 from frazil.learn.infer.device import usable_device
 from frazil.learn.models.patch import takes_patches
+from frazil.learn.propagation.choose import choose_propagation
 from frazil.learn.propagation.graph import NOWHERE, Propagated, propagate_labels
 
 _TABLES = (".npy", ".npz", ".csv", ".parquet")
@@ -29,11 +30,16 @@ _OUTPUTS = (".csv", ".npz")
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Descriptors (sample, feature), labels (sample,) with −1 for none, and class names where they are known."""
+    """Descriptors (sample, feature), labels (sample,) with −1 for none, and class names where they are known.
+
+    Attributes:
+        held_out: labels (sample,) of the patches of the validation scenes of the model's run, −1 elsewhere.
+    """
 
     features: np.ndarray
     labels: np.ndarray | None
     scheme: ClassScheme | None = None
+    held_out: np.ndarray | None = None
 
 
 def propagate_files(
@@ -48,6 +54,8 @@ def propagate_files(
     device: str | None = None,
     overwrite: bool = False,
     all_labels: bool = False,
+    choice: ChoiceConfig | None = None,
+    validation: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Propagate labels over descriptors in a file, or over those that a model gives of a patch set.
 
@@ -63,9 +71,13 @@ def propagate_files(
         device: ``"cpu"`` or ``"cuda"``, for the descriptors.
         overwrite: replace what is there.
         all_labels: take all labels of the patch set, also those that the model's run has hidden from it.
+        choice: choose k and alpha, in place of those of `config`, see `frazil.learn.propagation.choose`.
+        validation: file of labels like `labels`, by which to choose; they are not propagated. Of a patch set whose
+            model's run had validation scenes, by default the labels of these.
 
     Returns:
-        Numbers to print: samples, labels given, coverage, mean weight, convergence, counts of each class.
+        Numbers to print: samples, labels given, coverage, mean weight, convergence, counts of each class; and what
+        was chosen, with all that was tried.
 
     Raises:
         OptionError and others: files that do not hold what they should, or do not fit each other.
@@ -75,7 +87,9 @@ def propagate_files(
         raise OptionError(f"Output {target} should end in {' or '.join(_OUTPUTS)}.")
     for path in (target, *([picture] if picture else [])):
         refuse_existing(path, overwrite=overwrite)
-    samples = read_samples(features, model, device, all_labels=all_labels)
+    place = usable_device(device).type
+    judges = choice is not None and choice.by in ("validation", "best") and validation is None
+    samples = read_samples(features, model, device, all_labels=all_labels, judges=judges)
     given = samples.labels if labels is None else read_labels(labels, len(samples.features))
     if given is None:
         raise OptionError("A table of features has no labels. Pass --labels FILE.")
@@ -84,6 +98,20 @@ def propagate_files(
             f"There are {len(samples.features)} samples, but {given.size} labels. Give one each, -1 for none."
         )
     n_classes = len(samples.scheme.classes) if samples.scheme else None
+    chosen = None
+    if validation is not None and (choice is None or choice.by not in ("validation", "best")):
+        raise OptionError("Validation labels are for choosing k and alpha. Pass --choose validation with them.")
+    if choice is not None and choice.by != "nothing":
+        held_out = samples.held_out if validation is None else read_labels(validation, len(given))
+        if held_out is not None and held_out.shape != given.shape:
+            raise OptionError(f"There are {len(given)} samples, but {held_out.size} validation labels. Give one each.")
+        if held_out is not None and choice.by != "labels":
+            given = np.where(held_out == NOWHERE, given, NOWHERE)
+        settings = config or PropagationConfig()
+        chosen = choose_propagation(
+            samples.features, given, choice, settings, held_out=held_out, n_classes=n_classes, device=place
+        )
+        config = chosen.apply(settings)
     found = propagate_labels(samples.features, given, n_classes=n_classes, config=config)
     with whole_output(target, overwrite=overwrite) as part:
         _write(found, part)
@@ -98,7 +126,8 @@ def propagate_files(
             method=method,
             overwrite=overwrite,
         )
-    return describe_propagation(found, given, samples.scheme)
+    told = describe_propagation(found, given, samples.scheme)
+    return told if chosen is None else {**told, "chosen": chosen.to_json()}
 
 
 def describe_propagation(found: Propagated, given: np.ndarray, scheme: ClassScheme | None) -> dict[str, object]:
@@ -122,9 +151,22 @@ def describe_propagation(found: Propagated, given: np.ndarray, scheme: ClassSche
 
 
 def read_samples(
-    path: str | os.PathLike[str], model: str | None, device: str | None = None, *, all_labels: bool = False
+    path: str | os.PathLike[str],
+    model: str | None,
+    device: str | None = None,
+    *,
+    all_labels: bool = False,
+    judges: bool = False,
 ) -> Samples:
-    """Descriptors of a table, or of a patch set by a model; with the patch set's labels."""
+    """Descriptors of a table, or of a patch set by a model; with the patch set's labels.
+
+    Args:
+        path: of the file or set.
+        model: as in `propagate_files`.
+        device: likewise.
+        all_labels: likewise.
+        judges: tell which patches are of the validation scenes of the model's run.
+    """
     if str(path).rstrip("/").endswith(".zarr"):
         if model is None:
             raise OptionError("A patch set needs a model that describes its patches. Pass --model FOLDER.")
@@ -143,7 +185,11 @@ def read_samples(
         drawn = None if all_labels else drawn_labels(str(path), loaded.card)
         if drawn is not None:
             hidden |= ~np.isin(np.arange(len(label)), drawn)
-        return Samples(found, np.where(hidden, NOWHERE, label), loaded.card.scheme)
+        held_out = None
+        if judges and (places := validation_places(str(path), loaded.card)) is not None:
+            held_out = np.full(len(label), NOWHERE)
+            held_out[places] = label[places]
+        return Samples(found, np.where(hidden, NOWHERE, label), loaded.card.scheme, held_out)
     if model is not None:
         raise OptionError("A model describes patches: pass a patch set (.zarr) with it.")
     return Samples(_table(Path(path), "features"), None)
@@ -155,12 +201,11 @@ def drawn_labels(path: str, card: ModelCard) -> np.ndarray | None:
     Raises:
         OptionError: the run drew from another set, so that nobody can tell which.
     """
-    settings = card.training.get("config")
-    config = run_config(settings) if settings else None
-    if config is None or not config.labels.few or not of_patches(config.data):
+    config = _run_of(card)
+    if config is None or not config.labels.few:
         return None
     try:
-        data = replace(config.data, patches=(path,))
+        data = replace(_patch_data(config), patches=(path,))
         sides, _, _, table = read_sides(data)
         train, chosen, _ = draw(data, config.labels, sides, table)
     except FrazilError as error:
@@ -169,6 +214,33 @@ def drawn_labels(path: str, card: ModelCard) -> np.ndarray | None:
             f"{path} ({error}). Pass the set that it has learnt from, --labels FILE, or --all-labels."
         ) from error
     return np.asarray(train.take(chosen).index)
+
+
+def validation_places(path: str, card: ModelCard) -> np.ndarray | None:
+    """Positions of the labelled patches of a set that lie in the validation scenes of a model's run; None without any.
+
+    Of another set than the run's there are none to be had, and nothing is wrong: labels in turn can judge.
+    """
+    config = _run_of(card)
+    if config is None:
+        return None
+    try:
+        sides, _, _, _ = read_sides(replace(_patch_data(config), patches=(path,)))
+    except FrazilError:
+        return None
+    return np.asarray(sides["validation"].index) if len(sides["validation"]) else None
+
+
+def _run_of(card: ModelCard) -> RunConfig | None:
+    """The run that made a model, where it learnt from patches."""
+    settings = card.training.get("config")
+    config = run_config(settings) if settings else None
+    return config if config is not None and of_patches(config.data) else None
+
+
+def _patch_data(config: RunConfig) -> PatchData:
+    assert of_patches(config.data)
+    return config.data
 
 
 def read_labels(path: str | os.PathLike[str], count: int | None = None) -> np.ndarray:

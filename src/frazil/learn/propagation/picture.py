@@ -105,6 +105,54 @@ def draw_features(
     return target
 
 
+def draw_descriptors(
+    rows: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]],
+    path: str | os.PathLike[str],
+    *,
+    scheme: ClassScheme | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a PNG with a panel for each of several sets of descriptors, each in its own first two components.
+
+    Args:
+        rows: title -> title of the column -> descriptors (sample, feature) and labels (sample,), −1 without one. All
+            rows have the same columns.
+        path: ending in ``.png``.
+        scheme: names of the classes.
+        overwrite: replace what is there.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    target = Path(path)
+    if target.suffix.lower() != ".png":
+        raise OptionError(f"Output {target} should end in .png.")
+    columns = list(next(iter(rows.values())))
+    figure = Figure(figsize=(0.6 + 3.2 * len(columns), 0.7 + 2.7 * len(rows)), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    for i, (title, panels) in enumerate(rows.items()):
+        for k, name in enumerate(columns):
+            features, labels = panels[name]
+            points, share = principal_components(features, 2)
+            some = np.sort(np.random.default_rng(0).permutation(len(features))[:_SHOWN])
+            codes = sorted({int(code) for code in np.unique(labels) if code >= 0})
+            axes = grid[i, k]
+            _scatter(axes, points[some], labels[some], codes, scheme)
+            axes.set_title(name if i == 0 else "", fontsize=9)
+            axes.set_xlabel(f"component 1 ({100 * share[0]:.0f} %)", fontsize=8)
+            axes.set_ylabel(
+                f"{title}\ncomponent 2 ({100 * share[1]:.0f} %)" if k == 0 else f"component 2 ({100 * share[1]:.0f} %)",
+                fontsize=8,
+            )
+            axes.tick_params(labelsize=7)
+    handles, words = grid[0, -1].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    with whole_output(target, overwrite=overwrite) as part:
+        figure.savefig(part, format="png")
+    return target
+
+
 def _scatter(axes: Any, points: np.ndarray, labels: np.ndarray, codes: list[int], scheme: ClassScheme | None) -> None:
     without = labels < 0
     axes.scatter(*points[without].T, s=3, color="0.8", linewidths=0)

@@ -15,6 +15,7 @@ from frazil.errors import OptionError
 from frazil.learn.config import PiModelConfig, RunConfig, TemporalEnsemblingConfig
 from frazil.learn.data.learning_data import LearningData, Sampler
 from frazil.learn.data.load import Batches
+from frazil.learn.data.patches import Patches
 from frazil.learn.data.pool import Pool, PoolBatches
 from frazil.learn.models import create_model
 from frazil.learn.strategies.plan import Plan, make_plan
@@ -55,6 +56,12 @@ class Parts:
         """Labelled patches, and those without a label."""
         assert self.data.unlabelled is not None
         return Pool(self.data.train.patches, self.data.unlabelled, seed=self.config.seed)  # type: ignore[attr-defined]
+
+    @property
+    def validation(self) -> Patches | None:
+        """Patches of the validation scenes, where there are any."""
+        held_out = self.data.validation
+        return held_out if isinstance(held_out, Patches) else None
 
     @property
     def weak(self) -> tuple[str, ...]:

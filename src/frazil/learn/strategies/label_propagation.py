@@ -69,8 +69,12 @@ class LabelPropagation(Strategy):
         """Take back what `tensors` gave."""
         self.pseudo.load_tensors(tensors)
 
+    def notes(self) -> dict[str, object]:
+        """The k and alpha that were chosen."""
+        return self.pseudo.notes()
+
 
 def build(settings: LabelPropagationConfig, parts: Parts) -> LabelPropagation:
     """See `frazil.learn.strategies.make_strategy`."""
-    pseudo = PseudoLabels(parts.pool, parts.n_classes, settings, parts.device)
+    pseudo = PseudoLabels(parts.pool, parts.n_classes, settings, parts.device, parts.validation)
     return LabelPropagation(parts.network, parts.views(settings.labelled, parts.weak), pseudo, parts.plan, settings)

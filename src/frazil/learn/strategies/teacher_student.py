@@ -85,9 +85,13 @@ class TeacherStudent(Strategy):
         """Take back what `tensors` gave."""
         self.pseudo.load_tensors(tensors)
 
+    def notes(self) -> dict[str, object]:
+        """The k and alpha that were chosen."""
+        return self.pseudo.notes()
+
 
 def build(settings: TeacherStudentConfig, parts: Parts) -> TeacherStudent:
     """See `frazil.learn.strategies.make_strategy`."""
-    pseudo = PseudoLabels(parts.pool, parts.n_classes, settings, parts.device)
+    pseudo = PseudoLabels(parts.pool, parts.n_classes, settings, parts.device, parts.validation)
     student, views = parts.another_network(), parts.views(settings.labelled, parts.weak)
     return TeacherStudent(parts.network, student, views, pseudo, parts.plan, settings)
