@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ from frazil.learn.checkpoint import DEFAULT_MODEL, Model, git_commit, load_model
 from frazil.scene.grid import MapGrid, plan_warp
 from frazil.simulate.scene import simulate_scene
 from frazil.simulate.world import WorldConfig
+from frazil.studies.page import SHOWN
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = """# Charts of simulated scenes
@@ -232,7 +234,12 @@ def main() -> int:
     text = page(scenes, model=model.card.id, seeds=given.seeds, real=real, command=command)
     print(text)
     if given.page:
-        (ROOT / "docs/results/charts.md").write_text(text, encoding="utf-8")
+        path = ROOT / "docs/results/charts.md"
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        said = re.search(rf"^## {SHOWN}\n.*?(?=^## )", old, re.DOTALL | re.MULTILINE)  # written by hand
+        path.write_text(
+            text.replace("## Do they tile?", (said[0] if said else "") + "## Do they tile?"), encoding="utf-8"
+        )
     return 0
 
 

@@ -55,6 +55,60 @@ def test_polygons_have_their_colours_where_they_lie(
     assert right_ones / asked > 0.8  # the rest lies under eggs, letters, lines and the scale
 
 
+def test_a_page_may_show_a_part_with_north_up(chart: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    west, south, east, north = chart.to_crs("EPSG:4326").total_bounds
+    middle = ((west + east) / 2, (south + north) / 2)
+    part = (middle[0] - 0.4, middle[1] - 0.05, middle[0] + 0.4, middle[1] + 0.05)
+    path = draw_chart(chart, tmp_path / "a.png", crs="north-up", extent=part)
+    image = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    row = next(r for r in chart.to_crs("EPSG:4326").to_dict("records") if r["geometry"].contains(shapely.Point(middle)))
+    colour = entry_of(row, "concentration").colour
+    there = np.abs(image[:, :1660] - colour).max(axis=2) <= 3
+    rows, columns = np.nonzero(there)
+    assert there.sum() > 20_000  # the part is drawn large: its middle lies in the middle of the page
+    assert abs(np.median(columns) - 830) < 500
+    assert abs(np.median(rows) - 840) < 400
+    for wrong in ((0, 10, 1, 11), (5, 80, 4, 81), (0, 81, 1, 80), (0, 80, float("nan"), 81), (-180, 80, 181, 85)):
+        with pytest.raises(OptionError, match="extent"):
+            draw_chart(chart, tmp_path / "b.png", extent=wrong)
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_backdrop_shows_through(chart: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    import rasterio
+    from rasterio.transform import from_bounds
+
+    left, bottom, right, top = chart.total_bounds
+    values = np.zeros((200, 240), np.uint8)
+    values[:, :120], values[:, 120:] = 1, 255
+    values[:, 118:122] = 0
+    where = {
+        "width": 240,
+        "height": 200,
+        "transform": from_bounds(left, bottom, right, top, 240, 200),
+        "crs": chart.crs,
+    }
+    for name, nodata in (("a.tif", 0), ("b.tif", None)):
+        with rasterio.open(
+            tmp_path / name, "w", driver="GTiff", count=1, dtype="uint8", nodata=nodata, **where
+        ) as file:
+            file.write(values, 1)
+    plain = np.asarray(Image.open(draw_chart(chart, tmp_path / "plain.png")).convert("L")).astype(int)
+    for name in ("a.tif", "b.tif"):
+        path = draw_chart(chart, tmp_path / f"{name}.png", backdrop=tmp_path / name)
+        image = np.asarray(Image.open(path).convert("L")).astype(int)
+        change = image - plain
+        dark, light = change[300:1300, 300:700], change[300:1300, 1000:1400]
+        assert np.percentile(dark, 10) < -20
+        assert np.percentile(light, 90) > np.percentile(dark, 90)
+    (tmp_path / "c.tif").write_text("no raster")
+    with pytest.raises(OptionError, match="is no GeoTIFF with a place"):
+        draw_chart(chart, tmp_path / "c.png", backdrop=tmp_path / "c.tif")
+    with pytest.raises(OptionError, match="does not touch the page"):
+        draw_chart(chart_of(1, centre=(100.0, 80.0)), tmp_path / "c.png", backdrop=tmp_path / "a.tif")
+    assert not (tmp_path / "c.png").exists()
+
+
 def test_holes_are_not_filled(tmp_path: Path) -> None:
     """A ring of open water around an island of ice, rings in any order."""
     outer = shapely.box(0, 0, 90_000, 90_000)

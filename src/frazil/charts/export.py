@@ -37,7 +37,9 @@ class ChartFiles:
         region: for names of files and metadata.
         issuer: who issues it.
         paper: of pages.
-        page_crs: projection of pages; that of the chart by default.
+        page_crs: projection of pages; that of the chart by default, ``"north-up"`` around its middle.
+        extent: west, south, east, north of pages, degrees; the chart by default.
+        backdrop: a GeoTIFF whose first band shows through the colours of pages.
         title: of pages.
         warning: on pages, in metadata and the summary; ``""`` where an analyst has approved the chart.
     """
@@ -49,6 +51,8 @@ class ChartFiles:
     issuer: Issuer = field(default_factory=Issuer)
     paper: Paper = "A4"
     page_crs: str | None = None
+    extent: tuple[float, float, float, float] | None = None
+    backdrop: str | None = None
     title: str = "Sea-ice chart"
     warning: str = NOT_FOR_NAVIGATION
 
@@ -109,6 +113,8 @@ def export_chart(
                     colour_code=code,
                     paper=f.paper,
                     crs=f.page_crs,
+                    extent=f.extent,
+                    backdrop=f.backdrop,
                     title=f.title,
                     issuer=named,
                     warning=f.warning,

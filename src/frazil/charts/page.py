@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,9 @@ Paper = Literal["A4", "A3"]
 _PAPER = {"A4": (11.69, 8.27), "A3": (16.54, 11.69)}  # inches, landscape
 _MARGIN, _COLUMN, _HEAD, _FOOT = 0.45, 3.0, 0.85, 0.55  # inches
 _EGG = (0.46, 0.56)  # inches: width and height of an oval
+NORTH_UP = "north-up"
+Extent = tuple[float, float, float, float]
+_THROUGH = 0.45  # opacity of colours over a radar image
 _NAMES = {"concentration": "total concentration", "stage": "stage of development"}
 _LETTERS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 
@@ -41,6 +45,8 @@ def draw_chart(
     colour_code: ColourCode = "concentration",
     paper: Paper = "A4",
     crs: str | None = None,
+    extent: Extent | None = None,
+    backdrop: str | os.PathLike[str] | None = None,
     title: str = "Sea-ice chart",
     issuer: str = "",
     warning: str = "",
@@ -58,8 +64,10 @@ def draw_chart(
         path: ending in ``.pdf``, ``.svg`` or ``.png`` (200 dpi).
         colour_code: ``"concentration"`` or ``"stage"``.
         paper: ``"A4"`` or ``"A3"``, landscape.
-        crs: projection, in metres; by default that of the chart, or for charts in longitude and latitude the polar
-            stereographic one of their hemisphere.
+        crs: projection, in metres, or ``"north-up"``: stereographic around the middle of the chart; by default that of
+            the chart, or for charts in longitude and latitude the polar stereographic one of their hemisphere.
+        extent: west, south, east, north, degrees: what the page shows; east may lie beyond 180°. Default: the chart.
+        backdrop: a GeoTIFF whose first band (a radar image) shows through the colours, from black to white.
         title: of the page.
         issuer: who issues it.
         warning: printed in red, for instance that it is not for navigation.
@@ -67,7 +75,8 @@ def draw_chart(
         overwrite: replace the file if it exists.
 
     Raises:
-        OptionError: another suffix, colour code, paper or CRS.
+        OptionError: another suffix, colour code, paper or CRS; an extent that the chart does not touch; a backdrop that
+            is no GeoTIFF.
         OutputExistsError, OutputError: as `frazil.files.whole_output`.
     """
     target = Path(path)
@@ -77,7 +86,10 @@ def draw_chart(
         raise OptionError(f"colour_code {colour_code!r} is not one of {list(COLOUR_CODES)}.")
     if paper not in _PAPER:
         raise OptionError(f"paper {paper!r} is not one of {sorted(_PAPER)}.")
-    figure = _page(chart, colour_code, paper, _projection(chart, crs), title, issuer, warning, edge)
+    view = _view(chart, crs, extent)
+    image = None if backdrop is None else read_backdrop(backdrop, view.crs, view.bounds)
+    figure = _page(chart, view, colour_code, paper, image, edge)
+    _write(figure, chart, title, issuer, warning, view.crs)
     suffix = target.suffix.lower()
     said: dict[str, Any] = {
         ".pdf": {"CreationDate": None, "Creator": WRITTEN_BY},
@@ -88,7 +100,42 @@ def draw_chart(
     return target
 
 
+@dataclass(frozen=True)
+class _View:
+    """What a page shows: a projection (pyproj), and left, bottom, right, top in it, metres."""
+
+    crs: Any
+    bounds: tuple[float, float, float, float]
+
+
+def _view(chart: gpd.GeoDataFrame, crs: str | None, extent: Extent | None) -> _View:
+    import shapely
+    from pyproj import Transformer
+
+    found = _projection(chart, crs)
+    whole = tuple(float(v) for v in chart.to_crs(found).total_bounds)
+    if extent is None:
+        return _View(found, whole)  # type: ignore[arg-type] # four of them
+    west, south, east, north = extent
+    if not (np.isfinite(extent).all() and -90 <= south < north <= 90 and west < east <= west + 360):
+        raise OptionError(f"extent {extent} is no west, south, east, north in degrees, the smaller ones first.")
+    # A box on the sphere: points along and across it, as it may hold a pole of the projection.
+    x, y = np.meshgrid(np.linspace(west, east, 101), np.linspace(south, north, 101))
+    x, y = Transformer.from_crs("OGC:CRS84", found, always_xy=True).transform(x, y)
+    bounds = float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
+    if not (np.isfinite(bounds).all() and shapely.intersects(shapely.box(*bounds), shapely.box(*whole))):
+        raise OptionError(f"The chart does not touch the extent {extent}. Choose another one, or leave it out.")
+    return _View(found, bounds)
+
+
 def _projection(chart: gpd.GeoDataFrame, crs: str | None) -> Any:
+    from pyproj import Transformer
+
+    if crs == NORTH_UP:
+        left, bottom, right, top = chart.total_bounds
+        to_lonlat = Transformer.from_crs(chart.crs, "OGC:CRS84", always_xy=True)
+        longitude, latitude = to_lonlat.transform((left + right) / 2, (bottom + top) / 2)
+        return find_crs(f"+proj=stere +lat_0={latitude:.4f} +lon_0={longitude:.4f} +datum=WGS84 +units=m +type=crs")
     if crs is not None:
         found = find_crs(crs)
         if not found.is_projected:
@@ -99,21 +146,63 @@ def _projection(chart: gpd.GeoDataFrame, crs: str | None) -> Any:
     return find_crs("EPSG:3413" if chart.total_bounds[[1, 3]].mean() > 0 else "EPSG:3031")
 
 
+def read_backdrop(
+    path: str | os.PathLike[str], crs: Any, bounds: tuple[float, float, float, float], pixels: int = 1600
+) -> np.ndarray:
+    """The first band of a GeoTIFF in a projection, float (y, x), 0 to 1 between its 1st and 99th percentile.
+
+    Args:
+        path: of the file.
+        crs: of the page (pyproj).
+        bounds: left, bottom, right, top there, metres.
+        pixels: of the longer side.
+
+    Returns:
+        The image; NaN where the file has no data.
+
+    Raises:
+        OptionError: no GeoTIFF with a place, or nothing of it within the bounds.
+    """
+    import rasterio
+    from rasterio.transform import from_bounds
+    from rasterio.vrt import WarpedVRT
+
+    wide, tall = bounds[2] - bounds[0], bounds[3] - bounds[1]
+    step = max(wide, tall) / pixels
+    shape = max(round(tall / step), 1), max(round(wide / step), 1)
+    place = from_bounds(*bounds, shape[1], shape[0])
+    try:
+        with rasterio.open(path, driver="GTiff") as file:
+            where = {"crs": crs.to_wkt(), "transform": place, "width": shape[1], "height": shape[0]}
+            with WarpedVRT(
+                file, **where, resampling=rasterio.enums.Resampling.average, add_alpha=file.nodata is None
+            ) as vrt:
+                values = vrt.read(1, masked=True).astype(float).filled(np.nan)
+    except (rasterio.errors.RasterioError, ValueError) as error:
+        raise OptionError(f"The backdrop {path} is no GeoTIFF with a place ({str(error).splitlines()[0]}).") from error
+    known = values[np.isfinite(values)]
+    if not known.size:
+        raise OptionError(f"The backdrop {path} does not touch the page. Leave it out, or choose that of the chart.")
+    low, high = np.percentile(known, [1, 99])
+    return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1))
+
+
 def _page(
     chart: gpd.GeoDataFrame,
+    view: _View,
     code: ColourCode,
     paper: Paper,
-    crs: Any,
-    title: str,
-    issuer: str,
-    warning: str,
+    backdrop: np.ndarray | None,
     edge: gpd.GeoDataFrame | None,
 ) -> Figure:
+    import shapely
     from matplotlib.figure import Figure
 
     wide, tall = _PAPER[paper]
-    placed = chart.to_crs(crs)
-    left, bottom, right, top = placed.total_bounds
+    left, bottom, right, top = view.bounds
+    placed = chart.to_crs(view.crs)
+    placed.geometry = shapely.clip_by_rect(placed.geometry.values, *view.bounds)
+    placed = placed[~placed.geometry.is_empty]
     room = wide - 3 * _MARGIN - _COLUMN - 0.35, tall - _HEAD - _FOOT - 0.25
     scale = min(room[0] / (right - left), room[1] / (top - bottom))  # inches a metre
     size = (right - left) * scale, (top - bottom) * scale
@@ -125,15 +214,18 @@ def _page(
     axes.set_ylim(bottom, top)
     axes.set_xticks([])
     axes.set_yticks([])
-    hatch_nodata(axes, (left, bottom, right, top))
+    hatch_nodata(axes, view.bounds)
+    if backdrop is not None:
+        grey = np.ma.masked_invalid(backdrop)
+        axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=(left, right, bottom, top), zorder=1.5, aspect="auto")
     entries = [entry_of(row, code) for row in placed.to_dict("records")]
-    _draw_polygons(axes, placed, entries)
+    _draw_polygons(axes, placed, entries, opaque=backdrop is None)
     if edge is not None and len(edge):
-        for line in edge.to_crs(crs).geometry.explode():
+        for line in edge.to_crs(view.crs).geometry.explode():
             axes.plot(*np.asarray(line.coords).T, color="black", linewidth=1.6, zorder=4, solid_capstyle="round")
     spacing = (right - left) / 1000
     rows = max(round((top - bottom) / spacing), 1)
-    grid = MapGrid(crs=crs.to_wkt(), left=left, top=top, spacing_m=spacing, shape=(rows, 1000))
+    grid = MapGrid(crs=view.crs.to_wkt(), left=left, top=top, spacing_m=spacing, shape=(rows, 1000))
     draw_graticule(axes, grid, width_inches=size[0])
     draw_scale(axes, grid, size[0])
     draw_north(axes, grid, size[0])
@@ -142,22 +234,20 @@ def _page(
         ((wide - _MARGIN - _COLUMN) / wide, _FOOT / tall, _COLUMN / wide, (tall - _HEAD - _FOOT) / tall)
     )
     _draw_column(column, entries, code, beside, tall - _HEAD - _FOOT)
-    _write(figure, chart, title, issuer, warning, crs)
     return figure
 
 
-def _draw_polygons(axes: Axes, placed: gpd.GeoDataFrame, entries: list[Entry]) -> None:
+def _draw_polygons(axes: Axes, placed: gpd.GeoDataFrame, entries: list[Entry], *, opaque: bool) -> None:
     import shapely
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Outline
 
-    for shape, entry in zip(
-        shapely.orient_polygons(placed.geometry.values), entries, strict=True
-    ):  # or holes are filled
+    shapes = shapely.orient_polygons(placed.geometry.values)  # or holes would be filled
+    for shape, entry in zip(shapes, entries, strict=True):
         for part in shapely.get_parts(shape):
             outline = Outline.make_compound_path(*(Outline(np.asarray(r.coords)) for r in shapely.get_rings(part)))
             hatch = {colours.UNKNOWN: "..", colours.NO_STAGE: "..", colours.NO_DATA: "////"}.get(entry)
-            face = tuple(v / 255 for v in entry.colour)
+            face = (*(v / 255 for v in entry.colour), 1.0 if opaque or entry is colours.LAND else _THROUGH)
             line = 0.6 if entry is colours.LAND else 0.45
             axes.add_patch(
                 PathPatch(

@@ -30,7 +30,9 @@ _KM2 = "km2"
 @click.option("--email", help="Where readers may ask.")
 @click.option("--title", default="Sea-ice chart", show_default=True, help="Of the pages.")
 @click.option("--paper", type=click.Choice(["A4", "A3"]), default="A4", show_default=True, help="Of the pages.")
-@click.option("--page-crs", help="Projection of the pages, in metres.  [default: that of MAP]")
+@click.option("--page-crs", help="Projection of the pages, in metres, or north-up.  [default: that of MAP]")
+@click.option("--extent", help="What the pages show: west,south,east,north, degrees.  [default: all]")
+@click.option("--backdrop", type=click.Path(), help="GeoTIFF of a radar image that shows through the pages' colours.")
 @click.option("--approved", is_flag=True, help='An analyst has approved it: do not say "not for navigation".')
 @click.option("--formats", default="all", show_default=True, help="sigrid3, s411, gpkg, kml, pdf, png; commas between.")
 @shared("overwrite", "json")
@@ -48,6 +50,8 @@ def chart(
     title: str,
     paper: str,
     page_crs: str | None,
+    extent: str | None,
+    backdrop: str | None,
     approved: bool,
     formats: str,
     overwrite: bool,
@@ -75,6 +79,8 @@ def chart(
         issuer=Issuer(code=code, **told),
         paper=paper,  # type: ignore[arg-type] # one of the choices
         page_crs=page_crs,
+        extent=None if extent is None else _extent(extent),
+        backdrop=backdrop,
         title=title,
         warning="" if approved else NOT_FOR_NAVIGATION,
     )
@@ -102,6 +108,14 @@ def chart(
         say_result(
             {k: one[k] for k in ("chart", "polygons", "sigrid3_edition", "s411_version", "warning")}, as_json=False
         )
+
+
+def _extent(text: str) -> tuple[float, float, float, float]:
+    try:
+        west, south, east, north = (float(word) for word in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not WEST,SOUTH,EAST,NORTH.", param_hint="--extent") from None
+    return west, south, east, north
 
 
 def _square_kilometres(text: str) -> float:
