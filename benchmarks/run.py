@@ -82,6 +82,19 @@ export(predict(product, {options}), out)
             (" OpenVINO bf16", " --engine openvino --precision bfloat16", 'engine="openvino", precision="bfloat16"'),
         )
     },
+    "chart": (
+        "frazil chart, polygons alone, of a finished map at 120 m",
+        """
+import os, subprocess, sys
+folder = os.path.join(os.path.dirname(out), "map-to-chart")
+if not os.path.exists(folder):  # by another process, so that its memory is not counted
+    command = [sys.executable, "-m", "frazil", "-q", "map", product, "-o", folder, "--spacing", "120"]
+    subprocess.run(command, check=True, capture_output=True)
+from frazil.charts.chart import make_chart
+from frazil.maps.netcdf import open_map
+""",
+        "make_chart(open_map(folder))",
+    ),
     "import": ("import frazil", "", "import frazil"),
     "help": (
         "frazil --help",
