@@ -157,6 +157,20 @@ def test_a_map_with_one_class_and_one_without_edge(tmp_path: Path) -> None:
     assert not list((folder / "sigrid3").glob("*_ln_*"))
 
 
+def test_a_map_that_tells_nothing_is_a_chart_of_unknown_concentration(tmp_path: Path) -> None:
+    import numpy as np
+
+    from frazil.conventions import UNDECIDED
+
+    chart = make_chart(make_map(codes=np.full((90, 90), UNDECIDED, np.uint8)), min_area_km2=5)
+    assert chart[["POLY_TYPE", "CT", "SA", "FA"]].to_numpy().tolist() == [["I", "99", "99", "99"]]
+    folder = export_chart(chart, tmp_path / "c")
+    back = read_chart(next((folder / "sigrid3").glob("*_pl_a.shp")))
+    assert back["CT"].tolist() == ["99"]
+    gml = next((folder / "s411").glob("*.gml")).read_text()
+    assert "<ice:iceact>99</ice:iceact>" in gml
+
+
 def test_a_chart_without_sea_is_refused(chart: gpd.GeoDataFrame, tmp_path: Path) -> None:
     land = chart[chart["POLY_TYPE"] == "L"]
     with pytest.raises(FrazilError, match="no polygons of the sea"):
