@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from frazil.conventions import Check
     from frazil.learn.predict.phenomena import DropRule
+    from frazil.scene.box import Box
 
 _OF_ICE = ("function", "stride", "engine", "confidence_percent", "adapt")
+_AROUND_KM = 5.0  # around a box where sea ice is mapped, too: pixels of the two maps end at different places
 _OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
 
 
@@ -30,6 +32,11 @@ _OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
 @click.option("--model", default="ice-measured", show_default=True, help="Model folder, or name of a bundled model.")
 @output("Folder to write.")
 @click.option("--spacing", "spacing_m", type=float, help="Pixel size of the map, metres.  [default: the model's]")
+@click.option(
+    "--bbox",
+    metavar="WEST,SOUTH,EAST,NORTH",
+    help="Map what of the scene lies between these longitudes and latitudes, degrees; WEST above EAST crosses 180°.",
+)
 @click.option(
     "--coast", "coast_m", type=float, default=2000.0, show_default=True, help="Flag sea this close to land, m."
 )
@@ -83,6 +90,7 @@ def map_command(
     overwrite: bool,
     as_json: bool,
     prior: str | None,
+    bbox: str | None,
     **given: Any,
 ) -> None:
     """Map the sea ice of PRODUCT, or with a model of phenomena those of sea and air, into one folder.
@@ -94,10 +102,12 @@ def map_command(
     from frazil.maps.export import export
     from frazil.maps.prior import fuse_prior
     from frazil.products import open_product
+    from frazil.scene.box import Box
 
     details = {name: given.pop(name) for name in DETAILS}
     if prior is None:
         refuse_given(DETAILS, "without --prior")
+    box = None if bbox is None else Box.of(bbox)
     refuse_existing(output, overwrite=overwrite)
     loaded = load_model(model)
     if loaded.card.scheme.kind == "multilabel":
@@ -111,7 +121,9 @@ def map_command(
     known = None if prior is None else check_prior(prior, opened, details)
     started = time.perf_counter()
     with progress_bar("mapping") as progress:
-        made = make(opened, loaded, crs=crs or "auto", progress=lambda f, what: progress(0.7 * f, what), **given)
+        made = make(
+            opened, loaded, crs=crs or "auto", bbox=box, progress=lambda f, what: progress(0.7 * f, what), **given
+        )
         timings = {"predict_s": round(time.perf_counter() - started, 2)}
         if known is not None:
             started = time.perf_counter()
@@ -146,6 +158,7 @@ def _phenomena(
     ice_model: str | None,
     scales: str,
     crs: str,
+    bbox: Box | None,
     **given: Any,
 ) -> xr.Dataset:
     from frazil.learn.predict.flags import FlagSettings
@@ -160,10 +173,11 @@ def _phenomena(
         flags=FlagSettings(coast_m=coast_m),
         scales=numbers(scales, "--scales"),
     )
-    ice = predict(product, ice_model, crs=crs, device=given["device"]) if ice_model else None
+    around = None if bbox is None else bbox.wider(_AROUND_KM)
+    ice = predict(product, ice_model, crs=crs, bbox=around, device=given["device"]) if ice_model else None
     if ice is not None and crs == "auto":
         crs = str(ice["spatial_ref"].attrs.get("crs_wkt", "")) or crs
-    return predict_phenomena(product, model, crs=crs, options=settings, ice=ice, **options)
+    return predict_phenomena(product, model, crs=crs, bbox=bbox, options=settings, ice=ice, **options)
 
 
 def drop_rule(text: str) -> DropRule:

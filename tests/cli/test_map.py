@@ -1,0 +1,71 @@
+"""`frazil map`: a part of a scene, noise removal, several products."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from frazil import open_map, open_scene
+from frazil.cli import cli
+from frazil.errors import FrazilError
+from frazil.learn.checkpoint import save_model
+from frazil.scene.geolocation import Geolocation
+from tests.learn.predict.test_scene import random_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "random"
+    made = random_model()
+    save_model(made.network, made.card, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def box(small_safe: Path) -> str:
+    """Of the middle of the scene."""
+    lon, lat = Geolocation.of(open_scene(small_safe)).lonlat([300.0, 500.0], [500.0, 900.0])
+    return ",".join(f"{v:.5f}" for v in (lon.min(), lat.min(), lon.max(), lat.max()))
+
+
+def frazil_map(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["map", *map(str, words)])
+
+
+def test_a_part(small_safe: Path, model: Path, box: str, tmp_path: Path) -> None:
+    for name, words in (("whole", ()), ("part", ("--bbox", box))):
+        done = frazil_map(small_safe, "--model", model, "-o", tmp_path / name, *words)
+        assert done.exit_code == 0, done.output
+    whole, part = open_map(tmp_path / "whole"), open_map(tmp_path / "part")
+    np.testing.assert_array_equal(part["ice_class"], whole["ice_class"].sel(x=part["x"], y=part["y"]))
+    assert part["ice_class"].size < 0.5 * whole["ice_class"].size
+    summary = json.loads((tmp_path / "part" / "summary.json").read_text())
+    west, south, east, north = map(float, box.split(","))
+    assert [float(v) for v in summary["bbox"].split(",")] == pytest.approx([west, south, east, north])
+    item = json.loads((tmp_path / "part" / "stac_item.json").read_text())
+    assert item["bbox"][1] < south < north < item["bbox"][3]
+    assert json.loads((tmp_path / "whole" / "summary.json").read_text())["bbox"] is None
+
+
+@pytest.mark.parametrize(
+    ("bbox", "words"),
+    [
+        ("1,2,3", "bbox '1,2,3' is not WEST,SOUTH,EAST,NORTH"),
+        ("here", "bbox 'here' is not"),
+        ("-30,80,-20,75", "south must lie below north"),
+        ("10,75,10,75.1", "no width"),
+        ("10,20,11,21", "does not touch the scene"),
+    ],
+)
+def test_boxes_that_are_none(small_safe: Path, model: Path, bbox: str, words: str, tmp_path: Path) -> None:
+    done = frazil_map(small_safe, "--model", model, "-o", tmp_path / "m", "--bbox", bbox)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, (FrazilError, SystemExit))
+    said = str(done.exception) if isinstance(done.exception, FrazilError) else done.stderr.strip()
+    assert words in said
+    assert "\n" not in said
+    assert list(tmp_path.iterdir()) == []
