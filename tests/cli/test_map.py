@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from frazil import open_map, open_scene
+from frazil import open_map, open_scene, predict
 from frazil.cli import cli
-from frazil.errors import FrazilError
+from frazil.errors import FrazilError, ModelError
 from frazil.learn.checkpoint import save_model
 from frazil.scene.geolocation import Geolocation
 from tests.learn.predict.test_scene import random_model
@@ -67,5 +67,32 @@ def test_boxes_that_are_none(small_safe: Path, model: Path, bbox: str, words: st
     assert isinstance(done.exception, (FrazilError, SystemExit))
     said = str(done.exception) if isinstance(done.exception, FrazilError) else done.stderr.strip()
     assert words in said
+    assert "\n" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_balanced_noise(small_safe: Path, model: Path, tmp_path: Path) -> None:
+    """The map is that of the scene that is opened so, and says so."""
+    done = frazil_map(small_safe, "--model", model, "-o", tmp_path / "m", "--denoise", "balanced")
+    assert done.exit_code == 0, done.output
+    assert "Noise was removed as 'balanced'; the model learnt from 'esa'." in done.output
+    made, plain = open_map(tmp_path / "m"), predict(small_safe, str(model))
+    assert (made.attrs["denoise"], made.attrs["model_denoise"]) == ("balanced", "esa")
+    assert json.loads((tmp_path / "m" / "summary.json").read_text())["denoise"] == "balanced"
+    assert plain.attrs["denoise"] == "esa"
+    assert "model_denoise" not in plain.attrs
+    scene = open_scene(small_safe, looks=3, denoise="balanced")
+    again = predict(scene, str(model), denoise="balanced")
+    np.testing.assert_array_equal(made["probability"], again["probability"])
+    assert (made["probability"] != plain["probability"]).any()
+    with pytest.raises(ModelError, match="Open it as you ask for it"):
+        predict(open_scene(small_safe, looks=3), str(model), denoise="balanced")
+
+
+def test_noise_that_the_model_has_not_seen(small_safe: Path, model: Path, tmp_path: Path) -> None:
+    done = frazil_map(small_safe, "--model", model, "-o", tmp_path / "m", "--denoise", "none")
+    assert done.exit_code == 1
+    said = str(done.exception) if isinstance(done.exception, FrazilError) else done.stderr.strip()
+    assert "with denoise='none' dark places look otherwise" in said
     assert "\n" not in said
     assert list(tmp_path.iterdir()) == []

@@ -38,6 +38,11 @@ _OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
     help="Map what of the scene lies between these longitudes and latitudes, degrees; WEST above EAST crosses 180°.",
 )
 @click.option(
+    "--denoise",
+    type=click.Choice(["esa", "balanced", "none"]),
+    help="How thermal noise is removed; balanced: of Sentinel-1 alone.  [default: as the model learnt]",
+)
+@click.option(
     "--coast", "coast_m", type=float, default=2000.0, show_default=True, help="Flag sea this close to land, m."
 )
 @shared("precision", "device")
@@ -174,7 +179,11 @@ def _phenomena(
         scales=numbers(scales, "--scales"),
     )
     around = None if bbox is None else bbox.wider(_AROUND_KM)
-    ice = predict(product, ice_model, crs=crs, bbox=around, device=given["device"]) if ice_model else None
+    ice = (
+        predict(product, ice_model, crs=crs, bbox=around, denoise=given["denoise"], device=given["device"])
+        if ice_model
+        else None
+    )
     if ice is not None and crs == "auto":
         crs = str(ice["spatial_ref"].attrs.get("crs_wkt", "")) or crs
     return predict_phenomena(product, model, crs=crs, bbox=bbox, options=settings, ice=ice, **options)

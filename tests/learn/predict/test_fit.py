@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from frazil import open_scene
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import ModelCard
-from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
+from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training, wanted_denoise
 from frazil.learn.seen import Seen
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import land_mask
@@ -204,3 +204,28 @@ def test_a_strange_map_says_so_first_and_keeps_its_own_note() -> None:
     assert made.attrs["outside_training"] == "one thing; another"
     assert "outside_training" not in ds.attrs
     assert outside_training(ds, []) is ds
+
+
+@pytest.mark.parametrize(
+    ("learnt", "asked", "given"),
+    [
+        ("esa", None, "esa"),
+        ("esa", "esa", "esa"),
+        ("esa", "balanced", "balanced"),
+        ("none", "none", "none"),
+        ("none", None, "none"),
+        ("balanced", "balanced", "balanced"),
+    ],
+)
+def test_noise_removal_that_suits_a_model(learnt: str, asked: str | None, given: str) -> None:
+    assert wanted_denoise(card(denoise=learnt), asked) == given
+
+
+@pytest.mark.parametrize(
+    ("learnt", "asked"),
+    [("esa", "none"), ("balanced", "esa"), ("balanced", "none"), ("none", "esa"), ("none", "balanced")],
+)
+def test_noise_removal_that_does_not(learnt: str, asked: str) -> None:
+    with pytest.raises(ModelError, match=f"denoise='{learnt}'; with denoise='{asked}' dark places") as raised:
+        wanted_denoise(card(denoise=learnt), asked)
+    assert "\n" not in str(raised.value)

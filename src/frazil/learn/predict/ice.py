@@ -17,6 +17,7 @@ from frazil.conventions import (
     PERCENT_NODATA,
     UNDECIDED,
     VARIABLES,
+    Denoise,
     class_attrs,
     flag_attrs,
 )
@@ -47,6 +48,7 @@ def predict(
     crs: str | None = "auto",
     spacing_m: float | None = None,
     bbox: BoxLike | None = None,
+    denoise: Denoise | None = None,
     flags: FlagSettings | None = None,
     adapt: float | bool = False,
     tile: int | None = None,
@@ -71,6 +73,9 @@ def predict(
             those pixels of the whole scene's grid that hold the box. Only what they need is mapped; it is what the map
             of the whole scene has there, but for rounding where networks compute with other tiles. Networks with a wide
             view, and denoise="balanced", read all of the scene once.
+        denoise: how noise is removed, see `frazil.open_scene`; by default as in the scenes that the model learnt from.
+            Another is refused but ``"balanced"`` for models that learnt from ``"esa"``, which differ in residual noise
+            alone. A scene that is open must have been opened so.
         flags: thresholds of the quality flags.
         adapt: let the scene teach the model its signatures (`frazil.learn.predict.adapt`): True, or the weight of what
             it teaches against the network, above 0 and at most 1. For models that classify every pixel.
@@ -96,7 +101,17 @@ def predict(
         raise OptionError("adapt does not go with a bbox: it is the whole scene that teaches. Leave out one of them.")
     run = EngineSettings(engine=engine, function=function, stride=stride, device=device, precision=precision)
     made = IceAnswers(flags=flags or FlagSettings(), adapt=adapt, tile=tile, run=run)
-    return map_scene(scene, model, made, crs=crs, spacing_m=spacing_m, bbox=bbox, twice=bool(adapt), progress=progress)
+    return map_scene(
+        scene,
+        model,
+        made,
+        crs=crs,
+        spacing_m=spacing_m,
+        bbox=bbox,
+        denoise=denoise,
+        twice=bool(adapt),
+        progress=progress,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

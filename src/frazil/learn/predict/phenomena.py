@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from frazil.answer import ICE_PERCENT
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, UNDECIDED, flag_attrs
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, UNDECIDED, Denoise, flag_attrs
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard
 from frazil.learn.infer.choose import engine_for
@@ -94,6 +94,7 @@ def predict_phenomena(
     crs: str | None = "auto",
     spacing_m: float | None = None,
     bbox: BoxLike | None = None,
+    denoise: Denoise | None = None,
     options: PhenomenaMapOptions | None = None,
     ice: xr.Dataset | None = None,
     device: str | None = None,
@@ -108,6 +109,7 @@ def predict_phenomena(
             the radar grid (line, pixel), as in `frazil.predict`.
         spacing_m: of the map; by default that of the cells, 400 m at 100 m.
         bbox: see `frazil.predict`.
+        denoise: likewise.
         options: see `PhenomenaMapOptions`.
         ice: a sea-ice map of the same scene and CRS (`frazil.predict`): where it finds ice, that wins.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
@@ -126,7 +128,7 @@ def predict_phenomena(
         raise OptionError("The radar grid (crs=None) has its own spacing, and takes no map of sea ice. Name a CRS.")
     settings = options or PhenomenaMapOptions()
     made = PhenomenaAnswers(options=settings, ice=ice, device=device)
-    return map_scene(scene, model, made, crs=crs, spacing_m=spacing_m, bbox=bbox, progress=progress)
+    return map_scene(scene, model, made, crs=crs, spacing_m=spacing_m, bbox=bbox, denoise=denoise, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -24,7 +24,7 @@ from frazil.learn.checkpoint import Model, ModelCard, load_model
 from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.tiles import Part, tile_logits
 from frazil.learn.infer.wide import wide_view
-from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
+from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training, wanted_denoise
 from frazil.learn.predict.flags import BIT, FlagSettings, Holds, border_cells, flag_border, flags_of_cells, n_cells
 from frazil.learn.predict.part import MapPart, part_of
 from frazil.memory import require_memory
@@ -131,6 +131,7 @@ def map_scene(
     crs: str | None,
     spacing_m: float | None,
     bbox: BoxLike | None = None,
+    denoise: Denoise | None = None,
     twice: bool = False,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -143,6 +144,7 @@ def map_scene(
         crs: see `frazil.predict`.
         spacing_m: likewise.
         bbox: likewise.
+        denoise: likewise.
         twice: whether the scene's pixels are wanted again after the network.
         progress: see `frazil.predict`.
 
@@ -158,9 +160,9 @@ def map_scene(
     engine = answers.engine(loaded)
     if not isinstance(scene, xr.Dataset):
         report(0.0, "opening the product")
-        scene = open_for(scene, card)
+        scene = open_for(scene, card, denoise)
     check_scene(scene)
-    check_fit(scene, card)
+    check_fit(scene, card, denoise)
     if twice:
         scene = in_memory(scene)
     on = _cells(scene, engine.cell, answers.holds)
@@ -211,12 +213,14 @@ def map_scene(
 _PLACE = ("line", "pixel")
 
 
-def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Dataset:
-    """The scene of a product as a model wants it.
+def open_for(path: str | os.PathLike[str] | Product, card: ModelCard, denoise: Denoise | None = None) -> xr.Dataset:
+    """The scene of a product as a model wants it, but for a noise removal that was asked for.
 
     Raises:
-        ModelError: the product lacks a polarisation, or its pixels do not divide the model's spacing.
+        ModelError: the product lacks a polarisation, its pixels do not divide the model's spacing, or the noise removal
+            is none for the model.
     """
+    chosen = wanted_denoise(card, denoise)
     product = open_product(path) if isinstance(path, (str, os.PathLike)) else path
     lacking = [p for p in card.polarizations if p not in product.polarizations]
     if lacking:
@@ -235,7 +239,7 @@ def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Data
         polarizations=card.polarizations,
         looks=looks,
         boxcar=boxcar,
-        denoise=card.denoise,  # type: ignore[arg-type]
+        denoise=chosen,  # type: ignore[arg-type]
     )
 
 
@@ -403,8 +407,11 @@ def _dataset(
         "denoise",
     )
     sensor = sensor_of(scene.attrs)
+    if scene.attrs["denoise"] != card.denoise:
+        other = f"Noise was removed as {scene.attrs['denoise']!r}; the model learnt from {card.denoise!r}."
+        said = {"model_denoise": card.denoise, "other_denoise": other, **said}
     own = answers.attrs(card)
-    notes = (said.get("adapted", ""), scene.attrs.get("note", ""), own.pop("note", ""))
+    notes = (said.pop("other_denoise", ""), said.get("adapted", ""), scene.attrs.get("note", ""), own.pop("note", ""))
     attrs = {k: scene.attrs[k] for k in kept if k in scene.attrs} | {
         "note": " ".join(str(note) for note in notes if note),
         "Conventions": "CF-1.11",
