@@ -2,8 +2,8 @@
 
     python benchmarks/denoise_maps.py --seeds 11 12 13 14
 
-Prints a table in Markdown. Each seed is simulated twice, with the wrong noise of `banding.py` and with right noise, under the
-same speckle; maps stay on the radar grid, where the truth lies.
+Prints a table in Markdown. Each seed is simulated twice, with the wrong noise of `banding.py` and with right noise,
+under the same speckle; maps stay on the radar grid, where the truth lies.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from click.testing import CliRunner, Result
 
 from frazil import open_map, open_scene, predict
 from frazil.cli import cli
+from frazil.cli.map import _targets
 from frazil.errors import FrazilError, ModelError
-from frazil.learn.checkpoint import save_model
+from frazil.learn.checkpoint import Model, load_model, save_model
 from frazil.scene.geolocation import Geolocation
 from tests.learn.predict.test_scene import random_model
 
@@ -96,3 +98,62 @@ def test_noise_that_the_model_has_not_seen(small_safe: Path, model: Path, tmp_pa
     assert "with denoise='none' dark places look otherwise" in said
     assert "\n" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_products(
+    small_safe: Path, small_zip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each as if it was mapped alone; the model is read once; what is refused is told at the end."""
+    other = tmp_path / "other.SAFE"
+    shutil.copytree(small_safe, other)
+    broken = tmp_path / "broken.SAFE"
+    shutil.copytree(small_safe, broken)
+    for tiff in (broken / "measurement").iterdir():
+        tiff.write_bytes(b"")
+    loaded = []
+
+    def spy(name: str) -> Model:
+        loaded.append(name)
+        return load_model(name)
+
+    monkeypatch.setattr("frazil.learn.checkpoint.load_model", spy)
+    words = ("--model", model, "--json", "-o", tmp_path / "maps")
+    done = frazil_map(small_zip, broken, tmp_path / "none.SAFE", other, *words)
+    assert done.exit_code == 1
+    assert loaded == [str(model)]
+    told = json.loads(done.stdout)
+    assert [Path(one["product"]).name for one in told] == [small_zip.name, "broken.SAFE", "none.SAFE", "other.SAFE"]
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted([small_zip.stem, "other"])
+    last = done.stderr.strip().splitlines()[-2:]
+    assert "broken.SAFE" in last[0]
+    assert "zero bytes" in last[0]
+    assert "zero bytes" in told[1]["error"]
+    assert "No product at" in last[1]
+    alone = frazil_map(other, "--model", model, "-o", tmp_path / "alone", "--json")
+    assert alone.exit_code == 0
+    assert {k: Path(v).name for k, v in json.loads(alone.stdout).items()} == {
+        k: Path(v).name for k, v in told[3]["files"].items()
+    }
+    for name in ("class.tif", "flags.tif"):
+        assert (tmp_path / "maps" / "other" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_several_products_of_one_name(small_safe: Path, small_zip: Path, model: Path, tmp_path: Path) -> None:
+    done = frazil_map(small_safe, small_zip, "--model", model, "-o", tmp_path / "maps")
+    assert done.exit_code == 1
+    assert f"Several products are called {small_safe.stem!r}" in str(done.exception) + done.stderr
+    (tmp_path / "there" / "a").mkdir(parents=True)
+    (tmp_path / "there" / "a" / "kept").touch()
+    done = frazil_map("a.SAFE", "b.SAFE", "--model", model, "-o", tmp_path / "there")
+    assert done.exit_code == 1
+    assert "exists already" in str(done.exception) + done.stderr
+    assert [p.name for p in (tmp_path / "there").iterdir()] == ["a"]
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]
+
+
+def test_names_of_maps(small_safe: Path) -> None:
+    """That of the product, whichever of its files is given."""
+    given = ("x/A.SAFE", "B.SAFE.zip", "C.zip", "RS2_OK.v1", str(small_safe / "manifest.safe"))
+    names = [target.name for target in _targets(given, "maps")]
+    assert names == ["A", "B", "C", "RS2_OK.v1", small_safe.stem]
+    assert _targets(("A.SAFE",), "map") == [Path("map")]
