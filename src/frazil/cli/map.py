@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,23 +14,37 @@ from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.options import numbers, output, shared
 from frazil.cli.prior import DETAILS, check_prior, prior_options
 from frazil.cli.progress import progress_bar
-from frazil.cli.say import say_result
+from frazil.cli.say import say, say_json, say_result
+from frazil.errors import FrazilError, OptionError
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from frazil.conventions import Check
+    from frazil.learn.checkpoint import Model
     from frazil.learn.predict.phenomena import DropRule
+    from frazil.scene.box import Box
 
 _OF_ICE = ("function", "stride", "engine", "confidence_percent", "adapt")
+_AROUND_KM = 5.0  # around a box where sea ice is mapped, too: pixels of the two maps end at different places
 _OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
 
 
 @click.command("map", short_help="Map sea ice, or phenomena of sea and air.")
-@click.argument("product", type=click.Path())
+@click.argument("products", metavar="PRODUCT...", nargs=-1, required=True, type=click.Path())
 @click.option("--model", default="ice-measured", show_default=True, help="Model folder, or name of a bundled model.")
-@output("Folder to write.")
+@output("Folder to write; of several products, one that gets a folder for each.")
 @click.option("--spacing", "spacing_m", type=float, help="Pixel size of the map, metres.  [default: the model's]")
+@click.option(
+    "--bbox",
+    metavar="WEST,SOUTH,EAST,NORTH",
+    help="Map what of the scene lies between these longitudes and latitudes, degrees; WEST above EAST crosses 180°.",
+)
+@click.option(
+    "--denoise",
+    type=click.Choice(["esa", "balanced", "none"]),
+    help="How thermal noise is removed; balanced: of Sentinel-1 alone.  [default: as the model learnt]",
+)
 @click.option(
     "--coast", "coast_m", type=float, default=2000.0, show_default=True, help="Flag sea this close to land, m."
 )
@@ -75,7 +90,7 @@ _OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
 @click.option("--ice-model", help="Of models of phenomena: a sea-ice model, whose result wins where it finds ice.")
 @shared("scales", "check", "crs", "overwrite", "json")
 def map_command(
-    product: str,
+    products: tuple[str, ...],
     check: Check,
     model: str,
     output: str,
@@ -83,47 +98,112 @@ def map_command(
     overwrite: bool,
     as_json: bool,
     prior: str | None,
+    bbox: str | None,
+    ice_model: str | None,
     **given: Any,
 ) -> None:
-    """Map the sea ice of PRODUCT, or with a model of phenomena those of sea and air, into one folder.
+    """Map the sea ice of PRODUCT..., or with a model of phenomena those of sea and air, into a folder for each.
 
-    GeoTIFFs, NetCDF, vectors, picture, STAC item and summary.
+    GeoTIFFs, NetCDF, vectors, picture, STAC item and summary. Those of several products that are refused are told at
+    the end, when the others are mapped.
     """
     from frazil.files import refuse_existing
     from frazil.learn.checkpoint import load_model
     from frazil.maps.export import export
     from frazil.maps.prior import fuse_prior
     from frazil.products import open_product
+    from frazil.scene.box import Box
 
     details = {name: given.pop(name) for name in DETAILS}
     if prior is None:
         refuse_given(DETAILS, "without --prior")
-    refuse_existing(output, overwrite=overwrite)
+    box = None if bbox is None else Box.of(bbox)
+    targets = _targets(products, output)
+    for target in targets:
+        refuse_existing(target, overwrite=overwrite)
     loaded = load_model(model)
     if loaded.card.scheme.kind == "multilabel":
         refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
         refuse_given(_OF_ICE, "with a model of phenomena")
         make: Callable[..., xr.Dataset] = _phenomena
+        given["drop"] = tuple(map(drop_rule, given["drop"]))
+        given["ice_model"] = load_model(ice_model) if ice_model else None
     else:
         refuse_given(_OF_PHENOMENA, "with a model of sea ice")
         make = _ice
-    opened = open_product(product, check=check)
-    known = None if prior is None else check_prior(prior, opened, details)
-    started = time.perf_counter()
-    with progress_bar("mapping") as progress:
-        made = make(opened, loaded, crs=crs or "auto", progress=lambda f, what: progress(0.7 * f, what), **given)
-        timings = {"predict_s": round(time.perf_counter() - started, 2)}
-        if known is not None:
-            started = time.perf_counter()
-            progress(0.7, "adding the prior")
-            made = fuse_prior(made, known[0], **known[1])
-            timings["prior_s"] = round(time.perf_counter() - started, 2)
-        progress(0.7, "writing")
-        files = export(made, output, overwrite=overwrite, timings=timings, progress=lambda what: progress(0.8, what))
-    say_notes(made.attrs, made["dominant" if "dominant" in made else "ice_class"].values)
-    if crs is None:
-        say_crs(made)
-    say_result({name: str(path) for name, path in files.items()}, as_json)
+
+    def work(product: str, target: Path) -> dict[str, str]:
+        opened = open_product(product, check=check)
+        known = None if prior is None else check_prior(prior, opened, details)
+        started = time.perf_counter()
+        with progress_bar("mapping") as progress:
+            made = make(
+                opened, loaded, crs=crs or "auto", bbox=box, progress=lambda f, what: progress(0.7 * f, what), **given
+            )
+            timings = {"predict_s": round(time.perf_counter() - started, 2)}
+            if known is not None:
+                started = time.perf_counter()
+                progress(0.7, "adding the prior")
+                made = fuse_prior(made, known[0], **known[1])
+                timings["prior_s"] = round(time.perf_counter() - started, 2)
+            progress(0.7, "writing")
+            files = export(made, target, overwrite=overwrite, timings=timings, progress=lambda w: progress(0.8, w))
+        say_notes(made.attrs, made["dominant" if "dominant" in made else "ice_class"].values)
+        if crs is None:
+            say_crs(made)
+        return {name: str(path) for name, path in files.items()}
+
+    if len(products) == 1:
+        say_result(dict(work(products[0], targets[0])), as_json)
+    else:
+        _each(products, targets, work, as_json)
+
+
+def _targets(products: tuple[str, ...], output: str) -> list[Path]:
+    """The folder of each map: of one product the output itself, of several one in it by the name of the product.
+
+    Raises:
+        OptionError: two products of one name.
+    """
+    if len(products) == 1:
+        return [Path(output)]
+    names = []
+    for product in products:
+        path = Path(product).resolve()
+        path = path.parent if path.is_file() and path.suffix.lower() != ".zip" else path  # a manifest in its product
+        names.append(path.stem if path.suffix.lower() in (".safe", ".zip") else path.name)
+    names = [n[: -len(".SAFE")] if n.upper().endswith(".SAFE") else n for n in names]  # of NAME.SAFE.zip
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise OptionError(
+            f"Several products are called {twice[0]!r}, and their maps would be. Rename one, or map each by itself."
+        )
+    return [Path(output) / name for name in names]
+
+
+def _each(
+    products: tuple[str, ...], targets: list[Path], work: Callable[[str, Path], dict[str, str]], as_json: bool
+) -> None:
+    """Map one product after the other; what was refused is told at the end, with exit status 1."""
+    told: list[dict[str, Any]] = []
+    failed = []
+    for product, target in zip(products, targets, strict=True):
+        say(f"{target.name}:", err=True)
+        try:
+            told.append({"product": product, "map": str(target), "files": work(product, target)})
+        except FrazilError as error:
+            told.append({"product": product, "error": str(error)})
+            failed.append(f"{product}: {error}")
+    if as_json:
+        say_json(told)
+    else:
+        for one in told:
+            if "map" in one:
+                say(one["map"])
+    for line in failed:
+        say(f"frazil: {line}", err=True)
+    if failed:
+        click.get_current_context().exit(1)
 
 
 def _ice(product: Any, model: Any, *, coast_m: float, confidence_percent: float, **given: Any) -> xr.Dataset:
@@ -142,10 +222,11 @@ def _phenomena(
     coast_m: float,
     precision: str,
     tiling: str,
-    drop: tuple[str, ...],
-    ice_model: str | None,
+    drop: tuple[DropRule, ...],
+    ice_model: Model | None,
     scales: str,
     crs: str,
+    bbox: Box | None,
     **given: Any,
 ) -> xr.Dataset:
     from frazil.learn.predict.flags import FlagSettings
@@ -155,15 +236,20 @@ def _phenomena(
     options = {name: value for name, value in given.items() if name not in _OF_ICE}
     settings = PhenomenaMapOptions(
         tiling=tiling,
-        drop=tuple(map(drop_rule, drop)),
+        drop=drop,
         precision=precision,
         flags=FlagSettings(coast_m=coast_m),
         scales=numbers(scales, "--scales"),
     )
-    ice = predict(product, ice_model, crs=crs, device=given["device"]) if ice_model else None
+    around = None if bbox is None else bbox.wider(_AROUND_KM)
+    ice = (
+        predict(product, ice_model, crs=crs, bbox=around, denoise=given["denoise"], device=given["device"])
+        if ice_model
+        else None
+    )
     if ice is not None and crs == "auto":
         crs = str(ice["spatial_ref"].attrs.get("crs_wkt", "")) or crs
-    return predict_phenomena(product, model, crs=crs, options=settings, ice=ice, **options)
+    return predict_phenomena(product, model, crs=crs, bbox=bbox, options=settings, ice=ice, **options)
 
 
 def drop_rule(text: str) -> DropRule:

@@ -61,6 +61,8 @@ def summarise(
         "stop_time": str(attrs.get("stop_time", attrs["start_time"])),
         "model": str(attrs["model"]),
         "model_card": _text(attrs.get("model_card")),
+        "denoise": _text(attrs.get("denoise")),
+        "bbox": _text(attrs.get("bbox")),
         "note": _text(attrs.get("note")),
         "outside_training": _text(attrs.get("outside_training")),
         "class_scheme": scheme.name,

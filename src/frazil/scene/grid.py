@@ -86,6 +86,15 @@ class MapGrid:
             self.top,
         )
 
+    def part(self, rows: slice, columns: slice) -> MapGrid:
+        """Some rows and columns of the grid, as a grid."""
+        return replace(
+            self,
+            left=self.left + columns.start * self.spacing_m,
+            top=self.top - rows.start * self.spacing_m,
+            shape=(rows.stop - rows.start, columns.stop - columns.start),
+        )
+
     def coords(self) -> dict[str, object]:
         """The coordinates ``y``, ``x`` and ``spatial_ref`` of a Dataset on this grid (CF grid mapping and GDAL's)."""
         import xarray as xr
@@ -175,12 +184,7 @@ class Warp:
         lines, pixels = window
         if lines.stop <= lines.start or pixels.stop <= pixels.start:
             return None, lines, pixels
-        grid = replace(
-            self.grid,
-            left=self.grid.left + columns.start * self.grid.spacing_m,
-            top=self.grid.top - rows.start * self.grid.spacing_m,
-            shape=(rows.stop - rows.start, columns.stop - columns.start),
-        )
+        grid = self.grid.part(rows, columns)
         shape = lines.stop - lines.start, pixels.stop - pixels.start
         return Warp(grid, row - lines.start, column - pixels.start, self.step, shape), lines, pixels
 

@@ -56,7 +56,7 @@ def land_on(grid: MapGrid) -> tuple[np.ndarray, np.ndarray]:
         distance: float32 (y, x), metres in the projection to the nearest land within 10 km around the grid; 0 on land,
             infinite without any. Exact to the 0.24 km at which it is computed.
     """
-    step = max(int(_SPACING_M // grid.spacing_m), 1)
+    step = _step(grid)
     coarse_m = step * grid.spacing_m
     margin = int(np.ceil(_MARGIN_M / coarse_m))
     rows, columns = (-(-n // step) + 2 * margin for n in grid.shape)
@@ -69,6 +69,23 @@ def land_on(grid: MapGrid) -> tuple[np.ndarray, np.ndarray]:
     return _finer(land[window], step)[full], _finer(distance[window], step)[full]
 
 
+def land_lattice(grid: MapGrid) -> int:
+    """Pixels between the nodes of `land_on`: on a part of a grid that begins at a node, it finds what it finds on all.
+
+    Coasts more than 10 km outside the part are not seen from it.
+    """
+    step = _step(grid)
+    return step * _node_step(step * grid.spacing_m)
+
+
+def _step(grid: MapGrid) -> int:
+    return max(int(_SPACING_M // grid.spacing_m), 1)
+
+
+def _node_step(coarse_m: float) -> int:
+    return int(np.clip(_NODES_M / coarse_m, 1, 64))
+
+
 def _lonlat(grid: MapGrid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Longitude and latitude, degrees (y, x), of a lattice of coordinates of a grid's CRS.
 
@@ -76,7 +93,7 @@ def _lonlat(grid: MapGrid, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
     less than a decimetre, at poles and the antimeridian as elsewhere. Where the projection ends it is asked everywhere.
     """
     to_lonlat = Transformer.from_crs(grid.pyproj_crs, CRS.from_epsg(4326), always_xy=True)
-    step = int(np.clip(_NODES_M / abs(x[1] - x[0]), 1, 64)) if x.size > 1 else 1
+    step = _node_step(abs(x[1] - x[0])) if x.size > 1 else 1
     nodes = [np.unique(np.append(np.arange(0, v.size, step), v.size - 1)) for v in (x, y)]
     longitude, latitude = (np.radians(v) for v in to_lonlat.transform(*np.meshgrid(x[nodes[0]], y[nodes[1]])))
     if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()):

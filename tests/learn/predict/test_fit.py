@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from frazil import open_scene
 from frazil.errors import ModelError
 from frazil.learn.checkpoint import ModelCard
-from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
+from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training, wanted_denoise
 from frazil.learn.seen import Seen
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.land import land_mask
@@ -109,7 +109,7 @@ def test_a_sample_is_the_lattice_of_the_whole_image_however_it_is_passed(
         k += 1
     assert sample.lines == list(range(0, height, sample.step))
     np.testing.assert_array_equal(np.stack(sample.values, axis=1), image[:, :: sample.step, :: sample.step])
-    assert len(sample.lines) <= 320 or min(height, width) < 320
+    assert min(height, width) / sample.step < 320
 
 
 def test_what_was_sampled_is_no_view_of_what_may_change() -> None:
@@ -204,3 +204,28 @@ def test_a_strange_map_says_so_first_and_keeps_its_own_note() -> None:
     assert made.attrs["outside_training"] == "one thing; another"
     assert "outside_training" not in ds.attrs
     assert outside_training(ds, []) is ds
+
+
+@pytest.mark.parametrize(
+    ("learnt", "asked", "given"),
+    [
+        ("esa", None, "esa"),
+        ("esa", "esa", "esa"),
+        ("esa", "balanced", "balanced"),
+        ("none", "none", "none"),
+        ("none", None, "none"),
+        ("balanced", "balanced", "balanced"),
+    ],
+)
+def test_noise_removal_that_suits_a_model(learnt: str, asked: str | None, given: str) -> None:
+    assert wanted_denoise(card(denoise=learnt), asked) == given
+
+
+@pytest.mark.parametrize(
+    ("learnt", "asked"),
+    [("esa", "none"), ("balanced", "esa"), ("balanced", "none"), ("none", "esa"), ("none", "balanced")],
+)
+def test_noise_removal_that_does_not(learnt: str, asked: str) -> None:
+    with pytest.raises(ModelError, match=f"denoise='{learnt}'; with denoise='{asked}' dark places") as raised:
+        wanted_denoise(card(denoise=learnt), asked)
+    assert "\n" not in str(raised.value)

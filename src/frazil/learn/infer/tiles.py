@@ -63,6 +63,7 @@ def tile_logits(
     tiles: TileGrid,
     read: Callable[[slice], tuple[np.ndarray, Read]],
     progress: Callable[[float], None] | None = None,
+    corner: tuple[int, int] = (0, 0),
 ) -> Iterator[Part[Read]]:
     """Run an engine over a scene, tile by tile; the next row of tiles is read while one is worked on.
 
@@ -71,6 +72,7 @@ def tile_logits(
         tiles: see `tiles_for`.
         read: input float32 (channel, line, pixel) of full-width lines, and what else is wanted of them.
         progress: called with the fraction done.
+        corner: first line and pixel, in the scene that the engine looked at, of what is read and cut into tiles.
     """
     rows, cell, done = list(tiles.rows()), engine.cell, 0
     with ThreadPoolExecutor(1) as pool:
@@ -81,7 +83,7 @@ def tile_logits(
                 ahead = pool.submit(read, rows[number + 1][0][1].slices[0])
             for core, reach in row:
                 lines, pixels = reach.slices
-                logits = engine(inputs[:, :, pixels], (lines.start, pixels.start))
+                logits = engine(inputs[:, :, pixels], (corner[0] + lines.start, corner[1] + pixels.start))
                 within = tuple(_cells(part, cell) for part in core.inside(reach))
                 here = tuple(_cells(part, cell) for part in core.slices)
                 yield Part(core, (here[0], here[1]), logits[(slice(None), *within)], also, core.inside(reach)[0])

@@ -17,8 +17,39 @@ from frazil.scene.land import land_mask
 _SAMPLED = 160  # positions of a scene along each side, at which it is compared with the training
 
 
-def check_fit(scene: xr.Dataset, card: ModelCard) -> None:
+#: Noise removal by which models learnt, and others that suit them: balancing mends what is left of the stated noise,
+#: so that a scene is more, not less, like those without such a rest.
+SUITABLE: dict[str, tuple[str, ...]] = {"esa": ("balanced",)}
+
+
+def wanted_denoise(card: ModelCard, asked: str | None) -> str:
+    """How the noise of a scene is to be removed for a model.
+
+    Args:
+        card: of the model.
+        asked: by the user; None for what the model learnt from.
+
+    Raises:
+        ModelError: the model has not seen scenes like that.
+    """
+    if asked is None or asked == card.denoise:
+        return card.denoise
+    suitable = (card.denoise, *SUITABLE.get(card.denoise, ()))
+    if asked not in suitable:
+        raise ModelError(
+            f"Model {card.id} learnt from scenes whose noise was removed as denoise={card.denoise!r}; with "
+            f"denoise={asked!r} dark places look otherwise than any it has seen. Choose from {list(suitable)}."
+        )
+    return asked
+
+
+def check_fit(scene: xr.Dataset, card: ModelCard, denoise: str | None = None) -> None:
     """Refuse scenes that a model cannot have been meant for.
+
+    Args:
+        scene: see `frazil.conventions.check_scene`.
+        card: of the model.
+        denoise: see `wanted_denoise`.
 
     Raises:
         ModelError: a polarisation that is missing; other pixels; noise removed otherwise; angles that are not known.
@@ -36,7 +67,12 @@ def check_fit(scene: xr.Dataset, card: ModelCard) -> None:
             f"Model {card.id} was trained on pixels of {card.spacing_m:g} m, but the scene has {spacing:g} m. "
             f"Open the scene with looks={looks}."
         )
-    if scene.attrs["denoise"] != card.denoise:
+    if scene.attrs["denoise"] != wanted_denoise(card, denoise):
+        if denoise not in (None, card.denoise):
+            raise ModelError(
+                f"denoise={denoise!r} was asked for, but this scene was opened with "
+                f"denoise={scene.attrs['denoise']!r}. Open it as you ask for it."
+            )
         raise ModelError(
             f"Model {card.id} learnt from scenes whose noise was removed as denoise={card.denoise!r}, but this one was "
             f"opened with denoise={scene.attrs['denoise']!r}. Open it as the model wants it."

@@ -72,9 +72,14 @@ def flags_of_cells(
     return flags, observed
 
 
+def border_cells(border_m: float, spacing_m: float) -> int:
+    """How far `flag_border` looks, in cells."""
+    return max(round(border_m / spacing_m), 0)
+
+
 def flag_border(flags: np.ndarray, border_m: float, spacing_m: float) -> None:
     """Flag ``border``, in place, what is closer to something that was not observed."""
-    reach = max(round(border_m / spacing_m), 0)
+    reach = border_cells(border_m, spacing_m)
     if reach:
         seen = (flags & BIT["nodata"]) == 0
         inner = ndimage.minimum_filter(seen.view(np.uint8), size=2 * reach + 1, mode="constant", cval=0)

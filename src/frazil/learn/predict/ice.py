@@ -17,9 +17,11 @@ from frazil.conventions import (
     PERCENT_NODATA,
     UNDECIDED,
     VARIABLES,
+    Denoise,
     class_attrs,
     flag_attrs,
 )
+from frazil.errors import OptionError
 from frazil.learn.checkpoint import DEFAULT_MODEL, Model, ModelCard
 from frazil.learn.infer.choose import EngineSettings, engine_for
 from frazil.learn.infer.engine import Engine
@@ -27,7 +29,7 @@ from frazil.learn.infer.softmax import half_percents
 from frazil.learn.infer.tiles import tiles_for
 from frazil.learn.predict.adapt import adapt_to_scene, check_weight
 from frazil.learn.predict.flags import BIT, FlagSettings, Holds, flags_on_map
-from frazil.learn.predict.scene import SCORE_NODATA, PathOrScene, Progress, RadarMap, map_scene
+from frazil.learn.predict.scene import SCORE_NODATA, BoxLike, PathOrScene, Progress, RadarMap, map_scene
 from frazil.percent import whole_percents
 from frazil.scene.land import add_land
 from frazil.scene.tiles import TileGrid
@@ -45,6 +47,8 @@ def predict(
     *,
     crs: str | None = "auto",
     spacing_m: float | None = None,
+    bbox: BoxLike | None = None,
+    denoise: Denoise | None = None,
     flags: FlagSettings | None = None,
     adapt: float | bool = False,
     tile: int | None = None,
@@ -65,6 +69,13 @@ def predict(
             the radar grid (line, pixel).
         spacing_m: pixel size of the map; by default that of the model, and for patch classifiers that of their
             results, but not above 120 m.
+        bbox: west, south, east, north in degrees (west above east across 180°): map what of the scene lies there, on
+            those pixels of the whole scene's grid that hold the box. Only what they need is mapped; it is what the map
+            of the whole scene has there, but for rounding where networks compute with other tiles. Networks with a wide
+            view, and denoise="balanced", read all of the scene once.
+        denoise: how noise is removed, see `frazil.open_scene`; by default as in the scenes that the model learnt from.
+            Another is refused but ``"balanced"`` for models that learnt from ``"esa"``, which differ in residual noise
+            alone. A scene that is open must have been opened so.
         flags: thresholds of the quality flags.
         adapt: let the scene teach the model its signatures (`frazil.learn.predict.adapt`): True, or the weight of what
             it teaches against the network, above 0 and at most 1. For models that classify every pixel.
@@ -83,11 +94,24 @@ def predict(
 
     Raises:
         ModelError: the scene lacks a polarisation of the model, or its spacing does not fit.
+        OptionError: a bbox that is none, does not touch the scene, or with `adapt`, which the whole scene teaches.
         ProductError and others: as `frazil.open_scene`.
     """
+    if bbox is not None and adapt:
+        raise OptionError("adapt does not go with a bbox: it is the whole scene that teaches. Leave out one of them.")
     run = EngineSettings(engine=engine, function=function, stride=stride, device=device, precision=precision)
     made = IceAnswers(flags=flags or FlagSettings(), adapt=adapt, tile=tile, run=run)
-    return map_scene(scene, model, made, crs=crs, spacing_m=spacing_m, twice=bool(adapt), progress=progress)
+    return map_scene(
+        scene,
+        model,
+        made,
+        crs=crs,
+        spacing_m=spacing_m,
+        bbox=bbox,
+        denoise=denoise,
+        twice=bool(adapt),
+        progress=progress,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from frazil.answer import ICE_PERCENT
-from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, UNDECIDED, flag_attrs
+from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, UNDECIDED, Denoise, flag_attrs
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard
 from frazil.learn.infer.choose import engine_for
@@ -27,7 +27,7 @@ from frazil.learn.infer.scales import ManyScales, check_scales
 from frazil.learn.infer.softmax import percents
 from frazil.learn.infer.tiles import tiles_for
 from frazil.learn.predict.flags import BIT, FlagSettings, Holds, flags_on_map
-from frazil.learn.predict.scene import SCORE_NODATA, PathOrScene, Progress, RadarMap, map_scene
+from frazil.learn.predict.scene import SCORE_NODATA, BoxLike, PathOrScene, Progress, RadarMap, map_scene
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.tiles import TileGrid
 
@@ -93,6 +93,8 @@ def predict_phenomena(
     *,
     crs: str | None = "auto",
     spacing_m: float | None = None,
+    bbox: BoxLike | None = None,
+    denoise: Denoise | None = None,
     options: PhenomenaMapOptions | None = None,
     ice: xr.Dataset | None = None,
     device: str | None = None,
@@ -106,6 +108,8 @@ def predict_phenomena(
         crs: of the map, in metres; ``"auto"``: a UTM zone, or polar stereographic beyond 60° of latitude; None keeps
             the radar grid (line, pixel), as in `frazil.predict`.
         spacing_m: of the map; by default that of the cells, 400 m at 100 m.
+        bbox: see `frazil.predict`.
+        denoise: likewise.
         options: see `PhenomenaMapOptions`.
         ice: a sea-ice map of the same scene and CRS (`frazil.predict`): where it finds ice, that wins.
         device: ``"cpu"`` or ``"cuda"``; by default CUDA where there is one.
@@ -118,13 +122,13 @@ def predict_phenomena(
 
     Raises:
         ModelError: a model of another kind, or one that does not fit the scene.
-        OptionError: a spacing, or a map of sea ice, for the radar grid.
+        OptionError: a spacing, or a map of sea ice, for the radar grid; a bbox, see `frazil.predict`.
     """
     if crs is None and (spacing_m is not None or ice is not None):
         raise OptionError("The radar grid (crs=None) has its own spacing, and takes no map of sea ice. Name a CRS.")
     settings = options or PhenomenaMapOptions()
     made = PhenomenaAnswers(options=settings, ice=ice, device=device)
-    return map_scene(scene, model, made, crs=crs, spacing_m=spacing_m, progress=progress)
+    return map_scene(scene, model, made, crs=crs, spacing_m=spacing_m, bbox=bbox, denoise=denoise, progress=progress)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ makes of them, its `Answers` say: `frazil.learn.predict.ice`, `frazil.learn.pred
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,20 +19,22 @@ import xarray as xr
 
 from frazil import __version__
 from frazil.conventions import Denoise, check_scene, sensor_of
-from frazil.errors import ModelError
+from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard, load_model
 from frazil.learn.infer.engine import Engine
 from frazil.learn.infer.tiles import Part, tile_logits
 from frazil.learn.infer.wide import wide_view
-from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training
-from frazil.learn.predict.flags import BIT, FlagSettings, Holds, flag_border, flags_of_cells, n_cells
+from frazil.learn.predict.fit import Sample, check_fit, check_logits, outside_training, wanted_denoise
+from frazil.learn.predict.flags import BIT, FlagSettings, Holds, border_cells, flag_border, flags_of_cells, n_cells
+from frazil.learn.predict.part import MapPart, part_of
 from frazil.memory import require_memory
 from frazil.products import Product, open_product
+from frazil.scene.box import Box
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
 from frazil.scene.scaling import network_input
-from frazil.scene.tiles import TileGrid
+from frazil.scene.tiles import TileGrid, Window
 
 _STRIP = 512  # lines that are read at a time
 #: What scores are on the radar grid where nothing was observed; elsewhere they are at most 200.
@@ -41,6 +43,8 @@ SCORE_NODATA = 255
 #: Called with the fraction done, 0…1, and what is being done.
 Progress = Callable[[float, str], None]
 PathOrScene = xr.Dataset | Product | str | os.PathLike[str]
+#: West, south, east, north in degrees; west above east across 180°.
+BoxLike = Sequence[float] | str | Box
 
 
 class Answers(Protocol):
@@ -126,6 +130,8 @@ def map_scene(
     *,
     crs: str | None,
     spacing_m: float | None,
+    bbox: BoxLike | None = None,
+    denoise: Denoise | None = None,
     twice: bool = False,
     progress: Progress | None = None,
 ) -> xr.Dataset:
@@ -137,23 +143,38 @@ def map_scene(
         answers: what scores mean.
         crs: see `frazil.predict`.
         spacing_m: likewise.
+        bbox: likewise.
+        denoise: likewise.
         twice: whether the scene's pixels are wanted again after the network.
         progress: see `frazil.predict`.
+
+    Raises:
+        OptionError: a box of the radar grid, that is none, or that does not touch the scene.
     """
+    box = None if bbox is None else Box.of(bbox)
+    if box is not None and crs is None:
+        raise OptionError("A bbox is of a map on a projected grid. Name a crs, or cut the scene's lines and pixels.")
     loaded = model if isinstance(model, Model) else load_model(model)
     card = loaded.card
     report = progress or (lambda _fraction, _what: None)
     engine = answers.engine(loaded)
     if not isinstance(scene, xr.Dataset):
         report(0.0, "opening the product")
-        scene = open_for(scene, card)
+        scene = open_for(scene, card, denoise)
     check_scene(scene)
-    check_fit(scene, card)
+    check_fit(scene, card, denoise)
     if twice:
         scene = in_memory(scene)
     on = _cells(scene, engine.cell, answers.holds)
     spacing = answers.spacing_m(card, engine.cell) if spacing_m is None else spacing_m
     grid = None if crs is None else grid_for(on, crs=None if crs == "auto" else crs, spacing_m=spacing)
+    part = window = None
+    if box is not None and grid is not None:
+        part = part_of(on, grid, box)
+        grid = part.grid
+        size = scene.sizes["line"], scene.sizes["pixel"]
+        border = border_cells(answers.flags.border_m, float(on.attrs["spacing_m"]))
+        window = part.window(size, answers.tiles(engine, size), engine.cell, engine.margin, border)
     if grid is not None:
         pixels, planes = grid.shape[0] * grid.shape[1], len(card.scheme.classes)
         require_memory(
@@ -161,22 +182,29 @@ def map_scene(
         )
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
-        place = pool.submit(_place, on, grid)
-        radar = classify(scene, engine, card, answers, progress=lambda f: report(0.05 + 0.75 * f, answers.doing))
+        place = pool.submit(_place, on, grid, part, answers.flags.coast_m)
+        radar = classify(
+            scene, engine, card, answers, window=window, progress=lambda f: report(0.05 + 0.75 * f, answers.doing)
+        )
         report(0.8, "mapping")
         strange = radar.sample.strange(scene, card)
         if strange:
             radar.flags[(radar.flags & BIT["nodata"]) == 0] |= BIT["outside_training"]
         land, distance, warp = place.result()
+    if part is not None and window is not None:
+        scores, flags = (part.cells(values, window, engine.cell) for values in (radar.scores, radar.flags))
+        radar, on = RadarMap(scores, flags, radar.sample), on.isel(line=part.lines, pixel=part.pixels)
     said = answers.refine(radar, scene, on, card)
     if warp is None:
         coords: dict[str, object] = {str(name): on[name] for name in _PLACE if name in on.variables}
         coords |= {str(name): on[name] for name in on.variables if str(name).startswith("tie_")}
         maps = answers.finish(radar.scores, radar.flags, land, distance, coords, ("line", "pixel"), card)
     else:
-        coords = warp.grid.coords()
         scores = warp.bilinear_planes(radar.scores, missing=SCORE_NODATA)
         flags = warp.nearest(radar.flags, fill=BIT["nodata"])
+        if part is not None:
+            scores, flags, said = part.on_grid(scores), part.on_grid(flags), {"bbox": str(box), **said}
+        coords = (grid or warp.grid).coords()
         maps = answers.finish(scores, flags, land, distance, coords, ("y", "x"), card)
     report(1.0, "mapping")
     return outside_training(_dataset(maps, coords, scene, card, answers, said, grid), strange)
@@ -185,12 +213,14 @@ def map_scene(
 _PLACE = ("line", "pixel")
 
 
-def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Dataset:
-    """The scene of a product as a model wants it.
+def open_for(path: str | os.PathLike[str] | Product, card: ModelCard, denoise: Denoise | None = None) -> xr.Dataset:
+    """The scene of a product as a model wants it, but for a noise removal that was asked for.
 
     Raises:
-        ModelError: the product lacks a polarisation, or its pixels do not divide the model's spacing.
+        ModelError: the product lacks a polarisation, its pixels do not divide the model's spacing, or the noise removal
+            is none for the model.
     """
+    chosen = wanted_denoise(card, denoise)
     product = open_product(path) if isinstance(path, (str, os.PathLike)) else path
     lacking = [p for p in card.polarizations if p not in product.polarizations]
     if lacking:
@@ -209,7 +239,7 @@ def open_for(path: str | os.PathLike[str] | Product, card: ModelCard) -> xr.Data
         polarizations=card.polarizations,
         looks=looks,
         boxcar=boxcar,
-        denoise=card.denoise,  # type: ignore[arg-type]
+        denoise=chosen,  # type: ignore[arg-type]
     )
 
 
@@ -219,20 +249,25 @@ def classify(
     card: ModelCard,
     answers: Answers,
     *,
+    window: Window | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RadarMap:
-    """Scores and flags of a scene on its own grid, row of tiles by row of tiles."""
+    """Scores and flags of a scene on its own grid, row of tiles by row of tiles; of a window of it, those of its cells.
+
+    What `RadarMap.sample` holds is of the whole scene all the same.
+    """
     cell, holds = engine.cell, answers.holds
-    size = scene.sizes["line"], scene.sizes["pixel"]
+    size = (scene.sizes["line"], scene.sizes["pixel"]) if window is None else (window.n_lines, window.n_pixels)
     shape = tuple(n_cells(n, cell, holds) for n in size)
     if min(shape) < 1:
         raise ModelError(f"A scene of {size[0]} × {size[1]} pixels holds no cell of {cell}.")
     scores = np.full((len(card.scheme.classes), *shape), SCORE_NODATA, np.uint8)
     flags = np.full(shape, BIT["nodata"], np.uint16)
-    sample = Sample.of(scene)
-    for part in scene_parts(scene, engine, card, answers.tiles(engine, size), progress):
+    sample = Sample.of(scene) if window is None else sampled(scene, card)
+    for part in scene_parts(scene, engine, card, answers.tiles(engine, size), progress, window):
         first, inputs, arrays = part.read
-        sample.add(inputs, first)
+        if window is None:
+            sample.add(inputs, first)
         here = tuple(slice(s.start, min(s.stop, n)) for s, n in zip(part.cells, shape, strict=True))
         rows, columns = (s.stop - s.start for s in here)
         if min(rows, columns) < 1:
@@ -255,26 +290,43 @@ def classify(
     return RadarMap(scores, flags, sample)
 
 
+def sampled(scene: xr.Dataset, card: ModelCard) -> Sample:
+    """What a network would be shown of a whole scene, of which lines far apart alone are read."""
+    sample, polarizations = Sample.of(scene), list(scene["polarization"].values)
+    for line in range(0, scene.sizes["line"], sample.step):
+        sample.add(network_input(_arrays(scene, slice(line, line + 1)), polarizations, card.channels), line)
+    return sample
+
+
 def scene_parts(
     scene: xr.Dataset,
     engine: Engine,
     card: ModelCard,
     tiles: TileGrid,
     progress: Callable[[float], None] | None = None,
+    window: Window | None = None,
 ) -> Iterator[Part[tuple[int, np.ndarray, dict[str, np.ndarray]]]]:
-    """What an engine makes of a scene, tile by tile, with the first line read, the network's input, and the arrays."""
+    """What an engine makes of a scene, tile by tile, with the first line read, the network's input, and the arrays.
+
+    Of a window of the scene, into which `tiles` cuts, lines and pixels count from its corner.
+    """
     if engine.view > 1:
-        scene = in_memory(scene)  # the network looks at all of it before the first tile: read once, not twice
+        if window is None:
+            scene = in_memory(scene)  # the network looks at all of it before the first tile: read once, not twice
         step, end = 64 * engine.view, scene.sizes["line"]
         strips = (_arrays(scene, slice(i, min(i + step, end))) for i in range(0, end, step))
         engine.look(wide_view(strips, list(scene["polarization"].values), card.channels, engine.view))
+    corner = (0, 0)
+    if window is not None:
+        corner = window.line, window.pixel
+        scene = scene.isel(line=window.slices[0], pixel=window.slices[1])
 
     def read(lines: slice) -> tuple[np.ndarray, tuple[int, np.ndarray, dict[str, np.ndarray]]]:
         arrays = _arrays(scene, lines)
         inputs = network_input(arrays, list(scene["polarization"].values), card.channels)
         return inputs, (lines.start, inputs, arrays)
 
-    return tile_logits(engine, tiles, read, progress)
+    return tile_logits(engine, tiles, read, progress, corner)
 
 
 def _cells(scene: xr.Dataset, cell: int, holds: Holds) -> xr.Dataset:
@@ -321,7 +373,11 @@ def _arrays(scene: xr.Dataset, lines: slice) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _place(scene: xr.Dataset, grid: MapGrid | None) -> tuple[np.ndarray, np.ndarray, Warp | None]:
+def _place(
+    scene: xr.Dataset, grid: MapGrid | None, part: MapPart | None, coast_m: float
+) -> tuple[np.ndarray, np.ndarray, Warp | None]:
+    if part is not None:
+        return (*part.land(coast_m), part.warp)
     if grid is None:
         with_land = add_land(scene)
         return with_land["land_mask"].values, with_land["coast_distance"].values, None
@@ -351,8 +407,11 @@ def _dataset(
         "denoise",
     )
     sensor = sensor_of(scene.attrs)
+    if scene.attrs["denoise"] != card.denoise:
+        other = f"Noise was removed as {scene.attrs['denoise']!r}; the model learnt from {card.denoise!r}."
+        said = {"model_denoise": card.denoise, "other_denoise": other, **said}
     own = answers.attrs(card)
-    notes = (said.get("adapted", ""), scene.attrs.get("note", ""), own.pop("note", ""))
+    notes = (said.pop("other_denoise", ""), said.get("adapted", ""), scene.attrs.get("note", ""), own.pop("note", ""))
     attrs = {k: scene.attrs[k] for k in kept if k in scene.attrs} | {
         "note": " ".join(str(note) for note in notes if note),
         "Conventions": "CF-1.11",
