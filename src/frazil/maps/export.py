@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from frazil.conventions import ClassScheme, check_map, prior_attrs
 from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
-from frazil.maps.layers import FORMATS, LAYERS, files_of
+from frazil.maps.layers import FORMATS, files_of, layers_of
 from frazil.maps.netcdf import open_map
 from frazil.scene.grid import MapGrid
 
@@ -35,6 +35,7 @@ _TAGS = (
     "note",
     "outside_training",
     "class_scheme",
+    "attribution",
 )
 
 __all__ = ["FORMATS", "export", "open_map"]
@@ -56,8 +57,8 @@ def export(
     ``ice_edge`` and ``ice_classes``, CRS of the map), ``ice_edge.geojson`` and ``ice_classes.geojson`` (WGS 84).
     Of phenomena: ``dominant.tif`` (like ``class.tif``), ``score.tif`` (a band a class, percent), ``phenomena.tif`` (a
     bit a class), ``flags.tif``; ``phenomena.gpkg`` and ``phenomena.geojson``, a polygon wherever one is found.
-    Of both: ``map.nc``, all rasters as CF NetCDF-4, which `open_map` reads back; ``map.png``, ``stac_item.json``,
-    ``summary.json``.
+    Of both: ``quicklook.tif``, the radar image, if the map was made from a scene; ``map.nc``, all rasters as CF
+    NetCDF-4, which `open_map` reads back; ``map.png``, ``stac_item.json``, ``summary.json``.
 
     Args:
         ds: a map, see `frazil.conventions.check_map`, on a projected grid.
@@ -82,7 +83,7 @@ def export(
     scheme = check_map(ds)
     MapGrid.of(ds)
     target = refuse_existing(directory, overwrite=overwrite)
-    known = files_of(scheme.kind)
+    known = files_of(ds, scheme.kind)
     chosen = {name: file for choice in FORMATS if choice in formats for name, file in known[choice].items()}
     ds = ds.compute()
     clock = _Clock(timings, progress)
@@ -170,7 +171,7 @@ def _write_rasters(ds: xr.Dataset, scheme: ClassScheme, folder: Path, clock: _Cl
     grid = MapGrid.of(ds)
     tags = {name: str(ds.attrs[name]) for name in _TAGS if ds.attrs.get(name)}
     tags |= {name: str(value) for name, value in prior_attrs(ds.attrs).items()}
-    for layer in LAYERS[scheme.kind]:
+    for layer in layers_of(ds, scheme.kind):
         values, how = ds[layer.variable].values, geotiff.settings_of(layer, scheme, ds[layer.variable].attrs)
         clock.timed(
             layer.file,

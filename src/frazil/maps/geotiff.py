@@ -29,6 +29,8 @@ from frazil.conventions import (
     UNDECIDED_TITLE,
     ClassScheme,
 )
+from frazil.scene.quicklook import NODATA as NOT_SEEN
+from frazil.scene.quicklook import bands_told
 
 if TYPE_CHECKING:
     from frazil.maps.layers import MapLayer
@@ -126,7 +128,7 @@ def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) 
     Args:
         layer: which.
         scheme: of the map.
-        attrs: of the variable; of codes and bits they say what the values mean.
+        attrs: of the variable; of codes, bits and radar they say what the values mean.
     """
     how: LayerSettings = {"descriptions": (layer.variable.replace("_", " "),), "overviews": layer.overviews, "tags": {}}
     if layer.holds == "percent":
@@ -139,6 +141,10 @@ def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) 
             "flag_values": " ".join(map(str, attrs["flag_values"])),
             "flag_meanings": str(attrs["flag_meanings"]),
         }
+    elif layer.holds == "radar":
+        bands = bands_told(attrs)
+        how["nodata"], how["descriptions"] = NOT_SEEN, tuple(band.name for band in bands)
+        how["tags"] = {f"{band.name}_db": f"1 is {band.low_db:g} dB, 255 is {band.high_db:g} dB" for band in bands}
     elif layer.variable == "quality_flags":
         how["nodata"], how["tags"] = QUALITY_FLAGS["nodata"][0], flag_tags()
     else:

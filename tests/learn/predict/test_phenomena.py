@@ -222,7 +222,7 @@ def test_the_folder_holds_what_that_of_an_ice_map_does(made: xr.Dataset, tmp_pat
     assert len(item["assets"]["phenomena"]["classification:bitfields"]) == 10
     jsonschema.validate(item, ITEM_SCHEMA)
     assert "Iceberg" in (tmp_path / "map" / "dominant.qml").read_text()
-    for asset in ("dominant", "score", "phenomena", "flags"):
+    for asset in ("dominant", "score", "phenomena", "flags", "quicklook"):
         assert cog_validate(files[asset], strict=True)[0]
 
 

@@ -31,6 +31,7 @@ from frazil.products import Product, open_product
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
+from frazil.scene.quicklook import QuickLook
 from frazil.scene.scaling import network_input
 from frazil.scene.tiles import TileGrid
 
@@ -157,12 +158,13 @@ def map_scene(
     if grid is not None:
         pixels, planes = grid.shape[0] * grid.shape[1], len(card.scheme.classes)
         require_memory(
-            pixels * (planes + 20), f"A map of {grid.shape[0]} × {grid.shape[1]} pixels", "Choose a larger spacing_m."
+            pixels * (planes + 23), f"A map of {grid.shape[0]} × {grid.shape[1]} pixels", "Choose a larger spacing_m."
         )
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place = pool.submit(_place, on, grid)
-        radar = classify(scene, engine, card, answers, progress=lambda f: report(0.05 + 0.75 * f, answers.doing))
+        look = None if grid is None else QuickLook(scene, grid.spacing_m)
+        radar = classify(scene, engine, card, answers, look, progress=lambda f: report(0.05 + 0.75 * f, answers.doing))
         report(0.8, "mapping")
         strange = radar.sample.strange(scene, card)
         if strange:
@@ -178,6 +180,9 @@ def map_scene(
         scores = warp.bilinear_planes(radar.scores, missing=SCORE_NODATA)
         flags = warp.nearest(radar.flags, fill=BIT["nodata"])
         maps = answers.finish(scores, flags, land, distance, coords, ("y", "x"), card)
+        if look is not None:
+            of_pixels = warp if on is scene else plan_warp(scene, warp.grid)
+            maps["quicklook"] = (("look", "y", "x"), look.on(of_pixels), look.attrs())
     report(1.0, "mapping")
     return outside_training(_dataset(maps, coords, scene, card, answers, said, grid), strange)
 
@@ -218,10 +223,11 @@ def classify(
     engine: Engine,
     card: ModelCard,
     answers: Answers,
+    look: QuickLook | None = None,
     *,
     progress: Callable[[float], None] | None = None,
 ) -> RadarMap:
-    """Scores and flags of a scene on its own grid, row of tiles by row of tiles."""
+    """Scores and flags of a scene on its own grid, row of tiles by row of tiles; the quick-look takes in each row."""
     cell, holds = engine.cell, answers.holds
     size = scene.sizes["line"], scene.sizes["pixel"]
     shape = tuple(n_cells(n, cell, holds) for n in size)
@@ -233,6 +239,8 @@ def classify(
     for part in scene_parts(scene, engine, card, answers.tiles(engine, size), progress):
         first, inputs, arrays = part.read
         sample.add(inputs, first)
+        if look is not None:
+            look.add(first, arrays["sigma0"], arrays["valid"])
         here = tuple(slice(s.start, min(s.stop, n)) for s, n in zip(part.cells, shape, strict=True))
         rows, columns = (s.stop - s.start for s in here)
         if min(rows, columns) < 1:
