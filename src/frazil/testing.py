@@ -181,7 +181,7 @@ def make_phenomena_map(
     made = made.assign_coords(category=list(scheme.names)).assign(
         score=(("category", *dims), score, {"units": "percent", "grid_mapping": "spatial_ref"}),
         phenomena=(dims, bits, {"grid_mapping": "spatial_ref"}),
-        dominant=(dims, dominant, {"grid_mapping": "spatial_ref"}),
+        dominant=(dims, dominant, dict(class_attrs(scheme, undecided=True)) | {"grid_mapping": "spatial_ref"}),
         quality_flags=(dims, flags, flag_attrs() | {"grid_mapping": "spatial_ref"}),
     )
     made = made.assign_attrs(class_scheme=scheme.name, threshold=threshold, **attrs)

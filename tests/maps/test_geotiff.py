@@ -32,9 +32,9 @@ from frazil.maps.geotiff import (
     settings_of,
     write_category_names,
     write_cog,
-    write_qgis_style,
 )
 from frazil.maps.layers import LAYERS
+from frazil.maps.qgis_rasters import classes, write_style
 from frazil.scene.grid import MapGrid
 
 GRID = MapGrid(crs="EPSG:3413", left=-100_000.0, top=-1_500_000.0, spacing_m=80.0, shape=(5, 7))
@@ -138,7 +138,7 @@ def odd_scheme() -> ClassScheme:
 def test_gdal_and_qgis_find_the_names(scheme: ClassScheme, tmp_path: Path) -> None:
     path = written(tmp_path / "a.tif", np.zeros((1, 5, 7), np.uint8), tags={}, colours=class_colours(scheme))
     assert write_category_names(path, scheme) == tmp_path / "a.tif.aux.xml"
-    style = write_qgis_style(path, scheme)
+    style = write_style(path, classes(scheme))
     assert style == tmp_path / "a.qml"
     rasterio.shutil.copy(path, tmp_path / "a.vrt", driver="VRT")
     names = [e.text or "" for e in ET.parse(tmp_path / "a.vrt").iter("Category")]

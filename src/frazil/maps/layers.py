@@ -108,7 +108,7 @@ VECTORS: dict[Kind, dict[str, dict[str, tuple[str, str, str]]]] = {
         },
     },
 }
-FORMATS = ("geotiff", "netcdf", "geopackage", "geojson", "png", "stac", "summary")
+FORMATS = ("geotiff", "netcdf", "geopackage", "geojson", "png", "qgis", "stac", "summary")
 
 
 def layers_of(ds: xr.Dataset, kind: Kind) -> tuple[MapLayer, ...]:
@@ -123,6 +123,7 @@ def files_of(ds: xr.Dataset, kind: Kind) -> dict[str, dict[str, str]]:
         "netcdf": {"netcdf": "map.nc"},
         **{choice: {asset: told[0] for asset, told in files.items()} for choice, files in VECTORS[kind].items()},
         "png": {"figure": "map.png"},
+        "qgis": {"project": "map.qgz"},
         "stac": {"stac": "stac_item.json"},
         "summary": {"summary": "summary.json"},
     }

@@ -218,6 +218,11 @@ def _assets(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, _Asset]:
         },
         **vectors,
         "figure": {"title": "Picture of the map", "media_type": "image/png", "roles": ["overview", "thumbnail"]},
+        "project": {
+            "title": "QGIS project",
+            "media_type": "application/x-qgis-project-container",
+            "roles": ["overview"],
+        },
         "summary": {"title": "Areas, extent, flags", "media_type": "application/json", "roles": ["metadata"]},
     }
 
