@@ -202,7 +202,8 @@ def map_folder(folder: Path) -> dict[str, str]:
                 where = f"{dataset.crs} {tuple(dataset.transform)} {dataset.nodata} {dataset.descriptions}"
                 out[path.name] = _digest(where.encode(), dataset.read().tobytes())
         elif path.suffix in (".geojson", ".gpkg"):
-            for layer in geopandas.list_layers(path).name:
+            layers = geopandas.list_layers(path)
+            for layer in layers.name[layers.geometry_type.notna()]:  # without the table of styles
                 frame = geopandas.read_file(path, layer=layer)
                 table = frame.drop(columns="geometry").to_csv(index=False)
                 out[f"{path.name}/{layer}"] = _digest(table.encode(), b"".join(frame.geometry.to_wkb()))

@@ -161,6 +161,9 @@ MAP_VARIABLES: dict[str, dict[str, bool]] = {
     "multilabel": {"score": True, "phenomena": False, "dominant": False, "quality_flags": False},
 }
 
+#: What maps of either kind hold if they were made from a scene.
+OPTIONAL_MAP_VARIABLES = ("quicklook",)
+
 #: Every variable: name -> CF attributes. Dims stand in the docstrings of `check_scene` and `check_map`.
 VARIABLES: dict[str, dict[str, str]] = {
     "sigma0": {
@@ -324,6 +327,11 @@ def check_map(ds: xr.Dataset) -> ClassScheme:
     - coordinate ``category``: the class names, in code order;
     - attrs ``class_scheme``, ``product``, ``model``, ``start_time``, ``stop_time``.
 
+    Maps that were made from a scene hold the radar image, too, and maps that were not do without:
+
+    - ``quicklook(look, y, x)``: uint8, see `frazil.scene.quicklook`; 0 where nothing was observed; its attribute
+      ``stretch_db`` names the bands and the decibels that 1 and 255 stand for.
+
     Maps of sea ice, whose classes exclude each other, hold
 
     - ``probability(category, y, x)``: uint8 percent; 255 where there is no class (land, nodata);
@@ -347,6 +355,7 @@ def check_map(ds: xr.Dataset) -> ClassScheme:
     want: dict[str, tuple[str, ...]] = {
         variable: ("category", *grid) if many else grid for variable, many in MAP_VARIABLES[kind].items()
     }
+    want |= {name: ("look", *grid) for name in OPTIONAL_MAP_VARIABLES if name in ds}
     maker = {"exclusive": "frazil.predict", "multilabel": "frazil.predict_phenomena"}[kind]
     _check(ds, want, ("class_scheme", "product", "model", "start_time"), "a map", maker)
     if scheme is None:

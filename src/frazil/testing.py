@@ -27,6 +27,8 @@ from frazil.conventions import (
 )
 from frazil.percent import whole_percents
 from frazil.scene.grid import MapGrid
+from frazil.scene.quicklook import NODATA as NOT_SEEN
+from frazil.scene.quicklook import attrs_of, bands_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,6 +47,7 @@ def make_map(
     noise: float = 0.5,
     codes: np.ndarray | None = None,
     confidence_percent: float = CONFIDENCE_PERCENT,
+    radar: tuple[str, ...] = (),
     **attrs: str,
 ) -> xr.Dataset:
     """A map of made-up ice: smooth fields of classes, land, a tilted scene border, confidences and flags.
@@ -64,6 +67,7 @@ def make_map(
             ``border`` and ``noise`` do not count, and each class has a probability of 80 percent. Where they say 253
             ice and water are equally probable.
         confidence_percent: below it the map is undecided, as in `frazil.predict`.
+        radar: polarisations of a made-up radar image (``("HH", "HV")``); none by default, as if there were no scene.
         **attrs: attributes of the map, in place of the made-up ones (``note=...``).
 
     Returns:
@@ -126,6 +130,8 @@ def make_map(
             **attrs,
         },
     )
+    if radar:
+        ice_map["quicklook"] = _made_up_radar(radar, observed, rng)
     check_ice_map(ice_map)
     return ice_map
 
@@ -139,6 +145,7 @@ def make_phenomena_map(
     spacing_m: float = 400.0,
     seed: int = 0,
     threshold: float = 0.5,
+    radar: tuple[str, ...] = (),
     **attrs: str,
 ) -> xr.Dataset:
     """A map of made-up phenomena: smooth fields of scores, land, a tilted scene border, and flags.
@@ -151,12 +158,13 @@ def make_phenomena_map(
         spacing_m: pixel size, metres.
         seed: equal seeds give equal maps.
         threshold: from which a score counts as found.
+        radar: as in `make_map`.
         **attrs: attributes of the map, in place of the made-up ones.
 
     Returns:
         A Dataset on dims ``category, y, x`` that passes `frazil.conventions.check_map`.
     """
-    ice = make_map(shape=shape, crs=crs, centre=centre, spacing_m=spacing_m, seed=seed)
+    ice = make_map(shape=shape, crs=crs, centre=centre, spacing_m=spacing_m, seed=seed, radar=radar)
     rng, n = np.random.default_rng([seed, 1]), len(scheme.classes)
     fields = np.stack([_smooth_field(shape, rng) for _ in range(n)])
     score = np.rint(100 / (1 + np.exp(1.5 - 2 * fields))).astype(np.uint8)
@@ -173,7 +181,7 @@ def make_phenomena_map(
     made = made.assign_coords(category=list(scheme.names)).assign(
         score=(("category", *dims), score, {"units": "percent", "grid_mapping": "spatial_ref"}),
         phenomena=(dims, bits, {"grid_mapping": "spatial_ref"}),
-        dominant=(dims, dominant, {"grid_mapping": "spatial_ref"}),
+        dominant=(dims, dominant, dict(class_attrs(scheme, undecided=True)) | {"grid_mapping": "spatial_ref"}),
         quality_flags=(dims, flags, flag_attrs() | {"grid_mapping": "spatial_ref"}),
     )
     made = made.assign_attrs(class_scheme=scheme.name, threshold=threshold, **attrs)
@@ -191,6 +199,16 @@ def _made_up_percent(n: int, shape: tuple[int, int], noise: float, rng: np.rando
     percent = np.exp(logits, out=logits)
     percent *= 100 / percent.sum(axis=0)
     return percent
+
+
+def _made_up_radar(polarizations: tuple[str, ...], observed: np.ndarray, rng: np.random.Generator) -> xr.Variable:
+    """The variable ``quicklook``: a smooth field and speckle in each band."""
+    import xarray as xr
+
+    bands = bands_of(list(polarizations))
+    image = np.stack([_smooth_field(observed.shape, rng) + rng.normal(0, 0.2, observed.shape) for _ in bands])
+    values = np.where(observed, np.clip(128 + 40 * image, 1, 255), NOT_SEEN).astype(np.uint8)
+    return xr.Variable(("look", "y", "x"), values, attrs_of(bands))
 
 
 def _smooth_field(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

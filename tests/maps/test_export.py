@@ -43,6 +43,7 @@ from frazil.scene.grid import MapGrid
 from frazil.testing import make_map
 
 NOTE = "Pixels rebuilt from the quick-look; trained on simulated scenes only."
+ATTRIBUTION = "Contains modified Copernicus data"
 PLACES = {"fram": (-10, 78), "pole": (0, 90), "near the pole": (175, 89.9), "antimeridian": (180, 72)}
 
 #: Core of the STAC 1.1.0 item schema, and what the extensions used here demand of the fields they define.
@@ -110,7 +111,15 @@ ITEM_SCHEMA = {
 
 @pytest.fixture(scope="module")
 def ice_map() -> xr.Dataset:
-    return make_map(shape=(700, 620), spacing_m=120, note=NOTE, noise=0.4, model_card="card-7")
+    return make_map(
+        shape=(700, 620),
+        spacing_m=120,
+        note=NOTE,
+        noise=0.4,
+        model_card="card-7",
+        radar=("HH", "HV"),
+        attribution=ATTRIBUTION,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +133,12 @@ def test_every_file_is_there_and_nothing_else(ice_map: xr.Dataset, tmp_path: Pat
     done: list[str] = []
     files = export(ice_map, tmp_path / "deep" / "map", progress=done.append)
     assert all(path.is_file() for path in files.values())
-    assert list(files) == [name for choice in files_of("exclusive").values() for name in choice]
-    companions = {"class.tif.aux.xml", "class.qml", LIST}
+    assert list(files) == [name for choice in files_of(ice_map, "exclusive").values() for name in choice]
+    companions = {
+        "class.tif.aux.xml",
+        LIST,
+        *(p.with_suffix(".qml").name for p in files.values() if p.suffix == ".tif"),
+    }
     assert {p.name for p in (tmp_path / "deep" / "map").iterdir()} == {p.name for p in files.values()} | companions
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["map"]
     assert {"class.tif", "map.nc", "ice edge", "map.png"} <= set(done)
@@ -139,6 +152,7 @@ def test_every_file_is_there_and_nothing_else(ice_map: xr.Dataset, tmp_path: Pat
         ("ice_probability.tif", "ice_probability", 255, "uint8"),
         ("confidence.tif", "confidence", 255, "uint8"),
         ("flags.tif", "quality_flags", 1, "uint16"),
+        ("quicklook.tif", "quicklook", 0, "uint8"),
     ],
 )
 def test_geotiffs(ice_map: xr.Dataset, folder: Path, file: str, variable: str, nodata: int, dtype: str) -> None:
@@ -161,6 +175,10 @@ def test_geotiffs(ice_map: xr.Dataset, folder: Path, file: str, variable: str, n
             assert set(dataset.units) == {"percent"}
         if variable == "quality_flags":
             assert tags["bit_512"].startswith("undecided: ")
+        if variable == "quicklook":
+            assert dataset.descriptions == ("HH", "HV", "HV/HH")
+            assert tags["HV_db"] == "1 is -35 dB, 255 is -10 dB"
+            assert tags["attribution"] == ATTRIBUTION
 
 
 def test_overviews_do_not_invent(ice_map: xr.Dataset, folder: Path) -> None:
@@ -289,7 +307,7 @@ def test_a_map_with_damaged_chunks_is_refused(folder: Path, tmp_path: Path) -> N
 def test_geopackage(ice_map: xr.Dataset, folder: Path) -> None:
     edge, polygons = ice_edge(ice_map), ice_polygons(ice_map)
     layers = gpd.list_layers(folder / "ice.gpkg")
-    assert set(layers["name"]) == {"ice_edge", "ice_classes"}
+    assert set(layers["name"][layers["geometry_type"].notna()]) == {"ice_edge", "ice_classes"}
     read = gpd.read_file(folder / "ice.gpkg", layer="ice_classes")
     assert read.crs.to_epsg() == 3413
     assert read.is_valid.all()

@@ -32,9 +32,9 @@ from frazil.maps.geotiff import (
     settings_of,
     write_category_names,
     write_cog,
-    write_qgis_style,
 )
 from frazil.maps.layers import LAYERS
+from frazil.maps.qgis_rasters import classes, write_style
 from frazil.scene.grid import MapGrid
 
 GRID = MapGrid(crs="EPSG:3413", left=-100_000.0, top=-1_500_000.0, spacing_m=80.0, shape=(5, 7))
@@ -138,7 +138,7 @@ def odd_scheme() -> ClassScheme:
 def test_gdal_and_qgis_find_the_names(scheme: ClassScheme, tmp_path: Path) -> None:
     path = written(tmp_path / "a.tif", np.zeros((1, 5, 7), np.uint8), tags={}, colours=class_colours(scheme))
     assert write_category_names(path, scheme) == tmp_path / "a.tif.aux.xml"
-    style = write_qgis_style(path, scheme)
+    style = write_style(path, classes(scheme))
     assert style == tmp_path / "a.qml"
     rasterio.shutil.copy(path, tmp_path / "a.vrt", driver="VRT")
     names = [e.text or "" for e in ET.parse(tmp_path / "a.vrt").iter("Category")]
@@ -158,7 +158,7 @@ def test_gdal_and_qgis_find_the_names(scheme: ClassScheme, tmp_path: Path) -> No
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda s: s.name)
 def test_each_layer_is_written_as_what_it_holds(scheme: ClassScheme) -> None:
     """A number that is a percentage never has the nodata value of a code, bits no colours, codes no averages."""
-    attrs = {"flag_values": [0, 1], "flag_meanings": "a b"}
+    attrs = {"flag_values": [0, 1], "flag_meanings": "a b", "stretch_db": "HH -30 0, HV -35 -10"}
     for layer in LAYERS[scheme.kind]:
         how = settings_of(layer, scheme, attrs)
         assert how["overviews"] == layer.overviews
@@ -168,6 +168,11 @@ def test_each_layer_is_written_as_what_it_holds(scheme: ClassScheme) -> None:
             assert how["overviews"] == "AVERAGE"
             many = layer.variable in ("probability", "score")
             assert how["descriptions"] == (scheme.names if many else (layer.variable.replace("_", " "),))
+            continue
+        if layer.holds == "radar":
+            assert how["nodata"] == 0
+            assert how["descriptions"] == ("HH", "HV")
+            assert how["tags"]["HV_db"] == "1 is -35 dB, 255 is -10 dB"
             continue
         assert how["overviews"] != "AVERAGE"
         assert "units" not in how

@@ -24,15 +24,11 @@ from shapely import affinity
 from frazil.conventions import QUALITY_FLAGS
 from frazil.errors import ContractError
 from frazil.geojson import to_lonlat
-from frazil.maps.layers import LAYERS, files_of
+from frazil.maps.layers import LAYERS, Kind, files_of
 from frazil.maps.stac import bounding_box, footprint, make_item
 from frazil.scene.grid import MapGrid
 from frazil.testing import make_map, make_phenomena_map
 
-ALL = {
-    kind: {asset: file for files in files_of(kind).values() for asset, file in files.items() if asset != "stac"}
-    for kind in ("exclusive", "multilabel")
-}
 PLACES = {
     "svalbard": ("EPSG:3413", (15.0, 78.0)),
     "pole": ("EPSG:3413", (0.0, 90.0)),
@@ -43,8 +39,9 @@ PLACES = {
 }
 
 
-def item_of(ds: xr.Dataset, kind: str = "exclusive") -> pystac.Item:
-    return make_item(ds, ALL[kind])  # type: ignore[index]
+def item_of(ds: xr.Dataset, kind: Kind = "exclusive") -> pystac.Item:
+    files = files_of(ds, kind).values()
+    return make_item(ds, {name: file for choice in files for name, file in choice.items() if name != "stac"})
 
 
 def masked(ds: xr.Dataset, observed: np.ndarray) -> xr.Dataset:
@@ -56,7 +53,7 @@ def masked(ds: xr.Dataset, observed: np.ndarray) -> xr.Dataset:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["exclusive", "multilabel"])
-def test_the_published_schema_takes_it(place: str, kind: str) -> None:
+def test_the_published_schema_takes_it(place: str, kind: Kind) -> None:
     crs, centre = PLACES[place]
     make = make_map if kind == "exclusive" else make_phenomena_map
     item = item_of(make(shape=(40, 50), spacing_m=2000.0, crs=crs, centre=centre), kind)
@@ -241,14 +238,17 @@ def test_any_product_name_gives_an_item_that_can_be_a_file_name(product: str) ->
 
 
 @pytest.mark.parametrize("kind", ["exclusive", "multilabel"])
-def test_values_are_what_their_classes_and_bits_say(kind: str) -> None:
+def test_values_are_what_their_classes_and_bits_say(kind: Kind) -> None:
     """Every value in a raster of codes is told; bits decoded by the item are those that CF attributes tell."""
     make = make_map if kind == "exclusive" else make_phenomena_map
-    ds = make(shape=(80, 90))
+    ds = make(shape=(80, 90), radar=("HH", "HV"))
     item = pystac.Item.from_dict(item_of(ds, kind).to_dict())
-    for layer in LAYERS[kind]:  # type: ignore[index]
+    for layer in LAYERS[kind]:
         fields, values = item.assets[layer.asset].extra_fields, ds[layer.variable].values
         assert fields["data_type"] == values.dtype.name
+        if layer.holds == "radar":
+            assert [band["name"] for band in fields["bands"]] == ["HH", "HV", "HV/HH"]
+            assert fields["nodata"] == 0
         if layer.holds == "code":
             told = {Classification(c).value: Classification(c) for c in fields["classification:classes"]}
             assert set(np.unique(values).tolist()) <= set(told)

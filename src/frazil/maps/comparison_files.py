@@ -98,7 +98,7 @@ def _endings(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _write_difference(path: Path, comparison: Comparison, attrs: Mapping[str, object]) -> None:
-    from frazil.maps import geotiff
+    from frazil.maps import geotiff, qgis_rasters
 
     tags = {key: str(attrs[key]) for key in ("product", "model", "start_time", "note") if attrs.get(key)}
     tags |= {key: str(comparison.scores[key]) for key in ("reference", "kind", "ice_in_map", "ice_in_reference")}
@@ -113,7 +113,7 @@ def _write_difference(path: Path, comparison: Comparison, attrs: Mapping[str, ob
         colours=geotiff.class_colours(CATEGORIES),
     )
     geotiff.write_category_names(path, CATEGORIES)
-    geotiff.write_qgis_style(path, CATEGORIES)
+    qgis_rasters.write_style(path, qgis_rasters.classes(CATEGORIES))
 
 
 def _write_edges(path: Path, comparison: Comparison, attrs: Mapping[str, object]) -> None:

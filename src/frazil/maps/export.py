@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from frazil.conventions import ClassScheme, check_map, prior_attrs
 from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
-from frazil.maps.layers import FORMATS, LAYERS, files_of
+from frazil.maps.layers import FORMATS, files_of, layers_of
 from frazil.maps.netcdf import open_map
 from frazil.scene.grid import MapGrid
 
@@ -35,6 +35,7 @@ _TAGS = (
     "note",
     "outside_training",
     "class_scheme",
+    "attribution",
 )
 
 __all__ = ["FORMATS", "export", "open_map"]
@@ -51,13 +52,14 @@ def export(
 ) -> dict[str, Path]:
     """Write a map as a folder of files; the folder appears whole or not at all.
 
-    Of sea ice: ``class.tif`` (codes, colour table, category names, QGIS style), ``probability.tif`` (a band a class),
+    Of sea ice: ``class.tif`` (codes, colour table, category names), ``probability.tif`` (a band a class),
     ``ice_probability.tif``, ``confidence.tif``, ``flags.tif``: Cloud-Optimised GeoTIFF. ``ice.gpkg`` (layers
     ``ice_edge`` and ``ice_classes``, CRS of the map), ``ice_edge.geojson`` and ``ice_classes.geojson`` (WGS 84).
     Of phenomena: ``dominant.tif`` (like ``class.tif``), ``score.tif`` (a band a class, percent), ``phenomena.tif`` (a
     bit a class), ``flags.tif``; ``phenomena.gpkg`` and ``phenomena.geojson``, a polygon wherever one is found.
-    Of both: ``map.nc``, all rasters as CF NetCDF-4, which `open_map` reads back; ``map.png``, ``stac_item.json``,
-    ``summary.json``.
+    Of both: ``quicklook.tif``, the radar image, if the map was made from a scene; ``map.nc``, all rasters as CF
+    NetCDF-4, which `open_map` reads back; ``map.png``, ``stac_item.json``, ``summary.json``; ``map.qgz``, a QGIS
+    project of all rasters and vectors, which have their QGIS styles beside or inside them.
 
     Args:
         ds: a map, see `frazil.conventions.check_map`, on a projected grid.
@@ -72,17 +74,19 @@ def export(
 
     Raises:
         ContractError: not a map, or not on a projected grid.
-        OptionError: an unknown format.
+        OptionError: an unknown format, or a QGIS project of nothing.
         OutputExistsError: the folder exists and ``overwrite`` is not set.
         OutputError: the disk is full or the folder cannot be written.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         raise OptionError(f"formats {list(formats)} are not all known; choose from {list(FORMATS)}.")
+    if "qgis" in formats and not {"geotiff", "geopackage"} & set(formats):
+        raise OptionError(f"formats {list(formats)} hold nothing that a QGIS project could show; add 'geotiff'.")
     scheme = check_map(ds)
     MapGrid.of(ds)
     target = refuse_existing(directory, overwrite=overwrite)
-    known = files_of(scheme.kind)
+    known = files_of(ds, scheme.kind)
     chosen = {name: file for choice in FORMATS if choice in formats for name, file in known[choice].items()}
     ds = ds.compute()
     clock = _Clock(timings, progress)
@@ -97,6 +101,7 @@ def _write_all(
 ) -> None:
     """Fill the folder. Compression runs beside the vectors and the picture, which are one thread's work."""
     from frazil.maps.netcdf import write_netcdf
+    from frazil.maps.qgis_project import write_project
     from frazil.maps.stac import make_item
     from frazil.maps.summary import summarise
 
@@ -108,9 +113,11 @@ def _write_all(
             nc = folder / files["netcdf"]
             compressed.append(pool.submit(lambda: clock.timed("map.nc", write_netcdf, ds, nc)))
         draw = _draw_ice if scheme.kind == "exclusive" else _draw_phenomena
-        edge = draw(ds, folder, formats, files, clock)
+        edge = draw(ds, scheme, folder, formats, files, clock)
         for job in compressed:
             job.result()
+    if "qgis" in formats:
+        clock.timed(files["project"], write_project, ds, folder / files["project"], set(files.values()))
     if "stac" in formats:
         assets = {name: file for name, file in files.items() if name != "stac"}
         item = make_item(ds, assets)
@@ -120,7 +127,7 @@ def _write_all(
 
 
 def _draw_ice(
-    ds: xr.Dataset, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock
+    ds: xr.Dataset, scheme: ClassScheme, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock
 ) -> gpd.GeoDataFrame | None:
     """Edge, polygons and picture of a map of sea ice; the edge."""
     from frazil.geojson import write_geojson
@@ -138,7 +145,7 @@ def _draw_ice(
         polygons = clock.timed("ice polygons", ice_polygons, ds)
     if "geopackage" in formats:
         layers = {"ice_classes": polygons, "ice_edge": edge}
-        clock.timed(files["vectors"], _write_geopackage, path("vectors"), layers)
+        clock.timed(files["vectors"], _write_geopackage, path("vectors"), layers, scheme)
     if "geojson" in formats:
         clock.timed(files["ice_edge"], write_geojson, edge, path("ice_edge"))
         clock.timed(files["ice_classes"], write_geojson, polygons, path("ice_classes"))
@@ -147,7 +154,9 @@ def _draw_ice(
     return edge
 
 
-def _draw_phenomena(ds: xr.Dataset, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock) -> None:
+def _draw_phenomena(
+    ds: xr.Dataset, scheme: ClassScheme, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock
+) -> None:
     """Polygons and picture of a map of phenomena."""
     from frazil.geojson import write_geojson
     from frazil.maps.phenomena_figures import draw_phenomena_map
@@ -156,7 +165,7 @@ def _draw_phenomena(ds: xr.Dataset, folder: Path, formats: set[str], files: dict
     if formats & {"geopackage", "geojson"}:
         polygons = clock.timed("polygons", phenomena_polygons, ds)
         if "geopackage" in formats:
-            clock.timed(files["vectors"], _write_geopackage, folder / files["vectors"], {"phenomena": polygons})
+            clock.timed(files["vectors"], _write_geopackage, folder / files["vectors"], {"phenomena": polygons}, scheme)
         if "geojson" in formats:
             name = files["phenomena_areas"]
             clock.timed(name, write_geojson, polygons, folder / name)
@@ -165,12 +174,12 @@ def _draw_phenomena(ds: xr.Dataset, folder: Path, formats: set[str], files: dict
 
 
 def _write_rasters(ds: xr.Dataset, scheme: ClassScheme, folder: Path, clock: _Clock) -> None:
-    from frazil.maps import geotiff
+    from frazil.maps import geotiff, qgis_rasters
 
     grid = MapGrid.of(ds)
     tags = {name: str(ds.attrs[name]) for name in _TAGS if ds.attrs.get(name)}
     tags |= {name: str(value) for name, value in prior_attrs(ds.attrs).items()}
-    for layer in LAYERS[scheme.kind]:
+    for layer in layers_of(ds, scheme.kind):
         values, how = ds[layer.variable].values, geotiff.settings_of(layer, scheme, ds[layer.variable].attrs)
         clock.timed(
             layer.file,
@@ -182,11 +191,13 @@ def _write_rasters(ds: xr.Dataset, scheme: ClassScheme, folder: Path, clock: _Cl
         )
         if layer.holds == "code":
             geotiff.write_category_names(folder / layer.file, scheme)
-            geotiff.write_qgis_style(folder / layer.file, scheme)
+        qgis_rasters.write_style(folder / layer.file, qgis_rasters.views_of(layer, ds, scheme)[0].renderer)
 
 
-def _write_geopackage(path: Path, layers: dict[str, gpd.GeoDataFrame]) -> None:
-    """Polygons as multipolygons, and lines as they are, a layer after the other."""
+def _write_geopackage(path: Path, layers: dict[str, gpd.GeoDataFrame], scheme: ClassScheme) -> None:
+    """Polygons as multipolygons, and lines as they are, a layer after the other, and how QGIS is to draw them."""
+    from frazil.maps.qgis_vectors import map_styles, write_layer_styles
+
     for name, frame in layers.items():
         lines = (
             {"geometry_type": "LineString"}
@@ -194,6 +205,7 @@ def _write_geopackage(path: Path, layers: dict[str, gpd.GeoDataFrame]) -> None:
             else {"geometry_type": "MultiPolygon", "promote_to_multi": True}
         )
         frame.to_file(path, layer=name, driver="GPKG", engine="pyogrio", mode="a" if path.exists() else "w", **lines)
+    write_layer_styles(path, map_styles(scheme))
 
 
 class _Clock:

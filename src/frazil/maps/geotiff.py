@@ -1,8 +1,7 @@
 """The bands of a map as Cloud-Optimised GeoTIFFs.
 
 Written by GDAL's COG driver: tiles of 512 pixels, overviews, deflate. The colour table and the nodata value live in the
-file; category names do not fit into a TIFF, so GDAL keeps them beside it (``class.tif.aux.xml``), and QGIS reads its
-style, with the legend of the classes only, from ``class.qml``.
+file; category names do not fit into a TIFF, so GDAL keeps them beside it (``class.tif.aux.xml``).
 
 References:
     OGC 21-026 (2023), Cloud Optimized GeoTIFF Standard.
@@ -14,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -29,6 +28,8 @@ from frazil.conventions import (
     UNDECIDED_TITLE,
     ClassScheme,
 )
+from frazil.scene.quicklook import NODATA as NOT_SEEN
+from frazil.scene.quicklook import bands_told
 
 if TYPE_CHECKING:
     from frazil.maps.layers import MapLayer
@@ -126,7 +127,7 @@ def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) 
     Args:
         layer: which.
         scheme: of the map.
-        attrs: of the variable; of codes and bits they say what the values mean.
+        attrs: of the variable; of codes, bits and radar they say what the values mean.
     """
     how: LayerSettings = {"descriptions": (layer.variable.replace("_", " "),), "overviews": layer.overviews, "tags": {}}
     if layer.holds == "percent":
@@ -139,6 +140,10 @@ def settings_of(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) 
             "flag_values": " ".join(map(str, attrs["flag_values"])),
             "flag_meanings": str(attrs["flag_meanings"]),
         }
+    elif layer.holds == "radar":
+        bands = bands_told(attrs)
+        how["nodata"], how["descriptions"] = NOT_SEEN, tuple(band.name for band in bands)
+        how["tags"] = {f"{band.name}_db": f"1 is {band.low_db:g} dB, 255 is {band.high_db:g} dB" for band in bands}
     elif layer.variable == "quality_flags":
         how["nodata"], how["tags"] = QUALITY_FLAGS["nodata"][0], flag_tags()
     else:
@@ -166,27 +171,6 @@ def write_category_names(tiff: Path, scheme: ClassScheme) -> Path:
         '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
         + "\n".join(lines)
         + "\n    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n",
-        encoding="utf-8",
-    )
-    return path
-
-
-def write_qgis_style(tiff: Path, scheme: ClassScheme) -> Path:
-    """The style QGIS applies when it opens the class raster: ``<stem>.qml`` with one legend entry per class."""
-    entries = [(c.code, c.title, c.colour) for c in scheme.classes]
-    entries += [(UNDECIDED, UNDECIDED_TITLE, UNDECIDED_COLOUR), (CLASS_LAND, "Land", LAND_COLOUR)]
-    palette = "\n".join(
-        f'        <paletteEntry value="{code}" color="#{red:02x}{green:02x}{blue:02x}" alpha="255" '
-        f"label={quoteattr(title)}/>"
-        for code, title, (red, green, blue) in entries
-    )
-    path = tiff.with_suffix(".qml")
-    path.write_text(
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
-        '<qgis version="3.28.0" styleCategories="Symbology">\n  <pipe>\n'
-        '    <rasterrenderer type="paletted" band="1" opacity="1" alphaBand="-1" nodataColor="">\n'
-        f"      <colorPalette>\n{palette}\n      </colorPalette>\n"
-        "    </rasterrenderer>\n  </pipe>\n  <blendMode>0</blendMode>\n</qgis>\n",
         encoding="utf-8",
     )
     return path

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Kinds of class schemes, see `frazil.conventions.ClassScheme`.
 Kind = Literal["exclusive", "multilabel"]
@@ -18,7 +21,8 @@ class MapLayer:
         file: the GeoTIFF in the map's folder.
         asset: its name among the STAC assets.
         holds: ``"code"``: codes of classes, 253 undecided, 254 land, 255 nodata; ``"percent"``: 0 to 100, 255 nodata, a
-            band a class where the variable has dimension ``category``; ``"bits"``.
+            band a class where the variable has dimension ``category``; ``"bits"``; ``"radar"``: grey values 1 to 255,
+            0 nodata, of maps that were made from a scene; other maps have no such file.
         title: for people.
         overviews: how GDAL makes them.
     """
@@ -26,7 +30,7 @@ class MapLayer:
     variable: str
     file: str
     asset: str
-    holds: Literal["code", "percent", "bits"]
+    holds: Literal["code", "percent", "bits", "radar"]
     title: str
     overviews: Literal["MODE", "AVERAGE", "NEAREST"]
 
@@ -38,6 +42,9 @@ TITLES: dict[Kind, str] = {
 }
 FLAGS = MapLayer(
     variable="quality_flags", file="flags.tif", asset="flags", holds="bits", title="Quality flags", overviews="NEAREST"
+)
+RADAR = MapLayer(
+    variable="quicklook", file="quicklook.tif", asset="quicklook", holds="radar", title="Radar", overviews="AVERAGE"
 )
 
 
@@ -56,6 +63,7 @@ LAYERS: dict[Kind, tuple[MapLayer, ...]] = {
         _percent("ice_probability", "Probability of ice of any class"),
         _percent("confidence", "Confidence of the class shown"),
         FLAGS,
+        RADAR,
     ),
     "multilabel": (
         MapLayer(
@@ -76,6 +84,7 @@ LAYERS: dict[Kind, tuple[MapLayer, ...]] = {
             overviews="MODE",
         ),
         FLAGS,
+        RADAR,
     ),
 }
 
@@ -99,16 +108,22 @@ VECTORS: dict[Kind, dict[str, dict[str, tuple[str, str, str]]]] = {
         },
     },
 }
-FORMATS = ("geotiff", "netcdf", "geopackage", "geojson", "png", "stac", "summary")
+FORMATS = ("geotiff", "netcdf", "geopackage", "geojson", "png", "qgis", "stac", "summary")
 
 
-def files_of(kind: Kind) -> dict[str, dict[str, str]]:
-    """What can be written of a kind of map: name of the choice -> asset -> file."""
+def layers_of(ds: xr.Dataset, kind: Kind) -> tuple[MapLayer, ...]:
+    """The rasters that a map holds: of a map that was not made from a scene all but the radar image."""
+    return tuple(layer for layer in LAYERS[kind] if layer.variable in ds)
+
+
+def files_of(ds: xr.Dataset, kind: Kind) -> dict[str, dict[str, str]]:
+    """What can be written of a map: name of the choice -> asset -> file."""
     return {
-        "geotiff": {layer.asset: layer.file for layer in LAYERS[kind]},
+        "geotiff": {layer.asset: layer.file for layer in layers_of(ds, kind)},
         "netcdf": {"netcdf": "map.nc"},
         **{choice: {asset: told[0] for asset, told in files.items()} for choice, files in VECTORS[kind].items()},
         "png": {"figure": "map.png"},
+        "qgis": {"project": "map.qgz"},
         "stac": {"stac": "stac_item.json"},
         "summary": {"summary": "summary.json"},
     }

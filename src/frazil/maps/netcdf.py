@@ -22,7 +22,8 @@ import numpy as np
 from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map, sensor_of
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
 from frazil.hdf5_files import DAMAGED, hdf5_lock, netcdf_engine
-from frazil.maps.layers import LAYERS, TITLES
+from frazil.maps.layers import TITLES, layers_of
+from frazil.scene.quicklook import NODATA as NOT_SEEN
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MAP_FILE = "map.nc"
 _CHUNK = 512  # pixels
 _LEVEL = 1  # of deflate: higher levels save a tenth and take three times as long
-_FILL = {"code": CLASS_NODATA, "percent": PERCENT_NODATA}
+_FILL = {"code": CLASS_NODATA, "percent": PERCENT_NODATA, "radar": NOT_SEEN}
 NAMES = "category_name"  # of the class names beside the codes
 _OF_THE_FILE = ("Conventions", "title", "source", "history", "time_coverage_start", "time_coverage_end")
 
@@ -49,10 +50,10 @@ def write_netcdf(ds: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
     import h5netcdf
     import h5py
 
-    layers = {layer.variable: layer for layer in LAYERS[check_map(ds).kind]}
+    layers = {layer.variable: layer for layer in layers_of(ds, check_map(ds).kind)}
     image = io.BytesIO()  # HDF5 may crash the process when the disk is full while it closes a file
     with h5netcdf.File(image, "w", decode_vlen_strings=True) as file:
-        file.dimensions = {"category": ds.sizes["category"], "y": ds.sizes["y"], "x": ds.sizes["x"]}
+        file.dimensions = {name: ds.sizes[name] for name in ("category", "look", "y", "x") if name in ds.sizes}
         for axis in ("y", "x"):
             file.create_variable(axis, (axis,), "f8", data=ds[axis].values).attrs.update(_plain(ds[axis].attrs))
         # Codes as the coordinate and names beside them (CF 6.1): CDO refuses files whose coordinate is of words.

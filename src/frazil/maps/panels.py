@@ -44,7 +44,7 @@ DOUBTS: dict[str, tuple[str, tuple[int, int, int]]] = {
     "undecided": ("Undecided", UNDECIDED_COLOUR),
     "prior_changed": ("Changed by the prior", (122, 196, 36)),
 }
-_RAMPS: dict[str, tuple[tuple[int, int, int], ...]] = {  # of percent: 0, then evenly up to 100
+RAMPS: dict[str, tuple[tuple[int, int, int], ...]] = {  # of percent: 0, then evenly up to 100
     "ice": ((16, 74, 140), (94, 158, 214), (190, 219, 240), (255, 255, 255)),
     "confidence": ((246, 246, 238), (190, 224, 214), (98, 170, 174), (24, 92, 118)),
 }
@@ -318,7 +318,7 @@ def _sampled(values: np.ndarray, step: int, row: int, column: int) -> np.ndarray
 
 def _ramp(name: str) -> np.ndarray:
     """Colours of 0 to 100 percent, and nothing above: uint8 ``(256, 4)``."""
-    stops = np.array(_RAMPS[name], float)
+    stops = np.array(RAMPS[name], float)
     at = np.linspace(0, 100, len(stops))
     table = np.zeros((256, 4), np.uint8)
     for band in range(3):

@@ -32,8 +32,10 @@ from frazil.conventions import (
 )
 from frazil.errors import ContractError
 from frazil.geojson import to_lonlat
-from frazil.maps.layers import LAYERS, TITLES, VECTORS, MapLayer
+from frazil.maps.layers import TITLES, VECTORS, MapLayer, layers_of
 from frazil.scene.grid import MapGrid
+from frazil.scene.quicklook import NODATA as NOT_SEEN
+from frazil.scene.quicklook import bands_told
 
 if TYPE_CHECKING:
     import pystac
@@ -55,6 +57,7 @@ _DESCRIPTION = {
     "exclusive": "Sea-ice classes, their probabilities and confidence, from {radar}.",
     "multilabel": "Phenomena of sea and air and their scores, from {radar}.",
 }
+_ROLES = {"flags": "data-mask", "quicklook": "visual"}
 _SAID = ("note", "attribution")  # attributes of the map that stand in its description
 _POLARIZATIONS = {"SH": ["HH"], "SV": ["VV"], "DH": ["HH", "HV"], "DV": ["VV", "VH"]}
 
@@ -101,9 +104,9 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
     _describe_product(item, product)
     if attrs.get("sensor"):
         item.properties.setdefault("platform", str(attrs["sensor"]).lower().replace(" ", "-"))
-    if any(layer.asset in files for layer in LAYERS[scheme.kind] if layer.holds != "percent"):
+    if any(layer.asset in files for layer in layers_of(ds, scheme.kind) if layer.holds in ("code", "bits")):
         item.stac_extensions.append(CLASSIFICATION)
-    known = _assets(scheme)
+    known = _assets(ds, scheme)
     for name, file in files.items():
         item.add_asset(name, pystac.Asset(href=f"./{Path(file).name}", **known[name]))
     return item
@@ -190,16 +193,16 @@ class _Asset(TypedDict):
     extra_fields: NotRequired[dict[str, object]]
 
 
-def _assets(scheme: ClassScheme) -> dict[str, _Asset]:
+def _assets(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, _Asset]:
     """Asset name -> title, media type, roles and fields."""
     rasters: dict[str, _Asset] = {
         layer.asset: {
             "title": layer.title,
             "media_type": _COG,
-            "roles": ["data-mask" if layer.asset == "flags" else "data"],
-            "extra_fields": _raster_fields(layer, scheme),
+            "roles": [_ROLES.get(layer.asset, "data")],
+            "extra_fields": _raster_fields(layer, scheme, ds[layer.variable].attrs),
         }
-        for layer in LAYERS[scheme.kind]
+        for layer in layers_of(ds, scheme.kind)
     }
     vectors: dict[str, _Asset] = {
         asset: {"title": title, "media_type": media_type, "roles": ["data"]}
@@ -215,12 +218,23 @@ def _assets(scheme: ClassScheme) -> dict[str, _Asset]:
         },
         **vectors,
         "figure": {"title": "Picture of the map", "media_type": "image/png", "roles": ["overview", "thumbnail"]},
+        "project": {
+            "title": "QGIS project",
+            "media_type": "application/x-qgis-project-container",
+            "roles": ["overview"],
+        },
         "summary": {"title": "Areas, extent, flags", "media_type": "application/json", "roles": ["metadata"]},
     }
 
 
-def _raster_fields(layer: MapLayer, scheme: ClassScheme) -> dict[str, object]:
+def _raster_fields(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) -> dict[str, object]:
     """What STAC says of the values of a raster."""
+    if layer.holds == "radar":
+        bands = [
+            {"name": band.name, "description": f"{band.name}, {band.low_db:g} to {band.high_db:g} dB as 1 to 255"}
+            for band in bands_told(attrs)
+        ]
+        return {"data_type": "uint8", "nodata": NOT_SEEN, "bands": bands}
     if layer.holds == "percent":
         fields: dict[str, object] = {"data_type": "uint8", "nodata": PERCENT_NODATA, "unit": "percent"}
         if layer.variable in ("probability", "score"):

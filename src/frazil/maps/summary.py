@@ -23,6 +23,7 @@ from frazil.conventions import (
 from frazil.maps.areas import PixelAreas
 from frazil.maps.edges import ice_edge
 from frazil.scene.grid import MapGrid
+from frazil.scene.quicklook import bands_told
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -41,7 +42,7 @@ def summarise(
     The ice extent is the ground area of all classes of ice; with the undecided area it would be the upper end of
     ``ice_extent_range_km2``. Shares refer to the mapped sea: all that was observed of it, undecided or not. Means over
     no pixels are None. Of phenomena, ``found_km2`` is the area where each was found, ``dominant_km2`` that where its
-    score was the highest.
+    score was the highest. ``quicklook_db`` are the bands of the radar image and the decibels of its 1 and 255.
 
     Args:
         ds: a map, see `frazil.conventions.check_map`, on a projected grid.
@@ -70,6 +71,7 @@ def summarise(
         **told,
         "flags_percent_of_sea": {name: _percent(flagged[name], sea_pixels) for name in flagged},
         "sea_pixels": sea_pixels,
+        "quicklook_db": _quicklook(ds),
         "areas_are": "ground areas on the ellipsoid",
         "grid": {
             "crs": grid.crs,
@@ -187,6 +189,13 @@ def _prior(attrs: Mapping[Any, Any]) -> dict[str, object]:
         return {}
     changed = {name.removesuffix("_km2"): told.pop(name) for name in list(told) if name.endswith("_km2")}
     return {"prior": {"name": told.pop("prior", None), **told, "changed_km2": changed}}
+
+
+def _quicklook(ds: xr.Dataset) -> dict[str, list[float]] | None:
+    """Band of the radar image -> the decibels that 1 and 255 stand for; None of a map that was made from no scene."""
+    if "quicklook" not in ds:
+        return None
+    return {band.name: [band.low_db, band.high_db] for band in bands_told(ds["quicklook"].attrs)}
 
 
 def _value(value: Any) -> float | str | None:

@@ -51,7 +51,11 @@ def assert_same(part: xr.Dataset, whole: xr.Dataset, by: int = 0) -> None:
     assert part.attrs.get("outside_training") == whole.attrs.get("outside_training")
     for name in whole.data_vars:
         a, b = part[name].values, there[name].values
-        if by:
+        if name == "quicklook":  # for looking at: a byte is a tenth of a decibel
+            off = np.abs(a.astype(int) - b)
+            assert off.max() <= 1
+            assert (off > 0).mean() < 0.05
+        elif by:
             off = np.abs(a.astype(int) - b)
             assert (off > 0).mean() < 1e-3, name
             assert name not in ("score", "probability") or off.max() <= by

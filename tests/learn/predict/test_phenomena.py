@@ -224,7 +224,7 @@ def test_files(made: xr.Dataset, tmp_path: Path) -> None:
 def test_the_folder_holds_what_that_of_an_ice_map_does(made: xr.Dataset, tmp_path: Path) -> None:
     files = export(made, tmp_path / "map")
     assert all(path.is_file() for path in files.values())
-    assert {path.suffix for path in files.values()} == {".tif", ".nc", ".gpkg", ".geojson", ".png", ".json"}
+    assert {path.suffix for path in files.values()} == {".tif", ".nc", ".gpkg", ".geojson", ".png", ".qgz", ".json"}
     xr.testing.assert_identical(open_map(tmp_path / "map"), open_map(tmp_path / "map" / "map.nc"))
     back = open_map(tmp_path / "map")
     assert check_map(back) is METOCEAN
@@ -237,7 +237,7 @@ def test_the_folder_holds_what_that_of_an_ice_map_does(made: xr.Dataset, tmp_pat
     assert len(item["assets"]["phenomena"]["classification:bitfields"]) == 10
     jsonschema.validate(item, ITEM_SCHEMA)
     assert "Iceberg" in (tmp_path / "map" / "dominant.qml").read_text()
-    for asset in ("dominant", "score", "phenomena", "flags"):
+    for asset in ("dominant", "score", "phenomena", "flags", "quicklook"):
         assert cog_validate(files[asset], strict=True)[0]
 
 

@@ -21,7 +21,7 @@ from frazil.learn.models import create_model
 from frazil.learn.predict.flags import FlagSettings
 from frazil.learn.predict.ice import IceAnswers, predict, to_binary
 from frazil.learn.predict.scene import classify
-from frazil.scene.grid import MapGrid
+from frazil.scene.grid import MapGrid, plan_warp
 from frazil.scene.lazy import lazy_variable
 from frazil.scene.scaling import CHANNELS
 from tests.learn.infer.cell_logits import cell_logits
@@ -166,6 +166,32 @@ def test_temperature_flattens_confidence(scene: xr.Dataset, model: Model) -> Non
     assert top[0] < top[1]
     same = flat.probability.values[:, used].argmax(axis=0) == sharp.probability.values[:, used].argmax(axis=0)
     assert same.mean() > 0.97  # half-percent ties aside
+
+
+@pytest.mark.parametrize("spacing_m", [120.0, 360.0])
+def test_the_radar_image_of_a_map_is_the_scene(scene: xr.Dataset, model: Model, spacing_m: float) -> None:
+    """Against the scene averaged by xarray and warped at once, in decibels; whatever the tiles."""
+    made = predict(scene, model, spacing_m=spacing_m, tile=104)
+    looks = round(spacing_m / 120)
+    power = scene["sigma0"].coarsen(line=looks, pixel=looks, boundary="trim").mean().values.astype(float)
+    coarse = scene.coarsen(line=looks, pixel=looks, boundary="trim").mean()
+    coarse = coarse.assign({n: scene[n] for n in scene.variables if str(n).startswith("tie_")}).assign_attrs(
+        scene.attrs
+    )
+    warp = plan_warp(coarse, MapGrid.of(made))
+    hh, hv = (10 * np.log10(np.maximum(plane, 1e-5)) for plane in power)
+    assert made["quicklook"].attrs["stretch_db"] == "HH -30 0, HV -35 -10, HV/HH -25 0"
+    limits = ((-30, 0), (-35, -10), (-25, 0))
+    for plane, db, (low, high) in zip(made["quicklook"].values, (hh, hv, hv - hh), limits, strict=True):
+        expected = warp.bilinear(np.clip(db, low, high))
+        np.testing.assert_array_equal(plane > 0, np.isfinite(expected))
+        found = (plane.astype(float) - 1) / 254 * (high - low) + low
+        assert np.nanmax(np.abs(found - expected)[plane > 0]) < 0.15  # dB: a step is 0.1
+        assert np.nanstd(expected) > 1
+
+
+def test_the_radar_grid_has_no_need_of_an_image(scene: xr.Dataset, model: Model) -> None:
+    assert "quicklook" not in predict(scene, model, crs=None)
 
 
 def test_flags(scene: xr.Dataset) -> None:

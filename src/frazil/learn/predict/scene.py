@@ -33,6 +33,7 @@ from frazil.scene.box import Box
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
+from frazil.scene.quicklook import QuickLook
 from frazil.scene.scaling import network_input
 from frazil.scene.tiles import TileGrid, Window
 
@@ -178,13 +179,15 @@ def map_scene(
     if grid is not None:
         pixels, planes = grid.shape[0] * grid.shape[1], len(card.scheme.classes)
         require_memory(
-            pixels * (planes + 20), f"A map of {grid.shape[0]} × {grid.shape[1]} pixels", "Choose a larger spacing_m."
+            pixels * (planes + 23), f"A map of {grid.shape[0]} × {grid.shape[1]} pixels", "Choose a larger spacing_m."
         )
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place = pool.submit(_place, on, grid, part, answers.flags.coast_m)
+        shown = scene if window is None else scene.isel(line=window.slices[0], pixel=window.slices[1])
+        look = None if grid is None else QuickLook(shown, grid.spacing_m)
         radar = classify(
-            scene, engine, card, answers, window=window, progress=lambda f: report(0.05 + 0.75 * f, answers.doing)
+            scene, engine, card, answers, look, window=window, progress=lambda f: report(0.05 + 0.75 * f, answers.doing)
         )
         report(0.8, "mapping")
         strange = radar.sample.strange(scene, card)
@@ -206,6 +209,9 @@ def map_scene(
             scores, flags, said = part.on_grid(scores), part.on_grid(flags), {"bbox": str(box), **said}
         coords = (grid or warp.grid).coords()
         maps = answers.finish(scores, flags, land, distance, coords, ("y", "x"), card)
+        if look is not None:
+            of_pixels = warp if on is scene else plan_warp(shown, grid or warp.grid)
+            maps["quicklook"] = (("look", "y", "x"), look.on(of_pixels), look.attrs())
     report(1.0, "mapping")
     return outside_training(_dataset(maps, coords, scene, card, answers, said, grid), strange)
 
@@ -248,13 +254,14 @@ def classify(
     engine: Engine,
     card: ModelCard,
     answers: Answers,
+    look: QuickLook | None = None,
     *,
     window: Window | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RadarMap:
     """Scores and flags of a scene on its own grid, row of tiles by row of tiles; of a window of it, those of its cells.
 
-    What `RadarMap.sample` holds is of the whole scene all the same.
+    The quick-look, of the same window, takes in each row. `RadarMap.sample` is of the whole scene all the same.
     """
     cell, holds = engine.cell, answers.holds
     size = (scene.sizes["line"], scene.sizes["pixel"]) if window is None else (window.n_lines, window.n_pixels)
@@ -268,6 +275,8 @@ def classify(
         first, inputs, arrays = part.read
         if window is None:
             sample.add(inputs, first)
+        if look is not None:
+            look.add(first, arrays["sigma0"], arrays["valid"])
         here = tuple(slice(s.start, min(s.stop, n)) for s, n in zip(part.cells, shape, strict=True))
         rows, columns = (s.stop - s.start for s in here)
         if min(rows, columns) < 1:
