@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pyproj import Transformer
 
 from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map, sensor_of
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
 from frazil.hdf5_files import DAMAGED, hdf5_lock, netcdf_engine
-from frazil.maps.layers import TITLES, layers_of
+from frazil.maps.layers import TITLES, MapLayer, layers_of
+from frazil.scene.discovery import DISCOVERY, border, discovery_attrs
+from frazil.scene.grid import MapGrid
 from frazil.scene.quicklook import NODATA as NOT_SEEN
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ _CHUNK = 512  # pixels
 _LEVEL = 1  # of deflate: higher levels save a tenth and take three times as long
 _FILL = {"code": CLASS_NODATA, "percent": PERCENT_NODATA, "radar": NOT_SEEN}
 NAMES = "category_name"  # of the class names beside the codes
-_OF_THE_FILE = ("Conventions", "title", "source", "history", "time_coverage_start", "time_coverage_end")
+_OF_THE_FILE = ("Conventions", "title", "source", "history", *DISCOVERY)
+#: ISO 19115-1's word for what a variable holds, by `MapLayer.holds`.
+_CONTENT = {"code": "thematicClassification", "percent": "modelResult", "bits": "qualityInformation", "radar": "image"}
 
 
 def write_netcdf(ds: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
@@ -63,8 +68,8 @@ def write_netcdf(ds: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
         words = np.array([str(name).encode() for name in ds["category"].values])
         letters = words.view("S1").reshape(len(words), -1)
         file.dimensions["name_length"] = letters.shape[1]
-        told = file.create_variable(NAMES, ("category", "name_length"), "S1", data=letters)
-        told.attrs.update(long_name="class name", _Encoding="utf-8")
+        named = file.create_variable(NAMES, ("category", "name_length"), "S1", data=letters)
+        named.attrs.update(long_name="class name", _Encoding="utf-8")
         crs = file.create_variable("spatial_ref", (), "i4", data=np.int32(0))
         crs.attrs.update(_plain(ds["spatial_ref"].attrs))
         for name in layers:
@@ -79,7 +84,8 @@ def write_netcdf(ds: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
                 fillvalue=_FILL.get(layers[name].holds),
             )
             beside = {"coordinates": NAMES} if "category" in array.dims else {}
-            variable.attrs.update(_plain(array.attrs) | {"grid_mapping": "spatial_ref"} | beside)
+            told = {"grid_mapping": "spatial_ref", "coverage_content_type": _content(layers[name])}
+            variable.attrs.update(_plain(array.attrs) | told | beside)
         file.attrs.update(_plain(ds.attrs) | _file_attrs(ds))
     with h5py.File(image, "r+") as raw, ThreadPoolExecutor(threads) as pool:
         for name in layers:
@@ -147,23 +153,44 @@ def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
         raise ContractError(f"{file}: {error}") from error
     for name in [*ice_map.variables]:
         ice_map[name].encoding.clear()
-        for attr in ("_FillValue", "grid_mapping"):
+        for attr in ("_FillValue", "grid_mapping", "coverage_content_type"):
             ice_map[name].attrs.pop(attr, None)
     for attr in _OF_THE_FILE:
         ice_map.attrs.pop(attr, None)
     return ice_map
 
 
-def _file_attrs(ds: xr.Dataset) -> dict[str, str]:
+def _content(layer: MapLayer) -> str:
+    """As `_CONTENT`; what phenomena are found is bits, and no quality."""
+    return _CONTENT["code"] if layer.variable == "phenomena" else _CONTENT[layer.holds]
+
+
+def _border(grid: MapGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude along the border of a grid."""
+    left, bottom, right, top = grid.bounds
+    x, y = np.meshgrid(np.linspace(left, right, 101), np.linspace(top, bottom, 101))
+    to_lonlat = Transformer.from_crs(grid.pyproj_crs, 4326, always_xy=True)
+    longitude, latitude = to_lonlat.transform(border(x), border(y))
+    return longitude, latitude
+
+
+def _file_attrs(ds: xr.Dataset) -> dict[str, object]:
     from frazil import __version__
 
-    attrs = ds.attrs
-    return {
+    attrs, kind = ds.attrs, check_map(ds).kind
+    what = "sea ice" if kind == "exclusive" else "phenomena of sea and air"
+    sentence = f"Map of {what} made from {attrs['product']} by model {attrs['model']}. {attrs.get('note') or ''}"
+    found = discovery_attrs(
+        attrs,
+        _border(MapGrid.of(ds)),
+        summary=sentence.strip(),
+        keywords=f"{what}, synthetic aperture radar, {', '.join(map(str, ds['category'].values))}".replace("_", " "),
+        level="Level-3: classified, on a projected grid",
+    )
+    return found | {
         "Conventions": "CF-1.11, ACDD-1.3",
-        "title": TITLES[check_map(ds).kind].format(product=attrs["product"]),
+        "title": TITLES[kind].format(product=attrs["product"]),
         "source": f"{sensor_of(attrs)} SAR, classified by frazil {__version__}, model {attrs['model']}".lstrip(),
-        "time_coverage_start": str(attrs["start_time"]),
-        "time_coverage_end": str(attrs.get("stop_time", attrs["start_time"])),
     }
 
 

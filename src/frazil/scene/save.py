@@ -16,11 +16,19 @@ from frazil.conventions import check_scene
 from frazil.errors import FrazilError, OptionError, OutputError
 from frazil.files import refuse_existing, undisturbed, whole_output
 from frazil.marks import WRITTEN_BY
+from frazil.scene.discovery import border, discovery_attrs
 from frazil.scene.geotiff import write_geotiff
 from frazil.scene.lazy import is_lazy
 from frazil.zarr_writing import quiet_zarr, writable_store
 
 SUFFIXES = (".nc", ".zarr", ".tif")
+#: ISO 19115-1's word for what a variable holds; of others ``auxiliaryInformation``.
+_CONTENT = {
+    "sigma0": "physicalMeasurement",
+    "nesz": "qualityInformation",
+    "valid": "qualityInformation",
+    "noise_missing": "qualityInformation",
+}
 _LINES = 512  # computed and written at a time
 
 
@@ -120,7 +128,10 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
     import h5netcdf
 
     large = [str(n) for n in scene.data_vars if {"line", "pixel"} <= set(scene[n].dims)]
-    rest = scene.drop_vars(large).assign_attrs(history=WRITTEN_BY)
+    rest = scene.drop_vars(large).assign_attrs(history=WRITTEN_BY, **_discovery(scene))
+    for key, table in rest.variables.items():
+        if set(table.dims) == {"tie_line", "tie_pixel"}:
+            rest[key] = rest[key].assign_attrs(coverage_content_type="auxiliaryInformation")
     for axis in ("tie_line", "tie_pixel"):
         rest[axis] = rest[axis].assign_attrs(long_name=f"{axis.removeprefix('tie_')} of the tie points", units="1")
     placed = "tie_latitude", "tie_longitude"
@@ -175,6 +186,20 @@ def _add_variable(file: Any, name: str, variable: xr.DataArray) -> None:
     if variable.dtype == bool:
         out.attrs["dtype"] = "bool"  # how xarray marks booleans
     out.attrs["coordinates"] = "azimuth_time ground_range"
+    out.attrs["coverage_content_type"] = _CONTENT.get(name, "auxiliaryInformation")
+
+
+def _discovery(scene: xr.Dataset) -> dict[str, object]:
+    attrs = scene.attrs
+    place = border(scene["tie_longitude"].values), border(scene["tie_latitude"].values)
+    found = discovery_attrs(
+        attrs,
+        place,
+        summary=f"Calibrated backscatter of {attrs['product']} on its radar grid, noise removal {attrs['denoise']}.",
+        keywords=f"backscatter, sigma nought, synthetic aperture radar, {attrs.get('mission', 'sea ice')}",
+        level="Level-1: calibrated, on the radar grid",
+    )
+    return {"Conventions": "CF-1.11, ACDD-1.3", **found}
 
 
 def _write_zarr(scene: xr.Dataset, path: Path, report: Callable[[float], None]) -> None:
