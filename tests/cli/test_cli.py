@@ -94,12 +94,14 @@ def test_map_folder(mapped: Path) -> None:
         "ice_probability.tif",
         "confidence.tif",
         "flags.tif",
+        "quicklook.tif",
         "map.nc",
         "ice.gpkg",
         "ice_edge.geojson",
         "ice_classes.geojson",
         "stac_item.json",
         "map.png",
+        "map.qgz",
         "summary.json",
     }
     assert expected <= names

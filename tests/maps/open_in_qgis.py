@@ -1,9 +1,9 @@
 """Run by a Python that has QGIS: opens a project or a file, and says as JSON what it found. Imports nothing of frazil.
 
-    python open_in_qgis.py FILE PICTURE [LAYER_ID …]
+    python open_in_qgis.py FILE PICTURE [--time FROM TO] [LAYER_ID …]
 
 A project is drawn with what it shows, or with the layers that are named; a raster or a layer of a GeoPackage
-(``FILE|layername=NAME``) with the style that QGIS finds by itself.
+(``FILE|layername=NAME``) with the style that QGIS finds by itself. With a time, only what is of that time is drawn.
 """
 
 import json
@@ -12,19 +12,21 @@ import sys
 from qgis.core import (
     Qgis,
     QgsApplication,
+    QgsDateTimeRange,
     QgsMapRendererSequentialJob,
     QgsMapSettings,
     QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QSize
+from qgis.PyQt.QtCore import QDateTime, QSize, Qt
 from qgis.PyQt.QtGui import QColor
 
 SIDE = 600  # pixels of the picture
 
 
 def main(source: str, picture: str, wanted: list[str]) -> dict:
+    span, wanted = (wanted[1:3], wanted[3:]) if wanted[:1] == ["--time"] else ([], wanted)
     project = QgsProject.instance()
     told: dict = {"version": Qgis.QGIS_VERSION}
     if source.endswith(".qgz"):
@@ -57,6 +59,9 @@ def main(source: str, picture: str, wanted: list[str]) -> dict:
     settings.setOutputSize(QSize(SIDE, SIDE))
     settings.setDestinationCrs(project.crs() if project.crs().isValid() else shown[0].crs())
     settings.setExtent(next((layer for layer in known if isinstance(layer, QgsRasterLayer)), shown[0]).extent())
+    if span:
+        settings.setIsTemporal(True)
+        settings.setTemporalRange(QgsDateTimeRange(*(QDateTime.fromString(time, Qt.ISODate) for time in span)))
     settings.setFlag(QgsMapSettings.Antialiasing, False)
     job = QgsMapRendererSequentialJob(settings)
     job.start()

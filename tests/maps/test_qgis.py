@@ -228,6 +228,27 @@ def test_a_map_of_phenomena_opens_as_well(sea: xr.Dataset, sea_folder: Path, tmp
     assert drawn(sea_folder / "score.tif", tmp_path)[0]["layers"]["layer"]["renderer"] == "singlebandpseudocolor"
 
 
+@pytest.mark.parametrize("layer", ["raster_class_0", "vector_ice_edge", "vector_ice_classes"])
+def test_time_can_be_stepped_through(layer: str, ice_folder: Path, tmp_path: Path) -> None:
+    """A layer is drawn in the hour of its scene and in no other."""
+    project = ice_folder / "map.qgz"
+    for hour, there in ((6, False), (7, True), (8, False)):
+        span = (f"2018-01-16T{hour:02}:00:00Z", f"2018-01-16T{hour:02}:59:59Z")
+        told, picture = drawn(project, tmp_path, "--time", *span, layer)
+        assert (picture != BACKGROUND).any() == there
+    if layer.startswith("vector"):
+        assert told["layers"][layer]["fields"]["start_time"] == "DateTime"
+
+
+def test_the_time_of_shapes_is_a_time(ice: xr.Dataset, sea_folder: Path, ice_folder: Path) -> None:
+    """As geopandas reads it: that of the map, in UTC."""
+    for path, name in ((ice_folder / "ice.gpkg", "ice_edge"), (sea_folder / "phenomena.gpkg", "phenomena")):
+        times = gpd.read_file(path, layer=name)["start_time"]
+        assert len(times)
+        assert (times.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ") == ice.attrs["start_time"]).all()
+        assert str(times.dt.tz) == "UTC"
+
+
 @pytest.mark.parametrize("kind", ["ice", "sea"])
 def test_the_project_names_files_that_are_there_and_no_place(kind: str, ice_folder: Path, sea_folder: Path) -> None:
     folder = ice_folder if kind == "ice" else sea_folder

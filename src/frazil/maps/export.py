@@ -17,6 +17,7 @@ from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.layers import FORMATS, files_of, layers_of
 from frazil.maps.netcdf import open_map
+from frazil.maps.times import moment_of
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def export(
         The path of each file by its asset name (``"class"``, ``"netcdf"``, ``"vectors"``, ``"figure"`` …).
 
     Raises:
-        ContractError: not a map, or not on a projected grid.
+        ContractError: not a map, not on a projected grid, or of no time.
         OptionError: an unknown format, or a QGIS project of nothing.
         OutputExistsError: the folder exists and ``overwrite`` is not set.
         OutputError: the disk is full or the folder cannot be written.
@@ -85,6 +86,7 @@ def export(
         raise OptionError(f"formats {list(formats)} hold nothing that a QGIS project could show; add 'geotiff'.")
     scheme = check_map(ds)
     MapGrid.of(ds)
+    moment_of(ds.attrs["start_time"])
     target = refuse_existing(directory, overwrite=overwrite)
     known = files_of(ds, scheme.kind)
     chosen = {name: file for choice in FORMATS if choice in formats for name, file in known[choice].items()}
@@ -195,10 +197,16 @@ def _write_rasters(ds: xr.Dataset, scheme: ClassScheme, folder: Path, clock: _Cl
 
 
 def _write_geopackage(path: Path, layers: dict[str, gpd.GeoDataFrame], scheme: ClassScheme) -> None:
-    """Polygons as multipolygons, and lines as they are, a layer after the other, and how QGIS is to draw them."""
+    """Polygons as multipolygons, and lines as they are, a layer after the other, and how QGIS is to draw them.
+
+    The time is a date and time, not text: programs that step through time ask for it.
+    """
+    import pandas as pd
+
     from frazil.maps.qgis_vectors import map_styles, write_layer_styles
 
-    for name, frame in layers.items():
+    for name, table in layers.items():
+        frame = table.assign(start_time=pd.DatetimeIndex([moment_of(text) for text in table["start_time"]], tz="UTC"))
         lines = (
             {"geometry_type": "LineString"}
             if name == "ice_edge"

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frazil.conventions import check_map
-from frazil.maps.layers import TITLES, layers_of
+from frazil.maps.layers import TITLES, VECTORS, layers_of
 from frazil.maps.qgis_rasters import VERSION, views_of
 from frazil.maps.qgis_vectors import map_styles
+from frazil.maps.times import span_of_texts
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def write_project(ds: xr.Dataset, path: Path, files: Collection[str]) -> Path:
     _crs(ET.SubElement(canvas, "destinationsrs"), grid)
     listed = ET.SubElement(root, "projectlayers")
     for layer in layers:
-        _add_layer(listed, layer, grid)
+        _add_times(_add_layer(listed, layer, grid), ds)
     properties = ET.SubElement(root, "properties")
     ET.SubElement(ET.SubElement(properties, "Paths"), "Absolute", type="bool").text = "false"
     # without it QGIS does not read the projection of the project
@@ -108,7 +109,7 @@ def _rasters(layer: MapLayer, ds: xr.Dataset) -> list[_Layer]:
 
 def _vectors(ds: xr.Dataset, files: Collection[str]) -> list[_Layer]:
     scheme = check_map(ds)
-    file = {"exclusive": "ice.gpkg", "multilabel": "phenomena.gpkg"}[scheme.kind]
+    file, *_ = VECTORS[scheme.kind]["geopackage"]["vectors"]
     if file not in files:
         return []
     return [
@@ -143,7 +144,7 @@ def _add_group(tree: ET.Element, name: str, layers: list[_Layer]) -> None:
         )
 
 
-def _add_layer(listed: ET.Element, layer: _Layer, grid: MapGrid) -> None:
+def _add_layer(listed: ET.Element, layer: _Layer, grid: MapGrid) -> ET.Element:
     kind = {"gdal": "raster", "ogr": "vector"}[layer.provider]
     element = ET.SubElement(listed, "maplayer", type=kind)
     if layer.geometry:
@@ -160,6 +161,21 @@ def _add_layer(listed: ET.Element, layer: _Layer, grid: MapGrid) -> None:
         element.append(layer.renderer)
         ET.SubElement(element, "layerOpacity").text = "1"
     ET.SubElement(element, "blendMode").text = "0"
+    return element
+
+
+def _add_times(layer: ET.Element, ds: xr.Dataset) -> None:
+    """For QGIS's temporal controller: a raster is of the time of the scene, a shape of that in its ``start_time``."""
+    span = span_of_texts(ds.attrs["start_time"], ds.attrs.get("stop_time"))
+    if span is None:
+        return
+    if layer.get("type") == "vector":
+        how = {"enabled": "1", "mode": "1", "startField": "start_time", "durationUnit": "min", "accumulate": "0"}
+        ET.SubElement(layer, "temporal", how | {"fixedDuration": "0", "endField": "", "durationField": ""})
+        return
+    whole = ET.SubElement(ET.SubElement(layer, "temporal", enabled="1", mode="0", fetchMode="0"), "fixedRange")
+    for tag, time in (("start", span.start), ("end", span.stop)):
+        ET.SubElement(whole, tag).text = f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _crs(parent: ET.Element, grid: MapGrid) -> None:

@@ -164,7 +164,7 @@ def _flags(ds: xr.Dataset, layer: MapLayer) -> tuple[View, ...]:
     entries = [
         (v, _words([DOUBTS[name][0] for name in names]), DOUBTS[names[0]][1]) for v, names in told.items() if names
     ]
-    views = [View(title="All doubts", renderer=palette([*entries, *land[:1]]))]
+    views = [View(title="All doubts", renderer=palette([*entries, *land]))]
     for name in reversed(DOUBTS):
         title, colour = DOUBTS[name]
         own = [(v, words, colour) for v, words, _ in entries if name in told[v]]

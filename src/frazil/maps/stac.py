@@ -30,9 +30,9 @@ from frazil.conventions import (
     check_map,
     sensor_of,
 )
-from frazil.errors import ContractError
 from frazil.geojson import to_lonlat
 from frazil.maps.layers import TITLES, VECTORS, MapLayer, layers_of
+from frazil.maps.times import moment_of
 from frazil.scene.grid import MapGrid
 from frazil.scene.quicklook import NODATA as NOT_SEEN
 from frazil.scene.quicklook import bands_told
@@ -79,8 +79,8 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
     grid = MapGrid.of(ds)
     attrs = ds.attrs
     outline = footprint(ds, grid)
-    start = _time(attrs["start_time"])
-    stop = _time(attrs.get("stop_time", attrs["start_time"]))
+    start = moment_of(attrs["start_time"])
+    stop = moment_of(attrs.get("stop_time", attrs["start_time"]))
     product = str(attrs["product"])
     radar = f"{sensor_of(attrs)} radar".lstrip()
     item = pystac.Item(
@@ -273,11 +273,3 @@ def _bitfields(meanings: Mapping[str, tuple[int, str]]) -> list[dict[str, object
         }
         for name, (mask, meaning) in meanings.items()
     ]
-
-
-def _time(text: Any) -> datetime:
-    try:
-        time = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    except ValueError as error:
-        raise ContractError(f"Time {text!r} of the map is not ISO 8601, as 2018-01-16T07:54:30Z.") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from frazil.errors import ContractError
+
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)(\d\d)(\d\d)(?:[T_-]?(\d\d)(\d\d)(\d\d)?)?(?!\d)")
 _SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
@@ -48,6 +50,19 @@ def span_of_texts(start: object, stop: object = None) -> TimeSpan | None:
     if times[0] is None or times[1] is None or times[1] < times[0]:
         return None
     return TimeSpan(times[0], times[1])
+
+
+def moment_of(text: object) -> datetime:
+    """The moment, UTC, that the ISO text of a map's attribute means.
+
+    Raises:
+        ContractError: it is no time.
+    """
+    try:
+        time = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise ContractError(f"Time {text!r} of the map is not ISO 8601, as 2018-01-16T07:54:30Z.") from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def moment_since(number: float, units: str, calendar: str = "standard") -> datetime | None:
