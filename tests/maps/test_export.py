@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from frazil.maps.netcdf import write_netcdf
 from frazil.maps.polygons import ice_polygons
 from frazil.marks import LIST
 from frazil.scene.grid import MapGrid
-from frazil.testing import make_map
+from frazil.testing import make_map, make_phenomena_map
 
 NOTE = "Pixels rebuilt from the quick-look; trained on simulated scenes only."
 ATTRIBUTION = "Contains modified Copernicus data"
@@ -179,6 +180,23 @@ def test_geotiffs(ice_map: xr.Dataset, folder: Path, file: str, variable: str, n
             assert dataset.descriptions == ("HH", "HV", "HV/HH")
             assert tags["HV_db"] == "1 is -35 dB, 255 is -10 dB"
             assert tags["attribution"] == ATTRIBUTION
+
+
+@pytest.mark.parametrize("make", [make_map, make_phenomena_map])
+def test_the_radar_image_is_there_where_a_scene_was(make: Callable[..., xr.Dataset], tmp_path: Path) -> None:
+    """In file, item, summary and NetCDF alike; of a map that was made from no scene in none of them."""
+    for radar, there in ((("HH", "HV"), True), ((), False)):
+        ds, folder = make(shape=(40, 50), radar=radar), tmp_path / f"map-{there}"
+        files = export(ds, folder)
+        assert ("quicklook" in files) == (folder / "quicklook.tif").exists() == there
+        assert ("quicklook" in json.loads(files["stac"].read_text())["assets"]) == there
+        told = json.loads(files["summary"].read_text())["quicklook_db"]
+        assert told == ({"HH": [-30, 0], "HV": [-35, -10], "HV/HH": [-25, 0]} if there else None)
+        back = open_map(folder)
+        assert ("quicklook" in back) == there
+        if there:
+            np.testing.assert_array_equal(back["quicklook"].values, ds["quicklook"].values)
+            assert back["quicklook"].attrs["stretch_db"] == ds["quicklook"].attrs["stretch_db"]
 
 
 def test_overviews_do_not_invent(ice_map: xr.Dataset, folder: Path) -> None:
