@@ -113,7 +113,7 @@ def test_what_is_wrong_leaves_nothing(chart: gpd.GeoDataFrame, tmp_path: Path) -
 
 def test_the_command(tmp_path: Path) -> None:
     for number in (1, 2):
-        export(make_map(seed=number), tmp_path / f"map{number}")
+        export(make_map(seed=number, radar=("HH", "HV")), tmp_path / f"map{number}")
     words = [
         "chart",
         *(str(tmp_path / f"map{n}") for n in (1, 2)),
@@ -131,7 +131,18 @@ def test_the_command(tmp_path: Path) -> None:
         assert read_chart(next((made / "sigrid3").glob("*_pl_a.shp"))).attrs["dialect"] == "2010"
         assert sorted(p.name for p in made.iterdir()) == [".frazil.json", "chart.gpkg", "sigrid3", "summary.json"]
     one = CliRunner().invoke(
-        cli, ["chart", str(tmp_path / "map1"), "-o", str(tmp_path / "one"), "--approved", "--min-area", "3"]
+        cli,
+        [
+            "chart",
+            str(tmp_path / "map1"),
+            "-o",
+            str(tmp_path / "one"),
+            "--approved",
+            "--min-area",
+            "3",
+            "--backdrop",
+            "radar",
+        ],
     )
     assert one.exit_code == 0, one.output
     assert "Not for navigation" not in (tmp_path / "one" / "summary.json").read_text()

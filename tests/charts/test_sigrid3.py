@@ -134,6 +134,8 @@ def test_the_antimeridian_and_the_pole(centre: tuple[float, float], tmp_path: Pa
 def test_metadata_say_what_a_reader_needs(chart: gpd.GeoDataFrame, tmp_path: Path) -> None:
     issuer = Issuer(code="xyz", organisation="Ice & <Sea>", email="ice@example.org")
     edge = ice_edge(make_map(seed=1))
+    chart = chart.copy()
+    chart.attrs["note"] = "Pixels are\n simulated."
     paths = write_sigrid3(
         chart, tmp_path, edition="3.1", region="kara", issuer=issuer, edge=edge, use="Not to navigate."
     )
@@ -144,6 +146,7 @@ def test_metadata_say_what_a_reader_needs(chart: gpd.GeoDataFrame, tmp_path: Pat
     for name in MANDATORY.split():
         assert leaves.get(name) or any(len(e) for e in root.iter(name)), name
     assert leaves["formvern"] == "3.1"
+    assert "Pixels are simulated." in leaves["abstract"]
     assert leaves["cntorg"] == "Ice & <Sea>"
     assert [e.text for e in root.iter("attrlabl")] == [name for name, *_ in dbf_columns(paths[0].with_suffix(".dbf"))]
     assert chart["product"][0] in [e.text for e in root.iter("title")]

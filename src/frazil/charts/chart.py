@@ -229,7 +229,17 @@ def _frame(
         **{f"share_{c.name}": percent[:, k] for k, c in enumerate(scheme.classes)},
     }
     frame = framed(shapes, grid, ice_map, columns, sort_by="area_km2")
-    kept = ("product", "start_time", "stop_time", "model", "class_scheme", "attribution", "sensor", "mode")
+    kept = (
+        "product",
+        "start_time",
+        "stop_time",
+        "model",
+        "class_scheme",
+        "attribution",
+        "sensor",
+        "mode",
+        "note",
+    )
     frame.attrs.update({name: str(ice_map.attrs[name]) for name in kept if name in ice_map.attrs}, dialect="2010")
     return frame
 

@@ -135,7 +135,7 @@ def summary(chart: gpd.GeoDataFrame, files: ChartFiles) -> dict[str, Any]:
         sea = chart["POLY_TYPE"].isin(["I", "W"])
         found["area_km2_by_type"] = _rounded(area.groupby(chart["POLY_TYPE"]).sum())
         found["area_km2_by_concentration"] = _rounded(area[sea].groupby(chart["CT"][sea]).sum())
-    kept = ("product", "start_time", "stop_time", "model", "class_scheme", "attribution")
+    kept = ("product", "start_time", "stop_time", "model", "class_scheme", "attribution", "note")
     return {
         **found,
         **{name: chart.attrs[name] for name in kept if name in chart.attrs},

@@ -53,6 +53,7 @@ class Described:
         region: name of the place.
         issuer: who issues it.
         use: what it may be used for.
+        note: what the map says of itself, for instance that its pixels are simulated.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Described:
     region: str
     issuer: Issuer
     use: str
+    note: str = ""
 
 
 def metadata(d: Described) -> bytes:
@@ -82,7 +84,10 @@ def metadata(d: Described) -> bytes:
             (
                 "descript",
                 [
-                    ("abstract", f"Sea-ice chart ({d.shapes}) made by frazil from radar, without an analyst."),
+                    (
+                        "abstract",
+                        " ".join(filter(None, (f"Sea-ice chart ({d.shapes}) made by frazil from radar.", d.note))),
+                    ),
                     ("purpose", d.use),
                 ],
             ),

@@ -371,7 +371,7 @@ def _write(figure: Figure, chart: gpd.GeoDataFrame, title: str, issuer: str, war
     if warning:
         figure.text(
             1 - x,
-            (tall - 0.42) / tall,
+            (tall - 0.34) / tall,
             warning.upper(),
             color="#c00000",
             fontsize=11,
@@ -381,6 +381,11 @@ def _write(figure: Figure, chart: gpd.GeoDataFrame, title: str, issuer: str, war
             parse_math=False,
         )
     name = crs.to_string() if len(crs.to_string()) < 30 else crs.name
+    name = "stereographic around the middle" if name == "unknown" else name
+    note = " ".join(str(attrs.get("note") or "").split())
+    for number, line in enumerate(textwrap.wrap(note, 128, max_lines=3, placeholder=" …")):
+        style: Any = {"fontsize": 5.8, "color": "#5c4300", "ha": "right", "va": "baseline", "parse_math": False}
+        figure.text(1 - x, (tall - 0.48 - 0.095 * number) / tall, line, **style)
     sources = [
         f"Product {attrs['product']}" if "product" in attrs else "",
         f"Model {attrs['model']}" if "model" in attrs else "",

@@ -89,6 +89,7 @@ def write_sigrid3(
             region=region,
             issuer=issuer,
             use=use or "not told",
+            note=" ".join(str(chart.attrs.get("note") or "").split()),
         )
         path.with_suffix(".xml").write_bytes(metadata(described))
         path.with_suffix(".prj").write_text(target.to_wkt("WKT1_ESRI"), encoding="ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from frazil.cli.options import output, shared
 from frazil.cli.say import say_json, say_result
 
 _KM2 = "km2"
+_RADAR = "radar"
 
 
 @click.command(short_help="Ice charts of maps: SIGRID-3, S-411, pages to print.")
@@ -32,7 +34,9 @@ _KM2 = "km2"
 @click.option("--paper", type=click.Choice(["A4", "A3"]), default="A4", show_default=True, help="Of the pages.")
 @click.option("--page-crs", help="Projection of the pages, in metres, or north-up.  [default: that of MAP]")
 @click.option("--extent", help="What the pages show: west,south,east,north, degrees.  [default: all]")
-@click.option("--backdrop", type=click.Path(), help="GeoTIFF of a radar image that shows through the pages' colours.")
+@click.option(
+    "--backdrop", type=click.Path(), help="Radar image behind the pages' colours: a GeoTIFF, or 'radar', that of MAP."
+)
 @click.option("--approved", is_flag=True, help='An analyst has approved it: do not say "not for navigation".')
 @click.option("--formats", default="all", show_default=True, help="sigrid3, s411, gpkg, kml, pdf, png; commas between.")
 @shared("overwrite", "json")
@@ -80,7 +84,7 @@ def chart(
         paper=paper,  # type: ignore[arg-type] # one of the choices
         page_crs=page_crs,
         extent=None if extent is None else _extent(extent),
-        backdrop=backdrop,
+        backdrop=None if backdrop == _RADAR else backdrop,
         title=title,
         warning="" if approved else NOT_FOR_NAVIGATION,
     )
@@ -99,7 +103,8 @@ def chart(
         ice_map = open_map(folder)
         made = make_chart(ice_map, min_area_km2=least, polygons=polygons)
         target.parent.mkdir(parents=True, exist_ok=True)
-        export_chart(made, target, files=files, edge=ice_edge(ice_map), overwrite=overwrite)
+        own = replace(files, backdrop=str(Path(folder) / "quicklook.tif")) if backdrop == _RADAR else files
+        export_chart(made, target, files=own, edge=ice_edge(ice_map), overwrite=overwrite)
         said.append({"chart": str(target), **summary(made, files)})
     if as_json:
         say_json(said if len(said) > 1 else said[0])
