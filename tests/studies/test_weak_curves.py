@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 METHODS = ["MASK, v = mean", "MASK, v = 0", "PART, 75 px", "PART, 75 px, dense", "CAM"]
 
 
+@pytest.mark.slow
 def test_a_study_with_curves_of_weak_methods(tmp_path: Path) -> None:
     sets = {}
     for name, seed in (("train", 0), ("validation", 500), ("test", 900)):

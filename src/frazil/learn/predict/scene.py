@@ -184,8 +184,8 @@ def map_scene(
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place = pool.submit(_place, on, grid, part, answers.flags.coast_m)
-        shown = scene if window is None else scene.isel(line=window.slices[0], pixel=window.slices[1])
-        look = None if grid is None else QuickLook(shown, grid.spacing_m)
+        # Blocks of a window's own corner are other blocks than the whole scene's: a part has no radar image.
+        look = None if grid is None or part is not None else QuickLook(scene, grid.spacing_m)
         radar = classify(
             scene, engine, card, answers, look, window=window, progress=lambda f: report(0.05 + 0.75 * f, answers.doing)
         )
@@ -210,7 +210,7 @@ def map_scene(
         coords = (grid or warp.grid).coords()
         maps = answers.finish(scores, flags, land, distance, coords, ("y", "x"), card)
         if look is not None:
-            of_pixels = warp if on is scene else plan_warp(shown, grid or warp.grid)
+            of_pixels = warp if on is scene else plan_warp(scene, warp.grid)
             maps["quicklook"] = (("look", "y", "x"), look.on(of_pixels), look.attrs())
     report(1.0, "mapping")
     return outside_training(_dataset(maps, coords, scene, card, answers, said, grid), strange)
@@ -261,7 +261,7 @@ def classify(
 ) -> RadarMap:
     """Scores and flags of a scene on its own grid, row of tiles by row of tiles; of a window of it, those of its cells.
 
-    The quick-look, of the same window, takes in each row. `RadarMap.sample` is of the whole scene all the same.
+    The quick-look takes in each row of a whole scene. `RadarMap.sample` is of the whole scene in any case.
     """
     cell, holds = engine.cell, answers.holds
     size = (scene.sizes["line"], scene.sizes["pixel"]) if window is None else (window.n_lines, window.n_pixels)
