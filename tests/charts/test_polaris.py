@@ -170,6 +170,8 @@ def test_files_and_summary(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
+    words = ["risk", str(tmp_path / "map" / "map.nc"), "--ship", "PC7", "-o", str(tmp_path / "n"), "--json"]
+    assert json.loads(CliRunner().invoke(cli, words).stdout)["area_km2"] == told["area_km2"]
     assert "unverified transcription" in told["note"]
     with rasterio.open(tmp_path / "r" / "level.tif") as file:
         level = file.read(1)

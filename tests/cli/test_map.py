@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +159,14 @@ def test_names_of_maps(small_safe: Path) -> None:
     names = [target.name for target in _targets(given, "maps")]
     assert names == ["A", "B", "C", "RS2_OK.v1", small_safe.stem]
     assert _targets(("A.SAFE",), "map") == [Path("map")]
+
+
+def test_the_exit_status_of_several_products_reaches_the_shell(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "frazil", "-q", "map", "nothing.SAFE", "neither.SAFE", "-o", "maps"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        f"frazil: {name}: No product at {name}. Give a SAFE folder or a zip of one."
+        for name in ("nothing.SAFE", "neither.SAFE")
+    ]
+    assert not list(tmp_path.iterdir())

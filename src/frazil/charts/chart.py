@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MIN_AREA_KM2 = 25.0  #: smaller areas at sea join a neighbour
 MOST_POLYGONS = 150
 _LEAST_LAND_KM2 = 1.0  #: smaller islands, and ponds, are left out
+#: Attributes of a map that a chart keeps.
+_KEPT = ["product", "start_time", "stop_time", "model", "class_scheme", "attribution", "sensor", "mode", "note"]
 _ALIKE = 0.1  #: share of the area by which neighbours must differ
 _OUTSIDE, _LAND, _NO_DATA = -3, -2, -1  #: labels of a raster of regions beside their numbers
 
@@ -229,18 +231,7 @@ def _frame(
         **{f"share_{c.name}": percent[:, k] for k, c in enumerate(scheme.classes)},
     }
     frame = framed(shapes, grid, ice_map, columns, sort_by="area_km2")
-    kept = (
-        "product",
-        "start_time",
-        "stop_time",
-        "model",
-        "class_scheme",
-        "attribution",
-        "sensor",
-        "mode",
-        "note",
-    )
-    frame.attrs.update({name: str(ice_map.attrs[name]) for name in kept if name in ice_map.attrs}, dialect="2010")
+    frame.attrs.update({name: str(ice_map.attrs[name]) for name in _KEPT if name in ice_map.attrs}, dialect="2010")
     return frame
 
 

@@ -202,8 +202,10 @@ def main() -> None:
         signal.signal(signal.SIGHUP, _stop)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's abandoned writes are told of by the error itself
     try:
-        cli.main(standalone_mode=False)
+        status = cli.main(standalone_mode=False)
         sys.stdout.flush()
+        if isinstance(status, int) and status:  # of a command that ended by itself: click gives it back
+            sys.exit(status)
     except FrazilError as error:
         _end(f"frazil: {printable(' '.join(str(error).split()))}", 1)
     except click.ClickException as error:

@@ -52,7 +52,7 @@ def risk(
     told: Any = {"level_ice": level_ice, "old_ice": old_ice, "decayed": decayed, "escort": escort}
     asked = Ship(ice_class=ship, **told)
     refuse_existing(output, overwrite=overwrite, inputs=[source])
-    if (Path(source) / "map.nc").is_file():
+    if (Path(source) / "map.nc").is_file() or Path(source).suffix == ".nc":
         found: Any = risk_of_map(open_map(source), asked, window_m=window)
     elif window != WINDOW_M:
         raise OptionError("--window is of maps. Leave it out for a chart, whose polygons are the areas.")

@@ -204,7 +204,7 @@ def _growing(pixels: int) -> tuple[int, ...]:
 
 
 def without_specks(codes: np.ndarray, use: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """A uint8 raster whose patches below each size in turn have joined their largest neighbours; the rest stays."""
+    """A raster (uint8, int32) whose patches below each size in turn joined their largest neighbours; the rest stays."""
     from rasterio.features import sieve
 
     if not use.any():
