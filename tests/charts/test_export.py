@@ -39,7 +39,7 @@ def folder(chart: gpd.GeoDataFrame, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_all_files_say_the_same(chart: gpd.GeoDataFrame, folder: Path) -> None:
     sigrid3 = read_chart(next((folder / "sigrid3").glob("*_pl_a.shp")))
-    geopackage = read_chart(folder / "chart.gpkg", layer="ice_chart")
+    geopackage = read_chart(folder / "chart.gpkg")
     for found in (sigrid3, geopackage):
         assert found["CT"].str.replace("55", "00").tolist() == chart["CT"].str.replace("55", "00").tolist()
         assert found["SB"].tolist() == chart["SB"].tolist()
@@ -56,6 +56,14 @@ def test_all_files_say_the_same(chart: gpd.GeoDataFrame, folder: Path) -> None:
         *(f"{code}.{suffix}" for code in ("concentration", "stage") for suffix in ("pdf", "png")),
     }
     assert "Not for navigation" in next((folder / "sigrid3").glob("*_pl_a.xml")).read_text()
+
+
+def test_risk_reads_the_chart_beside_its_edge(folder: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["risk", str(folder / "chart.gpkg"), "--ship", "IA", "-o", str(tmp_path / "r")])
+    assert done.exit_code == 0, done.exception
+    words = ["risk", str(folder / "chart.gpkg"), "--ship", "IA", "-o", str(tmp_path / "s"), "--layer", "ice_edge"]
+    wrong = CliRunner().invoke(cli, words)
+    assert isinstance(wrong.exception, FrazilError)
 
 
 def test_qgis_finds_its_styles(chart: gpd.GeoDataFrame, folder: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from frazil.cli.guard import refuse_given
 from frazil.cli.options import output, shared
 from frazil.cli.say import say, say_json
 
@@ -24,7 +25,7 @@ from frazil.cli.say import say, say_json
 @click.option("--decayed", is_flag=True, help="The ice was seen to be decayed.")
 @click.option("--escort", is_flag=True, help="Behind an icebreaker.")
 @click.option("--window", type=float, default=5000.0, show_default=True, help="Of MAP: side of the window, metres.")
-@shared("overwrite", "json")
+@shared("layer", "dialect", "unknown-codes", "overwrite", "json")
 def risk(
     source: str,
     ship: str,
@@ -34,6 +35,9 @@ def risk(
     decayed: bool,
     escort: bool,
     window: float,
+    layer: str | None,
+    dialect: str | None,
+    unknown_codes: Literal["refuse", "ignore"],
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -53,11 +57,12 @@ def risk(
     asked = Ship(ice_class=ship, **told)
     refuse_existing(output, overwrite=overwrite, inputs=[source])
     if (Path(source) / "map.nc").is_file() or Path(source).suffix == ".nc":
+        refuse_given(("layer", "dialect", "unknown_codes"), "with a map")
         found: Any = risk_of_map(open_map(source), asked, window_m=window)
     elif window != WINDOW_M:
         raise OptionError("--window is of maps. Leave it out for a chart, whose polygons are the areas.")
     else:
-        found = risk_of_chart(read_chart(source), asked)
+        found = risk_of_chart(read_chart(source, layer=layer, dialect=dialect, unknown=unknown_codes), asked)
     save_risk(found, output, overwrite=overwrite)
     result = {"risk": str(output), **risk_summary(found)}
     if as_json:

@@ -40,7 +40,7 @@ def read_polygons(
     Args:
         path: GeoPackage, shapefile (also in a zip or tar, in whatever folder), GeoJSON, FlatGeobuf, KML, or a folder of
             a file geodatabase (see `frazil.gdal_files`).
-        layer: of a file of several layers.
+        layer: of a file of several layers; may be left out where one of them alone holds polygons.
         assume_crs: of a file that does not say its own, or says one without a place on the Earth (LOCAL_CS).
 
     Returns:
@@ -89,10 +89,15 @@ def _read(file: Path, layer: str | None) -> gpd.GeoDataFrame:
 
     try:
         with vector_source(file) as source, np.errstate(invalid="ignore"):  # vertices are checked below
-            numbers = {str(n): i for i, (n, kind) in enumerate(pyogrio.list_layers(source)) if kind is not None}
-            layers = list(numbers)
+            kinds = {
+                str(n): (i, str(kind)) for i, (n, kind) in enumerate(pyogrio.list_layers(source)) if kind is not None
+            }
+            numbers, layers = {n: i for n, (i, _) in kinds.items()}, list(kinds)
             if layer is not None and layer not in layers:
                 raise LabelError(f"Layer {layer!r} is not in {file}, which holds {layers}. Pass one of these.")
+            areas = [n for n, (_, kind) in kinds.items() if "Line" not in kind and "Point" not in kind]
+            if layer is None and len(layers) > 1 and len(areas) == 1:  # an ice edge or buoys lie beside
+                layer = areas[0]
             if layer is None and len(layers) > 1:
                 raise LabelError(f"{file} holds {len(layers)} layers: {layers}. Choose one with layer=... (--layer).")
             number = numbers[layer or layers[0]] if layers else None
