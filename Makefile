@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test slow wheel lowest-env lowest map lint docs bench real-scores gpu fuzz torture model clean
+.PHONY: help env test browser desk slow wheel lowest-env lowest map lint docs bench real-scores gpu fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -17,7 +17,7 @@ TORCH ?= torch==2.13.0
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet "$(TORCH)")
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[learn]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[learn,desk]'
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed requirements-test.txt
@@ -34,6 +34,14 @@ test: $(VENV)/.tested ## create the environment and run the tests
 
 slow: $(VENV)/.tested ## run the tests that make test leaves out, of ten seconds and more each
 	$(BIN)/python -m pytest -n 2 -m slow
+
+browser: ## install what tests of the page need beside Python: Chromium, axe-core
+	command -v chromium || command -v google-chrome || { apt-get update -q && apt-get install -q -y chromium; }
+	mkdir -p $(OUT)/browser && cd $(OUT)/browser && npm install --silent --no-fund --no-audit axe-core@4
+
+desk: $(VENV)/.installed ## open the desk on the bundled sample scene
+	@test -d $(OUT)/sample || $(BIN)/frazil simulate --sample $(OUT)/sample
+	$(BIN)/frazil desk $(OUT)/sample/*.SAFE --output $(OUT)/desk
 
 BASE := .venv-base
 wheel: $(VENV)/.installed ## build the wheel, and try it without PyTorch in an environment of its own

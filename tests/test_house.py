@@ -32,11 +32,12 @@ learn.transfer learn.run_folder learn.infer
 learn.data
 learn.explain learn.predict learn.propagation
 learn.strategies learn.distributed learn.evaluate
-learn.run
+learn.run learn.cells
 learn.serve
 recipes
 reports
 studies
+desk
 cli
 """
 #: Rooms that may load PyTorch.

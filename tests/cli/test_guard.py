@@ -216,6 +216,7 @@ def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, va
         "compare": ["X", "Y"],
         "concentration": ["X"],
         "risk": ["X", "--ship", "PC7"],
+        "desk": ["X"],
         "occurrences": ["X"],
         "patches cut": ["X", "--labels", "Y"],
         "patches extremeearth": ["X", "--labels", "Y"],

@@ -19,6 +19,7 @@ import click
 from frazil import __version__
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
+from frazil.cli.desk import desk
 from frazil.cli.guard import Guarded, refuse_given
 from frazil.cli.imagettes import imagettes, segment
 from frazil.cli.labels import patches
@@ -172,6 +173,7 @@ for command in (
     concentration,
     chart,
     risk,
+    desk,
     report,
     propagate,
     peers,

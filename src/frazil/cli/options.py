@@ -111,9 +111,10 @@ def shared(*names: str) -> Decorator:
     return _all([_SHARED[name] for name in names])
 
 
-def output(what: str, *, required: bool = True) -> Decorator:
+def output(what: str, *, required: bool = True, default: str | None = None) -> Decorator:
     """``-o``, ``--output``: what is written."""
-    return click.option("-o", "--output", required=required, type=click.Path(), help=what)
+    usual: dict[str, Any] = {} if default is None else {"default": default, "show_default": True}
+    return click.option("-o", "--output", required=required, type=click.Path(), help=what, **usual)
 
 
 def label_options(command: Command) -> Command:
