@@ -15,6 +15,8 @@
 ``POST /shape``                           an outline buffered, split or holed; nothing is kept of it
 ``POST /commands``                        puts and removes labels
 ``POST /learn``, ``/review``, ``/export``  begin a job
+``GET /training``                         how far the training of a network is
+``POST /train``, ``/stop``                begins it, or goes on with it; stops it
 ``POST /save``, ``/shutdown``             write the labels; end
 ========================================  ============================================================================
 """
@@ -144,6 +146,21 @@ def application(session: Session, on_shutdown: Callable[[], None] = lambda: None
         approved = told.get("approved") is True
         return _fresh({"job": session.take_away(str(told.get("scene", "")), approved=approved)})
 
+    async def train(request: Request) -> Response:
+        told = await _json(request)
+        method, epochs = told.get("method"), told.get("epochs")
+        if not isinstance(method, str) or not isinstance(epochs, int) or isinstance(epochs, bool):
+            raise OptionError('Expected {"method": name, "epochs": number}.')
+        await run_in_threadpool(session.train, method, epochs)
+        return _fresh({"ok": True})
+
+    async def stop(_: Request) -> Response:
+        await run_in_threadpool(session.stop_training)
+        return _fresh({"ok": True})
+
+    async def training(_: Request) -> Response:
+        return _fresh(await run_in_threadpool(session.trained))
+
     async def save(_: Request) -> Response:
         path = await run_in_threadpool(session.labels.save)
         return _fresh({"labels": str(path)})
@@ -164,6 +181,7 @@ def application(session: Session, on_shutdown: Callable[[], None] = lambda: None
         "/lines/{scene}/{kind}": lines,
         "/disagreements/{scene}": disagreements,
         "/job/{number:int}": job,
+        "/training": training,
     }
     posts = {
         "/shape": shape,
@@ -171,6 +189,8 @@ def application(session: Session, on_shutdown: Callable[[], None] = lambda: None
         "/learn": learn,
         "/review": review,
         "/export": export,
+        "/train": train,
+        "/stop": stop,
         "/save": save,
         "/shutdown": shutdown,
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from frazil.conventions import LAND_COLOUR, UNDECIDED_COLOUR
 from frazil.desk.labels import LabelStore, labels_from, read_label
 from frazil.desk.scenes import DeskScene
+from frazil.desk.training import METHODS, Training, new_folder, plan, right_at_lots
 from frazil.errors import FrazilError, OptionError
 from frazil.files import refuse_existing
 from frazil.maps.panels import DOUBTS
@@ -63,6 +64,7 @@ class Session:
         self._numbers = itertools.count(1)
         self._notes: list[str] = []
         self._timer: Timer | None = None
+        self.training: Training | None = None
 
     def add_labels(self, frame: gpd.GeoDataFrame) -> int:
         """Take labels of a file that are not there yet; returns how many.
@@ -99,6 +101,8 @@ class Session:
                 {"name": name, "title": title, "colour": list(colour)} for name, (title, colour) in DOUBTS.items()
             ],
             "chart": self.chart is not None,
+            "methods": list(METHODS),
+            "training": self.training is not None and self.training.running,
             "scenes": [_about(scene) for scene in self.scenes.values()],
             "job": job,
             "notes": notes,
@@ -225,8 +229,40 @@ class Session:
 
         return self.start("writing", work)
 
+    def train(self, method: str, epochs: int) -> None:
+        """Begin to train a network on all labels, or go on with it.
+
+        Raises:
+            OptionError: one is being trained; see `frazil.desk.training.plan` for others.
+        """
+        with self._lock:
+            if self.training is not None and self.training.running:
+                raise OptionError("A network is being trained already. Stop it, or wait.")
+            labels = self.labels.labels
+            folder = new_folder(self.folder, method, labels, epochs)
+            steps = plan(folder, list(self.scenes.values()), labels, self.scheme, method, epochs)
+            self.training = Training(folder, steps, method)
+
+    def stop_training(self) -> None:
+        """End what is being trained; begun again with the same labels it goes on."""
+        if self.training is not None:
+            self.training.stop()
+
+    def trained(self) -> dict[str, Any]:
+        """What is known of the training; once it is done, how right its maps are at the places drawn by lot."""
+        if self.training is None:
+            return {}
+        told = self.training.state()
+        if told["done"]:
+            labels = self.labels.labels
+            told["scores"] = {
+                name: right_at_lots(Path(made), self.scenes[name], labels) for name, made in told["maps"].items()
+            }
+        return told
+
     def close(self) -> None:
         """Save what is not saved, and end."""
+        self.stop_training()
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()

@@ -356,13 +356,34 @@ async function takeAway() {
   text($("taken"), found ? `Written: ${found.map}, ${found.chart}, ${found.labels}` : "");
 }
 
+// ---- train ----------------------------------------------------------------------------------------------------------
+
+async function train() {
+  const begun = await attempt(() => post("/train", { method: $("method").value, epochs: Number($("epochs").value) }));
+  if (begun) followTraining();
+}
+
+async function followTraining() {
+  for (;;) {
+    const now = await attempt(() => get("/training"));
+    if (!now || now.method === undefined) return;
+    $("train").disabled = now.running;
+    $("stop").disabled = !now.running;
+    const scores = Object.entries(now.scores ?? {}).filter(([, s]) => s.tests).map(([name, s]) => `${name}: right at ${percent(s.right)} of ${s.tests} places drawn by lot (${percent(s.interval[0])} to ${percent(s.interval[1])})`);
+    text($("trained"), now.error ? `It failed: ${now.error}` : now.done ? [`Done: ${now.folder}.`, ...scores].join(" ")
+      : now.running ? `${now.doing} … ${now.line}` : "Stopped; Train goes on where it was.");
+    if (!now.running) return;
+    await new Promise((done) => setTimeout(done, 1500));
+  }
+}
+
 // ---- keys -----------------------------------------------------------------------------------------------------------
 
 const KEYS = { m: "none", c: "click", p: "polygon", b: "brush", s: "segment", e: "edit", h: "hole", x: "split" };
 
 function pressed(event) {
   if ($("keys").open) return;
-  if (event.target.matches("input[type=text], select")) return;
+  if (event.target.matches("input[type=text], input[type=number], select")) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (event.ctrlKey || event.metaKey) {
     if (key === "z" && !event.shiftKey) drawing.undo();
@@ -413,6 +434,8 @@ function wire() {
   $("again").addEventListener("click", propose);
   $("review").addEventListener("click", review);
   $("export").addEventListener("click", takeAway);
+  $("train").addEventListener("click", train);
+  $("stop").addEventListener("click", () => attempt(() => post("/stop")));
   $("save").addEventListener("click", () => attempt(async () => text($("taken"), `Written: ${(await post("/save")).labels}`)));
   $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme !== "dark"));
   $("help").addEventListener("click", () => $("keys").showModal());
@@ -453,6 +476,7 @@ async function start() {
   $("scene").replaceChildren(...state.scenes.map((s) => make("option", s.title, { value: s.name })));
   view.name = state.scenes[0].name;
   classes();
+  $("method").replaceChildren(...state.methods.map((m) => make("option", m, { value: m })));
   wire();
   showScene(view.name);
   setSize(3);
@@ -461,6 +485,7 @@ async function start() {
   document.body.dataset.ready = "yes";
   window.desk = { view, drawing, get outbox() { return outbox; } };
   watch();
+  followTraining();
 }
 
 start();
