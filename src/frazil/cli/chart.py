@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from frazil.cli.options import output, shared
 from frazil.cli.say import say_json, say_result
+from frazil.cli.several import one_by_one
 
 _KM2 = "km2"
 _RADAR = "radar"
@@ -64,7 +66,8 @@ def chart(
     """Ice charts of MAP... (folders made by `frazil map`): regions of like mixture with their egg codes.
 
     The folder holds SIGRID-3 shapefiles, an S-411 dataset, a GeoPackage styled for QGIS, KML, and pages in both colour
-    codes of the WMO. Where the map could not tell ice from water, the concentration is unknown.
+    codes of the WMO. Where the map could not tell ice from water, the concentration is unknown. Of several maps, those
+    that are refused are told at the end, when the others are charted.
     """
     from frazil.charts.chart import make_chart
     from frazil.charts.export import FORMATS, NOT_FOR_NAVIGATION, ChartFiles, export_chart, summary
@@ -98,21 +101,27 @@ def chart(
     targets = [Path(output)] if len(names) == 1 else [Path(output) / name for name in names]
     for target in targets:
         refuse_existing(target, overwrite=overwrite, inputs=map_folders)
-    said = []
-    for folder, target in zip(map_folders, targets, strict=True):
+
+    def work(folder: str, target: Path) -> dict[str, Any]:
         ice_map = open_map(folder)
         made = make_chart(ice_map, min_area_km2=least, polygons=polygons)
         target.parent.mkdir(parents=True, exist_ok=True)
         own = replace(files, backdrop=str(Path(folder) / "quicklook.tif")) if backdrop == _RADAR else files
         export_chart(made, target, files=own, edge=ice_edge(ice_map), overwrite=overwrite)
-        said.append({"chart": str(target), **summary(made, files)})
-    if as_json:
-        say_json(said if len(said) > 1 else said[0])
+        return {"chart": str(target), **summary(made, files)}
+
+    if len(targets) > 1:
+        one_by_one(map_folders, targets, work, what="map", tell=_tell, as_json=as_json)
         return
-    for one in said:
-        say_result(
-            {k: one[k] for k in ("chart", "polygons", "sigrid3_edition", "s411_version", "warning")}, as_json=False
-        )
+    said = work(map_folders[0], targets[0])
+    if as_json:
+        say_json(said)
+    else:
+        _tell(said)
+
+
+def _tell(said: dict[str, Any]) -> None:
+    say_result({k: said[k] for k in ("chart", "polygons", "sigrid3_edition", "s411_version", "warning")}, as_json=False)
 
 
 def _extent(text: str) -> tuple[float, float, float, float]:
