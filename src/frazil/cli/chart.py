@@ -25,6 +25,14 @@ _RADAR = "radar"
 )
 @click.option("--polygons", type=int, default=150, show_default=True, help="Regions at sea, at most.")
 @click.option("--edition", type=click.Choice(["3.1", "2010"]), default="3.1", show_default=True, help="Of SIGRID-3.")
+@click.option(
+    "--s411",
+    "s411_version",
+    type=click.Choice(["1.1.0", "1.2.1"]),
+    default="1.1.0",
+    show_default=True,
+    help="Version of S-411; 1.2.1 is a draft.",
+)
 @click.option("--crs", default="EPSG:4326", show_default=True, help="Coordinates of SIGRID-3.")
 @click.option("--region", default="scene", show_default=True, help="Name of the place, for names of files.")
 @click.option(
@@ -48,6 +56,7 @@ def chart(
     min_area: str,
     polygons: int,
     edition: str,
+    s411_version: str,
     crs: str,
     region: str,
     code: str,
@@ -81,6 +90,7 @@ def chart(
     files = ChartFiles(
         formats=FORMATS if formats == "all" else tuple(word.strip() for word in formats.split(",")),
         edition=edition,
+        s411=s411_version,
         crs=crs,
         region=region,
         issuer=Issuer(code=code, **told),
