@@ -112,7 +112,7 @@ def _view(chart: gpd.GeoDataFrame, crs: str | None, extent: Extent | None) -> _V
     import shapely
     from pyproj import Transformer
 
-    found = _projection(chart, crs)
+    found = projection_of(chart, crs)
     whole = tuple(float(v) for v in chart.to_crs(found).total_bounds)
     if extent is None:
         return _View(found, whole)  # type: ignore[arg-type] # four of them
@@ -128,7 +128,12 @@ def _view(chart: gpd.GeoDataFrame, crs: str | None, extent: Extent | None) -> _V
     return _View(found, bounds)
 
 
-def _projection(chart: gpd.GeoDataFrame, crs: str | None) -> Any:
+def projection_of(chart: gpd.GeoDataFrame, crs: str | None) -> Any:
+    """The projection that a chart is drawn in (pyproj), see `draw_chart`.
+
+    Raises:
+        OptionError: a CRS that is no projection in metres.
+    """
     from pyproj import Transformer
 
     if crs == NORTH_UP:
