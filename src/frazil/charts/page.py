@@ -224,7 +224,7 @@ def _page(
         grey = np.ma.masked_invalid(backdrop)
         axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=(left, right, bottom, top), zorder=1.5, aspect="auto")
     entries = [entry_of(row, code) for row in placed.to_dict("records")]
-    _draw_polygons(axes, placed, entries, opaque=backdrop is None)
+    draw_polygons(axes, placed, entries, opaque=backdrop is None)
     if edge is not None and len(edge):
         for line in edge.to_crs(view.crs).geometry.explode():
             axes.plot(*np.asarray(line.coords).T, color="black", linewidth=1.6, zorder=4, solid_capstyle="round")
@@ -242,7 +242,15 @@ def _page(
     return figure
 
 
-def _draw_polygons(axes: Axes, placed: gpd.GeoDataFrame, entries: list[Entry], *, opaque: bool) -> None:
+def draw_polygons(axes: Axes, placed: gpd.GeoDataFrame, entries: list[Entry], *, opaque: bool) -> None:
+    """Polygons in the colours of their lines in the legend; what nobody could tell has dots or hatches.
+
+    Args:
+        axes: in the CRS of the polygons.
+        placed: the chart.
+        entries: of `frazil.charts.colours.entry_of`, one a polygon.
+        opaque: no radar image shows through.
+    """
     import shapely
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Outline
