@@ -44,17 +44,19 @@ _UNKNOWN = "99"
 
 
 def file_name(issuer: str, region: str, observed: datetime, side: str = "") -> str:
-    """``411``, a producer code of four characters, up to twelve more: of the region, the day, the side.
+    """``411``, a producer code of four characters, up to twelve more: of the region, the minute, the side.
+
+    Scenes of one day and region have names of their own: producers are asked for unique ones.
 
     Args:
         issuer: its code; capitals and digits of it are taken, zeros fill up.
-        region: name of the place; four characters of it are taken, three where there is a side.
+        region: name of the place; two characters of it are taken, one where there is a side.
         observed: time of the scene.
         side: ``"E"`` or ``"W"`` of the antimeridian, or ``""``.
     """
     producer = re.sub(r"[^A-Z0-9]", "", issuer.upper())[:4].ljust(4, "0")
-    place = re.sub(r"[^A-Z0-9]", "", region.upper())[: 3 if side else 4]
-    return f"411{producer}{place}{observed:%Y%m%d}{side}.GML"
+    place = re.sub(r"[^A-Z0-9]", "", region.upper())[: 1 if side else 2]
+    return f"411{producer}{place}{observed:%y%m%d%H%M}{side}.GML"
 
 
 def attributes(row: Mapping[str, Any]) -> list[tuple[str, int]]:
