@@ -297,8 +297,8 @@ def main() -> int:
         picture(ours, true, given.output / "charts.png")
         pictured = (
             f"Scene {given.picture}, by total concentration and by stage of development. Right: the chart that "
-            "`frazil.make_chart` makes of a map that is sure of the simulator's classes. White with dots: it could not "
-            "be told, which the truth always is."
+            "`frazil.make_chart` makes of a map that is sure of the simulator's classes. White with dots: ice could "
+            "not be told from water; the truth has none of that."
         )
         others |= {f"scene {given.picture}": structure(ours), f"truth of scene {given.picture}": structure(true)}
     if given.real is not None:
