@@ -1,10 +1,11 @@
 """Charts of simulated scenes: do they tile, do files keep that, and how far are their eggs from the truth?
 
-    python benchmarks/charts.py [--seeds 30000:30010] [-o out/charts] [--real CHART] [--page]
+    python benchmarks/charts.py [--seeds 30000:30010] [-o out/charts] [--real CHART] [--picture SEED] [--page]
 
 Scenes that the model has not learnt from are mapped, charted by `frazil.make_chart`, and beside it naively: each patch
 of a class is a polygon of that class alone. Truth is the simulator's class of every pixel. What was found of a scene is
 kept in the output folder, so that a run that was broken off goes on. --real: a real chart, for its structure.
+--picture: the chart of one scene beside that of its truth. --page: docs/results/charts.md, its picture and its rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -21,6 +23,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.charts_beside import picture, structure, structure_table, truth_of
 
 from frazil import ice_polygons, make_chart, predict, read_chart
 from frazil.charts.colours import predominant
@@ -53,6 +57,14 @@ least area on. Polygons that say "could not be told" are left out of both; their
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
+{differences}
+
+## One of them
+
+![The chart of a simulated scene beside the chart of its truth](charts.png)
+
+{picture}
+
 ## Do they tile?
 
 {tiles}
@@ -61,7 +73,7 @@ least area on. Polygons that say "could not be told" are left out of both; their
 
 {real}
 
-Command: `{command}`, commit {commit}
+Rows of all scenes: [charts.jsonl](studies/charts.jsonl). Command: `{command}`, commit {commit}
 """
 
 
@@ -102,16 +114,20 @@ def scored(polygons: Any, total: list[str], stage: list[str], truth: np.ndarray,
     }
 
 
-def one_scene(model: Model, seed: int) -> dict[str, Any]:
-    """A scene mapped, charted in both ways, scored; and whether the chart tiles before and after it was written."""
-    import shapely
-
+def mapped(model: Model, seed: int) -> tuple[Any, np.ndarray]:
+    """The map of a scene, and its true classes on the grid of the map, 255 where the map shows no sea."""
     world = WorldConfig(seed=seed, signatures="measured")
     scene = simulate_scene("ew", seed=seed, world=world, spacing_m=120.0, land="gshhg")
     ice_map = predict(scene, model)
     grid = MapGrid.of(ice_map)
     truth = plan_warp(scene, grid).nearest(scene["ice_class"].values, 255)
-    truth = np.where(ice_map["ice_class"].values < CLASS_LAND, truth, 255)
+    return ice_map, np.where(ice_map["ice_class"].values < CLASS_LAND, truth, 255)
+
+
+def one_scene(model: Model, seed: int) -> dict[str, Any]:
+    """A scene mapped, charted in both ways, scored; and whether the chart tiles before and after it was written."""
+    ice_map, truth = mapped(model, seed)
+    grid = MapGrid.of(ice_map)
     began = time.process_time()
     chart = make_chart(ice_map)
     seconds = time.process_time() - began
@@ -129,18 +145,30 @@ def one_scene(model: Model, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         (path,) = write_sigrid3(chart, Path(folder))
         back = read_chart(path)
-    shapes, again = chart.geometry.values, back.geometry.values
-    union = shapely.union_all(shapes)
+    shapes = chart.geometry.values
     return {
         "chart": found,
         "patches": plain,
         "seconds": round(seconds, 2),
+        "tiling": tiling(shapes),
+        "read_back": tiling(back.geometry.values),
+        **structure(chart),
+    }
+
+
+def tiling(shapes: np.ndarray) -> dict[str, Any]:
+    """Whether polygons tile what they cover: valid by GEOS, which finds overlaps; gaps, which are holes of the union.
+
+    Returns:
+        ``valid``; ``gaps``, their number; ``overlap``, how far the sum of areas lies from that of the union, of 1.
+    """
+    import shapely
+
+    union = shapely.union_all(shapes)
+    return {
         "valid": bool(shapely.coverage_is_valid(shapes) and shapely.is_valid(shapes).all()),
-        "read_back_valid": bool(shapely.coverage_is_valid(again) and shapely.is_valid(again).all()),
-        "gap": float(abs(shapely.area(shapes).sum() / union.area - 1)),
-        "areas": chart.loc[chart["POLY_TYPE"] == "I", "area_km2"].round(3).tolist(),
-        "types": {str(k): int(v) for k, v in chart["POLY_TYPE"].value_counts().items()},
-        "vertices": int(shapely.get_num_coordinates(shapes).sum()),
+        "gaps": int(shapely.get_num_interior_rings(shapely.get_parts(union)).sum()),
+        "overlap": float(abs(shapely.area(shapes).sum() / union.area - 1)),
     }
 
 
@@ -164,48 +192,79 @@ def _row(name: str, scenes: list[dict[str, Any]], key: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def structure(chart: Any) -> str:
-    """Numbers of polygons, areas of those of ice, vertices, of a chart in a CRS of true areas or nearly so."""
-    import shapely
+def differences(scenes: list[dict[str, Any]]) -> str:
+    """How much nearer to the truth regions are than patches: mean over scenes, 95 % interval (Student)."""
+    from scipy import stats
 
-    ice = chart[chart["POLY_TYPE"] == "I"].geometry.area / 1e6
-    kinds = ", ".join(f"{n} {k}" for k, n in chart["POLY_TYPE"].value_counts().items())
-    few, middle, many = np.percentile(ice, [5, 50, 95])
-    return (
-        f"{len(chart)} polygons ({kinds}), {shapely.get_num_coordinates(chart.geometry.values).sum():,} vertices; ice "
-        f"polygons of {few:.0f} to {many:,.0f} km² (5 to 95 %), median {middle:,.0f}; valid coverage: "
-        f"{'yes' if shapely.coverage_is_valid(chart.geometry.values) else 'no'}"
-    )
+    told = []
+    for words, of, unit, digits in (
+        ("mean absolute error", _error, "tenths", 2),
+        ("right stage", _right, "points", 0),
+    ):
+        found = np.array([of(one["chart"]) - of(one["patches"]) for one in scenes])
+        half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+        told.append(f"{words} {found.mean():+.{digits}f} ± {half:.{digits}f} {unit}")
+    return f"Regions less patches, a scene, 95 % interval over scenes (Student): {'; '.join(told)}."
 
 
-def page(scenes: dict[int, dict[str, Any]], *, model: str, seeds: str, real: str, command: str) -> str:
-    """The page from what was found."""
+def _error(one: dict[str, Any]) -> float:
+    return float(np.average(np.abs(one["error"]), weights=one["area"]))
+
+
+def _right(one: dict[str, Any]) -> float:
+    return 100 * float(np.average(one["right"], weights=one["named"]))
+
+
+def page(
+    scenes: dict[int, dict[str, Any]],
+    *,
+    model: str,
+    seeds: str,
+    others: dict[str, dict[str, Any]],
+    pictured: str,
+    command: str,
+) -> str:
+    """The page from what was found; ``others`` are charts whose structure stands beside those of the scenes."""
     found = list(scenes.values())
-    areas = np.concatenate([np.asarray(one["areas"]) for one in found])
-    few, middle, many = np.percentile(areas, [5, 50, 95])
     seconds = [one["seconds"] for one in found]
-    polygons = np.mean([sum(one["types"].values()) for one in found])
-    ours = (
-        f"Charts of these scenes: {polygons:.0f} polygons a scene, "
-        f"{np.mean([one['vertices'] for one in found]):,.0f} vertices; ice polygons of {few:.0f} to {many:,.0f} km² "
-        f"(5 to 95 %), median {middle:,.0f}."
+    tiled, again = ([one[key] for one in found] for key in ("tiling", "read_back"))
+    both = [*tiled, *again]
+    table = structure_table(
+        {f"{len(found)} of simulated scenes, a scene": found} | {name: [one] for name, one in others.items()}
     )
     return PAGE.format(
         n=len(found),
         seeds=seeds,
         model=model,
         rows=_row("regions of like mixture", found, "chart") + "\n" + _row("patches of a class", found, "patches"),
+        differences=differences(found),
+        picture=pictured,
         tiles=(
-            f"{sum(one['valid'] for one in found)} of {len(found)} charts are valid coverages (no gap, no overlap, by "
-            f"GEOS), {sum(one['read_back_valid'] for one in found)} after they were written as SIGRID-3 in longitude "
-            "and latitude and read back; the area of the union differs from the sum of areas by at most "
-            f"{max(one['gap'] for one in found):.0e}. `make_chart` took {np.median(seconds):.1f} s of one processor "
-            f"(median; {max(seconds):.1f} at most)."
+            f"{sum(one['valid'] for one in tiled)} of {len(found)} charts are valid coverages (GEOS: no overlap, edges "
+            f"that match), {sum(one['valid'] for one in again)} after they were written as SIGRID-3 in longitude and "
+            f"latitude and read back. Gaps, which are holes of the union: {sum(one['gaps'] for one in tiled)} before, "
+            f"{sum(one['gaps'] for one in again)} after. The sum of areas differs from the area of the union by "
+            f"{max(one['overlap'] for one in both):.0e} of it at most, before and after. `make_chart` took "
+            f"{np.median(seconds):.1f} s of one processor (median; {max(seconds):.1f} at most)."
         ),
-        real=ours + (f"\n\n{real}" if real else ""),
+        real=table,
         command=command,
         commit=git_commit(),
     )
+
+
+def brief(seed: int, scene: dict[str, Any]) -> dict[str, Any]:
+    """A row of the file of all scenes: what was found, without lists of polygons."""
+    kept = {key: scene[key] for key in ("types", "vertices", "codes", "tiling", "read_back", "seconds")}
+    scores = {
+        key: {
+            "polygons": one["polygons"],
+            "mean_absolute_error": round(_error(one), 4),
+            "right_percent": round(_right(one), 2),
+        }
+        for key, one in ((key, scene[key]) for key in ("chart", "patches"))
+    }
+    return {"seed": seed, "median_km2": round(float(np.median(scene["areas"])), 1), **kept, **scores}
 
 
 def main() -> int:
@@ -214,8 +273,9 @@ def main() -> int:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--seeds", default="30000:30010", help="FIRST:LAST, the last one left out")
     parser.add_argument("--real", type=Path, help="a real chart")
+    parser.add_argument("--picture", type=int, metavar="SEED", help="a scene to draw beside its truth")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/charts"))
-    parser.add_argument("--page", action="store_true", help="write docs/results/charts.md, too")
+    parser.add_argument("--page", action="store_true", help="write docs/results/charts.md and what it shows")
     given = parser.parse_args()
     first, last = map(int, given.seeds.split(":"))
     model = load_model(given.model)
@@ -227,19 +287,37 @@ def main() -> int:
             made = one_scene(model, seed)
             with replaced_file(kept) as part:
                 part.write_text(json.dumps(made), encoding="utf-8")
-            print(f"{seed}: {made['seconds']} s, valid {made['valid']}, {made['read_back_valid']}", flush=True)
+            print(f"{seed}: {made['seconds']} s, {made['tiling']}, {made['read_back']}", flush=True)
         scenes[seed] = json.loads(kept.read_text(encoding="utf-8"))
-    real = "" if given.real is None else f"{given.real.stem}: {structure(read_chart(given.real))}."
-    command = f"python benchmarks/charts.py --seeds {given.seeds}" + (" --real CHART" if given.real else "")
-    text = page(scenes, model=model.card.id, seeds=given.seeds, real=real, command=command)
+    others: dict[str, dict[str, Any]] = {}
+    pictured = ""
+    if given.picture is not None:
+        ice_map, truth = mapped(model, given.picture)
+        ours, true = make_chart(ice_map), make_chart(truth_of(ice_map, truth))
+        picture(ours, true, given.output / "charts.png")
+        pictured = (
+            f"Scene {given.picture}, by total concentration and by stage of development. Right: the chart that "
+            "`frazil.make_chart` makes of a map that is sure of the simulator's classes. White with dots: ice could "
+            "not be told from water; the truth has none of that."
+        )
+        others |= {f"scene {given.picture}": structure(ours), f"truth of scene {given.picture}": structure(true)}
+    if given.real is not None:
+        others[given.real.stem] = structure(read_chart(given.real))
+    command = f"python benchmarks/charts.py --seeds {given.seeds}"
+    command += (" --real CHART" if given.real else "") + (f" --picture {given.picture}" if pictured else "")
+    text = page(
+        scenes, model=model.card.id, seeds=given.seeds, others=others, pictured=pictured, command=f"{command} --page"
+    )
     print(text)
     if given.page:
         path = ROOT / "docs/results/charts.md"
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         said = re.search(rf"^## {SHOWN}\n.*?(?=^## )", old, re.DOTALL | re.MULTILINE)  # written by hand
-        path.write_text(
-            text.replace("## Do they tile?", (said[0] if said else "") + "## Do they tile?"), encoding="utf-8"
-        )
+        path.write_text(text.replace("## One of them", (said[0] if said else "") + "## One of them"), encoding="utf-8")
+        rows = [json.dumps(brief(seed, scene)) for seed, scene in scenes.items()]
+        (path.parent / "studies/charts.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        if pictured:
+            shutil.copyfile(given.output / "charts.png", path.with_suffix(".png"))
     return 0
 
 

@@ -23,6 +23,7 @@ PUBLIC = [
     "draw_map",
     "draw_occurrences",
     "draw_phenomena_map",
+    "draw_risk",
     "evaluate",
     "export",
     "export_chart",

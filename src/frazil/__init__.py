@@ -18,6 +18,7 @@ _HOME = {
     "draw_map": "frazil.maps.figures",
     "draw_occurrences": "frazil.maps.occurrences",
     "draw_phenomena_map": "frazil.maps.phenomena_figures",
+    "draw_risk": "frazil.charts.risk_page",
     "evaluate": "frazil.learn.evaluate",
     "export": "frazil.maps.export",
     "export_chart": "frazil.charts.export",

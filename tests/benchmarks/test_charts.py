@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from benchmarks.charts import page, scored, structure
+import shapely
+from benchmarks.charts import brief, page, scored, tiling
+from benchmarks.charts_beside import picture, structure, truth_of
 
 from frazil.charts.chart import make_chart
 from frazil.conventions import CLASS_LAND
@@ -40,18 +44,54 @@ def test_the_page_adds_up() -> None:
         "named": [300, 100],
         "unknown": 100,
     }
+    tiled = {"valid": True, "gaps": 0, "overlap": 1e-15}
     scene = {
         "chart": one,
         "patches": one | {"error": [5.0, 5.0]},
         "seconds": 3.0,
-        "valid": True,
-        "read_back_valid": False,
+        "tiling": tiled,
+        "read_back": {"valid": False, "gaps": 3, "overlap": 2e-12},
+        "areas": [10.0, 20.0, 30.0],
+        "types": {"I": 3, "L": 1},
+        "vertices": 100,
+        "codes": {"CT": {"01": 1, "92": 2}, "stage": {"99": 1, "86": 2}},
     }
-    scene |= {"gap": 1e-12, "areas": [10.0, 20.0, 30.0], "types": {"I": 3, "L": 1}, "vertices": 100}
-    text = page({1: scene, 2: scene}, model="m", seeds="1:3", real="", command="x")
+    other = {key: scene[key] for key in ("areas", "types", "vertices", "codes")} | {"vertices": 7000}
+    text = page({1: scene, 2: scene}, model="m", seeds="1:3", others={"theirs": other}, pictured="", command="x")
     assert "| regions of like mixture | 10 | +0.25 | 1.25 | 2.0 | 75 % | 20 % |" in text
     assert "| patches of a class | 10 | +5.00 | 5.00 | 5.0 | 75 % | 20 % |" in text
+    assert "mean absolute error -3.75 ± 0.00 tenths; right stage +0 ± 0 points" in text
     assert "2 of 2 charts are valid coverages" in text
     assert "0 after they were written" in text
-    assert "4 polygons (" not in text
-    assert "valid coverage: yes" in structure(make_chart(make_map(seed=1), min_area_km2=3, cell_m=500))
+    assert "0 before, 6 after" in text
+    assert "by 2e-12 of it at most" in text
+    assert "| theirs | 4 | 3 | 7,000 | 11 | 20 | 29 |" in text
+    assert "| theirs | 33 | 0 | 0 | 0 | 0 | 67 | 0 |" in text
+    assert "| 2 of simulated scenes, a scene | 0 | 0 | 67 | 0 | 33 |" in text
+    assert brief(1, scene)["chart"] == {"polygons": 10, "mean_absolute_error": 1.25, "right_percent": 75.0}
+
+
+def test_gaps_and_overlaps_are_found() -> None:
+    """A hole between polygons is a gap that GEOS lets pass; an overlap is none that areas could hide."""
+    west, east = (
+        shapely.box(0, 0, 1, 2),
+        shapely.Polygon([(1, 0), (2, 0), (2, 2), (1, 2), (1, 1.5), (1.2, 1), (1, 0.5)]),
+    )
+    assert tiling(np.array([west, shapely.box(1, 0, 2, 2)])) == {"valid": True, "gaps": 0, "overlap": 0.0}
+    assert tiling(np.array([west, east]))["gaps"] == 1
+    over = tiling(np.array([west, shapely.box(0.5, 0, 2, 2)]))
+    assert not over["valid"]
+    assert over["overlap"] == pytest.approx(0.25)
+
+
+def test_a_truth_is_charted_as_it_is(tmp_path: Path) -> None:
+    m = make_map(seed=1)
+    truth = np.where(m["ice_class"].values < CLASS_LAND, np.uint8(3), np.uint8(255))
+    true = make_chart(truth_of(m, truth), min_area_km2=3)
+    assert set(true.loc[true["POLY_TYPE"] == "I", "CT"]) == {"92"}
+    assert set(true.loc[true["POLY_TYPE"] == "I", "SA"]) == {"86"}
+    assert m["confidence"].values.min() < 100
+    found = structure(true)
+    assert found["codes"] == {"CT": {"92": len(found["areas"])}, "stage": {"86": len(found["areas"])}}
+    picture(make_chart(m, min_area_km2=3, cell_m=500), true, tmp_path / "two.png")
+    assert (tmp_path / "two.png").stat().st_size > 10_000

@@ -132,7 +132,7 @@ def test_the_command(tmp_path: Path) -> None:
     ]
     done = CliRunner().invoke(cli, [*words, "--formats", "sigrid3,gpkg", "--edition", "2010", "--json"])
     assert done.exit_code == 0, done.output
-    told = json.loads(done.output)
+    told = json.loads(done.stdout)
     assert [one["sigrid3_edition"] for one in told] == ["2010", "2010"]
     for number in (1, 2):
         made = tmp_path / "charts" / f"map{number}"
@@ -165,6 +165,31 @@ def test_the_command(tmp_path: Path) -> None:
         assert (bad.exit_code or 1) in (code, 1)
         assert isinstance(bad.exception, FrazilError | SystemExit), bad.output
         assert not (tmp_path / "bad").exists()
+
+
+def test_a_map_that_is_refused_does_not_stop_the_others(tmp_path: Path) -> None:
+    """One line each at the end, exit status 1; as for maps of several products."""
+    export(make_map(seed=1), tmp_path / "a")
+    export(make_map(seed=2), tmp_path / "c")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "map.nc").write_bytes(b"no map")
+    folders = [str(tmp_path / name) for name in ("b", "a", "none", "c")]
+    words = ["chart", *folders, "-o", str(tmp_path / "charts"), "--min-area", "3", "--formats", "gpkg"]
+    done = CliRunner().invoke(cli, [*words, "--json"])
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert [one["map"] for one in told] == folders
+    assert ["error" in one for one in told] == [True, False, True, False]
+    assert sorted(p.name for p in (tmp_path / "charts").iterdir()) == ["a", "c"]
+    last = done.stderr.strip().splitlines()[-2:]
+    assert [line.startswith(f"frazil: {folder}: ") for line, folder in zip(last, folders[::2], strict=True)] == [
+        True
+    ] * 2
+    plain = CliRunner().invoke(cli, [*words, "--overwrite"])
+    assert plain.exit_code == 1
+    assert plain.stdout.count("chart ") == 2
+    inside = CliRunner().invoke(cli, ["chart", *folders[1::2], "-o", str(tmp_path), "--overwrite"])
+    assert "which is read" in str(inside.exception)
 
 
 def test_a_map_with_one_class_and_one_without_edge(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from shapely import box
 
 from frazil.charts.chart import make_chart
 from frazil.charts.eggs import egg_of
-from frazil.charts.polaris import LEVELS, NOTE, Ship, kinds_of_ice, rio_of_egg, rio_of_shares, ships
-from frazil.charts.risk import NO_RIO, risk_of_chart, risk_of_map, risk_summary, save_risk
+from frazil.charts.polaris import LEVELS, NO_RIO, NOTE, Ship, kinds_of_ice, rio_of_egg, rio_of_shares, ships
+from frazil.charts.risk import risk_of_chart, risk_of_map, risk_summary, save_risk
 from frazil.cli import cli
 from frazil.conventions import BINARY, CLASS_LAND, CLASS_NODATA, FIVE_CLASSES, UNDECIDED
 from frazil.errors import ContractError, FrazilError, OptionError

@@ -13,7 +13,8 @@ import shapely
 from pyproj import CRS
 
 from frazil.charts.chart import make_chart
-from frazil.charts.s411 import attributes, write_s411
+from frazil.charts.s411 import write_s411
+from frazil.charts.s411_operational import attributes
 from frazil.errors import LabelError, OptionError, OutputError
 from frazil.labels.chart import read_chart
 from frazil.maps.edges import ice_edge

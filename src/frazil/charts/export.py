@@ -14,7 +14,7 @@ from frazil.charts.fgdc import Issuer
 from frazil.charts.geopackage import write_geopackage
 from frazil.charts.kml import write_kml
 from frazil.charts.page import Paper, draw_chart
-from frazil.charts.s411 import write_s411
+from frazil.charts.s411 import VERSIONS, write_s411
 from frazil.charts.sigrid3_files import LONLAT, write_sigrid3
 from frazil.errors import OptionError, OutputError
 from frazil.files import whole_output
@@ -33,6 +33,7 @@ class ChartFiles:
     Attributes:
         formats: of `FORMATS`.
         edition: of SIGRID-3.
+        s411: version of S-411: ``"1.1.0"``, or the draft ``"1.2.1"``.
         crs: of SIGRID-3's coordinates.
         region: for names of files and metadata.
         issuer: who issues it.
@@ -46,6 +47,7 @@ class ChartFiles:
 
     formats: Sequence[str] = FORMATS
     edition: str = "3.1"
+    s411: str = VERSIONS[0]
     crs: str = LONLAT
     region: str = "scene"
     issuer: Issuer = field(default_factory=Issuer)
@@ -60,6 +62,8 @@ class ChartFiles:
         strange = [name for name in self.formats if name not in FORMATS]
         if strange or not self.formats:
             raise OptionError(f"formats {', '.join(map(repr, strange)) or 'are none'}; choose from {list(FORMATS)}.")
+        if self.s411 not in VERSIONS:
+            raise OptionError(f"S-411 version {self.s411!r} is not one of {list(VERSIONS)}.")
 
 
 def export_chart(
@@ -97,7 +101,8 @@ def export_chart(
                 options: dict[str, Any] = {"region": f.region, "issuer": f.issuer, "edge": edge}
                 write_sigrid3(chart, inner, edition=f.edition, crs=f.crs, use=_use(f.warning), **options)
             if "s411" in f.formats:
-                write_s411(chart, _made(part / "s411"), edge=edge, region=f.region, issuer=f.issuer)
+                inner = _made(part / "s411")
+                write_s411(chart, inner, version=f.s411, edge=edge, region=f.region, issuer=f.issuer)
             if "gpkg" in f.formats:
                 write_geopackage(chart, part / "chart.gpkg", edge)
             if "kml" in f.formats:
@@ -140,7 +145,9 @@ def summary(chart: gpd.GeoDataFrame, files: ChartFiles) -> dict[str, Any]:
         **found,
         **{name: chart.attrs[name] for name in kept if name in chart.attrs},
         "sigrid3_edition": files.edition if "sigrid3" in files.formats else None,
-        "s411_version": "1.1.0, not signed" if "s411" in files.formats else None,
+        "s411_version": f"{files.s411}{', draft' * (files.s411 != VERSIONS[0])}, not signed"
+        if "s411" in files.formats
+        else None,
         "warning": files.warning or None,
     }
 

@@ -112,7 +112,7 @@ def _view(chart: gpd.GeoDataFrame, crs: str | None, extent: Extent | None) -> _V
     import shapely
     from pyproj import Transformer
 
-    found = _projection(chart, crs)
+    found = projection_of(chart, crs)
     whole = tuple(float(v) for v in chart.to_crs(found).total_bounds)
     if extent is None:
         return _View(found, whole)  # type: ignore[arg-type] # four of them
@@ -128,7 +128,12 @@ def _view(chart: gpd.GeoDataFrame, crs: str | None, extent: Extent | None) -> _V
     return _View(found, bounds)
 
 
-def _projection(chart: gpd.GeoDataFrame, crs: str | None) -> Any:
+def projection_of(chart: gpd.GeoDataFrame, crs: str | None) -> Any:
+    """The projection that a chart is drawn in (pyproj), see `draw_chart`.
+
+    Raises:
+        OptionError: a CRS that is no projection in metres.
+    """
     from pyproj import Transformer
 
     if crs == NORTH_UP:
@@ -219,7 +224,7 @@ def _page(
         grey = np.ma.masked_invalid(backdrop)
         axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=(left, right, bottom, top), zorder=1.5, aspect="auto")
     entries = [entry_of(row, code) for row in placed.to_dict("records")]
-    _draw_polygons(axes, placed, entries, opaque=backdrop is None)
+    draw_polygons(axes, placed, entries, opaque=backdrop is None)
     if edge is not None and len(edge):
         for line in edge.to_crs(view.crs).geometry.explode():
             axes.plot(*np.asarray(line.coords).T, color="black", linewidth=1.6, zorder=4, solid_capstyle="round")
@@ -237,7 +242,15 @@ def _page(
     return figure
 
 
-def _draw_polygons(axes: Axes, placed: gpd.GeoDataFrame, entries: list[Entry], *, opaque: bool) -> None:
+def draw_polygons(axes: Axes, placed: gpd.GeoDataFrame, entries: list[Entry], *, opaque: bool) -> None:
+    """Polygons in the colours of their lines in the legend; what nobody could tell has dots or hatches.
+
+    Args:
+        axes: in the CRS of the polygons.
+        placed: the chart.
+        entries: of `frazil.charts.colours.entry_of`, one a polygon.
+        opaque: no radar image shows through.
+    """
     import shapely
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Outline

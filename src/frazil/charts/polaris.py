@@ -28,6 +28,8 @@ from frazil.labels.sigrid3 import table as sigrid3_table
 NOTE = "Risk index values: unverified transcription of IMO MSC.1/Circ.1519. Decision support, not permission to go."
 LEVELS = ("normal operation", "elevated risk", "special consideration")
 NO_LEVEL = 255
+NO_RIO = 3  #: at sea, in rasters of levels
+LEVEL_COLOURS = ((120, 200, 120), (255, 200, 60), (210, 50, 50), (200, 200, 205))
 _ESCORT = 10.0
 _LEVEL_ICE = ("level_first_year_ice",)
 _OLD_ICE = ("deformed_ice", "old_ice")

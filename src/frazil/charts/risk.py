@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frazil.charts.mixtures import SILENT_BITS
-from frazil.charts.polaris import LEVELS, NO_LEVEL, NOTE, Ship, rio_of_egg, rio_of_shares
+from frazil.charts.polaris import LEVEL_COLOURS, LEVELS, NO_LEVEL, NO_RIO, NOTE, Ship, rio_of_egg, rio_of_shares
+from frazil.charts.risk_page import draw_risk
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, UNDECIDED, check_ice_map
 from frazil.errors import OptionError
 from frazil.files import whole_output
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 WINDOW_M = 5000.0
-NO_RIO = 3  #: at sea, in rasters of levels
-LEVEL_COLOURS = ((120, 200, 120), (255, 200, 60), (210, 50, 50), (200, 200, 205))
 _ENOUGH = 0.5  # of a window's sea that must have been observed and told
 
 
@@ -41,8 +40,10 @@ def risk_of_map(ice_map: xr.Dataset, ship: Ship, *, window_m: float = WINDOW_M) 
     Returns:
         Dataset (y, x) with ``rio_low`` and ``rio_high``, float32, the worse and the better case; ``level`` and
         ``level_high``, uint8, the operation levels of both (0 normal operation, 1 elevated risk, 2 special
-        consideration, 3 at sea without RIO, 255 elsewhere). There is no RIO (NaN) where half of the window's sea was
-        not observed, or could not be told ice from water. ``attrs["note"]`` is to be shown with every use.
+        consideration, 3 at sea without RIO, 255 elsewhere); ``land_mask``, True on land. There is no RIO (NaN) where
+        half of the window's sea was not observed, or could not be told ice from water. ``attrs["note"]`` is to be shown
+        with every use;
+        ``attrs["source_note"]`` is the note of the map, if it has one.
 
     Raises:
         ContractError: no such map, or a class that is no kind of ice.
@@ -83,10 +84,12 @@ def risk_of_map(ice_map: xr.Dataset, ship: Ship, *, window_m: float = WINDOW_M) 
         ),
         "level": (dims, levels[0], {"long_name": "operation level, worse case", **words}),
         "level_high": (dims, levels[1], {"long_name": "operation level, better case", **words}),
+        "land_mask": (dims, codes == CLASS_LAND, {"long_name": "land", "units": "1"}),
     }
-    kept = ("product", "start_time", "stop_time", "model", "class_scheme", "attribution")
+    kept = ("product", "start_time", "stop_time", "model", "class_scheme", "attribution", "sensor", "mode")
     attrs = {name: ice_map.attrs[name] for name in kept if name in ice_map.attrs}
     coords = {name: ice_map[name] for name in ("y", "x", "spatial_ref") if name in ice_map.variables}
+    attrs |= {"source_note": ice_map.attrs["note"]} if "note" in ice_map.attrs else {}
     return xr.Dataset(data, coords, {**attrs, **_about(ship), "window_m": side * grid.spacing_m, "note": NOTE})
 
 
@@ -110,7 +113,8 @@ def risk_of_chart(chart: gpd.GeoDataFrame, ship: Ship) -> gpd.GeoDataFrame:
     found["rio_low"], found["rio_high"] = np.round(low, 1), np.round(high, 1)
     found["level"] = ["" if k == NO_LEVEL else LEVELS[k] for k in level]
     found["speed_knots"] = pd.array([ship.speed_knots if k == 1 else None for k in level], dtype="Int64")
-    found.attrs = {**chart.attrs, **_about(ship), "note": NOTE}
+    noted = {"source_note": chart.attrs["note"]} if "note" in chart.attrs else {}
+    found.attrs = {**chart.attrs, **noted, **_about(ship), "note": NOTE}
     return found
 
 
@@ -118,7 +122,8 @@ def save_risk(risk: xr.Dataset | gpd.GeoDataFrame, folder: str | os.PathLike[str
     """Write what `risk_of_map` or `risk_of_chart` found as a folder; it appears whole or not at all.
 
     Of a map ``rio_low.tif``, ``rio_high.tif`` (float32, NaN nodata), ``level.tif`` (coloured codes); of a chart
-    ``risk.gpkg``. Both: ``summary.json`` with areas by level and the note that is to be shown.
+    ``risk.gpkg``. Both: ``risk.png`` (`draw_risk`), and ``summary.json`` with areas by level and the note that is to be
+    shown.
 
     Raises:
         OutputExistsError, OutputError: as `frazil.files.whole_output`.
@@ -133,6 +138,7 @@ def save_risk(risk: xr.Dataset | gpd.GeoDataFrame, folder: str | os.PathLike[str
             risk.to_file(part / "risk.gpkg", layer="risk", engine="pyogrio", layer_metadata={"WRITTEN_BY": WRITTEN_BY})
         else:
             _write_rasters(risk, part)
+        draw_risk(risk, part / "risk.png")
         (part / "summary.json").write_text(json.dumps(risk_summary(risk), indent=2) + "\n", encoding="utf-8")
     return Path(folder)
 
@@ -152,7 +158,18 @@ def risk_summary(risk: xr.Dataset | gpd.GeoDataFrame) -> dict[str, Any]:
     else:
         km2 = PixelAreas(MapGrid.of(risk)).by_code(risk["level"].values)[: NO_RIO + 1]
     told = {name: round(float(v), 1) for name, v in zip(names, km2, strict=True)}
-    kept = ("ship", "decayed", "escort", "level_ice", "old_ice", "window_m", "product", "start_time", "model")
+    kept = [
+        "ship",
+        "decayed",
+        "escort",
+        "level_ice",
+        "old_ice",
+        "window_m",
+        "product",
+        "start_time",
+        "model",
+        "source_note",
+    ]
     return {"area_km2": told, **{k: risk.attrs[k] for k in kept if k in risk.attrs}, "note": NOTE}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from frazil.cli.options import output, shared
 from frazil.cli.say import say_json, say_result
+from frazil.cli.several import one_by_one
 
 _KM2 = "km2"
 _RADAR = "radar"
@@ -23,6 +25,14 @@ _RADAR = "radar"
 )
 @click.option("--polygons", type=int, default=150, show_default=True, help="Regions at sea, at most.")
 @click.option("--edition", type=click.Choice(["3.1", "2010"]), default="3.1", show_default=True, help="Of SIGRID-3.")
+@click.option(
+    "--s411",
+    "s411_version",
+    type=click.Choice(["1.1.0", "1.2.1"]),
+    default="1.1.0",
+    show_default=True,
+    help="Version of S-411; 1.2.1 is a draft.",
+)
 @click.option("--crs", default="EPSG:4326", show_default=True, help="Coordinates of SIGRID-3.")
 @click.option("--region", default="scene", show_default=True, help="Name of the place, for names of files.")
 @click.option(
@@ -46,6 +56,7 @@ def chart(
     min_area: str,
     polygons: int,
     edition: str,
+    s411_version: str,
     crs: str,
     region: str,
     code: str,
@@ -64,7 +75,8 @@ def chart(
     """Ice charts of MAP... (folders made by `frazil map`): regions of like mixture with their egg codes.
 
     The folder holds SIGRID-3 shapefiles, an S-411 dataset, a GeoPackage styled for QGIS, KML, and pages in both colour
-    codes of the WMO. Where the map could not tell ice from water, the concentration is unknown.
+    codes of the WMO. Where the map could not tell ice from water, the concentration is unknown. Of several maps, those
+    that are refused are told at the end, when the others are charted.
     """
     from frazil.charts.chart import make_chart
     from frazil.charts.export import FORMATS, NOT_FOR_NAVIGATION, ChartFiles, export_chart, summary
@@ -78,6 +90,7 @@ def chart(
     files = ChartFiles(
         formats=FORMATS if formats == "all" else tuple(word.strip() for word in formats.split(",")),
         edition=edition,
+        s411=s411_version,
         crs=crs,
         region=region,
         issuer=Issuer(code=code, **told),
@@ -98,21 +111,27 @@ def chart(
     targets = [Path(output)] if len(names) == 1 else [Path(output) / name for name in names]
     for target in targets:
         refuse_existing(target, overwrite=overwrite, inputs=map_folders)
-    said = []
-    for folder, target in zip(map_folders, targets, strict=True):
+
+    def work(folder: str, target: Path) -> dict[str, Any]:
         ice_map = open_map(folder)
         made = make_chart(ice_map, min_area_km2=least, polygons=polygons)
         target.parent.mkdir(parents=True, exist_ok=True)
         own = replace(files, backdrop=str(Path(folder) / "quicklook.tif")) if backdrop == _RADAR else files
         export_chart(made, target, files=own, edge=ice_edge(ice_map), overwrite=overwrite)
-        said.append({"chart": str(target), **summary(made, files)})
-    if as_json:
-        say_json(said if len(said) > 1 else said[0])
+        return {"chart": str(target), **summary(made, files)}
+
+    if len(targets) > 1:
+        one_by_one(map_folders, targets, work, what="map", tell=_tell, as_json=as_json)
         return
-    for one in said:
-        say_result(
-            {k: one[k] for k in ("chart", "polygons", "sigrid3_edition", "s411_version", "warning")}, as_json=False
-        )
+    said = work(map_folders[0], targets[0])
+    if as_json:
+        say_json(said)
+    else:
+        _tell(said)
+
+
+def _tell(said: dict[str, Any]) -> None:
+    say_result({k: said[k] for k in ("chart", "polygons", "sigrid3_edition", "s411_version", "warning")}, as_json=False)
 
 
 def _extent(text: str) -> tuple[float, float, float, float]:

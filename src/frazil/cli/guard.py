@@ -20,6 +20,8 @@ OUTPUTS = ("output", "sheet", "picture", "figure", "page", "explain")
 """Parameters that name what a command writes."""
 #: Commands whose output is a folder that they add to, by rules of its own: by name, or by that of their group.
 _FOLDERS_TO_FILL = ("desk", "serve", "simulate", "study", "train")
+#: Inputs of commands that make a folder of each.
+_ONE_FOLDER_EACH = ("products", "map_folders")
 
 
 class Guarded(click.Group):
@@ -133,11 +135,13 @@ def _refuse_places(values: dict[str, object]) -> None:
 
     for name in OUTPUTS:
         if isinstance(given := values.get(name), str):
-            refuse_unwritable(given, inside=name == "output" and _fills_a_folder())
+            refuse_unwritable(given, inside=name == "output" and _fills_a_folder(values))
 
 
-def _fills_a_folder() -> bool:
-    return bool(set(click.get_current_context().command_path.split()) & set(_FOLDERS_TO_FILL))
+def _fills_a_folder(values: dict[str, object]) -> bool:
+    """Also commands of several inputs, whose results lie in the output by name: those look at each place themselves."""
+    several = any(isinstance(given := values.get(name), tuple) and len(given) > 1 for name in _ONE_FOLDER_EACH)
+    return several or bool(set(click.get_current_context().command_path.split()) & set(_FOLDERS_TO_FILL))
 
 
 def refuse_given(names: Iterable[str], why: str) -> None:
@@ -165,7 +169,7 @@ def _refuse_inputs(values: dict[str, object]) -> None:
 
     inputs = [path for name, value in values.items() if name not in OUTPUTS for path in _paths(value)]
     for name in OUTPUTS:
-        if isinstance(given := values.get(name), str) and not (name == "output" and _fills_a_folder()):
+        if isinstance(given := values.get(name), str) and not (name == "output" and _fills_a_folder(values)):
             refuse_existing(given, overwrite=True, inputs=inputs)
 
 

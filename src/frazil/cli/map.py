@@ -14,8 +14,9 @@ from frazil.cli.notes import say_crs, say_notes
 from frazil.cli.options import numbers, output, shared
 from frazil.cli.prior import DETAILS, check_prior, prior_options
 from frazil.cli.progress import progress_bar
-from frazil.cli.say import say, say_json, say_result
-from frazil.errors import FrazilError, OptionError
+from frazil.cli.say import say, say_result
+from frazil.cli.several import one_by_one
+from frazil.errors import OptionError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -120,7 +121,7 @@ def map_command(
     box = None if bbox is None else Box.of(bbox)
     targets = _targets(products, output)
     for target in targets:
-        refuse_existing(target, overwrite=overwrite)
+        refuse_existing(target, overwrite=overwrite, inputs=products)
     loaded = load_model(model)
     if loaded.card.scheme.kind == "multilabel":
         refuse_given(("prior", *DETAILS), "with a model of phenomena: a prior is of sea ice")
@@ -156,7 +157,14 @@ def map_command(
     if len(products) == 1:
         say_result(dict(work(products[0], targets[0])), as_json)
     else:
-        _each(products, targets, work, as_json)
+        one_by_one(
+            products,
+            targets,
+            lambda product, target: {"map": str(target), "files": work(product, target)},
+            what="product",
+            tell=lambda told: say(told["map"]),
+            as_json=as_json,
+        )
 
 
 def _targets(products: tuple[str, ...], output: str) -> list[Path]:
@@ -179,31 +187,6 @@ def _targets(products: tuple[str, ...], output: str) -> list[Path]:
             f"Several products are called {twice[0]!r}, and their maps would be. Rename one, or map each by itself."
         )
     return [Path(output) / name for name in names]
-
-
-def _each(
-    products: tuple[str, ...], targets: list[Path], work: Callable[[str, Path], dict[str, str]], as_json: bool
-) -> None:
-    """Map one product after the other; what was refused is told at the end, with exit status 1."""
-    told: list[dict[str, Any]] = []
-    failed = []
-    for product, target in zip(products, targets, strict=True):
-        say(f"{target.name}:", err=True)
-        try:
-            told.append({"product": product, "map": str(target), "files": work(product, target)})
-        except FrazilError as error:
-            told.append({"product": product, "error": str(error)})
-            failed.append(f"{product}: {error}")
-    if as_json:
-        say_json(told)
-    else:
-        for one in told:
-            if "map" in one:
-                say(one["map"])
-    for line in failed:
-        say(f"frazil: {line}", err=True)
-    if failed:
-        click.get_current_context().exit(1)
 
 
 def _ice(product: Any, model: Any, *, coast_m: float, confidence_percent: float, **given: Any) -> xr.Dataset:

@@ -43,8 +43,9 @@ def risk(
 ) -> None:
     """Risk index outcome (RIO) of a ship on MAP (a folder made by `frazil map`) or in the polygons of CHART.
 
-    RIO is an interval, since maps and charts do not tell thickness: --level-ice and --old-ice narrow it. The values are
-    an unverified transcription of IMO MSC.1/Circ.1519.
+    A picture, rasters of a map or polygons of a chart, and a summary. RIO is an interval, since maps and charts do not
+    tell thickness: --level-ice and --old-ice narrow it. The values are an unverified transcription of IMO
+    MSC.1/Circ.1519.
     """
     from frazil.charts.polaris import LEVELS, NOTE, Ship
     from frazil.charts.risk import WINDOW_M, risk_of_chart, risk_of_map, risk_summary, save_risk
