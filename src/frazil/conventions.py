@@ -185,7 +185,7 @@ VARIABLES: dict[str, dict[str, str]] = {
     "coast_distance": {"units": "m", "long_name": "distance to the nearest land"},
     "latitude": {"units": "degrees_north", "long_name": "latitude", "standard_name": "latitude"},
     "longitude": {"units": "degrees_east", "long_name": "longitude", "standard_name": "longitude"},
-    "azimuth_time": {"long_name": "zero-Doppler azimuth time"},
+    "azimuth_time": {"standard_name": "time", "long_name": "zero-Doppler azimuth time"},
     "ground_range": {"units": "m", "long_name": "ground range from the first pixel"},
     "line": {"units": "1", "long_name": "image line, zero-based, of the full-resolution product"},
     "pixel": {"units": "1", "long_name": "image pixel, zero-based, of the full-resolution product"},

@@ -125,7 +125,10 @@ def test_several_products(
     assert loaded == [str(model)]
     told = json.loads(done.stdout)
     assert [Path(one["product"]).name for one in told] == [small_zip.name, "broken.SAFE", "none.SAFE", "other.SAFE"]
-    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted([small_zip.stem, "other"])
+    names = [small_zip.stem, "collection_sea_ice.json", "other"]
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted(names)
+    links = json.loads((tmp_path / "maps" / names[1]).read_text())["links"]
+    assert len([link for link in links if link["rel"] == "item"]) == 2
     last = done.stderr.strip().splitlines()[-2:]
     assert "broken.SAFE" in last[0]
     assert "zero bytes" in last[0]

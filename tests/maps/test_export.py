@@ -426,7 +426,7 @@ def test_stac_item(place: str, tmp_path: Path) -> None:
     content = json.loads((folder / "stac_item.json").read_text(encoding="utf-8"))
     jsonschema.validate(content, ITEM_SCHEMA)
     item = pystac.Item.from_file(str(folder / "stac_item.json"))
-    assert set(item.assets) == set(files) - {"stac"}
+    assert set(item.assets) == set(files) - {"stac", "collection"}
     for asset in item.assets.values():
         href = asset.get_absolute_href()
         assert href is not None

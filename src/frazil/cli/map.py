@@ -88,7 +88,7 @@ _OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
     help="Of models of phenomena: a class that cannot be there; equatorward of a latitude, in months 6,7,8.",
 )
 @click.option("--ice-model", help="Of models of phenomena: a sea-ice model, whose result wins where it finds ice.")
-@shared("scales", "check", "crs", "overwrite", "json")
+@shared("scales", "check", "crs", "attribute", "overwrite", "json")
 def map_command(
     products: tuple[str, ...],
     check: Check,
@@ -100,20 +100,24 @@ def map_command(
     prior: str | None,
     bbox: str | None,
     ice_model: str | None,
+    attributes: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Map the sea ice of PRODUCT..., or with a model of phenomena those of sea and air, into a folder for each.
 
-    GeoTIFFs, NetCDF, vectors, picture, STAC item and summary. Those of several products that are refused are told at
-    the end, when the others are mapped.
+    GeoTIFFs, NetCDF, vectors, picture, STAC item and summary; of several products a STAC collection of all maps in the
+    output, too. Products that are refused are told at the end, when the others are mapped.
     """
     from frazil.files import refuse_existing
     from frazil.learn.checkpoint import load_model
+    from frazil.maps.collection import write_collection
     from frazil.maps.export import export
     from frazil.maps.prior import fuse_prior
     from frazil.products import open_product
     from frazil.scene.box import Box
+    from frazil.scene.discovery import own_attrs, with_own
 
+    own = own_attrs(attributes)
     details = {name: given.pop(name) for name in DETAILS}
     if prior is None:
         refuse_given(DETAILS, "without --prior")
@@ -147,6 +151,7 @@ def map_command(
                 made = fuse_prior(made, known[0], **known[1])
                 timings["prior_s"] = round(time.perf_counter() - started, 2)
             progress(0.7, "writing")
+            made.attrs = with_own(made.attrs, own)
             files = export(made, target, overwrite=overwrite, timings=timings, progress=lambda w: progress(0.8, w))
         say_notes(made.attrs, made["dominant" if "dominant" in made else "ice_class"].values)
         if crs is None:
@@ -156,7 +161,9 @@ def map_command(
     if len(products) == 1:
         say_result(dict(work(products[0], targets[0])), as_json)
     else:
-        _each(products, targets, work, as_json)
+        _each(
+            products, targets, work, lambda: write_collection(output, loaded.card.scheme.kind, overwrite=True), as_json
+        )
 
 
 def _targets(products: tuple[str, ...], output: str) -> list[Path]:
@@ -182,9 +189,13 @@ def _targets(products: tuple[str, ...], output: str) -> list[Path]:
 
 
 def _each(
-    products: tuple[str, ...], targets: list[Path], work: Callable[[str, Path], dict[str, str]], as_json: bool
+    products: tuple[str, ...],
+    targets: list[Path],
+    work: Callable[[str, Path], dict[str, str]],
+    finish: Callable[[], object],
+    as_json: bool,
 ) -> None:
-    """Map one product after the other; what was refused is told at the end, with exit status 1."""
+    """Map one product after the other, and finish if there is a map; what was refused is told last, with status 1."""
     told: list[dict[str, Any]] = []
     failed = []
     for product, target in zip(products, targets, strict=True):
@@ -194,6 +205,8 @@ def _each(
         except FrazilError as error:
             told.append({"product": product, "error": str(error)})
             failed.append(f"{product}: {error}")
+    if len(failed) < len(products):
+        finish()
     if as_json:
         say_json(told)
     else:

@@ -30,6 +30,7 @@ from frazil.learn.predict.part import MapPart, part_of
 from frazil.memory import require_memory
 from frazil.products import Product, open_product
 from frazil.scene.box import Box
+from frazil.scene.discovery import WHOSE
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
@@ -412,8 +413,8 @@ def _dataset(
         "start_time",
         "stop_time",
         "source",
-        "attribution",
         "denoise",
+        *WHOSE,
     )
     sensor = sensor_of(scene.attrs)
     if scene.attrs["denoise"] != card.denoise:
