@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from frazil import open_map, open_scene, predict
+from frazil import export, open_map, open_scene, predict
 from frazil.cli import cli
 from frazil.cli.map import _targets
 from frazil.errors import FrazilError, ModelError
 from frazil.learn.checkpoint import Model, load_model, save_model
 from frazil.scene.geolocation import Geolocation
+from frazil.testing import make_map
 from tests.learn.predict.test_scene import random_model
 
 
@@ -53,6 +54,34 @@ def test_a_part(small_safe: Path, model: Path, box: str, tmp_path: Path) -> None
     item = json.loads((tmp_path / "part" / "stac_item.json").read_text())
     assert item["bbox"][1] < south < north < item["bbox"][3]
     assert json.loads((tmp_path / "whole" / "summary.json").read_text())["bbox"] is None
+
+
+def test_a_part_with_a_prior(small_safe: Path, model: Path, box: str, tmp_path: Path) -> None:
+    """As the map of the whole scene with that prior, but for rounding where the prior is smoothed."""
+    known = make_map(shape=(90, 90), spacing_m=1000.0, centre=centre_of(box), land=0.0, border=False, seed=5)
+    export(known.assign_attrs(open_scene_times(small_safe)), tmp_path / "known", formats=["netcdf"])
+    for name, words in (("whole", ()), ("part", ("--bbox", box)), ("without", ("--bbox", box))):
+        prior = () if name == "without" else ("--prior", tmp_path / "known" / "map.nc")
+        done = frazil_map(small_safe, "--model", model, "-o", tmp_path / name, *words, *prior)
+        assert done.exit_code == 0, (done.output, done.exception)
+    whole, part, without = (open_map(tmp_path / name) for name in ("whole", "part", "without"))
+    there = whole.sel(x=part["x"], y=part["y"])
+    off = np.abs(part["ice_probability"].values.astype(int) - there["ice_probability"].values)
+    assert off.max() <= 1
+    assert (off > 0).mean() < 0.05
+    assert (part["ice_class"].values != there["ice_class"].values).mean() < 0.01
+    assert (part["ice_probability"].values != without["ice_probability"].values).mean() > 0.2
+    assert part.attrs["prior"] == whole.attrs["prior"]
+
+
+def centre_of(box: str) -> tuple[float, float]:
+    west, south, east, north = map(float, box.split(","))
+    return (west + east) / 2, (south + north) / 2
+
+
+def open_scene_times(product: Path) -> dict[str, str]:
+    attrs = open_scene(product).attrs
+    return {name: attrs[name] for name in ("start_time", "stop_time")}
 
 
 @pytest.mark.parametrize(
