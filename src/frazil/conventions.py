@@ -279,7 +279,8 @@ def check_scene(scene: xr.Dataset) -> None:
     - ``tie_latitude``, ``tie_longitude``, ``tie_height`` on ``(tie_line, tie_pixel)``: the product's tie points;
     - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``; where
       `sensor_of` cannot tell it from names ``sensor``, for titles; ``attribution``, the line that the licence of the
-      data asks of everything that is made from it.
+      data asks of everything that is made from it; where known ``license``, the terms of the data with their address,
+      and ``contributor_name``, who made them.
 
     Raises:
         ContractError: naming what is missing or of the wrong dims, or incidence angles that are not finite (of
