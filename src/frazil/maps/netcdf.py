@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MAP_FILE = "map.nc"
 _CHUNK = 512  # pixels
+_CHARACTERS = 2**15  # HDF5 refuses attributes of 64 KiB, but for text of variable length
 _LEVEL = 1  # of deflate: higher levels save a tenth and take three times as long
 _FILL = {"code": CLASS_NODATA, "percent": PERCENT_NODATA, "radar": NOT_SEEN}
 _TIMES = ("time", "time_bnds")  # the file's own; a map says its time in attributes
@@ -229,7 +230,10 @@ def _plain(attrs: dict[Any, Any]) -> dict[str, object]:
         for k, v in attrs.items()
         if v is not None
     }
-    return {k: np.bytes_(v) if isinstance(v, str) and v and v.isascii() else v for k, v in kept.items()}
+    return {
+        k: np.bytes_(v) if isinstance(v, str) and 0 < len(v) <= _CHARACTERS and v.isascii() else v
+        for k, v in kept.items()
+    }
 
 
 def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
