@@ -185,7 +185,7 @@ VARIABLES: dict[str, dict[str, str]] = {
     "coast_distance": {"units": "m", "long_name": "distance to the nearest land"},
     "latitude": {"units": "degrees_north", "long_name": "latitude", "standard_name": "latitude"},
     "longitude": {"units": "degrees_east", "long_name": "longitude", "standard_name": "longitude"},
-    "azimuth_time": {"long_name": "zero-Doppler azimuth time"},
+    "azimuth_time": {"standard_name": "time", "long_name": "zero-Doppler azimuth time"},
     "ground_range": {"units": "m", "long_name": "ground range from the first pixel"},
     "line": {"units": "1", "long_name": "image line, zero-based, of the full-resolution product"},
     "pixel": {"units": "1", "long_name": "image pixel, zero-based, of the full-resolution product"},
@@ -279,7 +279,8 @@ def check_scene(scene: xr.Dataset) -> None:
     - ``tie_latitude``, ``tie_longitude``, ``tie_height`` on ``(tie_line, tie_pixel)``: the product's tie points;
     - attrs ``product``, ``mission``, ``mode``, ``start_time``, ``stop_time``, ``spacing_m``, ``denoise``; where
       `sensor_of` cannot tell it from names ``sensor``, for titles; ``attribution``, the line that the licence of the
-      data asks of everything that is made from it.
+      data asks of everything that is made from it; where known ``license``, the terms of the data with their address,
+      and ``contributor_name``, who made them.
 
     Raises:
         ContractError: naming what is missing or of the wrong dims, or incidence angles that are not finite (of

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from frazil import open_map, open_scene, predict
+from frazil import export, open_map, open_scene, predict
 from frazil.cli import cli
 from frazil.cli.map import _targets
 from frazil.errors import FrazilError, ModelError
 from frazil.learn.checkpoint import Model, load_model, save_model
 from frazil.scene.geolocation import Geolocation
+from frazil.testing import make_map
 from tests.learn.predict.test_scene import random_model
 
 
@@ -40,19 +41,54 @@ def frazil_map(*words: object) -> Result:
     return CliRunner().invoke(cli, ["map", *map(str, words)])
 
 
-def test_a_part(small_safe: Path, model: Path, box: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def maps(small_safe: Path, model: Path, box: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of the map of the whole scene and of a part."""
+    folder = tmp_path_factory.mktemp("maps")
     for name, words in (("whole", ()), ("part", ("--bbox", box))):
-        done = frazil_map(small_safe, "--model", model, "-o", tmp_path / name, *words)
+        done = frazil_map(small_safe, "--model", model, "-o", folder / name, *words)
         assert done.exit_code == 0, done.output
-    whole, part = open_map(tmp_path / "whole"), open_map(tmp_path / "part")
+    return folder
+
+
+def test_a_part(maps: Path, box: str) -> None:
+    whole, part = open_map(maps / "whole"), open_map(maps / "part")
     np.testing.assert_array_equal(part["ice_class"], whole["ice_class"].sel(x=part["x"], y=part["y"]))
     assert part["ice_class"].size < 0.5 * whole["ice_class"].size
-    summary = json.loads((tmp_path / "part" / "summary.json").read_text())
+    summary = json.loads((maps / "part" / "summary.json").read_text())
     west, south, east, north = map(float, box.split(","))
     assert [float(v) for v in summary["bbox"].split(",")] == pytest.approx([west, south, east, north])
-    item = json.loads((tmp_path / "part" / "stac_item.json").read_text())
+    item = json.loads((maps / "part" / "stac_item.json").read_text())
     assert item["bbox"][1] < south < north < item["bbox"][3]
-    assert json.loads((tmp_path / "whole" / "summary.json").read_text())["bbox"] is None
+    assert json.loads((maps / "whole" / "summary.json").read_text())["bbox"] is None
+
+
+def test_a_part_with_a_prior(maps: Path, small_safe: Path, model: Path, box: str, tmp_path: Path) -> None:
+    """As the map of the whole scene with that prior, but for rounding where the prior is smoothed."""
+    known = make_map(shape=(90, 90), spacing_m=1000.0, centre=centre_of(box), land=0.0, border=False, seed=5)
+    export(known.assign_attrs(open_scene_times(small_safe)), tmp_path / "known", formats=["netcdf"])
+    for name, words in (("whole", ()), ("part", ("--bbox", box))):
+        prior = ("--prior", tmp_path / "known" / "map.nc")
+        done = frazil_map(small_safe, "--model", model, "-o", tmp_path / name, *words, *prior)
+        assert done.exit_code == 0, (done.output, done.exception)
+    whole, part, without = (open_map(path) for path in (tmp_path / "whole", tmp_path / "part", maps / "part"))
+    there = whole.sel(x=part["x"], y=part["y"])
+    off = np.abs(part["ice_probability"].values.astype(int) - there["ice_probability"].values)
+    assert off.max() <= 1
+    assert (off > 0).mean() < 0.05
+    assert (part["ice_class"].values != there["ice_class"].values).mean() < 0.01
+    assert (part["ice_probability"].values != without["ice_probability"].values).mean() > 0.2
+    assert part.attrs["prior"] == whole.attrs["prior"]
+
+
+def centre_of(box: str) -> tuple[float, float]:
+    west, south, east, north = map(float, box.split(","))
+    return (west + east) / 2, (south + north) / 2
+
+
+def open_scene_times(product: Path) -> dict[str, str]:
+    attrs = open_scene(product).attrs
+    return {name: attrs[name] for name in ("start_time", "stop_time")}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +161,10 @@ def test_several_products(
     assert loaded == [str(model)]
     told = json.loads(done.stdout)
     assert [Path(one["product"]).name for one in told] == [small_zip.name, "broken.SAFE", "none.SAFE", "other.SAFE"]
-    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted([small_zip.stem, "other"])
+    names = [small_zip.stem, "collection_sea_ice.json", "other"]
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted(names)
+    links = json.loads((tmp_path / "maps" / names[1]).read_text())["links"]
+    assert len([link for link in links if link["rel"] == "item"]) == 2
     last = done.stderr.strip().splitlines()[-2:]
     assert "broken.SAFE" in last[0]
     assert "zero bytes" in last[0]

@@ -33,11 +33,10 @@ from frazil.learn.run_folder import read_run
 from frazil.recipes import find_recipe, recipe_names
 
 LARGE = [
-    "vgg16",
     "mobilenet_v2",
     *(
         pytest.param(name, marks=pytest.mark.slow)
-        for name in ("modified_vgg16", "resnet50", "densenet121", "efficientnet_lite0")
+        for name in ("vgg16", "modified_vgg16", "resnet50", "densenet121", "efficientnet_lite0")
     ),
 ]
 
@@ -119,6 +118,7 @@ def test_same_run_same_weights_and_a_finished_run_is_returned(patches: Path, tmp
     assert (tmp_path / "a" / "model" / "model.safetensors").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow  # test_state kills after any step, bit for bit, and distributed/test_ddp the command itself
 def test_killed_at_any_moment_the_same_command_ends_in_the_same_weights(patches: Path, tmp_path: Path) -> None:
     changes = {"data.patches": str(patches), "optim.epochs": "12", "optim.warmup": "2", "optim.patience": "0"}
     changes |= {"model.settings.widths": "[8,8,8]", "model.settings.hidden": "[16]", "optim.batch": "16"}
@@ -459,6 +459,7 @@ def test_disk_that_is_full_or_closed(patches: Path, tmp_path: Path) -> None:
         train(tiny_run(patches, steps=1), target)
 
 
+@pytest.mark.slow  # test_disk_that_is_full_or_closed, and test_state: a write that fails leaves the state before it
 def test_a_disk_that_fills_up_stops_the_run_in_a_line_and_it_goes_on_later(patches: Path, tmp_path: Path) -> None:
     words = ["--set", f"data.patches={patches}", "--set", "model.settings.hidden=[16]", "--set", "optim.epochs=4"]
     command = ["-m", "frazil", "train", "patches:adhoc", *words, "-o", str(tmp_path / "run")]

@@ -426,7 +426,7 @@ def test_stac_item(place: str, tmp_path: Path) -> None:
     content = json.loads((folder / "stac_item.json").read_text(encoding="utf-8"))
     jsonschema.validate(content, ITEM_SCHEMA)
     item = pystac.Item.from_file(str(folder / "stac_item.json"))
-    assert set(item.assets) == set(files) - {"stac"}
+    assert set(item.assets) == set(files) - {"stac", "collection"}
     for asset in item.assets.values():
         href = asset.get_absolute_href()
         assert href is not None
@@ -558,3 +558,12 @@ def test_a_map_that_links_to_other_files_is_refused(ice_map: xr.Dataset, tmp_pat
             file[name] = h5py.ExternalLink(str(other), f"/{name}")
     with pytest.raises(ProductError, match=r"map\.nc cannot be read"):
         open_map(tmp_path / "map")
+
+
+def test_a_long_note_is_kept(tmp_path: Path) -> None:
+    """HDF5 has no room for it beside the other attributes of a variable."""
+    made = make_map(shape=(20, 20), note="word " * 30_000, comment="σ0")
+    export(made, tmp_path / "map", formats=["netcdf"])
+    again = open_map(tmp_path / "map")
+    assert again.attrs["note"] == made.attrs["note"]
+    assert again.attrs["comment"] == "σ0"

@@ -41,7 +41,9 @@ PLACES = {
 
 def item_of(ds: xr.Dataset, kind: Kind = "exclusive") -> pystac.Item:
     files = files_of(ds, kind).values()
-    return make_item(ds, {name: file for choice in files for name, file in choice.items() if name != "stac"})
+    return make_item(
+        ds, {name: file for choice in files for name, file in choice.items() if name not in ("stac", "collection")}
+    )
 
 
 def masked(ds: xr.Dataset, observed: np.ndarray) -> xr.Dataset:
@@ -68,8 +70,10 @@ def test_the_published_schema_takes_it(place: str, kind: Kind) -> None:
 def test_pystac_reads_the_grid_back(place: str) -> None:
     crs, centre = PLACES[place]
     ds = make_map(shape=(31, 47), spacing_m=1500.0, crs=crs, centre=centre)
-    proj = pystac.Item.from_dict(item_of(ds).to_dict()).ext.proj
-    assert proj.epsg == int(crs.removeprefix("EPSG:"))
+    item = pystac.Item.from_dict(item_of(ds).to_dict())
+    assert item.ext.proj.epsg == int(crs.removeprefix("EPSG:"))
+    proj = item.assets["class"].ext.proj
+    assert proj.epsg == item.ext.proj.epsg
     assert proj.shape == [31, 47]
     assert proj.transform is not None
     a, b, c, d, e, f = proj.transform[:6]
@@ -78,7 +82,7 @@ def test_pystac_reads_the_grid_back(place: str) -> None:
             (float(ds.x[j]), float(ds.y[i]))
         )
     half = 750.0
-    assert proj.bbox == pytest.approx(
+    assert item.ext.proj.bbox == pytest.approx(
         [float(ds.x[0]) - half, float(ds.y[-1]) - half, float(ds.x[-1]) + half, float(ds.y[0]) + half]
     )
 
@@ -264,8 +268,13 @@ def test_values_are_what_their_classes_and_bits_say(kind: Kind) -> None:
             if "flag_masks" in attrs:
                 cf = dict(zip(attrs["flag_meanings"].split(), np.atleast_1d(attrs["flag_masks"]).tolist(), strict=True))
                 assert {b.name: 1 << b.offset for b in bits} == cf
-        if layer.holds == "percent" and "bands" in fields:
-            assert [b["name"] for b in fields["bands"]] == list(ds["category"].values)
+            assert fields.get("nodata") == (1 if layer.variable == "quality_flags" else None)
+        of_bands = [b["name"] for b in fields["bands"]]
+        assert [b["name"] for b in fields["eo:bands"]] == of_bands
+        if "category" in ds[layer.variable].dims:
+            assert of_bands == list(ds["category"].values)
+        elif layer.holds != "radar":
+            assert of_bands == [layer.asset]
 
 
 def test_colours_are_those_of_the_scheme() -> None:

@@ -105,6 +105,7 @@ def test_rows_of_before_a_setting_existed_are_taken(patches: Path, tmp_path: Pat
     assert run_study("toy", stores, tmp_path, cases=CASES[:1]) == rows
 
 
+@pytest.mark.slow  # test_runner holds that processes share cases, each made once
 def test_processes_share_a_study(patches: Path, tmp_path: Path) -> None:
     cases = (replace(CASES[0], seeds=2),)
     seen: list[float] = []

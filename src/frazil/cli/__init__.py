@@ -76,13 +76,14 @@ def info(product: str, as_json: bool) -> None:
 @click.option("--polarization", "polarizations", multiple=True, help="Which polarisation; repeat for several.")
 @shared("denoise", "looks", "boxcar")
 @click.option("--spacing", type=float, help="Pixel size of a .tif in metres.  [default: that of the scene]")
-@shared("check", "image", "crs", "overwrite", "json")
+@shared("check", "image", "crs", "attribute", "overwrite", "json")
 def scene(
     product: str,
     output: str,
     polarizations: tuple[str, ...],
     spacing: float | None,
     crs: str | None,
+    attributes: tuple[str, ...],
     overwrite: bool,
     as_json: bool,
     **options: Any,
@@ -90,11 +91,14 @@ def scene(
     """Calibrate PRODUCT and write it as a file."""
     from frazil.files import refuse_existing
     from frazil.products import open_scene
+    from frazil.scene.discovery import own_attrs, with_own
     from frazil.scene.save import save_scene
 
+    own = own_attrs(attributes)
     refuse_existing(output, overwrite=overwrite)
     with progress_bar("calibrating") as progress:
         opened = open_scene(product, polarizations=polarizations or None, **options)
+        opened.attrs = with_own(opened.attrs, own)
         path = save_scene(opened, output, crs=crs, spacing_m=spacing, overwrite=overwrite, progress=progress)
     if opened.attrs.get("note"):
         say(f"Note: {opened.attrs['note']}", err=True)

@@ -89,7 +89,7 @@ _OF_PHENOMENA = ("tiling", "drop", "ice_model", "scales")
     help="Of models of phenomena: a class that cannot be there; equatorward of a latitude, in months 6,7,8.",
 )
 @click.option("--ice-model", help="Of models of phenomena: a sea-ice model, whose result wins where it finds ice.")
-@shared("scales", "check", "crs", "overwrite", "json")
+@shared("scales", "check", "crs", "attribute", "overwrite", "json")
 def map_command(
     products: tuple[str, ...],
     check: Check,
@@ -101,20 +101,24 @@ def map_command(
     prior: str | None,
     bbox: str | None,
     ice_model: str | None,
+    attributes: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Map the sea ice of PRODUCT..., or with a model of phenomena those of sea and air, into a folder for each.
 
-    GeoTIFFs, NetCDF, vectors, picture, STAC item and summary. Those of several products that are refused are told at
-    the end, when the others are mapped.
+    GeoTIFFs, NetCDF, vectors, picture, STAC item and summary; of several products a STAC collection of all maps in the
+    output, too. Products that are refused are told at the end, when the others are mapped.
     """
     from frazil.files import refuse_existing
     from frazil.learn.checkpoint import load_model
+    from frazil.maps.collection import write_collection
     from frazil.maps.export import export
     from frazil.maps.prior import fuse_prior
     from frazil.products import open_product
     from frazil.scene.box import Box
+    from frazil.scene.discovery import own_attrs, with_own
 
+    own = own_attrs(attributes)
     details = {name: given.pop(name) for name in DETAILS}
     if prior is None:
         refuse_given(DETAILS, "without --prior")
@@ -148,6 +152,7 @@ def map_command(
                 made = fuse_prior(made, known[0], **known[1])
                 timings["prior_s"] = round(time.perf_counter() - started, 2)
             progress(0.7, "writing")
+            made.attrs = with_own(made.attrs, own)
             files = export(made, target, overwrite=overwrite, timings=timings, progress=lambda w: progress(0.8, w))
         say_notes(made.attrs, made["dominant" if "dominant" in made else "ice_class"].values)
         if crs is None:
@@ -163,6 +168,7 @@ def map_command(
             lambda product, target: {"map": str(target), "files": work(product, target)},
             what="product",
             tell=lambda told: say(told["map"]),
+            finish=lambda: write_collection(output, loaded.card.scheme.kind, overwrite=True),
             as_json=as_json,
         )
 

@@ -53,6 +53,14 @@ _SHARED = {
     "looks": click.option(
         "--looks", type=int, default=1, show_default=True, help="Average looks x looks blocks in power."
     ),
+    "attribute": click.option(
+        "--attribute",
+        "attributes",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Who makes or publishes it, for its files: institution, creator_name, license, project and others of "
+        "ACDD 1.3; repeat for several.",
+    ),
     "set": click.option(
         "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeat for several."
     ),

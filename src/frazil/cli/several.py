@@ -20,6 +20,7 @@ def one_by_one(
     what: str,
     tell: Callable[[dict[str, Any]], None],
     as_json: bool,
+    finish: Callable[[], object] = lambda: None,
 ) -> None:
     """Work on each input; what was refused is told at the end, a line each, with exit status 1.
 
@@ -30,6 +31,7 @@ def one_by_one(
         what: an input is called in JSON.
         tell: prints a result where JSON was not asked for.
         as_json: print all, those that were refused with their ``error``.
+        finish: called in the end, if there is a result.
     """
     told: list[dict[str, Any]] = []
     failed = []
@@ -40,6 +42,8 @@ def one_by_one(
         except FrazilError as error:
             told.append({what: source, "error": str(error)})
             failed.append(f"{source}: {' '.join(str(error).split())}")
+    if len(failed) < len(sources):
+        finish()
     if as_json:
         say_json(told)
     else:

@@ -34,6 +34,7 @@ from frazil.conventions import CLASS_LAND, UNDECIDED, check_ice_map
 from frazil.errors import OptionError
 from frazil.maps.areas import PixelAreas
 from frazil.maps.rasters import Raster, warps
+from frazil.scene.discovery import WHOSE
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _dataset(
             "flag_meanings": " ".join(name for name, _ in STATUS.values()),
         },
     )
-    keep = ("product", "sensor", "start_time", "stop_time", "model", "note", "attribution")
+    keep = ("product", "sensor", "start_time", "stop_time", "model", "note", *WHOSE)
     attrs = {key: ice_map.attrs[key] for key in keep if ice_map.attrs.get(key)}
     return xr.Dataset(data, grid.coords(), {**attrs, "min_observed": min_observed, "map_spacing_m": _spacing(ice_map)})
 

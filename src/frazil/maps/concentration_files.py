@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from frazil.files import whole_output
 from frazil.maps.concentration import STATUS
 from frazil.maps.page import period_text, sensor_name
 from frazil.maps.panels import FAINT, INK, draw_graticule, draw_north, draw_scale, hatch_nodata
-from frazil.maps.times import span_of_texts
+from frazil.maps.times import TIME, seconds_of, span_of_texts
 from frazil.marks import WRITTEN_BY
 from frazil.scene.grid import MapGrid
 
@@ -39,7 +38,6 @@ FRACTIONS = (
 )
 """Variables of a concentration, in the order of the bands of its GeoTIFF."""
 SUFFIXES = (".nc", ".tif")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WATER_TO_ICE = ("#104a8c", "#3f86c6", "#8fc1e3", "#cfe5f3", "#ffffff")
 _SURE_TO_UNSURE = ("#f6f6ee", "#f0cf86", "#d9853b", "#7d2b1b")
 
@@ -90,11 +88,9 @@ def _write_netcdf(concentration: xr.Dataset, path: Path) -> None:
     for name in (*FRACTIONS, "status_flag"):
         ds[name].attrs["grid_mapping"] = "spatial_ref"
     if span is not None:
-        seconds = [(moment - _EPOCH).total_seconds() for moment in _utc(span.start, span.middle, span.stop)]
-        about = {"standard_name": "time", "units": "seconds since 1970-01-01", "calendar": "standard", "axis": "T"}
-        about["units_metadata"] = "leap_seconds: none"
+        seconds = seconds_of(span)
         ds = ds.map(lambda v: v.expand_dims("time") if {"y", "x"} <= set(v.dims) else v, keep_attrs=True)
-        ds = ds.assign_coords(time=("time", [seconds[1]], {**about, "bounds": "time_bnds"}))
+        ds = ds.assign_coords(time=("time", [seconds[1]], TIME))
         ds["time_bnds"] = xr.Variable(("time", "bounds"), [[seconds[0], seconds[2]]])
     stop = ds.attrs.get("stop_time", ds.attrs.get("start_time", ""))
     ds.attrs |= {
@@ -113,10 +109,6 @@ def _write_netcdf(concentration: xr.Dataset, path: Path) -> None:
     if span is not None:
         how["time_bnds"] = {"_FillValue": None}
     write_dataset(ds, path, how)
-
-
-def _utc(*moments: datetime) -> list[datetime]:
-    return [m.replace(tzinfo=UTC) if m.tzinfo is None else m.astimezone(UTC) for m in moments]
 
 
 def _write_tiff(concentration: xr.Dataset, grid: MapGrid, path: Path) -> None:

@@ -59,8 +59,9 @@ def export(
     Of phenomena: ``dominant.tif`` (like ``class.tif``), ``score.tif`` (a band a class, percent), ``phenomena.tif`` (a
     bit a class), ``flags.tif``; ``phenomena.gpkg`` and ``phenomena.geojson``, a polygon wherever one is found.
     Of both: ``quicklook.tif``, the radar image, if the map was made from a scene; ``map.nc``, all rasters as CF
-    NetCDF-4, which `open_map` reads back; ``map.png``, ``stac_item.json``, ``summary.json``; ``map.qgz``, a QGIS
-    project of all rasters and vectors, which have their QGIS styles beside or inside them.
+    NetCDF-4, which `open_map` reads back; ``map.png``, ``summary.json``; ``stac_item.json`` with sizes and checksums of
+    the files, and its ``collection.json``; ``map.qgz``, a QGIS project of all rasters and vectors, which have their
+    QGIS styles beside or inside them.
 
     Args:
         ds: a map, see `frazil.conventions.check_map`, on a projected grid.
@@ -102,6 +103,7 @@ def _write_all(
     ds: xr.Dataset, scheme: ClassScheme, folder: Path, formats: set[str], files: dict[str, str], clock: _Clock
 ) -> None:
     """Fill the folder. Compression runs beside the vectors and the picture, which are one thread's work."""
+    from frazil.maps.collection import make_collection
     from frazil.maps.netcdf import write_netcdf
     from frazil.maps.qgis_project import write_project
     from frazil.maps.stac import make_item
@@ -120,12 +122,14 @@ def _write_all(
             job.result()
     if "qgis" in formats:
         clock.timed(files["project"], write_project, ds, folder / files["project"], set(files.values()))
-    if "stac" in formats:
-        assets = {name: file for name, file in files.items() if name != "stac"}
-        item = make_item(ds, assets)
-        _write_json(folder / files["stac"], item.to_dict(include_self_link=False, transform_hrefs=False))
     if "summary" in formats:
         _write_json(folder / files["summary"], summarise(ds, edge=edge, timings=clock.seconds))
+    if "stac" in formats:  # last, for it tells the checksums of the others
+        assets = {name: file for name, file in files.items() if name not in ("stac", "collection")}
+        item = make_item(ds, assets, folder=folder, collection=files["collection"])
+        told = item.to_dict(include_self_link=False, transform_hrefs=False)
+        _write_json(folder / files["stac"], told)
+        _write_json(folder / files["collection"], make_collection({f"./{files['stac']}": told}, scheme.kind))
 
 
 def _draw_ice(

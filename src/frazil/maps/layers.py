@@ -124,6 +124,6 @@ def files_of(ds: xr.Dataset, kind: Kind) -> dict[str, dict[str, str]]:
         **{choice: {asset: told[0] for asset, told in files.items()} for choice, files in VECTORS[kind].items()},
         "png": {"figure": "map.png"},
         "qgis": {"project": "map.qgz"},
-        "stac": {"stac": "stac_item.json"},
+        "stac": {"stac": "stac_item.json", "collection": "collection.json"},
         "summary": {"summary": "summary.json"},
     }

@@ -4,7 +4,8 @@ The file is laid out by h5netcdf; the chunks are compressed by several threads (
 not) and handed to HDF5 ready made.
 
 References:
-    CF conventions 1.11, sections 3.5 (flags), 5.6 (grid mappings). ACDD 1.3 (time_coverage_start …).
+    CF conventions 1.11, sections 3.5 (flags), 5.6 (grid mappings), 5.7 (scalar coordinates), 7.1 (bounds).
+    ACDD 1.3 (time_coverage_start …).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from frazil.conventions import CLASS_NODATA, PERCENT_NODATA, check_map, sensor_o
 from frazil.errors import ContractError, ProductError, ProductNotFoundError
 from frazil.hdf5_files import DAMAGED, hdf5_lock, netcdf_engine
 from frazil.maps.layers import TITLES, MapLayer, layers_of
+from frazil.maps.times import TIME, seconds_of, span_of_texts
+from frazil.marks import WRITTEN_BY
 from frazil.scene.discovery import DISCOVERY, border, discovery_attrs
 from frazil.scene.grid import MapGrid
 from frazil.scene.quicklook import NODATA as NOT_SEEN
@@ -33,8 +36,10 @@ if TYPE_CHECKING:
 
 MAP_FILE = "map.nc"
 _CHUNK = 512  # pixels
+_CHARACTERS = 2**15  # HDF5 refuses attributes of 64 KiB, but for text of variable length
 _LEVEL = 1  # of deflate: higher levels save a tenth and take three times as long
 _FILL = {"code": CLASS_NODATA, "percent": PERCENT_NODATA, "radar": NOT_SEEN}
+_TIMES = ("time", "time_bnds")  # the file's own; a map says its time in attributes
 NAMES = "category_name"  # of the class names beside the codes
 _OF_THE_FILE = ("Conventions", "title", "source", "history", *DISCOVERY)
 #: ISO 19115-1's word for what a variable holds, by `MapLayer.holds`.
@@ -64,14 +69,15 @@ def write_netcdf(ds: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
         # Codes as the coordinate and names beside them (CF 6.1): CDO refuses files whose coordinate is of words.
         codes = np.arange(ds.sizes["category"], dtype=np.int32)
         category = file.create_variable("category", ("category",), "i4", data=codes)
-        category.attrs.update(_plain(ds["category"].attrs) | {"long_name": "class code", "units": "1"})
+        category.attrs.update(_plain({**ds["category"].attrs, "long_name": "class code", "units": "1"}))
         words = np.array([str(name).encode() for name in ds["category"].values])
         letters = words.view("S1").reshape(len(words), -1)
         file.dimensions["name_length"] = letters.shape[1]
         named = file.create_variable(NAMES, ("category", "name_length"), "S1", data=letters)
-        named.attrs.update(long_name="class name", _Encoding="utf-8")
+        named.attrs.update(_plain({"long_name": "class name", "_Encoding": "utf-8"}))
         crs = file.create_variable("spatial_ref", (), "i4", data=np.int32(0))
         crs.attrs.update(_plain(ds["spatial_ref"].attrs))
+        beside = _write_time(file, ds.attrs)
         for name in layers:
             array = ds[name]
             variable = file.create_variable(
@@ -83,15 +89,32 @@ def write_netcdf(ds: xr.Dataset, path: Path, *, threads: int = 2) -> Path:
                 compression_opts=_LEVEL,
                 fillvalue=_FILL.get(layers[name].holds),
             )
-            beside = {"coordinates": NAMES} if "category" in array.dims else {}
             told = {"grid_mapping": "spatial_ref", "coverage_content_type": _content(layers[name])}
-            variable.attrs.update(_plain(array.attrs) | told | beside)
-        file.attrs.update(_plain(ds.attrs) | _file_attrs(ds))
+            coordinates = [*([NAMES] if "category" in array.dims else []), *beside]
+            if coordinates:
+                told["coordinates"] = " ".join(coordinates)
+            variable.attrs.update(_plain({**array.attrs, **told}))
+        file.attrs.update(_plain({**ds.attrs, **_file_attrs(ds)}))
     with h5py.File(image, "r+") as raw, ThreadPoolExecutor(threads) as pool:
         for name in layers:
             _write_chunks(raw[name], ds[name].values, pool)
     path.write_bytes(image.getbuffer())
     return path
+
+
+def _write_time(file: Any, attrs: Mapping[Any, Any]) -> tuple[str, ...]:
+    """The time of a map as a scalar coordinate with bounds (CF 5.7, 7.1), if it is known; its name.
+
+    The middle of the observation; attributes of the file name its start and end.
+    """
+    span = span_of_texts(attrs.get("start_time"), attrs.get("stop_time"))
+    if span is None:
+        return ()
+    first, middle, last = seconds_of(span)
+    file.create_variable(_TIMES[0], (), "f8", data=np.float64(middle)).attrs.update(_plain(TIME))
+    file.dimensions["nv"] = 2
+    file.create_variable(_TIMES[1], ("nv",), "f8", data=np.array([first, last]))
+    return _TIMES[:1]
 
 
 def write_dataset(ds: xr.Dataset, path: Path, encoding: dict[Any, dict[str, Any]] | None = None) -> Path:
@@ -139,6 +162,7 @@ def open_map(path: str | os.PathLike[str]) -> xr.Dataset:
             file, engine="h5netcdf", mask_and_scale=False, decode_times=False, decode_coords="all"
         ) as lazy:
             ice_map = lazy.load()
+        ice_map = ice_map.drop_vars([name for name in _TIMES if name in ice_map.variables])
         if NAMES in ice_map:
             words = ice_map[NAMES].values.astype(str)
             ice_map = ice_map.drop_vars(NAMES).assign_coords(category=("category", words))
@@ -190,17 +214,25 @@ def _file_attrs(ds: xr.Dataset) -> dict[str, object]:
     return found | {
         "Conventions": "CF-1.11, ACDD-1.3",
         "title": TITLES[kind].format(product=attrs["product"]),
+        "history": attrs.get("history") or WRITTEN_BY,
         "source": f"{sensor_of(attrs)} SAR, classified by frazil {__version__}, model {attrs['model']}".lstrip(),
     }
 
 
 def _plain(attrs: dict[Any, Any]) -> dict[str, object]:
-    """Attributes that HDF5 can hold: text, numbers and arrays as they are, the rest as text, None left out."""
+    """Attributes that HDF5 can hold: numbers and arrays as they are, the rest as text, None left out.
+
+    Text of ASCII as characters, as the NetCDF library writes it: NCO and others overlook names in text of other types.
+    """
     keep = (str, int, float, np.ndarray, np.generic, list, tuple)
-    return {
+    kept = {
         str(k): int(v) if isinstance(v, bool) else v if isinstance(v, keep) else str(v)
         for k, v in attrs.items()
         if v is not None
+    }
+    return {
+        k: np.bytes_(v) if isinstance(v, str) and 0 < len(v) <= _CHARACTERS and v.isascii() else v
+        for k, v in kept.items()
     }
 
 

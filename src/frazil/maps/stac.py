@@ -1,13 +1,16 @@
 """The STAC item of a map folder.
 
 References:
-    STAC specification 1.1.0 (2024): item, asset, bands, common metadata.
-    STAC extensions: projection 2.0.0, classification 2.0.0, sar 1.0.0, sat 1.0.0, processing 1.1.0.
+    STAC specification 1.1.0 (2024): item, asset, bands, common metadata, licensing.
+    STAC extensions: projection 2.0.0, classification 2.0.0, eo 1.1.0, file 2.1.0, sar 1.0.0, sat 1.0.0,
+    processing 1.1.0.
+    Multiformats, multihash: 0x12 is SHA-256, 0x20 its length in bytes.
     ESA, Sentinel-1 Product Specification (S1-RS-MDA-52-7441), section on naming.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -31,7 +34,7 @@ from frazil.conventions import (
     sensor_of,
 )
 from frazil.geojson import to_lonlat
-from frazil.maps.layers import TITLES, VECTORS, MapLayer, layers_of
+from frazil.maps.layers import TITLES, VECTORS, Kind, MapLayer, layers_of
 from frazil.maps.times import moment_of
 from frazil.scene.grid import MapGrid
 from frazil.scene.quicklook import NODATA as NOT_SEEN
@@ -41,12 +44,18 @@ if TYPE_CHECKING:
     import pystac
     import xarray as xr
 
+EO = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"
+FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 SAR = "https://stac-extensions.github.io/sar/v1.0.0/schema.json"
 SAT = "https://stac-extensions.github.io/sat/v1.0.0/schema.json"
 PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 
+ITEM_FILE = "stac_item.json"
+#: Id of the collection that maps of a kind belong to, of whatever folder.
+COLLECTIONS: dict[Kind, str] = {"exclusive": "frazil-sea-ice", "multilabel": "frazil-phenomena"}
+_URL = re.compile(r"https?://[^\s,;]+[^\s,;.]")
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _NAME = re.compile(
     r"(?P<mission>S1[A-D])_(?P<mode>S[1-6]|IW|EW|WV)_(?P<type>SLC|GRD|OCN)[FHM_]_[12]S(?P<polarization>SH|SV|DH|DV)_"
@@ -62,8 +71,14 @@ _SAID = ("note", "attribution")  # attributes of the map that stand in its descr
 _POLARIZATIONS = {"SH": ["HH"], "SV": ["VV"], "DH": ["HH", "HV"], "DV": ["VV", "VH"]}
 
 
-def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
+def make_item(
+    ds: xr.Dataset, files: Mapping[str, str], *, folder: Path | None = None, collection: str | None = None
+) -> pystac.Item:
     """The STAC item that describes a folder of files made from a map.
+
+    Rasters bear grid, data type, nodata and bands each by itself: readers of items take what has a grid for a raster,
+    so that ``map.nc`` and the picture have none. Bands have names twice, as ``bands`` of STAC 1.1 and as ``eo:bands``,
+    which programs made before it look for.
 
     The geometry is the convex hull of the observed pixels, cut at the antimeridian and closed over the pole as GeoJSON
     wants it; there the bounding box has a western limit larger than the eastern one, or spans all longitudes.
@@ -71,6 +86,11 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
     Args:
         ds: a map, see `frazil.conventions.check_map`, on a projected grid.
         files: asset name (as `frazil.export` returns it) -> file name in the folder.
+        folder: where the files lie, to tell their sizes and checksums; without it the item tells none.
+        collection: file of the item's collection, beside the item; without it the item has none.
+
+    Raises:
+        OSError: a file is not in the folder.
     """
     import pystac
     import shapely
@@ -79,6 +99,7 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
     grid = MapGrid.of(ds)
     attrs = ds.attrs
     outline = footprint(ds, grid)
+    projection, of_rasters = _projection(grid)
     start = moment_of(attrs["start_time"])
     stop = moment_of(attrs.get("stop_time", attrs["start_time"]))
     product = str(attrs["product"])
@@ -96,20 +117,67 @@ def make_item(ds: xr.Dataset, files: Mapping[str, str]) -> pystac.Item:
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "end_datetime": stop.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            **_projection(grid),
+            **projection,
+            "gsd": grid.spacing_m,
+            "license": "other",
+            "providers": providers(attrs),
             **_processing(attrs),
         },
         stac_extensions=[PROJECTION, PROCESSING],
     )
+    item.add_links(license_links(attrs))
     _describe_product(item, product)
     if attrs.get("sensor"):
         item.properties.setdefault("platform", str(attrs["sensor"]).lower().replace(" ", "-"))
     if any(layer.asset in files for layer in layers_of(ds, scheme.kind) if layer.holds in ("code", "bits")):
         item.stac_extensions.append(CLASSIFICATION)
-    known = _assets(ds, scheme)
+    known = _assets(ds, scheme, of_rasters)
     for name, file in files.items():
-        item.add_asset(name, pystac.Asset(href=f"./{Path(file).name}", **known[name]))
+        asset = pystac.Asset(href=f"./{Path(file).name}", **known[name])
+        if folder is not None:
+            asset.extra_fields |= _file_fields(folder / Path(file).name)
+        item.add_asset(name, asset)
+    if folder is not None:
+        item.stac_extensions.append(FILE)
+    if any("eo:bands" in asset.extra_fields for asset in item.assets.values()):
+        item.stac_extensions.append(EO)
+    if collection is not None:
+        item.collection_id = COLLECTIONS[scheme.kind]
+        for relation in ("root", "parent", "collection"):
+            item.add_link(pystac.Link(relation, f"./{collection}", "application/json"))
     return item
+
+
+def providers(attrs: Mapping[Any, Any]) -> list[dict[str, object]]:
+    """Who made the data, who made the map, and who publishes it, as far as attributes of a map say."""
+    from frazil import __version__
+
+    made: list[dict[str, object]] = []
+    if attrs.get("contributor_name"):
+        made.append({"name": str(attrs["contributor_name"]), "roles": ["producer", "licensor"]})
+    made.append({"name": "frazil", "description": f"frazil {__version__}, the program", "roles": ["processor"]})
+    for word, role in (("creator", "processor"), ("publisher", "host")):
+        name = attrs.get(f"{word}_name") or (attrs.get("institution") if word == "creator" else None)
+        if name:
+            url = {"url": str(attrs[f"{word}_url"])} if attrs.get(f"{word}_url") else {}
+            made.append({"name": str(name), "roles": [role], **url})
+    return made
+
+
+def license_links(attrs: Mapping[Any, Any]) -> list[pystac.Link]:
+    """Links to the terms that the attribute ``license`` of a map names by address; none where it names none."""
+    import pystac
+
+    return [
+        pystac.Link("license", url, "text/html", title="Terms of the data")
+        for url in _URL.findall(str(attrs.get("license", "")))
+    ]
+
+
+def _file_fields(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file:size": path.stat().st_size, "file:checksum": f"1220{digest}"}
 
 
 def footprint(ice_map: xr.Dataset, grid: MapGrid) -> Any:
@@ -144,17 +212,16 @@ def bounding_box(outline: Any) -> list[float]:
     return [west, south, east, north]
 
 
-def _projection(grid: MapGrid) -> dict[str, object]:
+def _projection(grid: MapGrid) -> tuple[dict[str, object], dict[str, object]]:
+    """What is told of the whole item, and of each raster."""
     t = grid.transform
     authority = grid.pyproj_crs.to_authority()
-    return {
+    crs: dict[str, object] = {
         "proj:code": ":".join(authority) if authority else None,
         **({} if authority else {"proj:wkt2": grid.pyproj_crs.to_wkt()}),
-        "proj:shape": list(grid.shape),
-        "proj:transform": [t.a, t.b, t.c, t.d, t.e, t.f],
-        "proj:bbox": list(grid.bounds),
-        "gsd": grid.spacing_m,
     }
+    shape = {"proj:shape": list(grid.shape), "proj:transform": [t.a, t.b, t.c, t.d, t.e, t.f]}
+    return {**crs, "proj:bbox": list(grid.bounds)}, {**crs, **shape}
 
 
 def _processing(attrs: Mapping[str, Any]) -> dict[str, object]:
@@ -193,14 +260,14 @@ class _Asset(TypedDict):
     extra_fields: NotRequired[dict[str, object]]
 
 
-def _assets(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, _Asset]:
+def _assets(ds: xr.Dataset, scheme: ClassScheme, of_rasters: Mapping[str, object]) -> dict[str, _Asset]:
     """Asset name -> title, media type, roles and fields."""
     rasters: dict[str, _Asset] = {
         layer.asset: {
             "title": layer.title,
             "media_type": _COG,
             "roles": [_ROLES.get(layer.asset, "data")],
-            "extra_fields": _raster_fields(layer, scheme, ds[layer.variable].attrs),
+            "extra_fields": {**_raster_fields(layer, scheme, ds[layer.variable].attrs), **of_rasters},
         }
         for layer in layers_of(ds, scheme.kind)
     }
@@ -228,7 +295,14 @@ def _assets(ds: xr.Dataset, scheme: ClassScheme) -> dict[str, _Asset]:
 
 
 def _raster_fields(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) -> dict[str, object]:
-    """What STAC says of the values of a raster."""
+    """What STAC says of the values of a raster, its bands by name."""
+    fields = _value_fields(layer, scheme, attrs)
+    fields.setdefault("bands", [{"name": layer.asset, "description": layer.title}])
+    fields["eo:bands"] = [dict(band) for band in fields["bands"]]  # type: ignore[attr-defined] # the line above
+    return fields
+
+
+def _value_fields(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any]) -> dict[str, object]:
     if layer.holds == "radar":
         bands = [
             {"name": band.name, "description": f"{band.name}, {band.low_db:g} to {band.high_db:g} dB as 1 to 255"}
@@ -245,7 +319,8 @@ def _raster_fields(layer: MapLayer, scheme: ClassScheme, attrs: Mapping[Any, Any
         told = {name: (mask, meaning) for name, (mask, meaning) in QUALITY_FLAGS.items()}
         if layer.variable != "quality_flags":
             told = {c.name: (1 << c.code, c.title) for c in scheme.classes}
-        return {"data_type": "uint16", "unit": "1", "classification:bitfields": _bitfields(told)}
+        fields = {"data_type": "uint16", "unit": "1", "classification:bitfields": _bitfields(told)}
+        return {"nodata": QUALITY_FLAGS["nodata"][0], **fields} if layer.variable == "quality_flags" else fields
     codes = [
         *((c.code, c.name, c.title, c.colour) for c in scheme.classes),
         (UNDECIDED, UNDECIDED_NAME, UNDECIDED_TITLE, UNDECIDED_COLOUR),

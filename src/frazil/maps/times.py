@@ -44,6 +44,25 @@ class TimeSpan:
         return f"{first} to {last} UTC" if first[:10] != last[:10] else f"{first}–{last[11:]} UTC"
 
 
+#: Attributes of a time coordinate that counts seconds as `seconds_of` gives them (CF 1.11, section 4.4).
+TIME = {
+    "standard_name": "time",
+    "long_name": "time of observation",
+    "units": "seconds since 1970-01-01",
+    "calendar": "standard",
+    "units_metadata": "leap_seconds: none",
+    "axis": "T",
+    "bounds": "time_bnds",
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def seconds_of(span: TimeSpan) -> tuple[float, float, float]:
+    """Start, middle and stop of a span in the units of `TIME`."""
+    first, middle, last = ((moment - _EPOCH).total_seconds() for moment in (span.start, span.middle, span.stop))
+    return first, middle, last
+
+
 def span_of_texts(start: object, stop: object = None) -> TimeSpan | None:
     """A span from ISO texts; None where they are no times."""
     times = [_moment(text) for text in (start, start if stop is None else stop)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from frazil.scene.grid import Warp
+    from frazil.scene.tiles import Window
 
 NODATA = 0
 #: Limits of the stretch, dB: sea and ice of any kind lie between them, the noise floor of HV at the lower end.
@@ -45,14 +46,21 @@ class QuickLook:
         scene: see `frazil.conventions.check_scene`; no pixel of it is read.
         spacing_m: of the map that it is for. Where that is coarser than the scene, blocks of pixels are averaged in
             linear power, or speckle would be sampled and not smoothed.
+        window: of the scene, to which `add` will be given lines; the whole scene by default. Blocks are those of the
+            whole scene; what the window holds of others is left out.
     """
 
-    def __init__(self, scene: xr.Dataset, spacing_m: float) -> None:
+    def __init__(self, scene: xr.Dataset, spacing_m: float, window: Window | None = None) -> None:
         self._polarizations = [str(p) for p in scene["polarization"].values]
         self.bands = bands_of(self._polarizations)
-        shortest = min(scene.sizes["line"], scene.sizes["pixel"])
-        self.looks = min(max(round(spacing_m / float(scene.attrs["spacing_m"])), 1), shortest)
-        shape = (scene.sizes["line"] // self.looks, scene.sizes["pixel"] // self.looks)
+        self.looks = k = looks_of(scene, spacing_m)
+        corner, size = (0, 0), (scene.sizes["line"], scene.sizes["pixel"])
+        if window is not None:
+            corner, size = (window.line, window.pixel), (window.n_lines, window.n_pixels)
+        #: Number of the first line and column of blocks in the whole scene.
+        self.first = tuple(-(-at // k) for at in corner)
+        shape = tuple(max((at + n) // k - first, 0) for at, n, first in zip(corner, size, self.first, strict=True))
+        self._skip = tuple(first * k - at for at, first in zip(corner, self.first, strict=True))
         self.values = np.full((len(self.bands), *shape), NODATA, np.uint8)
         self._seen = self._row = 0
         self._rest: tuple[np.ndarray, np.ndarray] | None = None
@@ -61,12 +69,13 @@ class QuickLook:
         """Take in lines of full width, from the top down; lines that were seen before may come again.
 
         Args:
-            first: number of the first line.
+            first: number of the first line, counted from the top of the window.
             sigma0: (polarization, line, pixel), linear power.
             valid: (line, pixel), True where all of them were observed.
         """
+        first, left = first - self._skip[0], self._skip[1]
         new = max(self._seen - first, 0)
-        sigma0, valid = sigma0[:, new:], valid[new:]
+        sigma0, valid = sigma0[:, new:, left:], valid[new:, left:]
         if not len(valid):
             return
         self._seen = first + new + len(valid)
@@ -81,15 +90,18 @@ class QuickLook:
             self._row += image.shape[1]
         self._rest = (sigma0[:, whole:].copy(), valid[whole:].copy()) if whole < len(valid) else None
 
-    def on(self, warp: Warp) -> np.ndarray:
-        """The image on the grid of a map: uint8 (band, y, x), 0 outside the scene.
+    def on(self, warp: Warp, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """The image on the grid of a map: uint8 (band, y, x), 0 outside the scene or the window.
 
         Args:
             warp: of `frazil.scene.grid.plan_warp`, from the pixels of the scene.
+            corner: line and pixel of the scene that the warp counts from.
         """
-        k = self.looks
-        row, column = ((at + 0.5) / k - 0.5 for at in (warp.row, warp.column))
-        coarse = replace(warp, row=row, column=column, shape=self.values.shape[1:])
+        row, column = (
+            (at + start + 0.5) / self.looks - 0.5 - first
+            for at, start, first in zip((warp.row, warp.column), corner, self.first, strict=True)
+        )
+        coarse = replace(warp, row=row, column=column, shape=(self.values.shape[1], self.values.shape[2]))
         return coarse.bilinear_planes(self.values, missing=NODATA)
 
     def attrs(self) -> dict[str, object]:
@@ -114,6 +126,12 @@ class QuickLook:
             share = (db[band.name] - band.low_db) / (band.high_db - band.low_db)
             plane[:] = np.where(valid, np.rint(1 + 254 * np.clip(share, 0, 1)), NODATA)
         return out
+
+
+def looks_of(scene: xr.Dataset, spacing_m: float) -> int:
+    """Pixels along a side of the blocks that are averaged for a map of a spacing."""
+    shortest = min(scene.sizes["line"], scene.sizes["pixel"])
+    return min(max(round(spacing_m / float(scene.attrs["spacing_m"])), 1), shortest)
 
 
 def bands_of(polarizations: list[str]) -> tuple[Band, ...]:

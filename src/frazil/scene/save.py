@@ -141,6 +141,9 @@ def _write_netcdf(scene: xr.Dataset, path: Path, report: Callable[[float], None]
     # CF 2.5.1 has no missing values in coordinates; strings as characters, which every reader knows.
     encoding: dict[Any, Any] = {n: {"_FillValue": None} for n, v in rest.variables.items() if v.dtype.kind in "fM"}
     encoding |= {n: {"dtype": "S1"} for n, v in rest.variables.items() if v.dtype.kind in "UO"}
+    if "azimuth_time" in rest.variables and rest["azimuth_time"].dtype.kind == "M":
+        rest["azimuth_time"] = rest["azimuth_time"].assign_attrs(units_metadata="leap_seconds: none")
+        encoding["azimuth_time"] = {**encoding.get("azimuth_time", {}), "calendar": "standard"}
     small = rest.to_netcdf(engine="h5netcdf", encoding=encoding)
     with _CarefulFile(path, "w+") as raw:
         # What is raised inside a call that HDF5 makes is lost, a signal's KeyboardInterrupt too, and with it what was
@@ -185,6 +188,7 @@ def _add_variable(file: Any, name: str, variable: xr.DataArray) -> None:
         out.attrs[key] = value
     if variable.dtype == bool:
         out.attrs["dtype"] = "bool"  # how xarray marks booleans
+        out.attrs["units"] = "1"
     out.attrs["coordinates"] = "azimuth_time ground_range"
     out.attrs["coverage_content_type"] = _CONTENT.get(name, "auxiliaryInformation")
 

@@ -34,6 +34,10 @@ from frazil.sentinel1.consistency import QUICK_BYTES, check_means
 from frazil.sentinel1.product import Band, Product, open_product
 from frazil.sentinel1.radiometry import Radiometry, make_radiometry
 
+_TERMS = (
+    "Legal notice on the use of Copernicus Sentinel Data and Service Information, "
+    "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
+)
 _STRIP = 96  # lines read at a time: 2 MB of an EW scene, which stay in the cache of a core
 _WORKERS = min(os.cpu_count() or 1, 4)
 
@@ -358,6 +362,9 @@ def _dataset(
         "title": "Calibrated Sentinel-1 scene",
         "source": attribution,
         "attribution": attribution,
+        "license": _TERMS,
+        "contributor_name": "European Union/ESA/Copernicus",
+        "contributor_role": "producer of the radar data",
         "product": product.name,
         "mission": header.mission,
         "mode": header.mode,

@@ -59,7 +59,7 @@ def test_cell_means_leave_out_what_is_not_in_use() -> None:
 
 @pytest.fixture(scope="module")
 def scene() -> xr.Dataset:
-    return simulate_scene(seed=30001, spacing_m=120.0, lines=(3000, 5400), pixels=(2000, 6000))
+    return simulate_scene(seed=30001, spacing_m=120.0, lines=(3000, 4800), pixels=(2000, 4400))
 
 
 def test_a_map_of_a_scene_that_teaches(scene: xr.Dataset) -> None:

@@ -29,10 +29,12 @@ from frazil.learn.predict.scene import classify, open_for
 from frazil.maps.export import export, open_map
 from frazil.maps.polygons import phenomena_polygons
 from frazil.maps.summary import summarise
+from frazil.scene.geolocation import Geolocation
 from frazil.scene.ocean import detrend
 from frazil.scene.scaling import CHANNELS, network_input
 from frazil.simulate.product import simulate_product
 from frazil.testing import make_map
+from tests.learn.predict.test_scene import random_model
 from tests.maps.test_export import ITEM_SCHEMA
 
 
@@ -232,7 +234,7 @@ def test_the_folder_holds_what_that_of_an_ice_map_does(made: xr.Dataset, tmp_pat
         np.testing.assert_array_equal(back[name].values, made[name].values)
         assert back[name].dtype == made[name].dtype
     item = json.loads(files["stac"].read_text())
-    assert set(item["assets"]) == set(files) - {"stac"}
+    assert set(item["assets"]) == set(files) - {"stac", "collection"}
     assert item["id"].endswith("_phenomena")
     assert len(item["assets"]["phenomena"]["classification:bitfields"]) == 10
     jsonschema.validate(item, ITEM_SCHEMA)
@@ -336,6 +338,31 @@ def test_models_that_give_no_map(iw: Path) -> None:
             PhenomenaMapOptions(**settings)
     with pytest.raises(OptionError):
         DropRule(name="sea_ice", months=(13,))
+
+
+def test_a_box_with_an_ice_model(iw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The map of the box is that of the scene, sea ice of the other model included."""
+    nowhere = lambda grid: (np.zeros(grid.shape, bool), np.full(grid.shape, np.inf, np.float32))  # noqa: E731
+    monkeypatch.setattr("frazil.learn.predict.part.land_on", nowhere)
+    sea, ice = model(), random_model(channels=tuple(CHANNELS[c] for c in ("vv", "nesz_vv", "incidence_angle")))
+    save_model(sea.network, sea.card, tmp_path / "sea")
+    save_model(ice.network, ice.card, tmp_path / "ice")
+    lon, lat = Geolocation.of(open_for(iw, sea.card)).lonlat([900.0, 1900.0], [1100.0, 2500.0])
+    box = ",".join(f"{v:.5f}" for v in (lon.min(), lat.min(), lon.max(), lat.max()))
+    words = ["map", str(iw), "--model", str(tmp_path / "sea"), "--ice-model", str(tmp_path / "ice")]
+    for name, more in (("whole", []), ("part", ["--bbox", box])):
+        done = CliRunner().invoke(cli, [*words, "-o", str(tmp_path / name), *more])
+        assert done.exit_code == 0, (done.output, done.exception)
+    whole, part = open_map(tmp_path / "whole"), open_map(tmp_path / "part")
+    there = whole.sel(x=part["x"], y=part["y"])
+    assert part["dominant"].size < 0.5 * whole["dominant"].size
+    assert part.attrs["sea_ice_from"] == whole.attrs["sea_ice_from"] == ice.card.id
+    code = METOCEAN.names.index("sea_ice")
+    assert (part["score"].values[code] >= 50).mean() > 0.01
+    for name in ("score", "dominant", "phenomena", "quality_flags", "quicklook"):
+        off = part[name].values != there[name].values
+        assert off.mean() < 2e-3, name
+    assert np.abs(part["score"].values.astype(int) - there["score"].values).max() <= 1
 
 
 def test_command_line(iw: Path, tmp_path: Path) -> None:

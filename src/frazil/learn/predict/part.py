@@ -17,6 +17,8 @@ from frazil.scene.box import Box, box_of
 from frazil.scene.geolocation import Geolocation
 from frazil.scene.grid import MapGrid, Warp, plan_warp
 from frazil.scene.land import land_lattice, land_on
+from frazil.scene.quicklook import NODATA as NOT_SEEN
+from frazil.scene.quicklook import QuickLook
 from frazil.scene.tiles import TileGrid, Window
 
 _LOOKED_AT = 400  # cells along a side, of which it is asked whether they lie in the box
@@ -67,6 +69,15 @@ class MapPart:
             ..., self.lines.start - line : self.lines.stop - line, self.pixels.start - pixel : self.pixels.stop - pixel
         ]
 
+    def image(self, look: QuickLook, scene: xr.Dataset) -> np.ndarray:
+        """The radar image on the grid of the box, as that of the whole scene is there."""
+        warp = plan_warp(scene, self.whole)
+        wide = [slice(s.start // warp.step * warp.step, s.stop) for s in (self.rows, self.columns)]
+        onto, lines, pixels = warp.part(wide[0], wide[1])
+        if onto is None:
+            return np.full((len(look.bands), *self.grid.shape), NOT_SEEN, np.uint8)
+        return _inside(look.on(onto, (lines.start, pixels.start)), self.rows, self.columns, warp.step)
+
     def window(self, size: tuple[int, int], tiles: TileGrid, cell: int, margin: int, border: int) -> Window:
         """What to show the network: a window of the scene.
 
@@ -76,7 +87,8 @@ class MapPart:
             cell: pixels along a side of a result.
             margin: of the engine. Where that of the tiles is narrower, results depend on tiles: there the window
                 begins a tile before the first that is wanted, and ends where one does.
-            border: cells around that tell which cells lie at the border of the data.
+            border: cells around that are wanted, too: they tell which cells lie at the border of the data, and make
+                the blocks of the radar image.
         """
         first, n = [], []
         for k, (s, total) in enumerate(zip((self.lines, self.pixels), size, strict=True)):

@@ -30,10 +30,11 @@ from frazil.learn.predict.part import MapPart, part_of
 from frazil.memory import require_memory
 from frazil.products import Product, open_product
 from frazil.scene.box import Box
+from frazil.scene.discovery import WHOSE
 from frazil.scene.grid import MapGrid, Warp, grid_for, plan_warp
 from frazil.scene.land import add_land, land_on
 from frazil.scene.lazy import is_lazy
-from frazil.scene.quicklook import QuickLook
+from frazil.scene.quicklook import QuickLook, looks_of
 from frazil.scene.scaling import network_input
 from frazil.scene.tiles import TileGrid, Window
 
@@ -175,6 +176,7 @@ def map_scene(
         grid = part.grid
         size = scene.sizes["line"], scene.sizes["pixel"]
         border = border_cells(answers.flags.border_m, float(on.attrs["spacing_m"]))
+        border = max(border, 2 + -(-2 * looks_of(scene, grid.spacing_m) // engine.cell))
         window = part.window(size, answers.tiles(engine, size), engine.cell, engine.margin, border)
     if grid is not None:
         pixels, planes = grid.shape[0] * grid.shape[1], len(card.scheme.classes)
@@ -184,8 +186,7 @@ def map_scene(
     with ThreadPoolExecutor(1) as pool:
         # Land and the warp's geometry need no pixels: they are made while the network works.
         place = pool.submit(_place, on, grid, part, answers.flags.coast_m)
-        # Blocks of a window's own corner are other blocks than the whole scene's: a part has no radar image.
-        look = None if grid is None or part is not None else QuickLook(scene, grid.spacing_m)
+        look = None if grid is None else QuickLook(scene, grid.spacing_m, window)
         radar = classify(
             scene, engine, card, answers, look, window=window, progress=lambda f: report(0.05 + 0.75 * f, answers.doing)
         )
@@ -210,8 +211,11 @@ def map_scene(
         coords = (grid or warp.grid).coords()
         maps = answers.finish(scores, flags, land, distance, coords, ("y", "x"), card)
         if look is not None:
-            of_pixels = warp if on is scene else plan_warp(scene, warp.grid)
-            maps["quicklook"] = (("look", "y", "x"), look.on(of_pixels), look.attrs())
+            if part is not None:
+                image = part.image(look, scene)
+            else:
+                image = look.on(warp if on is scene else plan_warp(scene, warp.grid))
+            maps["quicklook"] = (("look", "y", "x"), image, look.attrs())
     report(1.0, "mapping")
     return outside_training(_dataset(maps, coords, scene, card, answers, said, grid), strange)
 
@@ -261,7 +265,7 @@ def classify(
 ) -> RadarMap:
     """Scores and flags of a scene on its own grid, row of tiles by row of tiles; of a window of it, those of its cells.
 
-    The quick-look takes in each row of a whole scene. `RadarMap.sample` is of the whole scene in any case.
+    The quick-look, of the same window, takes in each row. `RadarMap.sample` is of the whole scene in any case.
     """
     cell, holds = engine.cell, answers.holds
     size = (scene.sizes["line"], scene.sizes["pixel"]) if window is None else (window.n_lines, window.n_pixels)
@@ -412,8 +416,8 @@ def _dataset(
         "start_time",
         "stop_time",
         "source",
-        "attribution",
         "denoise",
+        *WHOSE,
     )
     sensor = sensor_of(scene.attrs)
     if scene.attrs["denoise"] != card.denoise:
