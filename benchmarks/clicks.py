@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from frazil.conventions import CLASS_LAND
 from frazil.learn.cells.cells import Cells, load_cells, save_cells
 from frazil.learn.cells.look import look_at
 from frazil.learn.cells.pixels import taught_map
-from frazil.learn.cells.places import CHOICES, next_places
+from frazil.learn.cells.places import CHOICES, Choice, next_places
 from frazil.learn.cells.teach import TeachSettings, softmax, teach
 from frazil.learn.checkpoint import DEFAULT_MODEL, load_model
 from frazil.scene.grid import MapGrid, plan_warp
@@ -102,7 +103,8 @@ def prepared(name: str, folder: Path, make: Callable[[], tuple[xr.Dataset, np.nd
         save_cells(cells, cells_file)
         kept = ice_map[["probability", "ice_class", "ice_probability", "confidence", "quality_flags"]]
         with (folder / f"{name}-map.npz").open("wb") as file:
-            np.savez_compressed(file, truth=truth, **{str(k): v.values for k, v in kept.items()})
+            planes: dict[str, Any] = {str(k): v.values for k, v in kept.items()}
+            np.savez_compressed(file, truth=truth, **planes)
         code, pure = truth_of_cells(truth, cells, len(cells.scheme.classes))
         with truth_file.open("wb") as file:
             np.savez(file, code=code, pure=pure)
@@ -270,7 +272,7 @@ def in_turn(scene: Scene, n: int, seed: int) -> np.ndarray:
     return np.array(order[:n])
 
 
-def by_queue(scene: Scene, choice: str, seed: int) -> list[tuple[int, np.ndarray]]:
+def by_queue(scene: Scene, choice: Choice, seed: int) -> list[tuple[int, np.ndarray]]:
     """Clicks that a queue proposes after five in turn, learning between: number of clicks, cells."""
     clicked = in_turn(scene, STEPS[0], seed)
     out = [(len(clicked), clicked)]
@@ -356,13 +358,13 @@ def main() -> None:
     scenes: list[tuple[str, Callable[[], tuple[xr.Dataset, np.ndarray]]]] = []
     for text in (args.choice, args.seeds):
         first, last = map(int, text.split(":"))
-        scenes += [(str(seed), lambda seed=seed: simulated(seed)) for seed in range(first, last)]
+        scenes += [(str(seed), partial(simulated, seed)) for seed in range(first, last)]
     why = lacking(args.data)
     if why:
         print(f"No real scenes: {why}.", file=sys.stderr)
     else:
         edges = [p for p in pictures(args.data) if read(p).kind == "edge"]
-        scenes += [(f"real-{read(p).name}", lambda p=p: real_edge(p)) for p in edges]
+        scenes += [(f"real-{read(p).name}", partial(real_edge, p)) for p in edges]
     args.output.mkdir(parents=True, exist_ok=True)
     file = args.output / "rows.jsonl"
     rows = {

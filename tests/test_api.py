@@ -32,6 +32,7 @@ PUBLIC = [
     "ice_edge",
     "ice_polygons",
     "load_model",
+    "look_at",
     "make_chart",
     "occurrences",
     "open_imagettes",
@@ -62,6 +63,8 @@ PUBLIC = [
     "split_imagettes",
     "split_patches",
     "summarise",
+    "taught_map",
+    "teach",
     "train",
 ]
 HEAVY = ("torch", "matplotlib", "xarray", "rasterio", "numpy", "numba", "scipy", "geopandas")

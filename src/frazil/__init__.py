@@ -28,6 +28,7 @@ _HOME = {
     "ice_edge": "frazil.maps.edges",
     "ice_polygons": "frazil.maps.polygons",
     "load_model": "frazil.learn.checkpoint",
+    "look_at": "frazil.learn.cells.look",
     "make_chart": "frazil.charts.chart",
     "occurrences": "frazil.maps.occurrences",
     "open_imagettes": "frazil.labels.imagettes",
@@ -58,6 +59,8 @@ _HOME = {
     "split_imagettes": "frazil.labels.imagettes",
     "split_patches": "frazil.labels.splits",
     "summarise": "frazil.maps.summary",
+    "taught_map": "frazil.learn.cells.pixels",
+    "teach": "frazil.learn.cells.teach",
     "train": "frazil.learn.run",
 }
 #: Names of before, and what they are called now.

@@ -112,7 +112,7 @@ def until(page: Any, what: str) -> None:
 def settled(page: Any) -> None:
     """Wait until the map is drawn and all labels are kept."""
     page.evaluate(
-        "() => new Promise((done) => { desk.view.map.once('rendercomplete', done); desk.view.map.render(); })"
+        "() => new Promise((done) => { desk.view.map.once('rendercomplete', () => done()); desk.view.map.render(); })"
     )
     until(page, "document.getElementById('kept').textContent === 'all kept'")
 

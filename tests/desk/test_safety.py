@@ -18,7 +18,7 @@ from frazil.desk.session import Session
 PORT = 8765
 HOST = f"http://127.0.0.1:{PORT}"
 GETS = ["/state", "/labels", "/places/a", "/value/a?x=0&y=0", "/tile/a/HH/0/0/0", "/lines/a/edge", "/job/1"]
-POSTS = ["/commands", "/learn", "/export", "/review", "/save", "/shutdown", "/shape"]
+POSTS = ["/commands", "/learn", "/export", "/review", "/verdict", "/train", "/stop", "/save", "/shutdown", "/shape"]
 
 
 class Attacker:

@@ -35,6 +35,7 @@ def test_a_click_is_its_cell_and_a_polygon_all_cells_inside(scene: DeskScene) ->
     x, y = scene.cells.places()
     inside = shapely.contains_xy(wide.shape, x, y)
     np.testing.assert_array_equal(np.sort(scene.cells_in(wide)), np.flatnonzero(inside))
+    assert scene.cells_in(replace(wide, origin="click")).tolist() == [middle]
     tiny = made(scene, middle, 0, half=20.0)
     off = replace(tiny, rings=tuple(tuple((a + 200, b + 200) for a, b in ring) for ring in tiny.rings))
     assert scene.cells_in(off).tolist() == [middle]  # no middle of a cell inside, but it lies in that one
@@ -129,8 +130,12 @@ def test_cells_of_another_map_are_made_anew(prepared: tuple[Path, DeskScene], tm
     shutil.copytree(prepared[0], tmp_path / "desk")
     (tmp_path / "desk" / "map").mkdir()
     source = tmp_path / "desk" / name / "map"
-    (tmp_path / "desk" / name / "cells.npz").write_bytes(b"nonsense")
+    first = open_scene_of_desk(source, tmp_path / "desk", load_model("ice-measured"))
+    (tmp_path / "desk" / first.name / "cells.npz").write_bytes(b"nonsense")
     again = open_scene_of_desk(source, tmp_path / "desk", load_model("ice-measured"))
+    shutil.copytree(source, tmp_path / "other" / "map")
+    other = open_scene_of_desk(tmp_path / "other" / "map", tmp_path / "desk", load_model("ice-measured"))
+    assert other.name != again.name  # many folders are called map
     assert again.cells.angle is None  # a map does not tell it
     assert len(again.cells) == len(prepared[1].cells)
 
@@ -194,7 +199,8 @@ def test_disagreements_are_where_chart_and_map_differ(scene: DeskScene, tmp_path
         crs=scene.grid.crs,
     )
     chart.to_file(tmp_path / "chart.gpkg")
-    found = disagreements(scene.first, str(tmp_path / "chart.gpkg"))
+    found, notes = disagreements(scene.first, str(tmp_path / "chart.gpkg"))
+    assert any("time" in note for note in notes)  # this chart does not tell its own
     assert len(found)
     assert found["weight"].is_monotonic_decreasing
     assert found.crs.to_epsg() == 3413
@@ -203,3 +209,13 @@ def test_disagreements_are_where_chart_and_map_differ(scene: DeskScene, tmp_path
         assert (x < middle) == (row["kind"] == "over")
         assert row["area_km2"] == pytest.approx(row["geometry"].area / 1e6, abs=0.1)
         assert 0 <= row["confidence"] <= 100
+
+
+def test_the_first_stretch_holds_nearly_all_of_the_sea(scene: DeskScene) -> None:
+    for k, band in enumerate(scene.bands):
+        low, high = scene.contrast(band)
+        plane = scene.first["quicklook"].values[k].astype(float)
+        sea = (scene.first["ice_class"].values < 254) & (plane > 0)
+        db = band.low_db + (plane[sea] - 1) / 254 * (band.high_db - band.low_db)
+        assert band.low_db <= low < high <= band.high_db
+        assert ((db >= low) & (db <= high)).mean() > 0.97

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,18 @@ def test_learning_changes_the_map_and_its_tiles(ask: Attacker) -> None:
     assert ask("GET", f"/tile/{name}/class/1/9/9").status_code == 204
 
 
+def test_a_full_disk_is_told_so_that_the_page_tries_again(ask: Attacker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        answered = put(ask, 0, "one")
+    assert answered.status_code == 507
+    assert "No space left" in answered.json()["error"]
+    assert put(ask, 0, "one").json() == {"revision": 1}
+
+
 def test_what_is_asked_wrongly_is_one_line(ask: Attacker) -> None:
     name = next(iter(ask.session.scenes))
     for path, word in (
@@ -138,6 +151,19 @@ def test_a_review_against_a_chart(scene: DeskScene, tmp_path: Path) -> None:
     told = ask("GET", f"/disagreements/{scene.name}").json()
     assert {f["properties"]["kind"] for f in told["features"]} == {"under"}
     assert ask("GET", f"/lines/{scene.name}/chart").json()["features"]
+
+    def judged(number: Any, verdict: Any, comment: Any = "") -> Any:
+        told = {"scene": scene.name, "number": number, "verdict": verdict, "comment": comment}
+        return ask("POST", "/verdict", json=told)
+
+    assert judged(0, "chart", "fog?").json() == {"verdicts": {"the chart is right": 1}}
+    assert judged(0, "unsure").json() == {"verdicts": {"it cannot be told": 1}}  # the last one counts
+    for wrong in ((99, "map"), (True, "map"), (0, "both"), (0, "map", 3), (0, "map", "x" * 2001)):
+        assert judged(*wrong).status_code == 400
+    kept = gpd.read_file(tmp_path / scene.name / "review.gpkg", layer="review")
+    assert kept["verdict"].tolist() == ["it cannot be told"]
+    assert kept["kind"].tolist() == ["under"]
+    assert kept.crs.to_epsg() == 3413
     session.close()
 
 
@@ -165,6 +191,11 @@ def test_scenes_of_two_projections_have_no_common_desk(scene: DeskScene, tmp_pat
     other.grid = replace(scene.grid, crs="EPSG:3031")
     with pytest.raises(OptionError, match="Open a desk for each"):
         Session(tmp_path, [scene, other])
+
+
+def test_a_scene_that_was_given_twice_is_refused(scene: DeskScene, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="given twice"):
+        Session(tmp_path, [scene, scene])
 
 
 def test_the_page_asks_the_desk_to_end(ask: Attacker) -> None:

@@ -50,9 +50,12 @@ def desk(
     from frazil.desk.session import Session
     from frazil.labels.polygons import read_polygons
     from frazil.learn.checkpoint import load_model
+    from frazil.maps.references import open_reference
 
     target = Path(output)
     check_desk(target, sources)
+    if chart is not None:
+        open_reference(chart)
     given = None if labels is None else read_polygons(labels, layer=layer, assume_crs=assume_crs)
     loaded, scenes = load_model(model), []
     for number, source in enumerate(sources):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -86,6 +87,17 @@ class DeskScene:
         both = ["rgb"] if len(radar) >= 2 else []
         classes = [f"p{c.code}" for c in self.scheme.classes]
         return [*radar, *both, "class", "network", "ice", "confidence", "certainty", *classes, "flags", "changed"]
+
+    def contrast(self, band: Band) -> tuple[float, float]:
+        """Limits in dB between which nearly all of the sea lies, in halves of a dB: 1 and 99 % of its pixels."""
+        plane = self.first["quicklook"].values[self.bands.index(band)][::8, ::8]
+        sea = plane[(self.first["ice_class"].values[::8, ::8] < CLASS_LAND) & (plane > 0)]
+        if not sea.size:
+            return band.low_db, band.high_db
+        low, high = np.percentile(sea, [1, 99])
+        step = (band.high_db - band.low_db) / 254
+        ends = [np.round(2 * (band.low_db + (v - 1) * step)) / 2 for v in (low, high)]
+        return float(max(ends[0] - 1, band.low_db)), float(min(ends[1] + 1, band.high_db))
 
     def tile(
         self, layer: str, zoom: int, column: int, row: int, stretch: Sequence[tuple[float, float]] = ()
@@ -229,7 +241,10 @@ class DeskScene:
         return where, codes, np.array([weight for _, weight in found.values()], float)
 
     def cells_in(self, label: Label) -> np.ndarray:
-        """Numbers of the cells whose middles lie in a label; of one that holds none, that of a place inside it."""
+        """Numbers of the cells whose middles lie in a label; of one that holds none, that of a place inside it.
+
+        A click and the answer to a question are about the place in the middle: what else the square holds was not told.
+        """
         import shapely
 
         if label.scene != self.name:
@@ -241,7 +256,7 @@ class DeskScene:
         x, y = np.meshgrid(grid.x[columns], grid.y[rows])
         number = self.cells.number[rows, columns]
         inside = number[(number >= 0) & shapely.contains_xy(shape, x, y)]
-        if not inside.size:
+        if not inside.size or label.origin in ("click", "queue"):
             point = shape.representative_point()
             inside = self.cells.at(np.array([point.x]), np.array([point.y]))
         return np.asarray(inside[inside >= 0], np.int64)
@@ -363,7 +378,10 @@ def open_scene_of_desk(
     path = Path(source)
     report = progress or (lambda _fraction, _what: None)
     is_map = path.name == "map.nc" or (path / "map.nc").is_file()
-    name = _plain_name((path.parent if path.name == "map.nc" else path).resolve().name)
+    home = (path.parent if path.name == "map.nc" else path).resolve()
+    name = _plain_name(home.name)
+    if is_map:  # many folders are called map
+        name += "-" + hashlib.sha256(os.fsencode(home)).hexdigest()[:8]
     place = folder / name
     kept, cells_file = place / MAP_FOLDER, place / CELLS_FILE
     if cells_file.is_file() and (is_map or (kept / "map.nc").is_file()):

@@ -15,6 +15,7 @@
 ``POST /shape``                           an outline buffered, split or holed; nothing is kept of it
 ``POST /commands``                        puts and removes labels
 ``POST /learn``, ``/review``, ``/export``  begin a job
+``POST /verdict``                         keeps what somebody says of a disagreement
 ``GET /training``                         how far the training of a network is
 ``POST /train``, ``/stop``                begins it, or goes on with it; stops it
 ``POST /save``, ``/shutdown``             write the labels; end
@@ -40,7 +41,7 @@ from starlette.routing import Route
 from frazil.desk.labels import StaleError
 from frazil.desk.session import Session
 from frazil.desk.shapes import graticule_lines, reshaped
-from frazil.errors import FrazilError, OptionError
+from frazil.errors import FrazilError, OptionError, OutputError
 
 STATIC = {
     "desk.js": "text/javascript",
@@ -69,6 +70,8 @@ def application(session: Session, on_shutdown: Callable[[], None] = lambda: None
                 return await work(request)
             except StaleError as error:
                 return JSONResponse({"error": str(error)}, 409)
+            except OutputError as error:  # the disk is full: the page keeps what it has, and tries again
+                return JSONResponse({"error": str(error)}, 507)
             except FrazilError as error:
                 return JSONResponse({"error": str(error)}, 400)
 
@@ -141,6 +144,11 @@ def application(session: Session, on_shutdown: Callable[[], None] = lambda: None
     async def review(request: Request) -> Response:
         return _fresh({"job": session.review(str((await _json(request)).get("scene", "")))})
 
+    async def verdict(request: Request) -> Response:
+        told = await _json(request)
+        words = (told.get(k) for k in ("number", "verdict", "comment"))
+        return _fresh({"verdicts": await run_in_threadpool(session.judge, str(told.get("scene", "")), *words)})
+
     async def export(request: Request) -> Response:
         told = await _json(request)
         approved = told.get("approved") is True
@@ -188,6 +196,7 @@ def application(session: Session, on_shutdown: Callable[[], None] = lambda: None
         "/commands": commands,
         "/learn": learn,
         "/review": review,
+        "/verdict": verdict,
         "/export": export,
         "/train": train,
         "/stop": stop,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from frazil.conventions import LAND_COLOUR, UNDECIDED_COLOUR
 from frazil.desk.labels import LabelStore, labels_from, read_label
+from frazil.desk.review import judge
 from frazil.desk.scenes import DeskScene
 from frazil.desk.training import METHODS, Training, new_folder, plan, right_at_lots
 from frazil.errors import FrazilError, OptionError
@@ -52,6 +53,10 @@ class Session:
         if len(schemes) != 1 or len(crs) != 1:
             several = f"class schemes {schemes}" if len(schemes) != 1 else f"projections {crs}"
             raise OptionError(f"The scenes have {several}, and labels can be of one alone. Open a desk for each.")
+        names = [scene.name for scene in scenes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise OptionError(f"{twice[0]} was given twice. Name each scene once.")
         self.folder, self.author, self.chart = folder, author, chart
         self.scenes = {scene.name: scene for scene in scenes}
         self.scheme, self.crs = scenes[0].scheme, crs[0]
@@ -198,11 +203,26 @@ class Session:
             from frazil.desk.shapes import disagreements
 
             progress(0.1, "comparing with the chart")
-            found = disagreements(scene.now, chart)
+            found, notes = disagreements(scene.now, chart)
+            for note in notes:
+                self.note(note)
             self.disagreements[name] = found
             return {"scene": name, "disagreements": len(found)}
 
         return self.start("comparing", work)
+
+    def judge(self, name: str, number: Any, verdict: Any, comment: Any) -> Mapping[str, int]:
+        """Keep what somebody says of a disagreement, see `frazil.desk.review.judge`.
+
+        Raises:
+            OptionError: the map was not compared with the chart.
+        """
+        scene = self.scene(name)
+        if name not in self.disagreements:
+            raise OptionError("The map was not compared with the chart yet.")
+        with self._lock:
+            file = self.folder / scene.name / "review.gpkg"
+            return judge(file, self.disagreements[name], number, verdict, comment, self.author)
 
     def take_away(self, name: str, *, approved: bool = False) -> int:
         """Write map folder, chart and labels of a scene as they are now into the folder of the desk."""
@@ -296,5 +316,8 @@ def _about(scene: DeskScene) -> dict[str, Any]:
         "levels": scene.levels,
         "cell": scene.cells.grid.spacing_m,
         "layers": scene.layers,
-        "bands": [{"name": b.name, "low": b.low_db, "high": b.high_db} for b in scene.bands],
+        "bands": [
+            {"name": band.name, "low": band.low_db, "high": band.high_db, "shown": list(scene.contrast(band))}
+            for band in scene.bands
+        ],
     }

@@ -48,7 +48,7 @@ def segment_around(ice_map: xr.Dataset, grid: MapGrid, x: float, y: float) -> li
     return [[[float(a), float(b)] for a, b in ring.coords] for ring in (shape.exterior, *shape.interiors)]
 
 
-def disagreements(ice_map: xr.Dataset, chart: str, **options: Any) -> gpd.GeoDataFrame:
+def disagreements(ice_map: xr.Dataset, chart: str, **options: Any) -> tuple[gpd.GeoDataFrame, list[str]]:
     """Where a map and a chart differ about ice, the most important first: area times confidence of the map.
 
     Args:
@@ -58,7 +58,8 @@ def disagreements(ice_map: xr.Dataset, chart: str, **options: Any) -> gpd.GeoDat
 
     Returns:
         In the CRS of the map: ``kind`` (``"over"``: the map says ice and the chart water, ``"under"``), ``area_km2``,
-        ``confidence`` (percent, mean), ``weight`` (their product / 100).
+        ``confidence`` (percent, mean), ``weight`` (their product / 100). And what is to be known of the comparison,
+        for instance how far apart the two are in time.
     """
     import geopandas as gpd
     import shapely
@@ -90,7 +91,7 @@ def disagreements(ice_map: xr.Dataset, chart: str, **options: Any) -> gpd.GeoDat
         )
     columns = ["kind", "area_km2", "confidence", "weight", "geometry"]
     frame = gpd.GeoDataFrame(rows, columns=columns, geometry="geometry", crs=grid.crs)
-    return frame.sort_values("weight", ascending=False).head(_MOST).reset_index(drop=True)
+    return frame.sort_values("weight", ascending=False).head(_MOST).reset_index(drop=True), found.scores["notes"]
 
 
 def _mean_inside(percent: np.ndarray, grid: MapGrid, shape: Any) -> float:

@@ -24,9 +24,10 @@ async function attempt(work) {
 
 // ---- keeping labels -------------------------------------------------------------------------------------------------
 
-function onWaiting(n, failed) {
+function onWaiting(n, failed, why) {
   $("kept").classList.toggle("bad", failed);
-  text($("kept"), failed ? `The desk does not answer: ${n} change${n > 1 ? "s are" : " is"} not kept yet` : "keeping …");
+  if (why) notice(why);
+  text($("kept"), failed ? `${why ? "Trying again" : "The desk does not answer"}: ${n} change${n > 1 ? "s are" : " is"} not kept yet` : "keeping …");
 }
 
 function onKept() {
@@ -110,11 +111,11 @@ function setRadar(layer) {
   view.setRadar(layer);
   const bands = view.scene.bands.filter((b) => (layer === "rgb" ? !b.name.includes("/") : b.name === layer));
   $("stretch").replaceChildren(...bands.map((band) => {
-    const [low, high] = view.stretch[band.name] ?? [band.low, band.high];
+    const [low, high] = view.stretch[band.name] ?? band.shown;
     const row = make("label"), words = make("output");
     const ends = [low, high].map((v, k) => Object.assign(document.createElement("input"), { type: "range", min: band.low, max: band.high, step: 0.5, value: v,
       ariaLabel: `${band.name}: ${k ? "white" : "black"} at, dB` }));
-    const told = () => text(words, `${ends[0].value} … ${ends[1].value} dB`);
+    const told = () => text(words, `${ends[0].value} … ${ends[1].value} dB`.replaceAll("-", "−"));
     for (const end of ends) {
       end.addEventListener("input", told);
       end.addEventListener("change", () => {
@@ -172,9 +173,9 @@ function theme(dark) {
   try { localStorage.setItem("frazil-theme", dark ? "dark" : "light"); } catch { /* a browser that keeps nothing */ }
 }
 
-let pointing = 0, waitingPlace = null;
+let pointing = 0, waitingPlace = null, lastPlace = null;
 async function underCursor(x, y) {
-  waitingPlace = [x, y];
+  waitingPlace = lastPlace = [x, y];
   if (pointing) return;
   pointing = 1;
   try {
@@ -262,6 +263,7 @@ async function learn() {
     Object.assign(scene, { version: found.version, taught: found.cells });
     if (found.scene === view.name) {
       view.refresh();
+      if (lastPlace) underCursor(...lastPlace);
       text($("learnt"), found.cells ? `The map is taught by ${found.cells} labelled cells, in ${found.seconds.toFixed(1)} s.` : "The map is the network's alone.");
       if (found.unused) notice(`${found.unused} label${found.unused > 1 ? "s lie" : " lies"} on land or outside of the scene: nothing is learnt from ${found.unused > 1 ? "them" : "it"}.`);
       told(found);
@@ -323,27 +325,31 @@ async function review() {
     source.clear();
     const features = new ol.format.GeoJSON().readFeatures(found);
     source.addFeatures(features);
-    $("disagreements").replaceChildren(...features.map((f) => entry(f)));
+    $("disagreements").replaceChildren(...features.map((f, number) => entry(f, number)));
     if (!features.length) notice("Map and chart agree about ice, but for patches below 25 km².");
   });
 }
 
-function entry(feature) {
+function entry(feature, number) {
   const p = feature.getProperties(), over = p.kind === "over";
   const item = make("li");
-  const show = make("button", `${over ? "Map ice, chart water" : "Map water, chart ice"}: ${p.area_km2} km², ${p.confidence} % sure`, { type: "button" });
+  const show = make("button", `${over ? "Map ice, chart water" : "Map water, chart ice"}: ${Math.round(p.area_km2)} km², ${Math.round(p.confidence)} % sure`, { type: "button" });
   show.addEventListener("click", () => view.map.getView().fit(feature.getGeometry(), { padding: [80, 80, 80, 80], duration: 250 }));
   const note = Object.assign(document.createElement("input"), { type: "text", maxLength: 300, placeholder: "comment", ariaLabel: "Comment" });
   const buttons = make("div", "", { className: "buttons" });
-  const done = (verdict, code) => {
+  const says = { map: "the map is right", chart: "the chart is right", unsure: "it cannot be told" };
+  const done = async (verdict, code) => {
+    const kept = await attempt(() => post("/verdict", { scene: view.name, number, verdict, comment: note.value }));
+    if (!kept) return;
     const outline = feature.getGeometry().getCoordinates();
-    if (code !== null) drawing.put(outline, { origin: "review", code, note: [verdict, note.value].filter(Boolean).join(": ") });
-    text(show, `${show.textContent} – ${verdict}`);
+    if (code !== null) drawing.put(outline, { origin: "review", code, note: [says[verdict], note.value].filter(Boolean).join(": ") });
+    text(show, `${show.textContent} – ${says[verdict]}`);
+    text($("verdicts"), Object.entries(kept.verdicts).map(([said, n]) => `${said}: ${n}`).join(" · "));
     for (const b of buttons.children) b.disabled = true;
   };
   const water = make("button", "Water", { type: "button" }), ice = make("button", "Ice: class chosen above", { type: "button" }), unsure = make("button", "Unsure", { type: "button" });
-  water.addEventListener("click", () => done(over ? "the chart is right" : "the map is right", 0));
-  ice.addEventListener("click", () => { if (drawing.code === 0) notice("Choose the class of ice first (keys 2 to 9)."); else done(over ? "the map is right" : "the chart is right", drawing.code); });
+  water.addEventListener("click", () => done(over ? "chart" : "map", 0));
+  ice.addEventListener("click", () => { if (drawing.code === 0) notice("Choose the class of ice first (keys 2 to 9)."); else done(over ? "map" : "chart", drawing.code); });
   unsure.addEventListener("click", () => done("unsure", null));
   buttons.append(water, ice, unsure, note);
   item.append(show, buttons);

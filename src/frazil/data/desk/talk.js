@@ -71,7 +71,7 @@ export class Outbox {
             this.waiting.shift();
             this.on.onRefused(error.message);
           } else {
-            this.on.onWaiting(this.waiting.length, true);
+            this.on.onWaiting(this.waiting.length, true, error instanceof Refused ? error.message : "");
             await new Promise((done) => setTimeout(done, 1500));
           }
         }

@@ -73,7 +73,7 @@ export class View {
   source(layer) {
     const s = this.scene;
     const bands = s.bands.filter((b) => layer === "rgb" ? !b.name.includes("/") : b.name === layer);
-    const limits = bands.map((b) => this.stretch[b.name] ?? [b.low, b.high]).flat();
+    const limits = bands.map((b) => this.stretch[b.name] ?? b.shown).flat();
     const query = new URLSearchParams({ v: `${s.version}` });
     if (limits.length) query.set("s", limits.join(","));
     const smooth = bands.length > 0 || ["ice", "confidence"].includes(layer) || /^p\d+$/.test(layer);

@@ -44,7 +44,8 @@ class Cells:
         names: of the features.
         log_probability: float32 (cell, class), of the network, after centring; see the module.
         class_scheme: name of the scheme of the classes.
-        rim: bool (cell,), at the border of the scene, or where its noise is not known: nobody should be asked about it.
+        rim: bool (cell,), at the border of the scene or close to land, or where the noise is not known: nobody should
+            be asked about it.
         angle: float32 (row, column), incidence, degrees; NaN outside of the scene. None without a scene.
         nesz_db: float32 (polarization, row, column), likewise, dB, in the order of the radar image's bands.
     """
@@ -127,7 +128,7 @@ def cells_of(
         average = mean(db)
         found[band.name] = 10 * np.log10(np.maximum(mean(10 ** (db / 10)), 10 ** (FLOOR_DB / 10)))
         found[f"{band.name} spread"] = np.sqrt(np.maximum(mean(db * db) - average**2, 0))
-    bits = QUALITY_FLAGS["border"][0] | QUALITY_FLAGS["noise_missing"][0]
+    bits = sum(QUALITY_FLAGS[name][0] for name in ("border", "coast", "noise_missing"))
     rim = np.asarray(_blocks((ice_map["quality_flags"].values & bits) > 0, side).any(axis=(1, 3)))
     names = [band.name for _, band in bands]
     if len(names) == 2:
