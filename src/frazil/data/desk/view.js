@@ -24,8 +24,8 @@ export class View {
       new ol.style.Style({ stroke: new ol.style.Stroke({ color: "#000000", width: 5 }) }),
       new ol.style.Style({ stroke: new ol.style.Stroke({ color: "#ffffff", width: 2.5, lineDash: [6, 5] }) })] });
     this.outlines = new ol.source.Vector();
-    this.radar = new ol.layer.Tile({ zIndex: 1 });
-    this.over = new ol.layer.Tile({ zIndex: 2, opacity: 0.6 });
+    this.radar = new ol.layer.Tile({ zIndex: 1, cacheSize: 96 });
+    this.over = new ol.layer.Tile({ zIndex: 2, opacity: 0.6, cacheSize: 96 });
     this.map = new ol.Map({ target: "map", controls: ol.control.defaults.defaults({ attribution: false, rotate: false })
       .extend([new ol.control.ScaleLine({ units: "metric" })]),
       layers: [this.radar, this.over, this.grid, this.chart, this.edge, this.differ, this.labels, this.asked] });
