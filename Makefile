@@ -75,7 +75,7 @@ lint: $(VENV)/.tested ## format and check the code
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed ## write the command-line reference anew
-	$(BIN)/python docs/write_reference.py
+	$(BIN)/python docs/write_reference.py && $(BIN)/python docs/write_codes.py
 
 bench: $(VENV)/.installed ## time frazil against other readers, side by side, and a map stage by stage
 	$(BIN)/python benchmarks/run.py

@@ -146,9 +146,15 @@ def written(column: str, code: str, edition: str) -> str:
         return ""
     section = "stage" if column in ("CN", "CD") else _SECTIONS[column[0]]
     words = table()[section]
-    found = str(table()["written"][edition].get(section, {}).get(code, code))
+    tells = table()["written"][edition]
+    found = str(tells.get(section, {}).get(code, code))
     read = translate(_ALIKE[section], found, edition, {})
-    if code not in words or read not in words or _meaning(words[read]) != _meaning(words[code]):
+    if (
+        code in tells.get("lacks", {}).get(section, ())
+        or code not in words
+        or read not in words
+        or _meaning(words[read]) != _meaning(words[code])
+    ):
         raise LabelError(
             f"{column} {code} has no code in SIGRID-3 {edition}. Correct the chart, or write another edition."
         )
