@@ -104,25 +104,25 @@ def shared_out_gb(word: str) -> float:
 
 
 def kills(n: int, folder: Path) -> tuple[int, int]:
-    """Labels that were acknowledged, and how many of the last state of each are not there after a kill."""
-    rng, told, lost, state = np.random.default_rng(0), 0, 0, {}
+    """Labels that were acknowledged, and how many of them are not there after a kill."""
+    rng, told, lost = np.random.default_rng(0), 0, 0
+    state: dict[str, int] = {}  # the last that was acknowledged of each label
     for k in range(n):
         words = [sys.executable, "-c", WRITER, str(folder)]
         env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env)
         assert process.stdout is not None
-        process.stdout.readline()
+        first = process.stdout.readline()
         time.sleep(rng.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
-        said = [int(line) for line in process.stdout.read().split()]
+        said = [int(line) for line in (first + process.stdout.read()).split("\n")[:-1]]
         process.wait()
+        told += len(said)
+        state |= {f"l{number % 3000}": number for number in said}
         store = new_store(folder)
-        first = store.revision if not said else min(said)
-        for number in range(told, max([*said, first - 1]) + 1):
-            state[f"l{number % 3000}"] = number
-        told = max([told, *(number + 1 for number in said)])
         there = {one.id: int(one.note) for one in store.labels}
         lost += sum(there.get(name, -1) < number for name, number in state.items())
+        lost += len(store.notes)  # nobody has edited the file
         print(f"kill {k + 1} of {n}: {told} acknowledged, {lost} lost", end="\r", file=sys.stderr)
     print(file=sys.stderr)
     return told, lost

@@ -174,6 +174,22 @@ def test_changed_in_both_places_both_are_kept(tmp_path: Path) -> None:
     assert set(gpd.read_file(tmp_path / "labels-journal-1.gpkg", layer="labels")["id"]) == {"one", "mine"}
 
 
+def test_a_save_that_was_cut_off_is_no_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the new GeoPackage and the new journal: the file is newer than the journal says."""
+    store = new_store(tmp_path)
+    store.apply([{"put": label("one", note="öl, 'quoted'", rings=square(0.1, 1 / 3, 77.7))}], 0, author="Ada")
+    store.apply([{"put": label("two")}], 1)
+    monkeypatch.setattr(LabelStore, "_begin", lambda _: None)
+    store.save()
+    store.apply([{"put": label("three")}], 2)
+    monkeypatch.undo()
+    again = new_store(tmp_path)
+    assert [one.id for one in again.labels] == ["one", "two", "three"]
+    assert (again.revision, again.notes) == (3, [])
+    again.save()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["journal.jsonl", "labels.gpkg"]
+
+
 def test_edited_while_the_desk_is_open_both_are_kept(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     store.apply([{"put": label("one")}], 0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,18 +272,10 @@ class LabelStore:
             self._labels = {label.id: label for label in self._from_file()} if there else {}
             self._begin()
             return
-        self.revision = int(base["revision"])
-        replayed = {told["id"]: read_label(told, self._scheme, self._scenes) for told in base["labels"]}
-        for entry in entries:
-            for command in entry["commands"]:
-                if "remove" in command:
-                    replayed.pop(command["remove"], None)
-                else:
-                    label = read_label(command["put"], self._scheme, self._scenes)
-                    replayed[label.id] = label
-            self.revision = int(entry["revision"])
-        if there and there != base["gpkg"]:
-            edited = {label.id: label for label in self._from_file()}
+        self.revision = int(entries[-1]["revision"] if entries else base["revision"])
+        *_, replayed = self._replayed(base, entries)
+        edited = {label.id: label for label in self._from_file()} if there and there != base["gpkg"] else None
+        if edited is not None and not any(state == edited for state in self._replayed(base, entries)):
             if entries:
                 aside = _free_name(self.file, "journal")
                 write_labels(list(replayed.values()), aside, self._crs, self._scheme)
@@ -295,8 +287,21 @@ class LabelStore:
             self.revision += 1
             self._begin()
             return
-        self._labels = replayed
+        self._labels = replayed  # a file that is as the journal once was is the desk's own, of a save that was cut off
         self.saved_revision = -1 if entries else self.revision
+
+    def _replayed(self, base: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Label]]:
+        """The labels as they were at the beginning of the journal, and after each of its entries."""
+        labels = {told["id"]: read_label(told, self._scheme, self._scenes) for told in base["labels"]}
+        yield labels
+        for entry in entries:
+            for command in entry["commands"]:
+                if "remove" in command:
+                    labels.pop(command["remove"], None)
+                else:
+                    label = read_label(command["put"], self._scheme, self._scenes)
+                    labels[label.id] = label
+            yield labels
 
     def _from_file(self) -> list[Label]:
         return labels_from(read_polygons(self.file, layer=None), self._crs, self._scheme, self._scenes)
@@ -358,7 +363,7 @@ def labels_from(
                 **texts,
                 "id": label_id if len(parts) == 1 else f"{label_id[:56]}-{k}",
                 "scene": texts.get("scene") or usual,
-                "origin": texts.get("origin") or "file",
+                "origin": texts.get("origin", "file"),
                 "code": code,
                 "rings": [list(map(list, ring.coords)) for ring in (part.exterior, *part.interiors)],
             }
