@@ -16,7 +16,6 @@ from tests.docs.fifteen_clicks import PAGE, ROOT, places, walk
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found; `make browser` installs it")
 
 
-@pytest.mark.slow
 def test_the_tutorial_runs(browser: Any, tmp_path: Path) -> None:  # noqa: F811
     sample = ROOT / "out" / "sample"
     product = next(iter(sample.glob("*.SAFE")), None)
