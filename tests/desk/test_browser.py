@@ -324,8 +324,7 @@ def test_a_killed_desk_has_all_that_it_acknowledged(browser: Any, desk: Desk, pr
     assert expected > 10
 
 
-@pytest.mark.parametrize("width", [1024, 1280])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("width", "dark"), [(1024, True), (1280, False)])
 def test_it_can_be_used_by_everybody(browser: Any, desk: Desk, width: int, dark: bool) -> None:
     page = opened(browser, desk.address, width)
     if dark != (page.evaluate("() => document.documentElement.dataset.theme") == "dark"):

@@ -80,6 +80,7 @@ def serve_desk(session: Any, settings: DeskSettings, *, say: Callable[..., None]
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", settings.port))
+        listener.listen(128)  # before the address is told: a browser may be faster than the server's start
     except OSError as error:
         listener.close()
         raise OutputError(f"Port {settings.port} cannot be had: {error.strerror}. Leave --port out.") from error
