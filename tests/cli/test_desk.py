@@ -42,10 +42,18 @@ def test_the_desk_is_not_the_product(small_safe: Path) -> None:
 
 def test_no_product_is_told(tmp_path: Path) -> None:
     assert "nothing.SAFE" in refused(tmp_path / "nothing.SAFE", "-o", tmp_path / "desk")
+    assert not (tmp_path / "desk").exists()
+
+
+def test_what_cannot_be_mapped_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "S1A.SAFE").mkdir()
+    (tmp_path / "S1A.SAFE" / "manifest.safe").write_text("<no/>")
+    refused(tmp_path / "S1A.SAFE", "-o", tmp_path / "desk")
+    assert not (tmp_path / "desk").exists()
 
 
 def test_without_its_packages_the_desk_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frazil.desk.run.installed", lambda name: name != "uvicorn")
+    monkeypatch.setattr("frazil.desk.folder.installed", lambda name: name != "uvicorn")
     done = frazil_desk("X.SAFE", "-o", tmp_path / "desk")
     assert isinstance(done.exception, MissingDependencyError)
     assert "needs uvicorn, which is not installed: pip install 'frazil[desk,learn]'" in str(done.exception)

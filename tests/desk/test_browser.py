@@ -225,6 +225,29 @@ def test_draw_learn_undo_take_away(browser: Any, desk: Desk, prepared: tuple[Pat
     assert desk.end() == 0
 
 
+def test_corners_snap_to_the_outlines_of_classes(browser: Any, desk: Desk) -> None:
+    page = opened(browser, desk.address)
+    assert page.evaluate("() => desk.view.outlines.getFeatures().length") == 0
+    page.keyboard.press("p")
+    until(page, "desk.view.outlines.getFeatures().length > 0")
+    corner = page.evaluate(
+        "() => { const size = desk.view.map.getSize(); const far = ([x, y]) => { const p = desk.view.map"
+        ".getPixelFromCoordinate([x, y]); return Math.hypot(p[0] - size[0] / 2, p[1] - size[1] / 2); };"
+        "const all = desk.view.outlines.getFeatures().flatMap((f) => f.getGeometry().getCoordinates().flat(9));"
+        "const places = []; for (let k = 0; k < all.length; k += 2) places.push([all[k], all[k + 1]]);"
+        "return places.sort((a, b) => far(a) - far(b))[0]; }"
+    )
+    left, top = pixel(page, *corner)
+    for dx, dy in ((4, 3), (90, 5), (60, 90), (0, 0)):
+        page.mouse.move(left + dx, top + dy)
+        page.mouse.click(left + dx, top + dy)
+        page.wait_for_timeout(60)
+    until(page, "desk.drawing.labels.size === 1")
+    ring = page.evaluate("() => [...desk.drawing.labels.values()][0].rings[0]")
+    assert ring[0] == pytest.approx(corner, abs=0.06)
+    assert page.faults == []
+
+
 def test_segment_hole_split_edit_remove(browser: Any, desk: Desk, prepared: tuple[Path, DeskScene]) -> None:
     page, (_, place, _) = opened(browser, desk.address), sea_places(prepared[1], 3)
     for _ in range(12):

@@ -84,6 +84,10 @@ def test_the_score_is_the_share_of_lots_that_are_right(scene: DeskScene) -> None
     told = scene.score(labels)
     assert (told["tests"], told["right"], told["network_right"]) == (20, 0.75, 0.75)
     assert told["interval"][0] < 0.75 < told["interval"][1]
+    again = made(scene, int(scene.tests[1]), int(network[scene.tests[1]]))
+    scene.learn([again])
+    assert scene.score([again, *labels])["tests"] == 19  # its answer was learnt from: it tells nothing
+    scene.learn([])
 
 
 def test_every_fourth_place_is_drawn_by_lot(scene: DeskScene) -> None:

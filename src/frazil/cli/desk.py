@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from frazil.cli.options import output, shared
 from frazil.cli.progress import progress_bar
 from frazil.cli.say import say
+
+if TYPE_CHECKING:
+    from frazil.conventions import Check
 
 
 @click.command(short_help="See, label and map scenes anew on a page.")
@@ -26,7 +30,7 @@ from frazil.cli.say import say
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="On this machine; 0: any free."
 )
 @click.option("--no-browser", is_flag=True, help="Print the address alone.")
-@shared("layer", "assume-crs")
+@shared("layer", "assume-crs", "check")
 def desk(
     sources: tuple[str, ...],
     output: str,
@@ -39,13 +43,15 @@ def desk(
     no_browser: bool,
     layer: str | None,
     assume_crs: str | None,
+    check: Check,
 ) -> None:
     """See SCENE|MAP... (products, or folders made by `frazil map`), label places, and have the scene mapped anew.
 
     Nobody but the browser that opens the printed address can use the page, and nothing leaves this machine. What is
     drawn is kept at once, and as labels.gpkg in the folder; the same command goes on with it.
     """
-    from frazil.desk.run import DeskSettings, check_desk, serve_desk
+    from frazil.desk.folder import check_desk
+    from frazil.desk.run import DeskSettings, serve_desk
     from frazil.desk.scenes import open_scene_of_desk
     from frazil.desk.session import Session
     from frazil.labels.polygons import read_polygons
@@ -60,7 +66,9 @@ def desk(
     loaded, scenes = load_model(model), []
     for number, source in enumerate(sources):
         with progress_bar(f"preparing {number + 1} of {len(sources)}") as progress:
-            scenes.append(open_scene_of_desk(source, target, loaded, spacing_m=spacing_m, progress=progress))
+            scenes.append(
+                open_scene_of_desk(source, target, loaded, spacing_m=spacing_m, check=check, progress=progress)
+            )
     session = Session(target, scenes, author=author or _user(), chart=chart)
     if given is not None:
         say(f"Labels of {labels}: {session.add_labels(given)} new.", err=True)

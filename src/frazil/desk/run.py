@@ -1,24 +1,15 @@
-"""Serving the desk on this machine: folder, address, browser, and an orderly end."""
+"""Serving the desk on this machine: address, browser, and an orderly end."""
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from frazil.errors import MissingDependencyError, OutputError, OutputExistsError
-from frazil.extras import installed
-from frazil.files import refuse_unwritable
-from frazil.marks import WRITTEN_BY
-
-DESK = "pip install 'frazil[desk,learn]'"
-_MARK_FILE = "desk.json"
+from frazil.errors import OutputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,32 +23,6 @@ class DeskSettings:
 
     port: int = 0
     browser: bool = True
-
-
-def check_desk(folder: Path, sources: Sequence[str | os.PathLike[str]]) -> None:
-    """Make the folder of a desk, or find that it is one, before anything is computed.
-
-    Raises:
-        MissingDependencyError: the packages that serve a page are not there.
-        OutputExistsError: the folder is another's, or holds what is to be opened.
-        OutputError: it cannot be made.
-    """
-    lacking = [name for name in ("starlette", "uvicorn", "torch") if not installed(name)]
-    if lacking:
-        are = "is" if len(lacking) == 1 else "are"
-        raise MissingDependencyError(f"The desk needs {', '.join(lacking)}, which {are} not installed: {DESK}.")
-    for source in sources:
-        if folder.exists() and folder.resolve() == Path(source).resolve():
-            raise OutputExistsError(f"{folder} is what is to be opened; the desk needs a folder of its own (-o).")
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK_FILE).is_file():
-        raise OutputExistsError(f"{folder} is there and no desk. Name another folder with -o.")
-    refuse_unwritable(folder, inside=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / _MARK_FILE).is_file():
-            (folder / _MARK_FILE).write_text(json.dumps({"written_by": WRITTEN_BY, "frazil": "desk"}) + "\n")
-    except OSError as error:
-        raise OutputError(f"Cannot make the desk {folder}: {error.strerror}. Choose another folder (-o).") from error
 
 
 def serve_desk(session: Any, settings: DeskSettings, *, say: Callable[..., None] = print) -> None:

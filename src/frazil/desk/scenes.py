@@ -22,9 +22,11 @@ from frazil.conventions import (
     QUALITY_FLAGS,
     UNDECIDED,
     UNDECIDED_COLOUR,
+    Check,
     ClassScheme,
     check_ice_map,
 )
+from frazil.desk.folder import make_desk
 from frazil.desk.labels import Label
 from frazil.desk.tiles import Paint, Pyramid, levels_of, paint_of_codes, paint_of_ramp, png, png_of_colours
 from frazil.errors import ContractError, OptionError
@@ -32,6 +34,7 @@ from frazil.files import refuse_existing
 from frazil.learn.cells.cells import Cells, cells_of, load_cells, save_cells
 from frazil.learn.cells.places import next_places, places_by_lot, share_right
 from frazil.learn.cells.teach import Taught, softmax, teach
+from frazil.learn.propagation.graph import certainty
 from frazil.maps.panels import DOUBTS, RAMPS
 from frazil.scene.grid import MapGrid
 from frazil.scene.quicklook import Band, bands_told
@@ -158,8 +161,7 @@ class DeskScene:
         if layer == "flags":
             return _doubts(self.now["quality_flags"].values)
         if layer == "certainty":
-            taught = self.taught
-            omega = taught.certainty if taught else _certainty(softmax(self.cells.log_probability))
+            omega = certainty(softmax(self.cells.log_probability) if self.taught is None else self.taught.probability)
             return self._of_cells(np.rint(100 * omega).astype(np.uint8) + one)
         return self.now["probability"].values[int(layer[1:])] + one
 
@@ -277,6 +279,8 @@ class DeskScene:
     def score(self, labels: Sequence[Label]) -> dict[str, Any]:
         """How many of the places drawn by lot the map has right, now and before it learnt; with the 95 % interval."""
         answers = {int(c): label.code for label in labels if label.purpose == "test" for c in self.cells_in(label)[:1]}
+        if self.taught is not None:  # a place answered after it was learnt from tells nothing until it learns anew
+            answers = {cell: code for cell, code in answers.items() if cell not in set(self.taught.labelled.tolist())}
         if not answers:
             return {"tests": 0}
         cells, codes = np.array(list(answers)), np.array(list(answers.values()))
@@ -338,11 +342,6 @@ def _doubts(flags: np.ndarray) -> np.ndarray:
     return out
 
 
-def _certainty(p: np.ndarray) -> np.ndarray:
-    entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
-    return np.asarray(1 - entropy / np.log(p.shape[1]))
-
-
 def _range(low: float, high: float, n: int) -> slice:
     """Cells whose middles may lie between two places, in cells from the border."""
     first = int(np.clip(np.floor(low - 0.5), 0, n))
@@ -355,6 +354,7 @@ def open_scene_of_desk(
     model: Model,
     *,
     spacing_m: float | None = None,
+    check: Check = "quick",
     progress: Progress | None = None,
 ) -> DeskScene:
     """A scene from a product or a map; what was made of it before is taken from the folder.
@@ -364,6 +364,7 @@ def open_scene_of_desk(
         folder: of the desk; is made.
         model: for products.
         spacing_m: of the map of a product; by default the model's.
+        check: of the product, see `frazil.open_product`.
         progress: called as work proceeds.
 
     Raises:
@@ -393,13 +394,15 @@ def open_scene_of_desk(
         report(0.5, "cutting into cells")
         cells = cells_of(ice_map)
     else:
-        opened = open_for(open_product(path), model.card)
+        opened = open_for(open_product(path, check=check), model.card)
         ice_map, cells = look_at(opened, model, spacing_m=spacing_m, progress=lambda f, what: report(0.8 * f, what))
         report(0.8, "writing")
         refuse_existing(kept, overwrite=True)
-        place.mkdir(parents=True, exist_ok=True)
+        make_desk(folder)
+        place.mkdir(exist_ok=True)
         export(ice_map, kept, overwrite=True, formats=("netcdf", "summary"))
-    place.mkdir(parents=True, exist_ok=True)
+    make_desk(folder)
+    place.mkdir(exist_ok=True)
     save_cells(cells, cells_file)
     report(1.0, "ready")
     return DeskScene(name, ice_map, cells, str(path))

@@ -52,7 +52,6 @@ STATIC = {
     "ol.js": "text/javascript",
     "ol.css": "text/css",
 }
-_EMPTY = b""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -99,7 +98,7 @@ def application(session: Session, on_shutdown: Callable[[], None] = lambda: None
         stretch = _stretch(request.query_params.get("s", ""))
         made = await run_in_threadpool(scene.tile, p["layer"].replace("~", "/"), p["z"], p["x"], p["y"], stretch)
         if made is None:
-            return Response(_EMPTY, 204)
+            return Response(b"", 204)
         return Response(made, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
 
     async def value(request: Request) -> Response:

@@ -13,7 +13,7 @@ from threading import RLock, Timer
 from typing import TYPE_CHECKING, Any
 
 from frazil.conventions import LAND_COLOUR, UNDECIDED_COLOUR
-from frazil.desk.labels import LabelStore, labels_from, read_label
+from frazil.desk.labels import LabelStore, labels_from
 from frazil.desk.review import judge
 from frazil.desk.scenes import DeskScene
 from frazil.desk.training import METHODS, Training, new_folder, plan, right_at_lots
@@ -289,14 +289,6 @@ class Session:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self.labels.saved_revision != self.labels.revision:
             self.save()
-
-    def check(self, told: Any) -> None:
-        """Raise for a label that cannot be kept.
-
-        Raises:
-            LabelError: see `frazil.desk.labels.read_label`.
-        """
-        read_label(told, self.scheme, list(self.scenes))
 
 
 def _about(scene: DeskScene) -> dict[str, Any]:

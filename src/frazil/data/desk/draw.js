@@ -161,6 +161,7 @@ export class Drawing {
     if (this.snap && ["polygon", "edit", "hole", "split"].includes(tool)) {
       start(new ol.interaction.Snap({ source: this.source }));
       start(new ol.interaction.Snap({ source: this.view.outlines }));
+      this.view.loadOutlines();
     }
     this.on.changed();
   }

@@ -53,6 +53,7 @@ export class View {
       maxResolution: resolutions[0] * 4, extent: ol.extent.buffer(extent, 200000), showFullExtent: true, constrainOnlyCenter: true }));
     this.whole();
     for (const layer of [this.edge, this.chart, this.differ, this.asked, this.grid]) layer.getSource().clear();
+    this.outlines.clear();
     this.loaded = {};
     this.lines("graticule", this.grid);
   }
@@ -66,7 +67,8 @@ export class View {
   /** New pictures of the map after it has learnt. */
   refresh() {
     this.setOver(this.overName);
-    this.loaded.edge = this.loaded.outlines = false;
+    if (this.loaded.outlines) { this.loaded.outlines = false; this.loadOutlines(); }
+    this.loaded.edge = false;
     if (this.edge.getVisible()) this.lines("edge", this.edge);
   }
 
@@ -90,12 +92,17 @@ export class View {
   async lines(kind, layer) {
     if (this.loaded[kind]) return;
     this.loaded[kind] = true;
-    const told = await get(`/lines/${encodeURIComponent(this.name)}/${kind}`);
+    const name = this.name;
+    const told = await get(`/lines/${encodeURIComponent(name)}/${kind}`);
+    if (name !== this.name) return; // another scene is shown by now
     const features = new ol.format.GeoJSON().readFeatures(told);
     const source = layer instanceof ol.source.Vector ? layer : layer.getSource();
     source.clear();
     source.addFeatures(features);
   }
+
+  /** Outlines of the classes, which are not shown: drawing snaps to them. */
+  loadOutlines() { return this.lines("outlines", this.outlines).catch(() => { this.loaded.outlines = false; }); }
 
   clip(event) {
     if (this.swipeAt === null) return;

@@ -28,6 +28,7 @@ from scipy import linalg, optimize
 
 from frazil.errors import LabelError, OptionError
 from frazil.learn.cells.cells import Cells
+from frazil.learn.propagation.graph import certainty
 
 _ROWS = 16_384  # cells at a time: their kernel with a few hundred labels stays in the cache
 _JITTER = 1e-4
@@ -80,9 +81,7 @@ class Taught:
     @property
     def certainty(self) -> np.ndarray:
         """ω of the thesis, float32 (cell,): one minus the entropy over that of a uniform distribution."""
-        p = self.probability
-        entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
-        return np.asarray(1 - entropy / np.log(p.shape[1]), np.float32)
+        return certainty(self.probability)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
