@@ -28,9 +28,9 @@ its numbers were chosen on {n_choice} other scenes ({choice}), which are not in 
 quick-looks of Antarctic ice edges (see [there](real-ice.md)): clicked and scored is only what HH tells for certain
 beyond 34°, dark water and bright pack, so that any method that looks at HH does well.
 
-The source of the idea (Khaleghian 2022, paper 2) had 14,750 patches of 32 × 32 pixels of real scenes
-north of Svalbard, 15 to 1000 of them labelled, and scored 2840 patches of another region: its labels teach a network for all scenes, those
-here the map of one.
+The source of the idea (Khaleghian 2022, paper 2) had 14,750 patches of 32 × 32 pixels of real scenes north of
+Svalbard, 15 to 1000 of them labelled, and scored 2840 patches of another region: its labels teach a network for all
+scenes, those here the map of one.
 
 They are simulated: the bundled model is at home on them. On real ice it is not, and clicks may help more, or otherwise.
 
@@ -273,6 +273,7 @@ def draw(rows: list[Row], scenes: list[str], heads: list[str], queues: list[str]
         axes.set_title(title, fontsize=11)
         axes.grid(alpha=0.3)
     handles, names = left.get_legend_handles_labels()
+    right.legend(loc="lower right", fontsize=8, frameon=False)
     figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     left.set_ylabel("macro-F1, %")
     figure.savefig(path, dpi=110)
