@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "frazil"
 FLOORS = """
 errors jit percent untrusted geojson
 class_schemes
-conventions extras georeference memory mask_counts pictures seeds shapefiles xml_files zarr_stores
+conventions dates extras georeference memory mask_counts pictures seeds shapefiles xml_files zarr_stores
 answer gdal_files product_files
 hdf5_files marks metrics
 files
@@ -37,6 +37,7 @@ learn.serve
 recipes
 reports
 studies
+archive
 desk
 cli
 """

@@ -224,6 +224,8 @@ def _float_options() -> list[tuple[str, str]]:
 def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, value: str, tmp_path: Path) -> None:
     needed = {
         "map": ["X"],
+        "batch": ["X"],
+        "watch": ["X"],
         "scene": ["X"],
         "edge": ["X"],
         "compare": ["X", "Y"],

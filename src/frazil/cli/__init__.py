@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 import click
 
 from frazil import __version__
+from frazil.cli.batch import batch, watch
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
 from frazil.cli.desk import desk
@@ -165,6 +166,8 @@ def simulate(
 
 for command in (
     map_command,
+    batch,
+    watch,
     edge,
     patches,
     imagettes,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frazil.conventions import ClassScheme, check_map, prior_attrs
+from frazil.dates import fixed_date
 from frazil.errors import OptionError, OutputError
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.layers import FORMATS, files_of, layers_of
@@ -67,7 +68,8 @@ def export(
         ds: a map, see `frazil.conventions.check_map`, on a projected grid.
         directory: the folder; made with its parents.
         overwrite: replace the folder if it exists.
-        timings: seconds by step so far; they go into ``summary.json``, together with those of the export.
+        timings: seconds by step so far; they go into ``summary.json``, together with those of the export. Where the
+            environment fixes the date of files (`frazil.dates`), none do: the folder is then the same, byte for byte.
         progress: called with the name of each file when it is done, from several threads.
         formats: which of `FORMATS` to write.
 
@@ -123,7 +125,8 @@ def _write_all(
     if "qgis" in formats:
         clock.timed(files["project"], write_project, ds, folder / files["project"], set(files.values()))
     if "summary" in formats:
-        _write_json(folder / files["summary"], summarise(ds, edge=edge, timings=clock.seconds))
+        seconds = {} if fixed_date() else clock.seconds
+        _write_json(folder / files["summary"], summarise(ds, edge=edge, timings=seconds))
     if "stac" in formats:  # last, for it tells the checksums of the others
         assets = {name: file for name, file in files.items() if name not in ("stac", "collection")}
         item = make_item(ds, assets, folder=folder, collection=files["collection"])
@@ -206,9 +209,13 @@ def _write_geopackage(path: Path, layers: dict[str, gpd.GeoDataFrame], scheme: C
     The time is a date and time, not text: programs that step through time ask for it.
     """
     import pandas as pd
+    from pyogrio import set_gdal_config_options
 
     from frazil.maps.qgis_vectors import map_styles, write_layer_styles
 
+    fixed = fixed_date()
+    if fixed:  # else GDAL writes the time of day into the file
+        set_gdal_config_options({"OGR_CURRENT_DATE": f"{fixed:%Y-%m-%dT%H:%M:%S.000Z}"})
     for name, table in layers.items():
         frame = table.assign(start_time=pd.DatetimeIndex([moment_of(text) for text in table["start_time"]], tz="UTC"))
         lines = (

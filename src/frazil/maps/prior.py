@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +34,7 @@ from scipy import ndimage
 from frazil import __version__
 from frazil.answer import CONFIDENCE_PERCENT, answers
 from frazil.conventions import PERCENT_NODATA, QUALITY_FLAGS, UNDECIDED, check_ice_map, flag_attrs
+from frazil.dates import date_made
 from frazil.errors import OptionError
 from frazil.maps.areas import PixelAreas
 from frazil.maps.netcdf import open_map
@@ -173,7 +173,7 @@ def fuse_prior(
         f"{weight:g}), which changed the answer on {moved:.{0 if moved >= 100 else 2}f} km²."
     )
     said = [sentence, *_warnings(reference, ice_map, age_h), str(ice_map.attrs.get("note") or "")]
-    history = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} frazil {__version__} fuse_prior {name}"
+    history = f"{date_made():%Y-%m-%dT%H:%M:%SZ} frazil {__version__} fuse_prior {name}"
     return out.assign_attrs(
         **attrs,
         note=" ".join(filter(None, said)),

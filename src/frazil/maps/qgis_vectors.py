@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frazil.conventions import UNDECIDED_COLOUR, UNDECIDED_NAME, UNDECIDED_TITLE, ClassScheme
+from frazil.dates import date_made
 from frazil.maps.panels import EDGE
 from frazil.maps.qgis_rasters import VERSION
 
@@ -137,6 +138,7 @@ def _qml(renderer: ET.Element) -> str:
 
 
 def _write(database: sqlite3.Connection, styles: Iterable[LayerStyle]) -> None:
+    now = f"{date_made():%Y-%m-%dT%H:%M:%S.000Z}"
     database.execute(
         "CREATE TABLE layer_styles (id INTEGER PRIMARY KEY AUTOINCREMENT, f_table_catalog TEXT, f_table_schema TEXT,"
         " f_table_name TEXT, f_geometry_column TEXT, styleName TEXT, styleQML TEXT, styleSLD TEXT,"
@@ -146,10 +148,12 @@ def _write(database: sqlite3.Connection, styles: Iterable[LayerStyle]) -> None:
     for style in styles:
         database.execute(
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"
-            " styleQML, styleSLD, useAsDefault, description, owner) VALUES ('', '', ?, 'geom', ?, ?, '', ?, ?, '')",
-            (style.layer, style.name, _qml(style.renderer), style.default, style.description),
+            " styleQML, styleSLD, useAsDefault, description, owner, update_time)"
+            " VALUES ('', '', ?, 'geom', ?, ?, '', ?, ?, '', ?)",
+            (style.layer, style.name, _qml(style.renderer), style.default, style.description, now),
         )
     database.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change)"
-        " VALUES ('layer_styles', 'attributes', 'layer_styles', '', strftime('%Y-%m-%dT%H:%M:%fZ','now'))"
+        " VALUES ('layer_styles', 'attributes', 'layer_styles', '', ?)",
+        (now,),
     )

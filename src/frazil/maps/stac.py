@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -33,6 +32,7 @@ from frazil.conventions import (
     check_map,
     sensor_of,
 )
+from frazil.dates import date_made
 from frazil.geojson import to_lonlat
 from frazil.maps.layers import TITLES, VECTORS, Kind, MapLayer, layers_of
 from frazil.maps.times import moment_of
@@ -114,7 +114,7 @@ def make_item(
             "description": " ".join(
                 filter(None, [_DESCRIPTION[scheme.kind].format(radar=radar), *(attrs.get(n) for n in _SAID)])
             ),
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": date_made().strftime("%Y-%m-%dT%H:%M:%SZ"),
             "start_datetime": start.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "end_datetime": stop.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             **projection,

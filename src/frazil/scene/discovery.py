@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from frazil.dates import date_made
 from frazil.errors import OptionError
 from frazil.geojson import to_lonlat
 
@@ -85,7 +86,7 @@ def discovery_attrs(
         "summary": summary,
         "keywords": keywords,
         "id": str(attrs["product"]),
-        "date_created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "date_created": f"{date_made():%Y-%m-%dT%H:%M:%SZ}",
         "processing_level": level,
         "standard_name_vocabulary": "CF Standard Name Table",
         "time_coverage_start": start,

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -19,6 +18,7 @@ import xarray as xr
 
 from frazil import __version__
 from frazil.conventions import Denoise, check_scene, sensor_of
+from frazil.dates import date_made
 from frazil.errors import ModelError, OptionError
 from frazil.learn.checkpoint import Model, ModelCard, load_model
 from frazil.learn.infer.engine import Engine
@@ -438,7 +438,7 @@ def _dataset(
         "border_m": answers.flags.border_m,
         **own,
         "frazil_version": __version__,
-        "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} frazil {__version__} map",
+        "history": f"{date_made():%Y-%m-%dT%H:%M:%SZ} frazil {__version__} map",
         **said,
     }
     ds = xr.Dataset(maps, coords | {"category": ("category", list(card.scheme.names))}, attrs)

@@ -1,0 +1,258 @@
+"""`frazil batch` and `frazil watch`: many products to an archive of maps, once or as they come."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from frazil.cli.map_options import map_options, options_of_map
+from frazil.cli.options import output, shared
+from frazil.cli.progress import progress_bar
+from frazil.cli.say import say, say_result
+from frazil.errors import FrazilError
+
+if TYPE_CHECKING:
+    from frazil.archive.engine import Place
+    from frazil.archive.folder import Archive
+    from frazil.conventions import Check
+
+_PLACE: tuple[Callable[[Any], Any], ...] = (
+    click.option("--workers", type=int, default=1, show_default=True, help="Processes here, or jobs of Slurm."),
+    click.option(
+        "--dask",
+        default="local",
+        show_default=True,
+        metavar="local|slurm|ADDRESS",
+        help="Where workers run: on this machine, as jobs of Slurm, or those of a dask scheduler.",
+    ),
+    click.option(
+        "--memory", "memory_gib", type=float, default=4.0, show_default=True, help="Of each worker at most, GiB."
+    ),
+    click.option("--cores", type=int, default=2, show_default=True, help="Of each job of Slurm."),
+    click.option("--queue", help="Partition of Slurm.  [default: that of the cluster]"),
+    click.option("--account", help="Of Slurm."),
+    click.option("--walltime", default="04:00:00", show_default=True, help="Of each job of Slurm."),
+    click.option("--shell", multiple=True, help="Command that each job of Slurm runs first; repeat for several."),
+    click.option(
+        "--tries", type=int, default=3, show_default=True, help="Of a scene that fails before it is put aside."
+    ),
+    click.option(
+        "--timeout", "timeout_s", type=float, default=3600.0, show_default=True, help="That a scene may take, seconds."
+    ),
+)
+_OF_PLACE = ("workers", "dask", "memory_gib", "cores", "queue", "account", "walltime", "shell")
+
+
+def _place_options(command: Any) -> Any:
+    for option in reversed(_PLACE):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Map many products into an archive, on one machine or many.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, type=click.Path())
+@click.option("--model", default="ice-measured", show_default=True, help="Model folder, or name of a bundled model.")
+@output("Archive: a folder that is filled, and gone on with.")
+@_place_options
+@click.option("--shard", metavar="NUMBER/OF", help="Map this part of the products alone: 2/8 of a job array of eight.")
+@click.option("--resume", is_flag=True, help="Go on with the archive: its model, its options, and its sources.")
+@click.option("--retry", is_flag=True, help="Try again what was put aside.")
+@click.option("--status", is_flag=True, help="Say how the archive stands, write its status.html, and end.")
+@click.option("--job-script", is_flag=True, help="Print what a job of Slurm would run, and end.")
+@map_options
+@shared("check", "attribute", "json")
+def batch(
+    sources: tuple[str, ...],
+    model: str,
+    output: str,
+    shard: str | None,
+    resume: bool,
+    retry: bool,
+    status: bool,
+    job_script: bool,
+    tries: int,
+    timeout_s: float,
+    check: Check,
+    attributes: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Map the products of SOURCE... into an archive: products, folders in which they lie, or lists of them (.txt).
+
+    One scene is one task of one worker. Scenes that have a map are left as they are, so that the same command goes on
+    after whatever ended it. What is refused, or fails again and again, is put aside, told at the end (exit status 1),
+    and kept with the reason in the archive's journal.
+    """
+    from frazil.archive.batch import BatchSettings, run_batch
+    from frazil.archive.engine import job_script as script_of
+    from frazil.archive.folder import open_archive
+    from frazil.archive.sources import Shard, find_products, remember_sources, remembered_sources
+
+    place = _place(given)
+    if job_script:
+        say(script_of(place))
+        return
+    if status:
+        _say_status(output, as_json)
+        return
+    part = Shard() if shard is None else Shard.parse(shard)
+    settings = BatchSettings(tries=tries, timeout_s=timeout_s, retry=retry, shard=part)
+    if resume:
+        archive = open_archive(output)
+        named = sources or remembered_sources(archive.root)
+    elif not sources:
+        raise click.UsageError("Missing argument 'SOURCE...'; with --resume the archive knows them.")
+    else:
+        named = sources
+    tasks, notes = find_products(named)
+    if not resume:
+        archive = _begin(output, model, given, check, attributes)
+    remember_sources(archive.root, named)
+    for note in notes:
+        say(f"Note: {note}", err=True)
+    with _engine(archive, place) as engine, progress_bar("mapping") as progress:
+        done = run_batch(archive, tasks, engine, settings, progress=progress)
+    for name, why in done.quarantined.items():
+        say(f"frazil: put aside {name}: {why}", err=True)
+    told = {
+        "archive": str(archive.root),
+        "mapped": len(done.made),
+        "were_there": len(done.there),
+        "put_aside": len(done.quarantined),
+        "seconds": done.seconds,
+    }
+    say_result(told | ({"quarantined": done.quarantined} if as_json else {}), as_json)
+    if done.quarantined:
+        click.get_current_context().exit(1)
+
+
+@click.command(short_help="Map products as they arrive in a folder.")
+@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path())
+@click.option("--model", default="ice-measured", show_default=True, help="Model folder, or name of a bundled model.")
+@output("Archive: a folder that is filled, and gone on with.")
+@click.option("--every", "every_s", type=float, default=60.0, show_default=True, help="From one look to the next, s.")
+@click.option(
+    "--settle", "settle_s", type=float, default=30.0, show_default=True, help="That a product has to be unchanged, s."
+)
+@click.option("--once", is_flag=True, help="Look once and end: for cron. Products that have just arrived are left.")
+@_place_options
+@map_options
+@shared("check", "attribute", "json")
+def watch(
+    sources: tuple[str, ...],
+    model: str,
+    output: str,
+    every_s: float,
+    settle_s: float,
+    once: bool,
+    tries: int,
+    timeout_s: float,
+    check: Check,
+    attributes: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Map products into an archive as they arrive in FOLDER..., until interrupted; one watch an archive.
+
+    The archive's watch.json is written at every look and while scenes are mapped: a watch whose heartbeat is older
+    than its pauses is dead. Its exit status is 0 when it was interrupted.
+    """
+    from frazil.archive.batch import BatchSettings
+    from frazil.archive.folder import JOURNAL
+    from frazil.archive.lock import held
+    from frazil.archive.watch import Watch, WatchSettings
+
+    how = WatchSettings(every_s=every_s, settle_s=settle_s)
+    settings = BatchSettings(tries=tries, timeout_s=timeout_s)
+    place = _place(given)
+    for source in sources:
+        if not Path(source).exists():
+            raise click.UsageError(f"{source} is not there. Make the folder that products will arrive in.")
+    archive = _begin(output, model, given, check, attributes)
+    with held(archive.root / JOURNAL / "watch.lock", "A watch works on") as lock, _engine(archive, place) as engine:
+        watching = Watch(archive, sources, engine, how, settings)
+
+        def beat() -> bool:
+            lock.beat()
+            return False
+
+        if once:
+            watching.look()
+        else:
+            say(f"Watching {', '.join(sources)} every {every_s:g} s; Ctrl C ends it.", err=True)
+            try:
+                with progress_bar("watching") as progress:
+                    watching.run(beat, progress=progress)
+            except KeyboardInterrupt:  # its ordinary end
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                say("Ended.", err=True)
+    say_result({"archive": str(archive.root), "mapped": watching.mapped, "put_aside": len(watching.aside)}, as_json)
+
+
+def _begin(output: str, model: str, given: dict[str, Any], check: Check, attributes: tuple[str, ...]) -> Archive:
+    from frazil.archive.folder import begin_archive, describe_archive
+    from frazil.learn.checkpoint import load_model
+    from frazil.scene.discovery import own_attrs
+
+    own = own_attrs(attributes)
+    loaded = load_model(model)
+    options = options_of_map(given, loaded.card.scheme.kind)
+    if options.ice_model:
+        load_model(options.ice_model)
+    return begin_archive(describe_archive(output, model, loaded, options, check=check, attributes=own))
+
+
+def _place(given: dict[str, Any]) -> Place:
+    from frazil.archive.engine import GIB, Place
+
+    read = {name: given.pop(name) for name in _OF_PLACE}
+    return Place(memory_bytes=int(read.pop("memory_gib") * GIB), **read)
+
+
+class _engine:  # noqa: N801 - a context manager by its use
+    """An engine that is closed at the end, however it comes."""
+
+    def __init__(self, archive: Archive, place: Place) -> None:
+        self.archive, self.place = archive, place
+
+    def __enter__(self) -> Any:
+        from frazil.archive.engine import Engine
+
+        self.engine = Engine(self.place, str(self.archive.root), self.archive.token)
+        return self.engine
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)  # an interrupt is told once: workers end in their own time
+        self.engine.close()
+
+
+def _say_status(root: str, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from frazil.archive.folder import open_archive
+    from frazil.archive.status import lines_of, status_of, write_status_page
+
+    archive = open_archive(root)
+    status = status_of(archive, running=_at_work(archive))
+    try:
+        page: Path | None = write_status_page(status, archive.root)
+    except FrazilError:  # of an archive that may only be read
+        page = None
+    if as_json:
+        say_result(asdict(status) | {"waiting": status.waiting, "page": str(page)}, True)
+        return
+    for line in lines_of(status):
+        say(line)
+    if page is not None:
+        say(f"page         {page}")
+
+
+def _at_work(archive: Archive) -> bool:
+    from frazil.archive.lock import is_held
+
+    return any(is_held(path) for path in (archive.root / "journal").glob("*.lock"))
