@@ -12,16 +12,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from frazil.archive.catalogue import write_catalogue
 from frazil.archive.folder import JOURNAL, Archive
 from frazil.archive.journal import Journal, entries, read_events
 from frazil.archive.lock import held
 from frazil.archive.sources import MapTask, Shard
 from frazil.archive.status import Totals, status_of, write_status_page
 from frazil.archive.task import Outcome
-from frazil.errors import FrazilError, OptionError, OutputError
+from frazil.errors import MissingDependencyError, OptionError, OutputError, OutputExistsError, ProductNotFoundError
 from frazil.maps.collection import write_collection
 
 _PAGE_S = 10.0  # from one status page to the next
@@ -282,21 +284,17 @@ class _Batch:
 
     def _finish(self) -> None:
         self._page(running=False)
-        if any_maps(self.archive):
-            write_archive_collection(self.archive)
+        write_overview(self.archive)
 
 
-def any_maps(archive: Archive) -> bool:
-    """Whether an archive holds a map."""
-    return next(archive.maps.glob("*/stac_item.json"), None) is not None
-
-
-def write_archive_collection(archive: Archive) -> None:
-    """The STAC collection above all maps; one that somebody else wrote there is left as it is."""
-    try:
-        write_collection(archive.maps, archive.kind, overwrite=True)
-    except FrazilError:
-        return
+def write_overview(archive: Archive) -> None:
+    """The STAC collection above all maps and the table of them; nothing where no map is, or the packages are not."""
+    for write in (
+        lambda: write_collection(archive.maps, archive.kind, overwrite=True),
+        lambda: write_catalogue(archive),
+    ):
+        with suppress(ProductNotFoundError, OutputExistsError, MissingDependencyError):
+            write()
 
 
 def quarantined(archive: Archive, names: Iterable[str] | None = None) -> dict[str, str]:
