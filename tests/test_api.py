@@ -13,6 +13,7 @@ import frazil
 SOURCE = Path(frazil.__file__).parent
 PUBLIC = [
     "__version__",
+    "batch",
     "check_map",
     "check_scene",
     "compare",
@@ -34,7 +35,9 @@ PUBLIC = [
     "load_model",
     "look_at",
     "make_chart",
+    "mosaic",
     "occurrences",
+    "open_catalogue",
     "open_imagettes",
     "open_map",
     "open_patches",
@@ -56,7 +59,9 @@ PUBLIC = [
     "save_patches",
     "save_risk",
     "save_segments",
+    "save_series",
     "segment",
+    "series",
     "simulate_product",
     "simulate_scene",
     "simulated_imagettes",
@@ -66,6 +71,7 @@ PUBLIC = [
     "taught_map",
     "teach",
     "train",
+    "write_catalogue",
 ]
 HEAVY = ("torch", "matplotlib", "xarray", "rasterio", "numpy", "numba", "scipy", "geopandas")
 

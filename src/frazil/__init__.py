@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "batch": "frazil.archive.run",
     "check_map": "frazil.conventions",
     "check_scene": "frazil.conventions",
     "compare": "frazil.maps.compare",
@@ -31,6 +32,8 @@ _HOME = {
     "look_at": "frazil.learn.cells.look",
     "make_chart": "frazil.charts.chart",
     "occurrences": "frazil.maps.occurrences",
+    "mosaic": "frazil.archive.mosaic_files",
+    "open_catalogue": "frazil.archive.catalogue",
     "open_imagettes": "frazil.labels.imagettes",
     "open_map": "frazil.maps.netcdf",
     "open_patches": "frazil.labels.patch_set",
@@ -50,9 +53,11 @@ _HOME = {
     "save_imagettes": "frazil.labels.imagettes",
     "save_occurrences": "frazil.maps.occurrences",
     "save_patches": "frazil.labels.patch_set",
+    "save_series": "frazil.archive.series",
     "save_risk": "frazil.charts.risk",
     "save_segments": "frazil.maps.segment_files",
     "segment": "frazil.learn.predict.imagettes",
+    "series": "frazil.archive.series",
     "simulate_product": "frazil.simulate.product",
     "simulate_scene": "frazil.simulate.scene",
     "simulated_imagettes": "frazil.simulate.imagettes",
@@ -62,6 +67,7 @@ _HOME = {
     "taught_map": "frazil.learn.cells.pixels",
     "teach": "frazil.learn.cells.teach",
     "train": "frazil.learn.run",
+    "write_catalogue": "frazil.archive.catalogue",
 }
 #: Names of before, and what they are called now.
 _FORMERLY = {"judge": "evaluate", "predict_metocean": "predict_phenomena", "export_metocean": "export"}

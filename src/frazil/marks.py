@@ -32,7 +32,8 @@ _STRAY = re.compile(r".*(\.aux\.xml|\.ovr|-wal|-shm|-journal)|\.DS_Store|Thumbs\
 """What GIS programs and desktops leave beside files that they show."""
 _CHUNK = re.compile(r"(.*/)?(zarr\.json|c(/\d+)*)")
 _LIST_BYTES = 64 * 2**20
-_CSV_HEADS = {b"label,weight,reached"}  # tables have no room for words: `frazil propagate`
+#: Tables have no room for words; how those of `frazil propagate` and `frazil series` begin.
+_CSV_HEADS = (b"label,weight,reached", b"date,region,maps,region_km2,observed_percent,")
 
 
 def mark(path: Path) -> None:
@@ -116,7 +117,7 @@ def _bears_mark(path: Path) -> bool:
     """Whether the words are anywhere in a file."""
     if path.suffix == ".csv":
         with path.open("rb") as file:
-            return file.readline(1000).strip() in _CSV_HEADS
+            return file.readline(1000).startswith(_CSV_HEADS)
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return False

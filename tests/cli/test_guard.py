@@ -226,6 +226,8 @@ def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, va
         "map": ["X"],
         "batch": ["X"],
         "watch": ["X"],
+        "mosaic": ["X"],
+        "series": ["X"],
         "scene": ["X"],
         "edge": ["X"],
         "compare": ["X", "Y"],

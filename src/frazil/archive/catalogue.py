@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frazil.archive.folder import Archive
+from frazil.archive.folder import Archive, open_archive
 from frazil.errors import MissingDependencyError, OptionError, ProductNotFoundError
 from frazil.extras import installed
 from frazil.files import replaced_file
@@ -59,8 +59,11 @@ SHORT = (
 _FIGURES = ("mapped_sea_km2", "ice_extent_km2", "undecided_km2", "ice_edge_km")
 
 
-def write_catalogue(archive: Archive) -> tuple[Path, int]:
+def write_catalogue(archive: Archive | str | os.PathLike[str]) -> tuple[Path, int]:
     """Write ``items.parquet`` of an archive anew.
+
+    Args:
+        archive: it, or its folder.
 
     Returns:
         The file, and how many maps it holds.
@@ -75,6 +78,7 @@ def write_catalogue(archive: Archive) -> tuple[Path, int]:
     import stac_geoparquet.arrow as stac
     from pyarrow import parquet
 
+    archive = archive if isinstance(archive, Archive) else open_archive(archive)
     target = archive.root / ITEMS_FILE
     there = {path.parent.name: path for path in archive.maps.glob(f"*/{ITEM_FILE}")}
     old = _kept(target, there)

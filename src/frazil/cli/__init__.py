@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 import click
 
 from frazil import __version__
+from frazil.cli.archive import catalogue, mosaic, series
 from frazil.cli.batch import batch, watch
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
@@ -168,6 +169,9 @@ for command in (
     map_command,
     batch,
     watch,
+    catalogue,
+    mosaic,
+    series,
     edge,
     patches,
     imagettes,
