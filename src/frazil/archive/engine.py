@@ -85,7 +85,7 @@ class Engine:
         self._flying: dict[str, Any] = {}
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         _configure(place)
-        self._cluster = _cluster(place)
+        self._cluster = _started(place)
         try:
             address = place.dask if self._cluster is None else self._cluster
             self._client = Client(address, timeout=_ANSWER_S, set_as_default=False)
@@ -251,6 +251,7 @@ def _configure(place: Place) -> None:
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": _DEATHS,
+            "distributed.comm.timeouts.connect": "60s",  # of workers that begin on a busy machine
             "distributed.worker.memory.target": False,
             "distributed.worker.memory.spill": False,
             "distributed.worker.memory.pause": False,
@@ -259,6 +260,25 @@ def _configure(place: Place) -> None:
             "distributed.admin.log-format": "%(name)s: %(message)s",
         }
     )
+
+
+def _started(place: Place) -> Any:
+    """The cluster of a place, started; None where a scheduler has its own.
+
+    Raises:
+        ServerError: it does not start, tried twice.
+    """
+    try:
+        return _cluster(place)
+    except RuntimeError:  # processes that are slow to begin are taken for dead
+        pass
+    try:
+        return _cluster(place)
+    except (RuntimeError, OSError) as error:
+        words = " ".join(str(error.__cause__ or error).split())[:300]
+        raise ServerError(
+            f"The workers do not start ({words}). Close other programs, or ask for fewer (--workers)."
+        ) from error
 
 
 def _cluster(place: Place, *, scale: bool = True) -> Any:
