@@ -250,3 +250,21 @@ def test_stripmap_as_a_template(metadata_products: dict[str, Path], tmp_path: Pa
     assert np.isfinite(scene.sigma0.values).mean() > 0.99
     with rasterio.open(next(tmp_path.glob("*_truth/ice_class.tif"))) as file:
         assert (file.read(1) != 255).all()
+
+
+@pytest.mark.parametrize("date", ["2025-02-01", "2024-02-29"])
+def test_a_product_of_a_day(tmp_path: Path, date: str) -> None:
+    where = {"lines": (5200, 5400), "pixels": (2400, 2600)}
+    drawn = simulate_product(tmp_path / "drawn", seed=3, **where)  # type: ignore[arg-type]
+    dated = simulate_product(tmp_path / "dated", seed=3, date=date, **where)  # type: ignore[arg-type]
+    assert date.replace("-", "") in dated.name
+    one, other = open_scene(drawn), open_scene(dated)
+    np.testing.assert_array_equal(one["sigma0"].values, other["sigma0"].values)  # the ice is the same
+    assert str(other.attrs["start_time"]).startswith(date)
+
+
+@pytest.mark.parametrize("date", ["2025-02-30", "1999-01-01", "soon", "2025-2-1T00:00"])
+def test_dates_that_are_none(tmp_path: Path, date: str) -> None:
+    with pytest.raises(OptionError, match="Date"):
+        simulate_product(tmp_path, seed=3, date=date, lines=(5200, 5400), pixels=(2400, 2600))
+    assert list(tmp_path.iterdir()) == []

@@ -123,6 +123,7 @@ def scene(
 @click.option("--pixels", type=int, nargs=2, help="Only these pixels.")
 @click.option("--open-sea", is_flag=True, help="No land, wherever the template lies.")
 @click.option("--compress", is_flag=True, help="Deflate the measurement files.")
+@click.option("--date", metavar="YYYY-MM-DD", help="Of the scene.  [default: drawn, within the season of its ice]")
 @shared("overwrite", "json")
 def simulate(
     output: str,
@@ -135,6 +136,7 @@ def simulate(
     pixels: tuple[int, int] | None,
     open_sea: bool,
     compress: bool,
+    date: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -147,6 +149,8 @@ def simulate(
     from frazil.simulate.quicklook import sample_product
     from frazil.simulate.sea_product import simulate_sea_product
 
+    if sample:
+        refuse_given(("date",), "with --sample, which has its own")
     if phenomena:
         refuse_given(("sample", "open_sea"), "with --phenomena, which are at sea")
     else:
@@ -158,10 +162,10 @@ def simulate(
             path = sample_product(output, **shared)
         elif phenomena:
             config = PhenomenaConfig(names=names)
-            path = simulate_sea_product(output, **shared, lines=lines, pixels=pixels, config=config)
+            path = simulate_sea_product(output, **shared, lines=lines, pixels=pixels, config=config, date=date)
         else:
             land: Literal["gshhg"] | None = None if open_sea else "gshhg"
-            path = simulate_product(output, **shared, lines=lines, pixels=pixels, land=land)
+            path = simulate_product(output, **shared, lines=lines, pixels=pixels, land=land, date=date)
     say_result({"product": str(path)}, as_json)
 
 

@@ -54,6 +54,7 @@ def simulate_product(
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
     compress: bool = False,
+    date: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a simulated product and its truth; the path of the SAFE folder.
@@ -75,6 +76,7 @@ def simulate_product(
         lines: first and one past the last line to take of the template's image; the product is cut consistently.
         pixels: likewise across.
         compress: deflate the measurement files; ESA's are not compressed.
+        date: ``"2025-02-01"``; by default one is drawn from the season of the world, which this does not change.
         overwrite: replace a product of the same name.
 
     Raises:
@@ -93,6 +95,7 @@ def simulate_product(
         lines=lines,
         pixels=pixels,
         block=block,
+        date=date,
     )
     a = sim.bands[0].annotation
     first_line, first_pixel = lines[0] if lines else 0, pixels[0] if pixels else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -126,6 +127,7 @@ def prepare(
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
     block: int = 3,
+    date: str | None = None,
 ) -> Simulation:
     """Draw everything but speckle (arguments as `simulate_scene`; ``spacing_m=None`` takes ``block`` pixels)."""
     product = template_product(os.fspath(template))
@@ -161,7 +163,7 @@ def prepare(
     drawn = draw_noise_error(rng, a, measured=swaths)
     year = int(rng.integers(2015, 2025))
     day = int(rng.integers(*_DAYS[truth.parameters.season]))
-    date = np.datetime64(f"{year}-01-01") + day
+    drawn_day = np.datetime64(f"{year}-01-01") + day
     return Simulation(
         product=product,
         bands=bands,
@@ -173,8 +175,25 @@ def prepare(
         climate=climate,
         noise_error=drawn if noise_error is None else noise_error,
         seed=seed,
-        days=int((date - a.first_line_time.astype("datetime64[D]")).astype(int)),
+        days=int(((day_of(date) or drawn_day) - a.first_line_time.astype("datetime64[D]")).astype(int)),
     )
+
+
+def day_of(date: str | None) -> np.datetime64 | None:
+    """The day that a scene is dated to, ``"2025-02-01"``; None where nobody says.
+
+    Raises:
+        OptionError: no day from 2014, when the first Sentinel-1 flew, to 2099.
+    """
+    if date is None:
+        return None
+    try:
+        day = np.datetime64(datetime.strptime(date, "%Y-%m-%d").date())
+    except ValueError:
+        raise OptionError(f"Date {date!r} is not a day such as 2025-02-01.") from None
+    if not np.datetime64("2014-04-03") <= day < np.datetime64("2100-01-01"):
+        raise OptionError(f"Date {date} must lie between 2014-04-03, when the first Sentinel-1 flew, and 2099.")
+    return day
 
 
 def code_of(seed: int) -> str:

@@ -25,7 +25,7 @@ from frazil.simulate.instrument import NoiseError, draw_noise_error, template_pr
 from frazil.simulate.metadata import Cut
 from frazil.simulate.phenomena import PhenomenaConfig, WideSea, make_wide_sea
 from frazil.simulate.product import write_both
-from frazil.simulate.scene import code_of, incidence_angle, window
+from frazil.simulate.scene import code_of, day_of, incidence_angle, window
 from frazil.simulate.truth import write_phenomena_raster
 
 _SPACING_M = 50.0  # of the truth, as of imagettes
@@ -83,6 +83,7 @@ def simulate_sea_product(
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
     compress: bool = False,
+    date: str | None = None,
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Path:
@@ -101,6 +102,7 @@ def simulate_sea_product(
         lines: first and one past the last line to take of the template's image; 24 km or more.
         pixels: likewise across.
         compress: deflate the measurement file.
+        date: ``"2025-02-01"``; drawn by default.
         overwrite: replace a product of the same name.
         progress: called with the fraction of squares painted.
 
@@ -115,6 +117,7 @@ def simulate_sea_product(
         noise_error=noise_error,
         lines=lines,
         pixels=pixels,
+        date=date,
         progress=progress,
     )
 
@@ -132,6 +135,7 @@ def prepare_sea(
     noise_error: NoiseError | None = None,
     lines: tuple[int, int] | None = None,
     pixels: tuple[int, int] | None = None,
+    date: str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SeaSimulation:
     """Draw everything but speckle; arguments as `simulate_sea_product`."""
@@ -162,13 +166,13 @@ def prepare_sea(
     )
     rng = np.random.default_rng([seed, 10])
     drawn = draw_noise_error(rng, a)
-    date = np.datetime64(f"{int(rng.integers(2015, 2025))}-01-01") + int(rng.integers(365))
+    drawn_day = np.datetime64(f"{int(rng.integers(2015, 2025))}-01-01") + int(rng.integers(365))
     cut = Cut(
         first_line=first,
         first_pixel=left,
         n_lines=last - first,
         n_pixels=right - left,
-        days=int((date - a.first_line_time.astype("datetime64[D]")).astype(int)),
+        days=int(((day_of(date) or drawn_day) - a.first_line_time.astype("datetime64[D]")).astype(int)),
         code=code_of(seed),
         turn_deg=turn_deg,
     )
