@@ -1,0 +1,1 @@
+"""Archives of products: what lies there, and how it comes here whole."""
