@@ -17,7 +17,7 @@ TORCH ?= torch==2.13.0
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet "$(TORCH)")
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[learn,desk]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[archive,learn,desk]'
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed requirements-test.txt

@@ -61,7 +61,7 @@ def serving(answer: Callable[[Asked], Reply], host: str = "127.0.0.1") -> Iterat
             server.asked.append(asked)
             reply = answer(asked)
             data = reply.body if reply.cut is None else reply.body[: reply.cut]
-            self.send_response(reply.status)
+            self.send_response_only(reply.status)
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(name, value)
             self.send_header("Connection", "close")

@@ -20,6 +20,8 @@ from frazil import __version__
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
 from frazil.cli.desk import desk
+from frazil.cli.find import find
+from frazil.cli.get import get
 from frazil.cli.guard import Guarded, refuse_given
 from frazil.cli.imagettes import imagettes, segment
 from frazil.cli.labels import patches
@@ -164,6 +166,8 @@ def simulate(
 
 
 for command in (
+    find,
+    get,
     map_command,
     edge,
     patches,
