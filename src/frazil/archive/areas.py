@@ -227,7 +227,8 @@ def _short(part: Any) -> Any:
     tolerance = _WIDER
     outer = shapely.Polygon(part.exterior)
     while True:
-        wide = shapely.buffer(outer, tolerance, join_style="mitre").simplify(tolerance / 2)
+        near = outer.simplify(tolerance / 4)  # before it is widened, so that few corners are
+        wide = shapely.buffer(near, tolerance, join_style="mitre").simplify(tolerance / 2)
         wide = shapely.segmentize(shapely.intersection(wide, bounds), _STEP)
         if wide.geom_type == "Polygon" and len(wide.exterior.coords) <= _CORNERS:
             return shapely.Polygon(shapely.set_precision(shapely.orient_polygons(wide), 1e-4).exterior)

@@ -145,10 +145,10 @@ class BucketFile:
     @contextmanager
     def open(self, start: int, etag: str) -> Iterator[Piece]:
         """As `Origin.open`."""
+        store = open_store(self.where)  # says what is not installed
         import obstore
         from obstore.exceptions import BaseError, PreconditionError
 
-        store = open_store(self.where)
         options: dict[str, object] = {}
         if start:
             options["range"] = {"offset": start}

@@ -46,7 +46,7 @@ def span(text: str) -> Span:
         start, stop = _unit(first)
         if slash:
             stop = _unit(_completed(first, last))[1]
-    except ValueError:
+    except (ValueError, OverflowError):
         raise OptionError(f"time {printable(text)[:100]!r} is not {_FORM}.") from None
     if stop <= start:
         raise OptionError(f"time {printable(text)[:100]!r} ends before it begins. Write the earlier time first.")

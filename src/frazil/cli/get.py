@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 def get(products: tuple[str, ...], output: str, source: str, via: str, connections: int, as_json: bool) -> None:
     """Fetch products by id, by name, or all of a search (frazil find … -o search.json), into a folder.
 
-    Of each the files that a map needs, compared with the checksums of its manifest. What was begun, also by a run
-    that was killed, is gone on with by the same command; what is there already is left as it is. A product gets its name
-    when it is whole.
+    Of each the files that a map needs, compared with the checksums of its manifest. A product gets its name when it is
+    whole. What was begun, also by a run that was killed, is gone on with by the same command; what is there already is
+    left as it is.
     """
     from frazil.archive.get import get_product, resolve
     from frazil.archive.shipments import Archive
