@@ -1,8 +1,8 @@
 """What was fetched, byte for byte: ``.frazil-get.jsonl`` in the folder of an archive.
 
 A line for each piece of a file: when, which, from which byte to which, and the file's ETag at the server, by which the
-next run knows whether it may go on. Lines are added whole, by any number of runs at once, and brought down to the disk;
-a line that a power failure cut is passed over. No address, no token and no name of a user stands in it.
+next run knows whether it may go on. Lines are added whole, by any number of runs at once, and brought down to the disk
+where a file is whole; a line that a power failure cut is passed over. No address, no token and no name of a user stands in it.
 
 References:
     POSIX.1-2017, write() with O_APPEND. JSON Lines.
@@ -36,8 +36,12 @@ class Receipts:
     def __init__(self, folder: Path) -> None:
         self.path, self._lock = folder / NAME, threading.Lock()
 
-    def add(self, **what: Any) -> None:
+    def add(self, *, flush: bool = True, **what: Any) -> None:
         """Add a line.
+
+        Args:
+            flush: bring it down to the disk at once.
+            what: it says; the time is added.
 
         Raises:
             OutputError: it cannot be written.
@@ -51,7 +55,8 @@ class Receipts:
                     if os.fstat(descriptor).st_size and not _ends_whole(self.path):
                         line = "\n" + line
                     os.write(descriptor, line.encode())
-                    os.fsync(descriptor)
+                    if flush:
+                        os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
         except OSError as error:

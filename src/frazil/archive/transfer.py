@@ -160,6 +160,7 @@ def _take(piece: Piece, partial: Path, start: int, wanted: Wanted, run: Transfer
         os.close(descriptor)
         if came:
             run.receipts.add(
+                flush=False,  # the bytes are not, either: until a file is whole its MD5 has the last word
                 product=run.product,
                 file=wanted.name,
                 event="came",
