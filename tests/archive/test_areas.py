@@ -44,7 +44,7 @@ def small(lon: float, lat: float, d: float = 0.05) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [[[(x + 180) % 360 - 180, y] for x, y in ring]]}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_place_well_inside_meets_and_one_well_outside_does_not(data: st.DataObject) -> None:
     try:

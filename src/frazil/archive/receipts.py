@@ -2,7 +2,8 @@
 
 A line for each piece of a file: when, which, from which byte to which, and the file's ETag at the server, by which the
 next run knows whether it may go on. Lines are added whole, by any number of runs at once, and brought down to the disk
-where a file is whole; a line that a power failure cut is passed over. No address, no token and no name of a user stands in it.
+where a file is whole; a line that a power failure cut is passed over. No address, no token and no name of a
+user stands in it.
 
 References:
     POSIX.1-2017, write() with O_APPEND. JSON Lines.

@@ -24,10 +24,12 @@ from frazil.errors import ArchiveError, OptionError
 from frazil.files import whole_output
 from frazil.marks import WRITTEN_BY
 from frazil.net.http import Client
+from frazil.net.patience import Patience
 from frazil.scene.box import Box
 from frazil.untrusted import read_json
 
 _FILE_BYTES = 2**28
+_CLIENT = Client(patience=Patience(tries=5))  # half a minute: somebody waits for the table
 _SOURCES: dict[str, ModuleType] = {"cdse": cdse, "asf": asf, "planetary": planetary}
 
 
@@ -105,7 +107,7 @@ def find(
         polarization=polarization,
         newest_first=newest_first,
     )
-    found = list(_enough(_SOURCES[source].find(query, client or Client()), query, limit))
+    found = list(_enough(_SOURCES[source].find(query, client or _CLIENT), query, limit))
     found.sort(key=lambda p: (p.start, p.name), reverse=newest_first)
     products = one_of_each(found, cog=cog)
     products.sort(key=lambda p: (p.start, p.name), reverse=newest_first)
