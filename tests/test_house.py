@@ -15,6 +15,7 @@ FLOORS = """
 errors jit percent untrusted geojson
 class_schemes
 conventions dates extras georeference memory mask_counts pictures seeds shapefiles xml_files zarr_stores
+net
 answer gdal_files product_files
 hdf5_files marks metrics
 files
@@ -24,7 +25,7 @@ sentinel1 radarsat testing
 products
 labels
 simulate maps
-charts
+charts providers
 learn.config learn.map_shapes learn.seen learn.state
 learn.models learn.log
 learn.checkpoint learn.train learn.check

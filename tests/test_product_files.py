@@ -106,9 +106,7 @@ def test_a_file_of_the_product_in_its_place(copy: Path, tmp_path: Path, expected
             open_product(shutil.copy(next(copy.glob(pattern)), alone))
 
 
-@pytest.mark.parametrize(
-    "name", ["s3://bucket/x.SAFE", "https://example.invalid/x.zip", "/vsicurl/https://x", "gs://a/b"]
-)
+@pytest.mark.parametrize("name", ["ftp://a/x.SAFE", "/vsicurl/https://x", "gs://a/b"])
 def test_names_of_the_internet(name: str) -> None:
     with pytest.raises(ProductNotFoundError, match=r"not on a local disk.*Download it") as caught:
         open_product(name)
@@ -535,7 +533,7 @@ def test_places_where_nothing_is_read(tmp_path: Path) -> None:
     one_line(caught)
     with pytest.raises(ProductNotFoundError, match="No product at"):
         refuse_place(tmp_path / "nowhere")
-    for name in (tmp_path / "note.txt", tmp_path / "nowhere", "s3://bucket/x", tmp_path / "a.tif"):
+    for name in (tmp_path / "note.txt", tmp_path / "nowhere", "s3://B/x", tmp_path / "a.tif"):
         assert not holds(name, LAYOUT)
 
 

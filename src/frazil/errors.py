@@ -12,6 +12,8 @@ exits with status 1. Each child is also the builtin that ordinary ``except`` cla
     ├── ModelError (ValueError)                    a model that is broken or does not fit the scene
     ├── TrainingError (ArithmeticError)            a training whose loss is no longer a number
     ├── ServerError (ConnectionError)              a parameter server that does not answer, or refuses a worker
+    ├── ArchiveError (ConnectionError)             an archive of products that does not answer, refuses, or sends wrong
+    ├── CredentialsError (PermissionError)         a name or password for an archive that is missing or not taken
     ├── LabelNotFoundError (FileNotFoundError)     no chart, polygons, class raster or patch set at this path
     ├── LabelError (ValueError)                    labels that are broken, unknown, or do not fit the scene
     ├── OutputExistsError (FileExistsError)        an output is there already, and overwriting was not asked for
@@ -65,6 +67,14 @@ class TrainingError(FrazilError, ArithmeticError):
 
 class ServerError(FrazilError, ConnectionError):
     """A parameter server does not answer, or refuses a worker."""
+
+
+class ArchiveError(FrazilError, ConnectionError):
+    """An archive of products does not answer, refuses, or sends something else than it said."""
+
+
+class CredentialsError(FrazilError, PermissionError):
+    """A name, a password or a key for an archive is missing, or the archive does not take it."""
 
 
 class LabelNotFoundError(FrazilError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The files of a product, in a folder or in a zip archive, opened so that none leads outside.
+"""The files of a product, in a folder, in a zip archive or on the network, opened so that none leads outside.
 
 Archives are made by many hands: members may carry backslashes, Apple's `__MACOSX` and `._*` companions are no product
 files, and methods of compression that nothing here can read are refused with advice.
@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import zipfile
@@ -21,7 +22,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from frazil.errors import ProductError, ProductNotFoundError, printable
+from frazil.errors import FrazilError, ProductError, ProductNotFoundError, printable
+from frazil.net.addresses import is_address
+from frazil.net.folder import RemoteFolder, remote_folder
 from frazil.untrusted import is_inside, open_regular
 from frazil.xml_files import MAX_BYTES
 
@@ -79,12 +82,14 @@ class ProductFiles:
         prefix: the folder inside the archive, ``""`` or ending in ``/``.
         sizes: path below the product folder -> size in bytes.
         members: path below the product folder -> name in the archive.
+        remote: the folder on the network that the product is read from; `path` is no path then.
     """
 
     path: Path
     prefix: str
     sizes: dict[str, int]
     members: dict[str, str] = field(default_factory=dict)
+    remote: RemoteFolder | None = None
 
     @property
     def archived(self) -> bool:
@@ -94,7 +99,7 @@ class ProductFiles:
     @property
     def shown(self) -> str:
         """The path in characters that every terminal and file can hold."""
-        return printable(str(self.path))
+        return printable(str(self.path)) if self.remote is None else self.remote.shown
 
     @cached_property
     def name(self) -> str:
@@ -125,6 +130,9 @@ class ProductFiles:
         """
         if name not in self.sizes:
             raise ProductError(f"{self.name} has no {name}. Download the whole product again.")
+        if self.remote is not None:
+            yield io.BytesIO(self.remote.read(name, MAX_BYTES))
+            return
         try:
             if self.archived:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.members[name]) as member:
@@ -145,7 +153,10 @@ class ProductFiles:
 
         Raises:
             ProductError: a link leads outside; GDAL cannot be told the path.
+            ArchiveError, CredentialsError: of a product on the network, as `RemoteFolder.gdal_path`.
         """
+        if self.remote is not None:
+            return self.remote.gdal_path(name)
         if any("\ud800" <= c <= "\udfff" for c in str(self.path.resolve()) + name):
             raise ProductError(f"The path of {self.shown} is not UTF-8, and GDAL cannot open it. Rename the product.")
         if not self.archived:
@@ -163,9 +174,13 @@ def find_files(path: str | os.PathLike[str], layout: Layout) -> ProductFiles:
     """The files of the product at a path.
 
     Raises:
-        ProductNotFoundError: nothing there, or a name of the internet.
+        ProductNotFoundError: nothing there, or a name of the internet that is not read.
         ProductError: a damaged or hostile archive.
+        ArchiveError, CredentialsError: of an address, as `remote_folder`.
     """
+    if is_address(path):
+        remote = remote_folder(os.fspath(path))
+        return ProductFiles(Path(remote.address), "", _of_layout(remote.sizes, layout), remote=remote)
     place = _local(path)
     if place.is_dir():
         return _from_folder(place, layout)
@@ -177,6 +192,11 @@ def find_files(path: str | os.PathLike[str], layout: Layout) -> ProductFiles:
 
 def holds(path: str | os.PathLike[str], layout: Layout) -> bool:
     """Whether a product of this kind lies at a path, sound or not; False where nothing can be read."""
+    if is_address(path):
+        try:
+            return any(re.fullmatch(layout.sign, name) for name in remote_folder(os.fspath(path)).sizes)
+        except FrazilError:
+            return False
     try:
         place = _local(path)
         if place.is_dir():
@@ -196,9 +216,12 @@ def refuse_place(path: str | os.PathLike[str]) -> str:
     """The path in characters that every terminal can show, if something lies there that might have been a product.
 
     Raises:
-        ProductNotFoundError: nothing there, a name of the internet, or a single file of a product.
+        ProductNotFoundError: nothing there, a name of the internet that is not read, or a single file of a product.
         ProductError: a damaged or hostile archive.
+        ArchiveError, CredentialsError: of an address, as `remote_folder`.
     """
+    if is_address(path):
+        return remote_folder(os.fspath(path)).shown
     place = _local(path)
     if place.is_file() and place.suffix.lower() in _PARTS:
         raise _alone(place, "its product's folder")
@@ -213,12 +236,18 @@ def _local(path: str | os.PathLike[str]) -> Path:
     given = os.fspath(path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|/vsi", given):
         raise ProductNotFoundError(
-            f"{printable(given)} is not on a local disk, where frazil reads products. Download it and give its path."
+            f"{printable(given)} is not on a local disk, nor https:// or s3://, where frazil reads products. "
+            "Download it and give its path."
         )
     place = Path(given)
     if not place.exists():
         raise ProductNotFoundError(f"No product at {printable(given)}. Give a SAFE folder or a zip of one.")
     return place
+
+
+def _of_layout(sizes: dict[str, int], layout: Layout) -> dict[str, int]:
+    """The files that a folder of this kind would give."""
+    return {n: s for n, s in sizes.items() if n.rpartition("/")[0] in layout.folders and not _is_companion(n)}
 
 
 def _alone(file: Path, what: str) -> ProductNotFoundError:

@@ -15,6 +15,8 @@ import numpy as np
 
 from frazil.conventions import Check, Denoise
 from frazil.errors import OptionError, ProductNotFoundError
+from frazil.net.addresses import is_address
+from frazil.net.folder import remote_folder
 from frazil.product_files import refuse_place
 from frazil.radarsat.product import Constellation, Radarsat2
 from frazil.scene.geolocation import TiePoints
@@ -155,12 +157,14 @@ READERS: tuple[Reader, ...] = (Sentinel1(), Radarsat2(), Constellation())
 
 
 def open_product(path: str | os.PathLike[str], *, check: Check = "quick") -> Product:
-    """The product at a path: the folder of one, a file of it, or a zip.
+    """The product at a path: the folder of one, a file of it, or a zip; or a folder on the network, read in place.
 
     Only names and sizes are read here; metadata is parsed when asked for, pixels later still.
 
     Args:
-        path: on a local disk.
+        path: on a local disk, or the address of a product's folder: ``https://…/NAME.SAFE`` with its manifest, on a
+            server that gives parts of files, or ``s3://bucket/…/NAME.SAFE``. Checksums of measurement files of such
+            are not compared: they would be read whole.
         check: whether the files belong together: ``"quick"`` compares headers, checksums of metadata and of
             measurement files up to 64 MB, and means of pixels, as far as the product tells them; ``"full"`` also
             checksums of larger measurement files (about 1 s per GB); ``"none"`` nothing.
@@ -168,10 +172,13 @@ def open_product(path: str | os.PathLike[str], *, check: Check = "quick") -> Pro
     Raises:
         ProductNotFoundError: nothing there, or nothing that looks like a product.
         ProductError: a damaged or hostile archive.
+        ArchiveError, CredentialsError: an address that does not answer, or refuses.
         OptionError: another `check`.
     """
     if check not in get_args(Check):
         raise OptionError(f"check {check!r} is not one of {list(get_args(Check))}.")
+    if is_address(path):
+        remote_folder(os.fspath(path))  # says what is wrong, once, before every reader is asked in turn
     for reader in READERS:
         if reader.opens(path):
             return reader.open_product(path, check=check)

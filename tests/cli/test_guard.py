@@ -247,6 +247,8 @@ def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, va
         "simulate": ["X"],
         "train": ["R"],
         "peers": ["X"],
+        "find": ["--time", "2025"],
+        "get": ["X"],
     }.get(name, ["--data", "X"])
     done = run(*name.split(), *needed, "-o", tmp_path / "out", f"{option}={value}")
     assert done.exit_code == 2

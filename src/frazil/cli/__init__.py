@@ -22,6 +22,8 @@ from frazil.cli.batch import batch, watch
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
 from frazil.cli.desk import desk
+from frazil.cli.find import find
+from frazil.cli.get import get
 from frazil.cli.guard import Guarded, refuse_given
 from frazil.cli.imagettes import imagettes, segment
 from frazil.cli.labels import patches
@@ -170,6 +172,8 @@ def simulate(
 
 
 for command in (
+    find,
+    get,
     map_command,
     batch,
     watch,

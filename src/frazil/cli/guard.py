@@ -16,10 +16,10 @@ from click.core import ParameterSource
 
 from frazil.errors import is_utf8, printable
 
-OUTPUTS = ("output", "sheet", "picture", "figure", "page", "explain")
+OUTPUTS = ("output", "sheet", "picture", "figure", "page", "explain", "stac")
 """Parameters that name what a command writes."""
 #: Commands whose output is a folder that they add to, by rules of its own: by name, or by that of their group.
-_FOLDERS_TO_FILL = ("batch", "desk", "serve", "simulate", "study", "train", "watch")
+_FOLDERS_TO_FILL = ("batch", "desk", "get", "serve", "simulate", "study", "train", "watch")
 #: Inputs of commands that make a folder of each.
 _ONE_FOLDER_EACH = ("products", "map_folders")
 

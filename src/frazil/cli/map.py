@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -17,6 +18,7 @@ from frazil.cli.progress import progress_bar
 from frazil.cli.say import say, say_result
 from frazil.cli.several import one_by_one
 from frazil.errors import OptionError
+from frazil.net.addresses import is_address
 
 if TYPE_CHECKING:
     from frazil.conventions import Check
@@ -42,6 +44,9 @@ def map_command(
     **given: Any,
 ) -> None:
     """Map the sea ice of PRODUCT..., or with a model of phenomena those of sea and air, into a folder for each.
+
+    PRODUCT is a folder or a zip, or the address of a folder on the network, which is read in place:
+    https://…/NAME.SAFE or s3://bucket/…/NAME.SAFE.
 
     GeoTIFFs, NetCDF, vectors, picture, STAC item and summary; of several products a STAC collection of all maps in the
     output, too. Products that are refused are told at the end, when the others are mapped.
@@ -114,7 +119,9 @@ def _targets(products: tuple[str, ...], output: str) -> list[Path]:
         return [Path(output)]
     names = []
     for product in products:
-        path = Path(product).resolve()
+        path = Path(urlsplit(product).path if is_address(product) else product).resolve()
+        if is_address(product) and path.name == "manifest.safe":
+            path = path.parent
         path = path.parent if path.is_file() and path.suffix.lower() != ".zip" else path  # a manifest in its product
         names.append(path.stem if path.suffix.lower() in (".safe", ".zip") else path.name)
     names = [n[: -len(".SAFE")] if n.upper().endswith(".SAFE") else n for n in names]  # of NAME.SAFE.zip

@@ -10,6 +10,7 @@ import click
 
 from frazil.cli.say import say, say_json
 from frazil.errors import FrazilError
+from frazil.net.addresses import is_address, shown
 
 
 def one_by_one(
@@ -37,11 +38,12 @@ def one_by_one(
     failed = []
     for source, target in zip(sources, targets, strict=True):
         say(f"{target.name}:", err=True)
+        name = shown(source) if is_address(source) else source  # the query of an address may be a signature
         try:
-            told.append({what: source, **work(source, target)})
+            told.append({what: name, **work(source, target)})
         except FrazilError as error:
-            told.append({what: source, "error": str(error)})
-            failed.append(f"{source}: {' '.join(str(error).split())}")
+            told.append({what: name, "error": str(error)})
+            failed.append(f"{name}: {' '.join(str(error).split())}")
     if len(failed) < len(sources):
         finish()
     if as_json:

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from frazil.errors import ProductError
+from frazil.errors import FrazilError, ProductError
+from frazil.net.folder import reading, without_query
 
 _UINT16_LINES = {258: 16, 259: 1, 262: 1, 266: 1, 277: 1, 317: 1, 339: 1}
 """What the directory must say of plain lines: bits, no compression, black is zero, bit order, samples, no predictor,
@@ -93,9 +94,12 @@ class Measurement:
         from rasterio.errors import RasterioError
 
         try:
-            yield
+            with reading(self.path):
+                yield
         except (RasterioError, OSError) as error:
-            cause = str(error.__cause__ or error).split("\n")[0]
+            if isinstance(error, FrazilError):
+                raise
+            cause = without_query(str(error.__cause__ or error).split("\n")[0])
             raise ProductError(
                 f"{self.name} cannot be read ({cause}). The file is truncated or damaged: download the product again."
             ) from error

@@ -1,0 +1,1 @@
+"""Where products are to be had: what lies there, and how it comes here whole."""
