@@ -14,10 +14,8 @@ import geopandas as gpd
 import pystac
 import pytest
 import shapely
-from hypothesis import given
-from hypothesis import strategies as st
 
-from frazil.archive.catalogue import open_catalogue, time_span, write_catalogue
+from frazil.archive.catalogue import open_catalogue, write_catalogue
 from frazil.archive.folder import Archive, begin_archive
 from frazil.errors import OptionError, OutputError, ProductNotFoundError
 from frazil.learn.predict.mapping import MapOptions
@@ -100,7 +98,7 @@ def test_items_come_back_from_it(archive: Archive) -> None:
     ("question", "names"),
     [
         ({"time": "2025-02-02"}, {"map2", "far"}),
-        ({"time": "2025-02-02/2025-02-03"}, {"map2", "map3", "far"}),
+        ({"time": "2025-02-02/03"}, {"map2", "map3", "far"}),
         ({"time": "2025-02"}, {"map1", "map2", "map3", "far"}),
         ({"time": "2024"}, set()),
         ({"bbox": "9,77,11,79"}, {"map1", "map2", "map3"}),
@@ -154,18 +152,11 @@ def test_an_empty_archive_has_no_table(tmp_path: Path) -> None:
         open_catalogue(tmp_path)
 
 
-@given(st.dates(min_value=datetime(1990, 1, 1).date(), max_value=datetime(2090, 1, 1).date()))
-def test_days_are_whole(day: Any) -> None:
-    start, end = time_span(day.isoformat())
-    assert (start.date(), (end - start).total_seconds()) == (day, 86400.0)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "yesterday", "2025-13", "2025-02-30", "2025-02-03/2025-02-01", "2025-02-01/", "-5"]
-)
-def test_times_that_are_none(text: str) -> None:
-    with pytest.raises(OptionError, match="Time"):
-        time_span(text)
+@pytest.mark.parametrize("text", ["", "yesterday", "2025-13", "2025-02-03/2025-02-01"])
+def test_times_that_are_none(archive: Archive, text: str) -> None:
+    write_catalogue(archive)
+    with pytest.raises(OptionError, match="time"):
+        open_catalogue(archive.root, time=text)
 
 
 def test_a_place_that_takes_nothing(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from frazil.archive.batch import BatchSettings, run_batch
 from frazil.archive.engine import GIB, Engine, Place, job_script
 from frazil.archive.folder import Archive, begin_archive
 from frazil.archive.sources import MapTask
-from frazil.archive.watch import HEARTBEAT, Watch, WatchSettings
+from frazil.archive.watch import HEARTBEAT, Watch, WatchSettings, in_folders
 from frazil.cli import cli
 from frazil.errors import FrazilError, MissingDependencyError, OptionError, ServerError
 from frazil.learn.checkpoint import load_model
@@ -223,7 +223,9 @@ def test_a_watch_takes_what_has_settled(archive: Archive, engine: Engine, produc
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     now = [0.0]
-    watching = Watch(archive, [str(inbox)], engine, WatchSettings(every_s=10, settle_s=30), clock=lambda: now[0])
+    watching = Watch(
+        archive, in_folders([str(inbox)]), engine, WatchSettings(every_s=10, settle_s=30), clock=lambda: now[0]
+    )
     assert watching.look() == 0
     product = tasks_of(products)[0]
     part = inbox / f"{product.id}.SAFE"

@@ -19,9 +19,9 @@ from frazil.providers.get import get
 from frazil.providers.receipts import NAME as RECEIPTS
 from frazil.providers.receipts import Receipts
 from frazil.providers.shipments import Archive
-from tests.providers.test_get import needed
 from tests.local_server import Asked, Reply, part_of, serving
 from tests.providers.conftest import NAME, FakeArchive, contents
+from tests.providers.test_get import needed
 
 
 def found(source: str, **more: Any) -> Found:

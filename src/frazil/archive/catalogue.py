@@ -14,17 +14,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frazil.archive.folder import Archive, open_archive
-from frazil.errors import MissingDependencyError, OptionError, ProductNotFoundError
+from frazil.errors import MissingDependencyError, ProductNotFoundError
 from frazil.extras import installed
 from frazil.files import replaced_file
 from frazil.maps.collection import collection_file
 from frazil.maps.stac import COLLECTIONS, ITEM_FILE
 from frazil.marks import WRITTEN_BY
+from frazil.providers.times import span
 from frazil.scene.box import Box
 from frazil.untrusted import read_json
 
@@ -110,7 +110,7 @@ def open_catalogue(
 
     Args:
         archive: the folder, or its ``items.parquet``.
-        time: ``"2025-02-01"``, ``"2025-02"``, ``"2025"`` or two of them with a slash between, UTC, the last one whole.
+        time: ``"2025-02-01"``, ``"2025-02-01/03"``, ``"2025-02"`` … UTC, see `frazil.providers.times.span`.
         bbox: west, south, east, north, degrees; west above east across 180°. Maps whose outline meets it.
         columns: to read; None: all, with the assets.
 
@@ -130,8 +130,8 @@ def open_catalogue(
     path = place / ITEMS_FILE if place.is_dir() else place
     filters: list[Any] = []
     if time is not None:
-        first, last = time_span(time)
-        filters = [("datetime", ">=", first), ("datetime", "<", last)]
+        wanted_time = span(time)
+        filters = [("datetime", ">=", wanted_time.start), ("datetime", "<", wanted_time.stop)]
     try:
         have = set(parquet.read_schema(path).names)
         wanted = None if columns is None else [name for name in columns if name in have]
@@ -146,41 +146,6 @@ def open_catalogue(
     if bbox is not None:
         frame = frame[frame.intersects(_box(bbox))]
     return frame.sort_values(["datetime", "id"]).reset_index(drop=True)
-
-
-def time_span(text: str) -> tuple[datetime, datetime]:
-    """From when to before when ``"2025-02-01"``, ``"2025-02"``, ``"2025-02-01/2025-02-03"`` … reaches, UTC.
-
-    Raises:
-        OptionError: another form, or a span that runs backwards.
-    """
-    first, slash, last = text.partition("/")
-    try:
-        start, end = _period(first)
-        if slash:
-            end = _period(last)[1]
-    except ValueError:
-        raise OptionError(
-            f"Time {text!r} is not a day, month or year (2025-02-01), or two with a slash between."
-        ) from None
-    if end <= start:
-        raise OptionError(f"Time {text!r} runs backwards.")
-    return start, end
-
-
-def _period(text: str) -> tuple[datetime, datetime]:
-    parts = [int(part) for part in text.split("-")]
-    if not 1 <= len(parts) <= 3 or not all(part.isascii() and part.isdigit() for part in text.split("-")):
-        raise ValueError(text)
-    first = date(*(*parts, 1, 1)[:3])
-    if len(parts) == 1:
-        after = date(first.year + 1, 1, 1)
-    elif len(parts) == 2:
-        after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    else:
-        after = first + timedelta(days=1)
-    start, end = (datetime(d.year, d.month, d.day, tzinfo=UTC) for d in (first, after))
-    return start, end
 
 
 def _box(bbox: str | Sequence[float]) -> Any:

@@ -27,7 +27,7 @@ from frazil.untrusted import read_json
 if TYPE_CHECKING:
     from frazil.learn.checkpoint import Model
 
-ARCHIVE_FILE, MAPS, JOURNAL = "archive.json", "maps", "journal"
+ARCHIVE_FILE, MAPS, JOURNAL, PRODUCTS = "archive.json", "maps", "journal", "products"
 _BYTES = 2**20
 #: Options that do not change a map.
 _ANY = ("device",)

@@ -20,7 +20,6 @@ import numpy as np
 
 from frazil import __version__
 from frazil.answer import CONFIDENCE_PERCENT
-from frazil.archive.catalogue import time_span
 from frazil.archive.layers import MapFiles, common_grid, maps_in
 from frazil.archive.mosaic import NO_AGE, NO_SOURCE, Rule, check_maps, mosaic_blocks
 from frazil.conventions import CLASS_LAND, PERCENT_NODATA, UNDECIDED, ClassScheme
@@ -31,6 +30,7 @@ from frazil.maps.areas import PixelAreas
 from frazil.maps.export import as_output_error
 from frazil.maps.geotiff import THREADS, class_colours, write_category_names
 from frazil.maps.layers import Kind
+from frazil.providers.times import span
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def mosaic(
     Args:
         maps: an archive, or folders of maps.
         output: folder; appears whole.
-        time: day, month or span of scenes to take, UTC (see `frazil.archive.catalogue.time_span`); ages count from its
+        time: day, month or span of scenes to take, UTC (see `frazil.providers.times.span`); ages count from its
             end. Without one all maps are taken, and ages count from the newest.
         rule: ``"latest"``, ``"confident"`` or ``"fused"``, see `frazil.archive.mosaic`.
         crs: by default that of most maps.
@@ -176,14 +176,14 @@ def mosaic(
     target = refuse_existing(output, overwrite=overwrite, inputs=maps)
     found = maps_in(maps)
     if time is not None:
-        first, after = time_span(time)
-        found = [m for m in found if first <= m.time < after]
+        asked = span(time)
+        found = [m for m in found if asked.start <= m.time < asked.stop]
         if not found:
             raise OptionError(
                 f"No map of {', '.join(map(str, maps))} is of {time}. `frazil catalogue` tells what there is."
             )
     kind = check_maps(found, rule)
-    moment = time_span(time)[1] if time is not None else found[-1].time
+    moment = span(time).stop if time is not None else found[-1].time
     grid = common_grid(found, crs=crs, spacing_m=spacing_m, bbox=bbox)
     told = _Told(found, grid, rule, moment)
     with whole_output(target, overwrite=overwrite) as part, as_output_error(target):

@@ -11,14 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from frazil.answer import CONFIDENCE_PERCENT
-from frazil.archive.catalogue import time_span
 from frazil.archive.layers import MapFiles, common_grid, maps_in
 from frazil.archive.mosaic import BLOCK, MosaicBlock, Rule, check_maps, mosaic_blocks
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, UNDECIDED
@@ -27,6 +26,7 @@ from frazil.extras import installed
 from frazil.files import refuse_existing, whole_output
 from frazil.maps.areas import PixelAreas, geodesic_lengths_km
 from frazil.maps.edges import edge_between
+from frazil.providers.times import span
 from frazil.scene.grid import MapGrid
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def series(
     report = progress or (lambda _fraction, _what: None)
     found = maps_in(maps)
     if time is not None:
-        first, after = time_span(time)
-        found = [m for m in found if first <= m.time < after]
+        asked = span(time)
+        found = [m for m in found if asked.start <= m.time < asked.stop]
         if not found:
             raise OptionError(f"No map of {', '.join(map(str, maps))} is of {time}.")
     kind = check_maps(found, rule)
@@ -210,8 +210,7 @@ def _day(
     found = np.zeros((len(regions), n))
     met: list[set[int]] = [set() for _ in regions]
     coarse = _Coarse(own)
-    moment = time_span(day.isoformat())[1]
-    assert moment - timedelta(days=1) <= maps[0].time
+    moment = span(day.isoformat()).stop
     for block in mosaic_blocks(maps, own, rule, moment, confidence_percent=confidence_percent):
         part = own.part(block.rows, block.columns)
         sizes = PixelAreas(part).rows(0, part.shape[0])

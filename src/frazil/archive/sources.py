@@ -15,6 +15,7 @@ from frazil.products import READERS
 from frazil.untrusted import read_bytes
 
 SOURCES_FILE = "sources.txt"
+_OF_SEARCH = ".json#"
 _LIST_BYTES = 64 * 2**20
 _ENDS = (".SAFE", ".safe", ".zip", ".ZIP")
 #: Files that a folder of a product holds itself.
@@ -29,11 +30,21 @@ class MapTask:
 
     Attributes:
         id: the product's name, which its map's folder gets.
-        source: its path or address.
+        source: its path or address; of a search ``FILE#NAME``, which is fetched first.
+        connections: of those that are fetched, at a time: archives allow four in all.
+        keep: whether what was fetched stays when it is mapped.
     """
 
     id: str
     source: str
+    connections: int = 1
+    keep: bool = False
+
+    @property
+    def search(self) -> tuple[str, str] | None:
+        """The file of the search and the name of the product in it; None of others."""
+        file, mark, name = self.source.rpartition(_OF_SEARCH)
+        return (file + ".json", name) if mark and not _REMOTE.match(self.source) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +81,21 @@ class Shard:
         return "all" if self.of == 1 else f"shard-{self.number}-of-{self.of}"
 
 
-def find_products(sources: Sequence[str | os.PathLike[str]]) -> tuple[tuple[MapTask, ...], tuple[str, ...]]:
+def find_products(
+    sources: Sequence[str | os.PathLike[str]], *, connections: int = 1, keep: bool = False
+) -> tuple[tuple[MapTask, ...], tuple[str, ...]]:
     """The products that sources name, by id, and what is to be said of them.
 
-    A source is a product (folder, zip, address), a folder in which products lie at any depth, or a text file with a
-    source a line, relative to it. What lies in folders and is no product is passed over without a word; so are folders
-    in the making (``.part``). Of products of one name the first is taken, and of a Sentinel-1 product and its
-    cloud-optimised twin, which differ in the last four letters, the one without ``_COG``.
+    A source is a product (folder, zip, address), a folder in which products lie at any depth, a search of
+    `frazil find` (.json), or a text file with a source a line, relative to it. What lies in folders and is no product
+    is passed over without a word; so are folders in the making (``.part``). Of products of one name the first is taken,
+    and of a Sentinel-1 product and its cloud-optimised twin, which differ in the last four letters, the one without
+    ``_COG``.
+
+    Args:
+        sources: see above.
+        connections: at a time, of each worker that fetches products of a search.
+        keep: keep what was fetched.
 
     Raises:
         ProductNotFoundError: a source that is not there, or holds no product.
@@ -87,7 +106,7 @@ def find_products(sources: Sequence[str | os.PathLike[str]]) -> tuple[tuple[MapT
         before = len(found)
         seen = 0
         for path in _products_of(source):
-            task = MapTask(id=product_name(path), source=path)
+            task = MapTask(id=product_name(path), source=path, connections=connections, keep=keep)
             seen += 1
             if task.id in found and _same(found[task.id].source, path):
                 continue
@@ -129,6 +148,8 @@ def remembered_sources(root: Path) -> tuple[str, ...]:
 
 def product_name(source: str | os.PathLike[str]) -> str:
     """What a product's map is called: the product's name, without endings and what file systems do not take."""
+    if _OF_SEARCH in str(source) and not _REMOTE.match(str(source)):
+        source = str(source).rpartition("#")[2]
     name = str(source).rstrip("/").rpartition("/")[2] if _REMOTE.match(str(source)) else _absolute(source).name
     if name.lower() in ("manifest.safe", "product.xml"):
         name = _absolute(source).parent.name
@@ -152,6 +173,10 @@ def _products_of(source: str | os.PathLike[str]) -> Iterator[str]:
         raise ProductNotFoundError(f"{source} is not there. Give products, a folder of them, or a list (.txt).")
     if path.is_file() and path.suffix.lower() == ".txt":
         yield from _listed(path)
+    elif path.is_file() and path.suffix.lower() == ".json":
+        from frazil.providers.search import load_search
+
+        yield from (f"{_absolute(path)}#{one.name}" for one in load_search(path))
     elif path.is_dir():
         yield from _in_folder(path)
     elif is_product(path):
@@ -204,6 +229,8 @@ def is_product(path: Path) -> bool:
 
 
 def _same(one: str, other: str) -> bool:
+    if _OF_SEARCH in one:
+        return _OF_SEARCH in other  # two searches that found the same product
     return Path(one).resolve() == Path(other).resolve() if not _REMOTE.match(one) else one == other
 
 

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import socket
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from frazil import __version__
-from frazil.archive.folder import ARCHIVE_FILE, open_archive
+from frazil.archive.folder import ARCHIVE_FILE, PRODUCTS, Archive, open_archive
 from frazil.archive.sources import MapTask
-from frazil.errors import FrazilError, OutputError, OutputExistsError, ServerError
+from frazil.errors import (
+    ArchiveError,
+    CredentialsError,
+    FrazilError,
+    OutputError,
+    OutputExistsError,
+    ProductNotFoundError,
+    ServerError,
+)
 from frazil.learn.checkpoint import Model, load_model
 
-#: done; refused: it would be again; failed: it may go better; unwritable: nothing can be written, whatever the product.
+if TYPE_CHECKING:
+    from frazil.products import Product
+
+#: done; refused: it would be again; failed: it may go better; unwritable: no scene can be mapped, whichever it is:
+#: the disk is full, an archive of products takes no password.
 Ending = Literal["done", "refused", "failed", "unwritable"]
 
 
@@ -84,7 +100,9 @@ def map_task(task: MapTask, root: str, token: str, version: str) -> Outcome:
         return told("done") if open_archive(root).holds(task.id) else told("refused", str(error))
     except OutputError as error:
         return told("unwritable", str(error))
-    except ServerError as error:
+    except CredentialsError as error:  # of all products
+        return told("unwritable", str(error))
+    except (ServerError, ArchiveError) as error:
         return told("failed", str(error))
     except FrazilError as error:
         return told("refused", str(error))
@@ -100,16 +118,47 @@ def _peak_mb() -> float:
 
 
 def _make(task: MapTask, root: str) -> None:
-    from frazil.learn.predict.mapping import map_product
-    from frazil.maps.export import export
     from frazil.products import open_product
-    from frazil.scene.discovery import with_own
 
     archive = open_archive(root)
     started = time.perf_counter()
     model = _model(archive.model, archive.weights_sha256)
     ice_model = load_model(archive.options.ice_model) if archive.options.ice_model else None
-    product = open_product(task.source, check=archive.check)
+    with _at_hand(task, archive.root) as place:
+        product = open_product(place, check=archive.check)
+        _write(product, archive, model, ice_model, task, started)
+
+
+@contextmanager
+def _at_hand(task: MapTask, root: Path) -> Iterator[str]:
+    """Where the product of a task lies; one of a search is fetched, and removed when the map is there."""
+    if task.search is None:
+        yield task.source
+        return
+    from frazil.providers.get import get_product
+    from frazil.providers.search import load_search
+    from frazil.providers.shipments import Archive as Provider
+
+    file, name = task.search
+    found = next((one for one in load_search(file) if one.name == name), None)
+    if found is None:
+        raise ProductNotFoundError(f"{file} does not list {name} any more. Search again.")
+    fetched = get_product(found, root / PRODUCTS, archive=Provider(), connections=task.connections)
+    yield str(fetched.path)
+    if not task.keep:
+        if fetched.path.is_dir():
+            shutil.rmtree(fetched.path, ignore_errors=True)
+        else:
+            fetched.path.unlink(missing_ok=True)
+
+
+def _write(
+    product: Product, archive: Archive, model: Model, ice_model: Model | None, task: MapTask, started: float
+) -> None:
+    from frazil.learn.predict.mapping import map_product
+    from frazil.maps.export import export
+    from frazil.scene.discovery import with_own
+
     made = map_product(product, model, archive.options, ice_model=ice_model)
     made.attrs = with_own(made.attrs, archive.attributes)
     timings = {"predict_s": round(time.perf_counter() - started, 2)}

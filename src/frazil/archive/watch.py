@@ -12,12 +12,13 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from frazil.archive.batch import BatchSettings, Workers, run_batch
 from frazil.archive.folder import Archive, now
 from frazil.archive.sources import MapTask, find_products
-from frazil.errors import OptionError, ProductNotFoundError
+from frazil.errors import ArchiveError, OptionError, ProductNotFoundError
 from frazil.files import replaced_file
 from frazil.marks import WRITTEN_BY
 
@@ -46,7 +47,7 @@ class Watch:
 
     Args:
         archive: begun.
-        sources: folders, lists or products, see `frazil.archive.sources.find_products`.
+        look_for: tells which products there are now; those on the disk are taken when they have settled.
         workers: where products are mapped.
         how: see `WatchSettings`.
         batch: see `BatchSettings`.
@@ -56,14 +57,14 @@ class Watch:
     def __init__(
         self,
         archive: Archive,
-        sources: Sequence[str],
+        look_for: Callable[[], Sequence[MapTask]],
         workers: Workers,
         how: WatchSettings | None = None,
         batch: BatchSettings | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.archive, self.sources, self.workers = archive, tuple(sources), workers
+        self.archive, self.look_for, self.workers = archive, look_for, workers
         self.how, self.batch, self._clock = how or WatchSettings(), batch or BatchSettings(), clock
         self._seen: dict[str, tuple[tuple[int, int, int], float]] = {}
         self.mapped = 0
@@ -103,13 +104,12 @@ class Watch:
 
     def _ready(self) -> tuple[list[MapTask], int]:
         """Products to map, and how many are still changing."""
-        try:
-            tasks, _ = find_products(self.sources)
-        except ProductNotFoundError:  # a folder that is still empty, or gone for the moment
-            return [], 0
         ready, unsettled = [], 0
-        for task in tasks:
+        for task in self.look_for():
             if task.id in self.aside or self.archive.holds(task.id):
+                continue
+            if task.search is not None:  # fetched whole, or not at all
+                ready.append(task)
                 continue
             state, at = state_of(task.source), self._clock()
             before = self._seen.get(task.id)
@@ -137,6 +137,79 @@ class Watch:
         }
         with replaced_file(self.archive.root / HEARTBEAT) as part:
             part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def in_folders(sources: Sequence[str]) -> Callable[[], Sequence[MapTask]]:
+    """What lies in folders, lists and searches, whenever asked; nothing while a folder is empty or gone."""
+
+    def look() -> Sequence[MapTask]:
+        try:
+            return find_products(sources)[0]
+        except ProductNotFoundError:
+            return ()
+
+    return look
+
+
+def in_an_area(
+    archive: Archive,
+    area: str,
+    *,
+    days: float,
+    mode: str = "EW",
+    polarization: str | None = None,
+    source: str = "cdse",
+    connections: int = 1,
+    keep: bool = False,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Callable[[], Sequence[MapTask]]:
+    """What an archive of products has of an area and the last days, asked anew at every look.
+
+    The answer is kept as ``search.json`` in the archive, from which workers fetch. Where the service does not answer,
+    the last answer stands, and `say` gets a line.
+
+    Args:
+        archive: of maps.
+        area: see `frazil.find`.
+        days: back from now, by the clock of this machine.
+        mode: likewise.
+        polarization: likewise.
+        source: likewise.
+        connections: at a time, of each worker.
+        keep: keep what was fetched.
+        say: gets a line where the service does not answer.
+    """
+    from frazil.providers.search import find
+    from frazil.providers.times import Span
+
+    file = archive.root / "search.json"
+
+    def look() -> Sequence[MapTask]:
+        stop = datetime.now(UTC) + timedelta(hours=1)  # clocks differ
+        try:
+            found = find(
+                area,
+                Span(stop - timedelta(days=days, hours=1), stop),
+                mode=mode,  # type: ignore[arg-type]
+                polarization=polarization,
+                source=source,  # type: ignore[arg-type]
+            )
+        except ArchiveError as error:
+            say(f"{now()}: {error}")
+        else:
+            with replaced_file(file) as part:
+                part.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+        if not file.is_file():
+            return ()
+        return find_products([file], connections=connections, keep=keep)[0] if _lists_any(file) else ()
+
+    return look
+
+
+def _lists_any(file: Path) -> bool:
+    from frazil.providers.search import load_search
+
+    return bool(load_search(file))
 
 
 def state_of(source: str) -> tuple[int, int, int]:

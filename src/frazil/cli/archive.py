@@ -10,7 +10,7 @@ from frazil.cli.say import say, say_json, say_result
 from frazil.errors import OptionError
 
 _MAPS = "ARCHIVE|MAP..."
-_TIME = "Day, month, year, or two with a slash between, UTC: 2025-02-01, 2025-02, 2025-02-01/2025-02-03."
+_TIME = "UTC: 2025-02-01, 2025-02-01/03 (the last day included), 2025-02, or two times in ISO 8601."
 _RULE = click.option(
     "--rule",
     type=click.Choice(["latest", "confident", "fused"]),
@@ -34,12 +34,13 @@ def catalogue(archive: str, when: str | None, bbox: str | None, no_update: bool,
 
     The table is GeoParquet with a STAC item a row: geopandas, DuckDB, GDAL and QGIS read it.
     """
-    from frazil.archive.catalogue import open_catalogue, time_span, write_catalogue
+    from frazil.archive.catalogue import open_catalogue, write_catalogue
     from frazil.archive.folder import open_archive
+    from frazil.providers.times import span
     from frazil.scene.box import Box
 
     if when is not None:
-        time_span(when)
+        span(when)
     if bbox is not None:
         Box.of(bbox)
     if not no_update:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from frazil.cli.guard import refuse_given
 from frazil.cli.map_options import map_options, options_of_map
 from frazil.cli.options import output, shared
 from frazil.cli.progress import progress_bar
@@ -44,6 +45,7 @@ _PLACE: tuple[Callable[[Any], Any], ...] = (
         "--timeout", "timeout_s", type=float, default=3600.0, show_default=True, help="That a scene may take, seconds."
     ),
 )
+_KEEP = click.option("--keep-products", "keep", is_flag=True, help="Of a search: keep products when they are mapped.")
 _OF_PLACE = ("workers", "dask", "memory_gib", "cores", "queue", "account", "walltime", "shell")
 
 
@@ -62,6 +64,7 @@ def _place_options(command: Any) -> Any:
 @click.option("--resume", is_flag=True, help="Go on with the archive: its model, its options, and its sources.")
 @click.option("--retry", is_flag=True, help="Try again what was put aside.")
 @click.option("--status", is_flag=True, help="Say how the archive stands, write its status.html, and end.")
+@_KEEP
 @click.option("--job-script", is_flag=True, help="Print what a job of Slurm would run, and end.")
 @map_options
 @shared("check", "attribute", "json")
@@ -74,6 +77,7 @@ def batch(
     retry: bool,
     status: bool,
     job_script: bool,
+    keep: bool,
     tries: int,
     timeout_s: float,
     check: Check,
@@ -81,9 +85,10 @@ def batch(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Map the products of SOURCE... into an archive: products, folders in which they lie, or lists of them (.txt).
+    """Map the products of SOURCE... into an archive: products, folders of them, lists (.txt), searches (.json).
 
-    One scene is one task of one worker. Scenes that have a map are left as they are, so that the same command goes on
+    One scene is one task of one worker. Products of a search (frazil find … -o search.json) are fetched, mapped, and
+    removed. Scenes that have a map are left as they are, so that the same command goes on
     after whatever ended it. What is refused, or fails again and again, is put aside, told at the end (exit status 1),
     and kept with the reason in the archive's journal.
     """
@@ -108,7 +113,7 @@ def batch(
         raise click.UsageError("Missing argument 'SOURCE...'; with --resume the archive knows them.")
     else:
         named = sources
-    tasks, notes = find_products(named)
+    tasks, notes = find_products(named, connections=max(4 // place.workers, 1), keep=keep)
     if not resume:
         archive = _begin(output, model, given, check, attributes)
     remember_sources(archive.root, named)
@@ -131,13 +136,23 @@ def batch(
 
 
 @click.command(short_help="Map products as they arrive in a folder.")
-@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=click.Path())
+@click.argument("sources", metavar="FOLDER...", nargs=-1, type=click.Path())
 @click.option("--model", default="ice-measured", show_default=True, help="Model folder, or name of a bundled model.")
 @output("Archive: a folder that is filled, and gone on with.")
 @click.option("--every", "every_s", type=float, default=60.0, show_default=True, help="From one look to the next, s.")
 @click.option(
     "--settle", "settle_s", type=float, default=30.0, show_default=True, help="That a product has to be unchanged, s."
 )
+@click.option(
+    "--area", metavar="W,S,E,N|FILE|@NAME", help="In place of FOLDER: ask an archive of products for new ones."
+)
+@click.option("--days", type=float, help="Of --area: how far back.  [default: 2]")
+@click.option("--mode", type=click.Choice(["EW", "IW", "SM", "WV"]), help="Of --area: of the radar.  [default: EW]")
+@click.option("--pol", metavar="HH+HV", help="Of --area: polarisations.  [default: any]")
+@click.option(
+    "--source", type=click.Choice(["cdse", "asf", "planetary"]), help="Of --area: the archive.  [default: cdse]"
+)
+@_KEEP
 @click.option("--once", is_flag=True, help="Look once and end: for cron. Products that have just arrived are left.")
 @_place_options
 @map_options
@@ -148,6 +163,12 @@ def watch(
     output: str,
     every_s: float,
     settle_s: float,
+    area: str | None,
+    days: float | None,
+    mode: str | None,
+    pol: str | None,
+    source: str | None,
+    keep: bool,
     once: bool,
     tries: int,
     timeout_s: float,
@@ -156,7 +177,7 @@ def watch(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Map products into an archive as they arrive in FOLDER..., until interrupted; one watch an archive.
+    """Map products as they arrive, in FOLDER... or in an archive of products, until interrupted; one watch an archive.
 
     The archive's watch.json is written at every look and while scenes are mapped: a watch whose heartbeat is older
     than its pauses is dead. Its exit status is 0 when it was interrupted.
@@ -164,8 +185,12 @@ def watch(
     from frazil.archive.batch import BatchSettings
     from frazil.archive.folder import JOURNAL
     from frazil.archive.lock import held
-    from frazil.archive.watch import Watch, WatchSettings
+    from frazil.archive.watch import Watch, WatchSettings, in_an_area, in_folders
 
+    if (area is None) == (not sources):
+        raise click.UsageError("Give either FOLDER... or --area.")
+    if area is None:
+        refuse_given(("days", "mode", "pol", "source", "keep"), "without --area")
     how = WatchSettings(every_s=every_s, settle_s=settle_s)
     settings = BatchSettings(tries=tries, timeout_s=timeout_s)
     place = _place(given)
@@ -174,7 +199,22 @@ def watch(
             raise click.UsageError(f"{source} is not there. Make the folder that products will arrive in.")
     archive = _begin(output, model, given, check, attributes)
     with held(archive.root / JOURNAL / "watch.lock", "A watch works on") as lock, _engine(archive, place) as engine:
-        watching = Watch(archive, sources, engine, how, settings)
+        look = (
+            in_folders(sources)
+            if area is None
+            else in_an_area(
+                archive,
+                area,
+                days=2.0 if days is None else days,
+                mode=mode or "EW",
+                polarization=pol,
+                source=source or "cdse",
+                connections=max(4 // place.workers, 1),
+                keep=keep,
+                say=lambda line: say(line, err=True),
+            )
+        )
+        watching = Watch(archive, look, engine, how, settings)
 
         def beat() -> bool:
             lock.beat()
@@ -183,7 +223,7 @@ def watch(
         if once:
             watching.look()
         else:
-            say(f"Watching {', '.join(sources)} every {every_s:g} s; Ctrl C ends it.", err=True)
+            say(f"Watching {area or ', '.join(sources)} every {every_s:g} s; Ctrl C ends it.", err=True)
             try:
                 with progress_bar("watching") as progress:
                     watching.run(beat, progress=progress)
