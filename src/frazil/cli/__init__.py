@@ -20,6 +20,7 @@ from frazil import __version__
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
 from frazil.cli.desk import desk
+from frazil.cli.drift import drift
 from frazil.cli.guard import Guarded, refuse_given
 from frazil.cli.imagettes import imagettes, segment
 from frazil.cli.labels import patches
@@ -175,6 +176,7 @@ for command in (
     evaluate,
     compare,
     concentration,
+    drift,
     chart,
     risk,
     desk,
