@@ -101,16 +101,18 @@ def test_templates_are_turned_clockwise(turn: float) -> None:
     assert ncc(ours, theirs[30:51, 30:51]) > 0.999
 
 
-def test_a_polarisation_of_noise_takes_hardly_anything_away() -> None:
-    a = noise(10, (80, 80))
-    b = np.roll(a, (2, 1), axis=(0, 1)) + noise(11, (80, 80))
-    one = level_of(a), level_of(b)
-    two = level_of(a, noise(12, (80, 80))), level_of(b, noise(13, (80, 80)))
-    node = np.array([40]), np.array([40]), np.zeros((1, 1, 2)), np.zeros((1, 1))
-    alone, both = (match(*levels, *node, template=11, reach=4) for levels in (one, two))
-    assert both.peak[0] >= alone.peak[0] - 0.02  # its own chance correlation may be negative
-    assert abs(both.d_row[0] - 2) < 0.5
-    assert abs(both.d_column[0] - 1) < 0.5
+def test_a_polarisation_of_noise_does_not_disturb() -> None:
+    """Where its own chance correlations lie, it would move the mean of both."""
+    hits = 0
+    for seed in range(20):
+        a = noise(seed, (80, 80), 0.8)
+        b = np.roll(a, (2, 1), axis=(0, 1)) + noise(100 + seed, (80, 80), 0.8)
+        other = [noise(k + seed, (80, 80), 0.8) for k in (200, 300)]
+        levels = level_of(a, other[0], template=21), level_of(b, other[1], template=21)
+        node = np.array([40]), np.array([40]), np.zeros((1, 1, 2)), np.zeros((1, 1))
+        both = match(*levels, *node, template=21, reach=4)
+        hits += abs(both.d_row[0] - 2) < 1 and abs(both.d_column[0] - 1) < 1
+    assert hits >= 19
 
 
 @given(st.lists(st.floats(-0.99, 0.99), min_size=1, max_size=3))

@@ -149,8 +149,9 @@ def _lattice(shape: tuple[int, ...], factor: int, template: int) -> np.ndarray:
 def _first(levels: list[Level], own: np.ndarray, factor: int, radius: float, config: TrackingConfig) -> Match:
     steps = int(config.max_turn_deg // config.turn_step_deg)
     turns = np.arange(-steps, steps + 1) * config.turn_step_deg
-    reach = int(np.ceil(radius / factor)) + 1
     first, second = levels
+    widest = max(first.values.shape[1:]) - config.template  # farther than that nothing is in both images
+    reach = min(int(np.ceil(radius / factor)) + 1, max(widest, 1))
     found = search(first, second, own[:, 0], own[:, 1], turns, template=config.template, radius=reach)
     return _scaled(found, factor)
 

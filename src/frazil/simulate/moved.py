@@ -7,7 +7,10 @@ Marked regions of the second scene show another world: ice without a partner.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -215,4 +218,86 @@ def simulate_pair(
         polarizations=tuple(b.polarization for b in sim.bands),
         spacing_m=float(a.range_spacing_m),
         lost=np.zeros((size, size), bool) if lost is None else lost,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedPair:
+    """Two images on disk, laid out in the plane of a projection.
+
+    Attributes:
+        first: GeoTIFF of σ0, linear, one band a polarisation.
+        second: likewise.
+        motion: of the ice.
+        centre: x and y of the middle of the images, metres.
+        lost: see `Pair`.
+        spacing_m: between pixels.
+    """
+
+    first: Path
+    second: Path
+    motion: Motion
+    centre: tuple[float, float]
+    lost: np.ndarray
+    spacing_m: float
+
+    def displacement(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """True displacement along x and y, metres, of ice at x and y of the projection."""
+        down, right = self.motion.displacement(self.centre[1] - np.asarray(y), np.asarray(x) - self.centre[0])
+        return right, -down
+
+    def position(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column, fractional, of places."""
+        rows, columns = self.lost.shape
+        row = (self.centre[1] - np.asarray(y)) / self.spacing_m + (rows - 1) / 2
+        return row, (np.asarray(x) - self.centre[0]) / self.spacing_m + (columns - 1) / 2
+
+
+def write_pair(
+    pair: Pair,
+    motion: Motion,
+    folder: str | os.PathLike[str],
+    *,
+    hours: float = 24.0,
+    crs: str = "EPSG:3413",
+    centre: tuple[float, float] = (200_000.0, 200_000.0),
+) -> PlacedPair:
+    """Write two images as calibrated GeoTIFFs, ``first.tif`` and ``second.tif``, that `frazil.drift` reads.
+
+    Args:
+        pair: of `simulate_pair`.
+        motion: that it was made with.
+        folder: made if it is missing.
+        hours: from the first to the second, which is of 3 January 2020, noon.
+        crs: of the plane; EPSG:3413 has no land within 600 km of the pole.
+        centre: x and y of the middle, metres.
+    """
+    import rasterio
+    from affine import Affine
+
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    rows, columns = pair.lost.shape
+    s = pair.spacing_m
+    transform = Affine(s, 0, centre[0] - columns / 2 * s, 0, -s, centre[1] + rows / 2 * s)
+    last = datetime(2020, 1, 3, 12, tzinfo=UTC)
+    times = last - timedelta(hours=hours), last
+    paths = [target / "first.tif", target / "second.tif"]
+    for path, image, time in zip(paths, (pair.first, pair.second), times, strict=True):
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=columns,
+            height=rows,
+            count=len(image),
+            dtype="float32",
+            crs=crs,
+            transform=transform,
+        ) as file:
+            file.write(image)
+            file.descriptions = pair.polarizations
+            file.update_tags(start_time=f"{time:%Y-%m-%dT%H:%M:%SZ}", note="simulated by frazil")
+    return PlacedPair(
+        first=paths[0], second=paths[1], motion=motion, centre=centre, lost=pair.lost, spacing_m=pair.spacing_m
     )
