@@ -6,6 +6,7 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -104,7 +105,9 @@ def test_arrows_end_where_speed_and_direction_lead(written: Path) -> None:
     start = np.array([line.coords[0] for line in arrows.geometry])
     end = np.array([line.coords[-1] for line in arrows.geometry])
     assert np.allclose(start, arrows[["longitude", "latitude"]].to_numpy(), atol=1e-6)
-    lon, lat, _ = Geod(ellps="WGS84").fwd(*start.T, arrows["direction_deg"], arrows["speed_ms"] * 86400)
+    lon, lat, _ = Geod(ellps="WGS84").fwd(
+        start[:, 0], start[:, 1], arrows["direction_deg"].to_numpy(), arrows["speed_ms"].to_numpy() * 86400
+    )
     off = Geod(ellps="WGS84").inv(lon, lat, *end.T)[2]
     assert np.max(off) < 1.0
     assert np.allclose(arrows["speed_knots"], arrows["speed_ms"] * 3600 / 1852, rtol=1e-4)
@@ -176,11 +179,11 @@ def test_products_end_to_end(tmp_path: Path) -> None:
         frazil.drift(first, second, times=("2020-01-01", None))
 
 
-def _copy(source: Path, target: Path, **changes: object) -> Path:
+def _copy(source: Path, target: Path, **changes: Any) -> Path:
     with rasterio.open(source) as file:
         profile, values, tags, names = file.profile, file.read(), file.tags(), file.descriptions
-    tags |= changes.pop("tags", {})  # type: ignore[arg-type]
-    values = changes.pop("values", values)  # type: ignore[assignment]
+    tags |= changes.pop("tags", {})
+    values = changes.pop("values", values)
     names = changes.pop("names", names)
     points = changes.pop("gcps", None)
     profile |= changes | {"count": len(values), "dtype": values.dtype}
