@@ -175,7 +175,8 @@ def drift_of_pair(
     row, column, nodes = node_grid(pair.grid, stride)
     rr, cc = (v.ravel() for v in np.meshgrid(row, column, indexing="ij"))
     radius = max_speed_ms * pair.days * _DAY_S / pair.grid.spacing_m
-    found = track(pair.first, pair.second, rr, cc, radius=max(radius, 4.0), config=tracking, progress=progress)
+    how: dict[str, Any] = {"radius": max(radius, 4.0), "stride": stride, "config": tracking, "progress": progress}
+    found = track(pair.first, pair.second, rr, cc, **how)
     error = standard_error(found.forth, tracking.template)
     code = status(np.column_stack([rr, cc]), found.forth, found.back, error, quality)
     unseen = ~np.isfinite(pair.first[:, rr, cc]).any(axis=0)

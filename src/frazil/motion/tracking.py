@@ -89,6 +89,7 @@ def track(
     column: np.ndarray,
     *,
     radius: float,
+    stride: int = 1,
     config: TrackingConfig | None = None,
     progress: Callable[[float, str], None] = lambda _f, _w: None,
 ) -> Track:
@@ -100,6 +101,7 @@ def track(
         row: of the nodes, pixels, integers (node).
         column: likewise.
         radius: largest displacement looked for, pixels.
+        stride: pixels between nodes: those of coarser resolutions are no closer.
         config: how.
         progress: is told the share done, and what is being done.
     """
@@ -110,7 +112,11 @@ def track(
     while True:
         progress(0.1 + 0.2 * (found is not None), f"matching at {factor} pixels")
         levels = [make_level(image, factor, config.template, config.min_observed) for image in (first, second)]
-        nodes = np.column_stack([row, column]) if factor == 1 else _lattice(first.shape[1:], factor, config.template)
+        nodes = (
+            np.column_stack([row, column])
+            if factor == 1
+            else _lattice(first.shape[1:], factor, config.template, stride)
+        )
         own = np.floor_divide(nodes, factor)
         centre = own * factor + (factor - 1) / 2
         if found is None:
@@ -139,9 +145,9 @@ def coarsest_factor(radius: float, shape: tuple[int, ...], template: int) -> int
     return factor
 
 
-def _lattice(shape: tuple[int, ...], factor: int, template: int) -> np.ndarray:
-    """Nodes half a template of a resolution apart, pixels of the images (node, 2)."""
-    step = (template // 2) * factor
+def _lattice(shape: tuple[int, ...], factor: int, template: int, stride: int) -> np.ndarray:
+    """Nodes half a template of a resolution apart, or the stride, pixels of the images (node, 2)."""
+    step = max((template // 2) * factor, min(stride, min(shape) // 2))
     rows, columns = (np.arange(step // 2, n, step) for n in shape)
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
 
