@@ -260,6 +260,7 @@ def test_refusals_are_one_line(pair: PlacedPair, tmp_path: Path) -> None:
         {"spacing_m": 1},
         {"max_speed_ms": 0},
         {"polarizations": ("VV",)},
+        {"times": ("yesterday", None)},
     ):
         with pytest.raises(OptionError):
             frazil.drift(a, b, **wrong)  # type: ignore[arg-type]

@@ -5,8 +5,6 @@ Every template is correlated with all of its search range by the fast Fourier tr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import fft
 
@@ -24,7 +22,6 @@ def search(
     *,
     template: int,
     radius: int,
-    progress: Callable[[float], None] = lambda _: None,
 ) -> Match:
     """Find templates of the first level anywhere within a radius in the second, see `frazil.motion.matching.match`.
 
@@ -36,7 +33,6 @@ def search(
         turns_deg: rotations to try.
         template: side, pixels, odd.
         radius: pixels along each axis.
-        progress: is told the share done.
     """
     half = template // 2
     side = 2 * radius + 1
@@ -49,7 +45,6 @@ def search(
     n_pol = len(first.values)
     patterns = np.empty((n_pol, len(turns_deg), template, template), np.float32)
     for k, (r, c) in enumerate(zip(row.tolist(), column.tolist(), strict=True)):
-        progress(k / len(row))
         have = [p for p in range(n_pol) if _cut(first, p, r, c, turns_deg, half, patterns[p])]
         if not have:
             continue

@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from pyproj import CRS, Transformer
@@ -275,8 +274,3 @@ class _OfProduct:
 
 def _decibels(power: np.ndarray) -> np.ndarray:
     return np.asarray(to_db(power), np.float32)
-
-
-def name_of(path: Any) -> str:
-    """The name of what was given, for messages."""
-    return Path(path).name if isinstance(path, (str, os.PathLike)) else str(path.name)

@@ -19,7 +19,14 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS, Transformer
 
-from frazil.errors import LabelError, LabelNotFoundError, ProductError, ProductNotFoundError
+from frazil.errors import (
+    ContractError,
+    LabelError,
+    LabelNotFoundError,
+    OptionError,
+    ProductError,
+    ProductNotFoundError,
+)
 from frazil.gdal_files import open_raster
 from frazil.georeference import is_placed, refuse_unplaced
 from frazil.maps.times import moment_of, span_of_name, span_of_texts
@@ -40,10 +47,9 @@ class RadarRaster:
         name: of the file, without suffix.
         time: when it was observed; None where neither tags nor name tell.
         bands: linear power by polarisation, or by ``"band 1"`` …; NaN where missing; float32 (row, column).
-        crs: of `x` and `y`.
-        row, column, x, y: control points; rows and columns count pixel corners.
+        crs: of the control points, or of the transform.
+        control: row, column, x and y of control points; rows and columns count pixel corners.
         transform: in place of control points.
-        attribution: who is to be named.
     """
 
     name: str
@@ -110,7 +116,8 @@ class RadarRaster:
         xx, yy = np.meshgrid(grid.left + columns * grid.spacing_m, grid.top - rows * grid.spacing_m)
         row, column = self.place(grid.pyproj_crs)(xx, yy)
         steps = np.hypot(np.diff(row, axis=1), np.diff(column, axis=1)) / _STEP
-        looks = max(1, round(float(np.median(steps))))
+        typical = float(np.median(steps[np.isfinite(steps)])) if np.isfinite(steps).any() else 1.0
+        looks = int(np.clip(round(typical), 1, min(self.bands[band].shape)))
         values = averaged(self.bands[band], looks)
         # far outside a polynomial may come back to the image
         span = max(self.bands[band].shape)
@@ -172,8 +179,6 @@ def read_raster(path: str | os.PathLike[str]) -> RadarRaster:
     except LabelNotFoundError as error:
         raise ProductNotFoundError(str(error)) from error
     except (LabelError, RasterioError, OSError) as error:
-        if isinstance(error, ProductError):
-            raise
         raise ProductError(f"{file} cannot be read as a GeoTIFF of sigma nought: {error}") from error
     control, known = _control(file, points), where if points else crs
     if known is None or not is_placed(known.to_wkt()):
@@ -232,5 +237,12 @@ def _time(file: Path, tags: dict[str, str]) -> datetime | None:
 
 
 def time_of_text(text: str) -> datetime:
-    """A time that somebody gave, ISO 8601 UTC; raises ContractError."""
-    return moment_of(text)
+    """A time that somebody gave, ISO 8601, UTC.
+
+    Raises:
+        OptionError: it is none.
+    """
+    try:
+        return moment_of(text)
+    except ContractError:
+        raise OptionError(f"Time {text!r} is not ISO 8601, as 2020-01-23T12:06:18.") from None
