@@ -99,7 +99,7 @@ median and 90 %, over so many vectors: another method, which has only the pixels
 
 The first pair, at 86.5° N, shows one large floe that moves as a whole. What is not good there lies in the dark leads
 around it, where HV is noise. Of the second, the ice along the coast of Greenland rests (vectors of some tens of
-metres: what geolocation and matching err by together), and the pack beside it creeps along its border, 100 to 350 m
+metres: what geolocation and matching err by together), and the pack beside it creeps along its border, 100 to 300 m
 in two days; the line between them is sharp. Two pairs show that the fields are smooth and plausible; they prove no
 error.
 """
