@@ -26,6 +26,7 @@ products
 labels
 simulate maps
 charts providers
+motion
 learn.config learn.map_shapes learn.seen learn.state
 learn.models learn.log
 learn.checkpoint learn.train learn.check

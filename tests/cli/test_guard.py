@@ -232,6 +232,7 @@ def test_numbers_that_are_none_are_refused_everywhere(name: str, option: str, va
         "edge": ["X"],
         "compare": ["X", "Y"],
         "concentration": ["X"],
+        "drift": ["X", "Y"],
         "risk": ["X", "--ship", "PC7"],
         "desk": ["X"],
         "occurrences": ["X"],

@@ -22,6 +22,7 @@ from frazil.cli.batch import batch, watch
 from frazil.cli.chart import chart
 from frazil.cli.concentration import concentration
 from frazil.cli.desk import desk
+from frazil.cli.drift import drift
 from frazil.cli.find import find
 from frazil.cli.get import get
 from frazil.cli.guard import Guarded, refuse_given
@@ -190,6 +191,7 @@ for command in (
     evaluate,
     compare,
     concentration,
+    drift,
     chart,
     risk,
     desk,
