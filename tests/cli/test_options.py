@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.cli.options import label_options, pairs, study_options
 from frazil.labels.classes import LabelOptions
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1).filter(lambda t: "=" not in t), st.text(), max_size=5))
 def test_pairs_are_split_at_their_first_equals_sign(wanted: dict[str, str]) -> None:
     """Values may hold more of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.motion.deformation import deformation
@@ -11,6 +11,7 @@ from frazil.motion.deformation import deformation
 slope = st.floats(-0.5, 0.5)
 
 
+@settings(deadline=None)
 @given(ux=slope, uy=slope, vx=slope, vy=slope, seed=st.integers(0, 100))
 def test_linear_fields_are_exact(ux: float, uy: float, vx: float, vy: float, seed: int) -> None:
     """On cells of any shape."""

@@ -115,6 +115,7 @@ def test_a_polarisation_of_noise_does_not_disturb() -> None:
     assert hits >= 19
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-0.99, 0.99), min_size=1, max_size=3))
 def test_evidence_adds_up(rhos: list[float]) -> None:
     """1 − ρ² is the product of those of the polarisations where all are positive; it never leaves −1 … 1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import ArchiveError, CredentialsError, OptionError
@@ -42,6 +42,7 @@ def test_houses(one: str, other: str, same: bool) -> None:
     assert same_house(other, one) is same
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_an_address_or_refused_in_a_line(text: str) -> None:
     words = text

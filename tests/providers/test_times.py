@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frazil.errors import OptionError
@@ -45,6 +45,7 @@ def test_what_is_no_span_is_one_line(text: str) -> None:
     assert "\x1b" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.dates(datetime(1990, 1, 1).date(), datetime(2100, 1, 1).date()), st.integers(0, 400))
 def test_days_are_whole(first: object, days: int) -> None:
     last = first + timedelta(days=days)  # type: ignore[operator]
