@@ -84,7 +84,7 @@ def kills(out: Path, n_scenes: int, n_kills: int, seed: int = 0) -> Row:
     )
     while True:
         try:
-            process.wait(rng.uniform(0.5, 6.0))
+            process.wait(rng.uniform(1.0, 9.0))
         except subprocess.TimeoutExpired:
             victims = [p for p in children(process.pid) if is_worker(p)]
             if killed >= n_kills:

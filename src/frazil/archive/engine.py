@@ -25,7 +25,7 @@ from frazil.extras import installed
 
 ARCHIVE = "pip install 'frazil[archive,learn]'"
 _TOPIC = "frazil"
-_DEATHS = 10  # of workers under one task, before it is taken for the cause
+_DEATHS = 5  # of workers under one task, before it counts as a fault of the scene
 _ANSWER_S = 15  # a scheduler has to answer
 GIB = 2**30
 NEEDED_BYTES = 3 * GIB  #: of a worker that maps whole Extra Wide scenes
@@ -73,7 +73,7 @@ class Engine:
     """
 
     def __init__(self, place: Place, root: str, token: str) -> None:
-        lacking = [name for name in ("distributed",) if not installed(name)]
+        lacking = [name for name in ("distributed", "cryptography") if not installed(name)]
         if place.dask == "slurm" and not installed("dask_jobqueue"):
             lacking.append("dask_jobqueue")
         if lacking:
@@ -238,7 +238,7 @@ def _outcome(name: str, future: Any) -> Outcome:
     fault = future.exception()
     future.release()
     if type(fault).__name__ == "KilledWorker":
-        return Outcome(id=name, ending="refused", error=f"{_DEATHS} workers died of it; of memory, most likely.")
+        return Outcome(id=name, ending="failed", error=f"{_DEATHS} workers died of it; of memory, most likely.")
     return Outcome(id=name, ending="failed", error=f"{type(fault).__name__}: {' '.join(str(fault).split())[:500]}")
 
 
@@ -290,7 +290,8 @@ def _cluster(place: Place, *, scale: bool = True) -> Any:
             threads_per_worker=1,
             processes=True,
             memory_limit=place.memory_bytes,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            security=True,  # encrypted, with keys of this run: a scheduler runs whatever is sent to it
             silence_logs=50,
         )
     if place.dask == "slurm":

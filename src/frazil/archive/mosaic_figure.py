@@ -71,17 +71,22 @@ def draw_mosaic(
     )
     _draw_codes(axes["map"], code, grid, scheme, summary)
     hours = np.ma.masked_where(age == NO_AGE, age)
-    shown = axes["age"].imshow(hours, extent=_extent(grid), cmap="cividis_r", interpolation="nearest")
+    known = hours.compressed()
+    youngest = float(np.floor(known.min())) if known.size else 0.0
+    oldest = max(float(np.ceil(known.max())) if known.size else 1.0, youngest + 1)
+    shown = axes["age"].imshow(
+        hours, extent=_extent(grid), cmap="cividis_r", vmin=youngest, vmax=oldest, interpolation="nearest"
+    )
     figure.colorbar(shown, ax=axes["age"], label=f"hours before {moment:%d %b %H:%M} UTC", shrink=0.85)
     axes["age"].set_title("Age", fontsize=10, loc="left")
     percent = np.ma.masked_where(agreement == PERCENT_NODATA, agreement)
     shown = axes["agreement"].imshow(
         percent, extent=_extent(grid), cmap="RdYlGn", vmin=0, vmax=100, interpolation="nearest"
     )
-    figure.colorbar(shown, ax=axes["agreement"], label="percent of maps", shrink=0.85)
+    figure.colorbar(shown, ax=axes["agreement"], label="maps that say the same, %", shrink=0.85)
     several = summary["seen_by_several_km2"]
     share = f": {summary['agreement_percent']:.1f} % of {several:,.0f} km²" if several else ": no place was seen twice"
-    axes["agreement"].set_title(f"Maps that say the same{share}", fontsize=10, loc="left")
+    axes["agreement"].set_title(f"Agreement{share}", fontsize=10, loc="left")
     for one in axes.values():
         one.set_facecolor(_unit(_OUTSIDE))
         one.set_xticks([])

@@ -127,6 +127,7 @@ def save_series(table: pd.DataFrame, path: str | os.PathLike[str], *, overwrite:
 
 def draw_series(table: pd.DataFrame, path: Path) -> None:
     """Plot a table of `series`: extent, concentration and edge of ice, or areas of phenomena, and what was observed."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     if "ice_extent_km2" in table:
@@ -144,8 +145,11 @@ def draw_series(table: pd.DataFrame, path: Path) -> None:
             own = table[table["region"] == region]
             axes.plot(own["date"].to_numpy("datetime64[D]"), own[column], marker="o", markersize=3.5, label=region)
         axes.set_title(title, fontsize=10, loc="left")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(1.08 * float(table[column].max()), 1e-3))
         axes.grid(alpha=0.3)
+    locator = AutoDateLocator(minticks=2)
+    panels[-1].xaxis.set_major_locator(locator)
+    panels[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
     if len(regions) > 1 or regions != [WHOLE]:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(regions), 5), frameon=False)

@@ -1,0 +1,94 @@
+"""docs/results/archive.md from the rows of `benchmarks/archive.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from frazil.files import replaced_file
+from frazil.learn.checkpoint import git_commit
+
+ROOT = Path(__file__).resolve().parents[1]
+Row = dict[str, Any]
+#: A whole Extra Wide scene, from docs/results/stages.md: processor seconds of a map, GB of memory, GB of its folder.
+SCENES_A_YEAR = 40 * 365
+PAGE = """# What an archive costs
+
+How big this is: two cores of a shared machine. Batches are of {scenes} simulated products of 800 × 800 pixels (a hundredth
+of an Extra Wide scene), the table of 100,000 made-up items, the mosaic of {maps} made-up maps of Extra Wide size, 3400 ×
+3600 pixels of 120 m. More than two workers could not be tried. There is no source to compare with: neither the thesis nor
+the paper processes an archive.
+
+| | |
+| --- | --- |
+{rows}
+
+## Kills
+
+{kills}
+
+## A year of the Arctic, on paper
+
+About forty Extra Wide scenes of HH and HV a day cover the Arctic, so {year:,} a year. A whole scene takes about {cpu:.0f}
+processor seconds from product to folder with every file ([stages](stages.md)) and its folder about {gb:.2f} GB:
+{hours:,.0f} processor hours, {tb:.1f} TB of maps; one machine of two cores maps a year in {days:.0f} days, ten such machines
+in {tendays:.1f}. Products are about 0.25 GB each as what a map needs of them: {intb:.1f} TB to fetch, at the 20 MB/s and four
+connections that the Copernicus Data Space allows a general user {fetch:.1f} days, within its 12 TB in 30 days. The first limit
+is therefore the processor below ten machines, and the download above; the journal and the table come far behind, with
+{overhead:.0f} ms a scene and a second for a hundred thousand maps.
+
+Commands: `python benchmarks/archive.py kills`, `workers --scenes 24`, `overhead`, `memory --scenes 100`, `catalogue`,
+`mosaic`, then `--page`; commit {commit}
+"""
+
+
+def write_page(rows: list[Row]) -> None:
+    """Write the page from the last row of each part."""
+    last = {row["part"]: row for row in rows}
+    kills, work, over = last["kills"], last["workers"], last["overhead"]
+    memory, table, day = last["memory"], last["catalogue"], last["mosaic"]
+    peaks = memory["peak_mb_after"]
+    first, end = list(peaks.items())[0], list(peaks.items())[-1]
+    lines = [
+        ("small scenes an hour: one by one (`frazil map`), one worker, two", " · ".join(
+            str(work["per_hour"][k]) for k in ("one by one", "1", "2"))),
+        ("efficiency of two workers (goal 0.9)", f"{work['efficiency']:.2f}"),
+        ("what a task costs beside its work (goal 50 ms)", f"{over['ms_a_task']:.0f} ms"),
+        (f"memory of one worker after {first[0]} and {end[0]} scenes",
+         f"{first[1] / 1024:.2f} and {end[1] / 1024:.2f} GiB (" + ", ".join(
+             f"{k}: {v / 1024:.2f}" for k, v in peaks.items()) + ")"),
+        ("100,000 maps: opened; of a day; of a month and place (goal 1 s)",
+         f"{table['s']['all']:.2f} · {table['s']['a day']:.2f} · {table['s']['a month and place']:.2f} s, "
+         f"{table['mb']:.0f} MB"),
+        *((f"mosaic of {day['maps']} maps, {rule} (goal 4 GB)",
+           f"{day[rule]['s']:.0f} s, {day[rule]['peak_gb']:.2f} GB") for rule in ("latest", "confident", "fused")),
+        ("series of that day", f"{day['series']['s']:.0f} s, {day['series']['peak_gb']:.2f} GB"),
+    ]  # fmt: skip
+    cpu, gb, product = 26.0, 0.09, 0.25
+    text = PAGE.format(
+        scenes=kills["scenes"],
+        maps=day["maps"],
+        rows="\n".join(f"| {name} | {value} |" for name, value in lines),
+        kills=(
+            f"A batch of {kills['scenes']} scenes by two workers was killed {kills['kills']} times at random: "
+            f"{kills['of_the_whole_batch']} times the whole batch, else one of its workers. In the end there were "
+            f"{kills['maps']} maps, {kills['put_aside']} scenes put aside; of {kills['files']} files "
+            f"{kills['files_that_differ']} differed from those of an undisturbed run, {kills['files_too_many']} were too "
+            f"many, {kills['leftovers']} half-written folders were left, and {kills['torn_lines']} lines of the journal were "
+            f"unreadable. Undisturbed it took {kills['undisturbed_s']:.0f} s, with kills {kills['killed_s']:.0f} s. Whenever "
+            "the batch was done before its time, a quarter of the maps were removed, and it began anew."
+        ),
+        year=SCENES_A_YEAR,
+        cpu=cpu,
+        gb=gb,
+        hours=SCENES_A_YEAR * cpu / 3600,
+        tb=SCENES_A_YEAR * gb / 1000,
+        days=SCENES_A_YEAR * cpu / 2 / 86400,
+        tendays=SCENES_A_YEAR * cpu / 20 / 86400,
+        intb=SCENES_A_YEAR * product / 1000,
+        fetch=SCENES_A_YEAR * product * 1000 / 80 / 86400,
+        overhead=over["ms_a_task"],
+        commit=git_commit(),
+    )
+    with replaced_file(ROOT / "docs" / "results" / "archive.md") as part:
+        part.write_text(text, encoding="utf-8")
