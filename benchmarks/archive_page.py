@@ -14,10 +14,10 @@ Row = dict[str, Any]
 SCENES_A_YEAR = 40 * 365
 PAGE = """# What an archive costs
 
-How big this is: two cores of a shared machine. Batches are of {scenes} simulated products of 800 × 800 pixels (a hundredth
-of an Extra Wide scene), the table of 100,000 made-up items, the mosaic of {maps} made-up maps of Extra Wide size, 3400 ×
-3600 pixels of 120 m. More than two workers could not be tried. There is no source to compare with: neither the thesis nor
-the paper processes an archive.
+How big this is: two cores of a shared machine. Batches are of {scenes} simulated products of 800 × 800 pixels
+(a hundredth of an Extra Wide scene), the table of 100,000 made-up items, the mosaic of {maps} made-up maps of
+Extra Wide size, 3400 × 3600 pixels of 120 m. More than two workers could not be tried. There is no source to
+compare with: neither the thesis nor the paper processes an archive.
 
 | | |
 | --- | --- |
@@ -29,17 +29,25 @@ the paper processes an archive.
 
 ## A year of the Arctic, on paper
 
-About forty Extra Wide scenes of HH and HV a day cover the Arctic, so {year:,} a year. A whole scene takes about {cpu:.0f}
-processor seconds from product to folder with every file ([stages](stages.md)) and its folder about {gb:.2f} GB:
-{hours:,.0f} processor hours, {tb:.1f} TB of maps; one machine of two cores maps a year in {days:.0f} days, ten such machines
-in {tendays:.1f}. Products are about 0.25 GB each as what a map needs of them: {intb:.1f} TB to fetch, at the 20 MB/s and four
-connections that the Copernicus Data Space allows a general user {fetch:.1f} days, within its 12 TB in 30 days. The first limit
-is therefore the processor below ten machines, and the download above; the journal and the table come far behind, with
-{overhead:.0f} ms a scene and a second for a hundred thousand maps.
+About forty Extra Wide scenes of HH and HV a day cover the Arctic, so {year:,} a year. A whole scene takes about
+{cpu:.0f} processor seconds from product to folder with every file ([stages](stages.md)) and its folder about
+{gb:.2f} GB: {hours:,.0f} processor hours, {tb:.1f} TB of maps; one machine of two cores maps a year in
+{days:.0f} days, ten such machines in {tendays:.1f}. Products are about 0.25 GB each as what a map needs of
+them: {intb:.1f} TB to fetch, at the 20 MB/s and four connections that the Copernicus Data Space allows a
+general user {fetch:.1f} days, within its 12 TB in 30 days. The first limit is therefore the processor below ten
+machines, and the download above; the journal and the table come far behind, with {overhead:.0f} ms a scene and
+a second for a hundred thousand maps.
 
-Commands: `python benchmarks/archive.py kills`, `workers --scenes 24`, `overhead`, `memory --scenes 100`, `catalogue`,
-`mosaic`, then `--page`; commit {commit}
+Commands: `python benchmarks/archive.py kills`, `workers --scenes 24`, `overhead`, `memory --scenes 100`,
+`catalogue`, `mosaic`, then `--page`; commit {commit}
 """
+
+KILLS = """A batch of {scenes} scenes by two workers was killed {kills} times at random: {of_the_whole_batch} times the whole
+batch, else one of its workers. In the end there were {maps} maps, and {put_aside} scenes put aside; of {files} files
+{files_that_differ} differed from those of an undisturbed run, {files_too_many} were too many, {leftovers} half-written
+folders were left, and {torn_lines} lines of the journal were unreadable. Undisturbed it took {undisturbed_s:.0f} s, with
+kills {killed_s:.0f} s. Whenever the batch was done before its time, a quarter of the maps were removed, and it began
+anew."""
 
 
 def write_page(rows: list[Row]) -> None:
@@ -48,7 +56,7 @@ def write_page(rows: list[Row]) -> None:
     kills, work, over = last["kills"], last["workers"], last["overhead"]
     memory, table, day = last["memory"], last["catalogue"], last["mosaic"]
     peaks = memory["peak_mb_after"]
-    first, end = list(peaks.items())[0], list(peaks.items())[-1]
+    first, *_, end = peaks.items()
     lines = [
         ("small scenes an hour: one by one (`frazil map`), one worker, two", " · ".join(
             str(work["per_hour"][k]) for k in ("one by one", "1", "2"))),
@@ -58,8 +66,8 @@ def write_page(rows: list[Row]) -> None:
          f"{first[1] / 1024:.2f} and {end[1] / 1024:.2f} GiB (" + ", ".join(
              f"{k}: {v / 1024:.2f}" for k, v in peaks.items()) + ")"),
         ("100,000 maps: opened; of a day; of a month and place (goal 1 s)",
-         f"{table['s']['all']:.2f} · {table['s']['a day']:.2f} · {table['s']['a month and place']:.2f} s, "
-         f"{table['mb']:.0f} MB"),
+         (f"{table['s']['all']:.2f} · {table['s']['a day']:.2f} · {table['s']['a month and place']:.2f} s, "
+          f"{table['mb']:.0f} MB")),
         *((f"mosaic of {day['maps']} maps, {rule} (goal 4 GB)",
            f"{day[rule]['s']:.0f} s, {day[rule]['peak_gb']:.2f} GB") for rule in ("latest", "confident", "fused")),
         ("series of that day", f"{day['series']['s']:.0f} s, {day['series']['peak_gb']:.2f} GB"),
@@ -69,15 +77,7 @@ def write_page(rows: list[Row]) -> None:
         scenes=kills["scenes"],
         maps=day["maps"],
         rows="\n".join(f"| {name} | {value} |" for name, value in lines),
-        kills=(
-            f"A batch of {kills['scenes']} scenes by two workers was killed {kills['kills']} times at random: "
-            f"{kills['of_the_whole_batch']} times the whole batch, else one of its workers. In the end there were "
-            f"{kills['maps']} maps, {kills['put_aside']} scenes put aside; of {kills['files']} files "
-            f"{kills['files_that_differ']} differed from those of an undisturbed run, {kills['files_too_many']} were too "
-            f"many, {kills['leftovers']} half-written folders were left, and {kills['torn_lines']} lines of the journal were "
-            f"unreadable. Undisturbed it took {kills['undisturbed_s']:.0f} s, with kills {kills['killed_s']:.0f} s. Whenever "
-            "the batch was done before its time, a quarter of the maps were removed, and it began anew."
-        ),
+        kills=KILLS.format(**kills),
         year=SCENES_A_YEAR,
         cpu=cpu,
         gb=gb,

@@ -1,10 +1,11 @@
 """Many products to an archive of maps: handed out, watched, tried again, and put aside where nothing helps.
 
-A scene is one task. What a task may meet, and what follows: a product that frazil refuses is put in quarantine at once,
-for it would be refused again; any other fault is tried again, three times in all; a worker that dies has its task given
-to another by the scheduler, and five deaths are one fault; a task that takes too long is ended with its worker and counts as a fault; a
-disk that takes nothing more ends the batch, with every scene that was under way free to be tried again. A map's folder
-appears whole, so that scenes which are there are never made twice, whoever asks, and whatever was killed meanwhile.
+A scene is one task. What a task may meet, and what follows: a product that frazil refuses is put in quarantine at
+once, for it would be refused again; any other fault is tried again, three times in all; a worker that dies has its
+task given to another by the scheduler, and five deaths are one fault; a task that takes too long is ended with its
+worker and counts as a fault; a disk that takes nothing more ends the batch, with every scene that was under way free
+to be tried again. A map's folder appears whole, so that scenes which are there are never made twice, whoever asks,
+and whatever was killed meanwhile.
 """
 
 from __future__ import annotations
