@@ -190,6 +190,8 @@ def test_an_archive_holds_maps_that_compare(tmp_path: Path) -> None:
     first = archive_at(tmp_path / "a")
     assert archive_at(tmp_path / "a").token == first.token
     assert open_archive(tmp_path / "a") == first
+    (first.maps / "x").mkdir()
+    (first.maps / "x" / "summary.json").write_text("{}")
     with pytest.raises(OptionError, match=r"model_id 'm-1', not 'm-2'.*another folder"):
         archive_at(tmp_path / "a", model_id="m-2")
     with pytest.raises(OptionError, match=r"coast_m 2000.0, not 500.0"):
@@ -213,6 +215,11 @@ def test_an_archive_holds_maps_that_compare(tmp_path: Path) -> None:
             weights_sha256="ab",
         )
     )  # does not change a map
+
+
+def test_an_archive_without_maps_takes_other_options(tmp_path: Path) -> None:
+    archive_at(tmp_path / "a")
+    assert archive_at(tmp_path / "a", model_id="m-2").model_id == open_archive(tmp_path / "a").model_id == "m-2"
 
 
 def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:

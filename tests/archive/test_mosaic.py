@@ -243,6 +243,23 @@ def test_bad_maps_are_told(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "m").exists()
 
 
+def test_what_others_put_among_the_maps_is_passed_over(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    place = tmp_path / "maps"
+    shutil.copytree(folder / "map0", place / "map0")
+    (place / "other").mkdir()
+    (place / "other" / "stac_item.json").write_text('{"collection": "sentinel-2", "properties": {}}')
+    (place / "notes").mkdir()
+    (place / "notes" / "thesis.txt").write_text("words")
+    assert [m.folder.name for m in maps_in([place])] == ["map0"]
+    with pytest.raises(OptionError, match="among the maps"):
+        mosaic([place], place / "mosaic")
+    (place / "other" / "stac_item.json").write_text("{")
+    with pytest.raises(ProductError, match="other is no map that can be read"):
+        maps_in([place])
+
+
 def test_damage_within_a_raster_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     import shutil
 

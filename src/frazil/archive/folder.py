@@ -135,6 +135,8 @@ def begin_archive(wanted: Archive) -> Archive:
     if (root / ARCHIVE_FILE).exists():
         there = open_archive(root)
         other = there.difference(wanted)
+        if other is not None and not any(there.maps.glob("*/summary.json")):  # holds nothing yet
+            return _written(wanted)
         if other is not None:
             raise OptionError(
                 f"The maps of {root} have {other}: an archive holds maps that compare. Give the same options, or "
@@ -144,6 +146,11 @@ def begin_archive(wanted: Archive) -> Archive:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise OutputExistsError(f"{root} is there and no archive of maps. Name another folder with -o.")
     refuse_unwritable(root, inside=True)
+    return _written(wanted)
+
+
+def _written(wanted: Archive) -> Archive:
+    root = wanted.root
     try:
         wanted.maps.mkdir(parents=True, exist_ok=True)
         (root / JOURNAL).mkdir(exist_ok=True)

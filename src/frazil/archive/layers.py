@@ -131,13 +131,22 @@ def maps_in(places: Sequence[str | os.PathLike[str]]) -> list[MapFiles]:
     for given in places:
         place = Path(given)
         inner = place / "maps" if (place / "archive.json").is_file() else place
-        folders = [place] if (place / ITEM_FILE).is_file() else sorted(p.parent for p in inner.glob(f"*/{ITEM_FILE}"))
+        own = [place] if (place / ITEM_FILE).is_file() else []
+        folders = own or sorted(p.parent for p in inner.glob(f"*/{ITEM_FILE}") if _is_ours(p))
         if not folders:
             raise ProductNotFoundError(
                 f"{place} holds no maps. Give an archive, folders of maps, or one that holds them."
             )
         found |= {folder.resolve(): map_files(folder) for folder in folders if folder.resolve() not in found}
     return sorted(found.values(), key=lambda m: (m.time, m.name))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an item is not another program's, or another collection's: those in an archive are passed over."""
+    try:
+        return read_json(path, _BYTES).get("collection") in COLLECTIONS.values()
+    except (OSError, ValueError, AttributeError):
+        return True  # told by whoever reads it
 
 
 def common_grid(

@@ -175,6 +175,8 @@ def mosaic(
     report = progress or (lambda _fraction, _what: None)
     target = refuse_existing(output, overwrite=overwrite, inputs=maps)
     found = maps_in(maps)
+    if target.absolute().parent in {m.folder.absolute().parent for m in found}:
+        raise OptionError(f"Output {target} would lie among the maps. Name a folder elsewhere.")
     if time is not None:
         asked = span(time)
         found = [m for m in found if asked.start <= m.time < asked.stop]
