@@ -23,11 +23,18 @@ def test_products_at_any_depth_once(small_safe: Path, small_zip: Path, tmp_path:
     half.mkdir()
     (half / "manifest.safe").write_text("<xml/>")
     found, notes = find_products([tmp_path])
-    assert [t.id for t in found if t.id != "broken"] == sorted([small_safe.stem, "other_name"])
+    assert [t.id for t in found] == sorted([small_safe.stem, "other_name"])
     assert notes == ()
     both, notes = find_products([small_safe, small_zip, tmp_path / "2020"])
     assert [t.source for t in both] == [str(small_safe)]
     assert notes == (f"{small_zip} has the name of {small_safe}; left out.",)
+
+
+def test_damaged_products_are_tasks_that_will_be_refused(tmp_path: Path) -> None:
+    (tmp_path / "S1A_BAD.SAFE").mkdir()
+    (tmp_path / "S1A_BAD.SAFE" / "manifest.safe").write_text("<xml/>")
+    (tmp_path / "S1A_CUT.zip").write_bytes(b"PK")
+    assert [t.id for t in find_products([tmp_path])[0]] == ["S1A_BAD", "S1A_CUT"]
 
 
 def test_lists_are_relative_to_themselves(small_safe: Path, tmp_path: Path) -> None:

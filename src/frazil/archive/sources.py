@@ -20,6 +20,8 @@ _LIST_BYTES = 64 * 2**20
 _ENDS = (".SAFE", ".safe", ".zip", ".ZIP")
 #: Files that a folder of a product holds itself.
 _SIGNS = ("manifest.safe", "product.xml", "metadata/product.xml")
+#: Names of products; what bears one is taken for one, so that a damaged one is told and not passed over.
+_NAMED = re.compile(r"S1[A-Z]_|RS2_|RCM\d_", re.IGNORECASE)
 _PART = (".part", ".tmp", ".incomplete")
 _REMOTE = re.compile(r"(https?|s3)://", re.IGNORECASE)
 
@@ -208,13 +210,13 @@ def _walked(folder: Path) -> Iterator[str]:
         path = Path(entry.path)
         if entry.is_dir(follow_symlinks=False) or (entry.is_dir() and any((path / sign).exists() for sign in _SIGNS)):
             yield from _in_folder(path)
-        elif entry.is_file() and entry.name.lower().endswith(".zip") and is_product(path):
+        elif entry.is_file() and path.suffix.lower() == ".zip" and (_NAMED.match(entry.name) or is_product(path)):
             yield str(path.absolute())
 
 
 def _in_folder(path: Path) -> Iterator[str]:
     """A folder that is a product, or the products in it."""
-    if any((path / sign).exists() for sign in _SIGNS) and is_product(path):
+    if path.suffix.upper() == ".SAFE" or (any((path / sign).exists() for sign in _SIGNS) and is_product(path)):
         yield str(path.absolute())
         return
     inside = list(_walked(path))

@@ -226,8 +226,8 @@ h1 {{ font-size: 1.5rem; margin: 0; }} h2 {{ font-size: 1.1rem; margin-top: 2rem
 dl {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .8rem; }}
 dt {{ font-size: .85rem; opacity: .75; }} dd {{ margin: 0; font-size: 1.15rem; }}
 table {{ border-collapse: collapse; width: 100%; font-size: .88rem; }}
-th, td {{ text-align: left; border-bottom: 1px solid var(--line); padding: .3rem .5rem; overflow-wrap: anywhere;
-vertical-align: top; }}
+th, td {{ text-align: left; border-bottom: 1px solid var(--line); padding: .3rem .5rem; vertical-align: top; }}
+th {{ white-space: nowrap; }} td {{ overflow-wrap: anywhere; }} td:first-child {{ min-width: 15rem; }}
 </style></head><body>
 <h1>{title}</h1><p>Model {model}; {at}, {time} UTC</p>
 <div class="bar" role="progressbar" aria-label="Scenes mapped" aria-valuenow="{share}" aria-valuemin="0"
