@@ -56,6 +56,7 @@ def test_a_day_of_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         assert (tmp_path / name).is_file(), name
 
 
+@pytest.mark.slow
 def test_a_cluster_run(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         simulate_product(tmp_path / "inbox", seed=seed, lines=(5200, 5600), pixels=(2400, 2800))
