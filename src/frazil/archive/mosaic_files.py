@@ -11,10 +11,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +39,7 @@ Progress = Callable[[float, str], None]
 _ITEM_ID = {"exclusive": "sea_ice_mosaic", "multilabel": "phenomena_mosaic"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Raster:
+class _Raster(NamedTuple):
     """One file of a mosaic: attribute of `MosaicBlock`, name, data type, nodata, overviews, title."""
 
     field: str
@@ -52,83 +50,24 @@ class _Raster:
     title: str
 
 
-def _rasters(kind: Kind) -> tuple[_Raster, ...]:
-    ice = kind == "exclusive"
-    of_kind = (
-        (_Raster(field="code", file="class.tif", dtype="uint8", nodata=255, overviews="MODE", title="Ice classes"),)
-        if ice
-        else (
-            _Raster(
-                field="code",
-                file="dominant.tif",
-                dtype="uint8",
-                nodata=255,
-                overviews="MODE",
-                title="Dominant phenomenon",
-            ),
-            _Raster(
-                field="bits",
-                file="phenomena.tif",
-                dtype="uint16",
-                nodata=None,
-                overviews="MODE",
-                title="Phenomena found",
-            ),
-        )
-    )
-    percent = "ice_probability" if ice else "highest_score"
-    title = "Probability of ice, percent" if ice else "Highest score, percent"
-    more = (
-        (
-            _Raster(
-                field="confidence",
-                file="confidence.tif",
-                dtype="uint8",
-                nodata=255,
-                overviews="AVERAGE",
-                title="Confidence, percent",
-            ),
-        )
-        if ice
-        else ()
-    )
-    return (
-        *of_kind,
-        _Raster(field="percent", file=f"{percent}.tif", dtype="uint8", nodata=255, overviews="AVERAGE", title=title),
-        *more,
-        _Raster(
-            field="source",
-            file="source_index.tif",
-            dtype="uint16",
-            nodata=NO_SOURCE,
-            overviews="NEAREST",
-            title="Number of the map, see summary.json",
-        ),
-        _Raster(
-            field="age_hours",
-            file="age_hours.tif",
-            dtype="float32",
-            nodata=NO_AGE,
-            overviews="NEAREST",
-            title="Age, hours",
-        ),
-        _Raster(
-            field="count",
-            file="count.tif",
-            dtype="uint8",
-            nodata=0,
-            overviews="NEAREST",
-            title="Maps that saw the place",
-        ),
-        _Raster(
-            field="agreement",
-            file="agreement.tif",
-            dtype="uint8",
-            nodata=255,
-            overviews="AVERAGE",
-            title="Maps that say the same, percent",
-        ),
-    )
+_OF_KIND: dict[Kind, tuple[_Raster, ...]] = {
+    "exclusive": (
+        _Raster("code", "class.tif", "uint8", 255, "MODE", "Ice classes"),
+        _Raster("percent", "ice_probability.tif", "uint8", 255, "AVERAGE", "Probability of ice, percent"),
+        _Raster("confidence", "confidence.tif", "uint8", 255, "AVERAGE", "Confidence, percent"),
+    ),
+    "multilabel": (
+        _Raster("code", "dominant.tif", "uint8", 255, "MODE", "Dominant phenomenon"),
+        _Raster("bits", "phenomena.tif", "uint16", None, "MODE", "Phenomena found, a bit each"),
+        _Raster("percent", "highest_score.tif", "uint8", 255, "AVERAGE", "Highest score, percent"),
+    ),
+}
+_OF_BOTH = (
+    _Raster("source", "source_index.tif", "uint16", NO_SOURCE, "NEAREST", "Number of the map, see summary.json"),
+    _Raster("age_hours", "age_hours.tif", "float32", NO_AGE, "NEAREST", "Age, hours"),
+    _Raster("count", "count.tif", "uint8", 0, "NEAREST", "Maps that saw the place"),
+    _Raster("agreement", "agreement.tif", "uint8", 255, "AVERAGE", "Maps that say the same, percent"),
+)
 
 
 def mosaic(
@@ -190,7 +129,7 @@ def mosaic(
     told = _Told(found, grid, rule, moment)
     with whole_output(target, overwrite=overwrite) as part, as_output_error(target):
         part.mkdir()
-        rasters = _rasters(kind)
+        rasters = (*_OF_KIND[kind], *_OF_BOTH)
         with ExitStack() as stack:
             plain = {r.field: stack.enter_context(_plain(part / f"{r.file}.plain", r, grid)) for r in rasters}
             for block in mosaic_blocks(found, grid, rule, moment, confidence_percent=confidence_percent):
