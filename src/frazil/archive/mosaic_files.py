@@ -19,6 +19,7 @@ import numpy as np
 
 from frazil import __version__
 from frazil.answer import CONFIDENCE_PERCENT
+from frazil.archive.folder import MAPS
 from frazil.archive.layers import MapFiles, common_grid, maps_in
 from frazil.archive.mosaic import NO_AGE, NO_SOURCE, Rule, check_maps, mosaic_blocks
 from frazil.conventions import CLASS_LAND, PERCENT_NODATA, UNDECIDED, ClassScheme
@@ -114,7 +115,8 @@ def mosaic(
     report = progress or (lambda _fraction, _what: None)
     target = refuse_existing(output, overwrite=overwrite, inputs=maps)
     found = maps_in(maps)
-    if target.absolute().parent in {m.folder.absolute().parent for m in found}:
+    parent = target.absolute().parent
+    if parent in {folder for given in maps for folder in (Path(given).absolute(), Path(given).absolute() / MAPS)}:
         raise OptionError(f"Output {target} would lie among the maps. Name a folder elsewhere.")
     if time is not None:
         asked = span(time)
