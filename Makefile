@@ -83,7 +83,7 @@ $(VENV)/.documented: $(VENV)/.installed requirements-docs.txt
 
 # Warnings are errors: a link that leads nowhere, a page that none links to, a docstring that cannot be read.
 site: $(VENV)/.documented ## build the documentation as a site that opens without a server: out/site/index.html
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -j auto -d $(OUT)/site-kept docs $(OUT)/site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d $(OUT)/site-kept docs $(OUT)/site
 	@echo "$(OUT)/site/index.html"
 
 bench: $(VENV)/.installed ## time frazil against other readers, side by side, and a map stage by stage

@@ -43,7 +43,7 @@ autodoc_member_order = "bysource"
 maximum_signature_line_length = 80
 add_module_names = False
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True  # attributes as a list; as entries of their own, `bytes` would be several
+napoleon_custom_sections = [("Attributes", "params_style")]  # a list; as entries of their own, `bytes` would be several
 
 html_theme = "furo"
 html_title = f"frazil {release}"
@@ -117,6 +117,29 @@ def complete(_app: Sphinx, page: str, source: list[str]) -> None:
     source[0] += toctree(rest, "More") if rest else ""
 
 
+def readable(_app: Sphinx, _what: str, _name: str, _thing: object, _options: object, *texts: str | None) -> tuple:
+    """Signatures that can be read, and taken apart by Sphinx: without what Python has no syntax for."""
+    return tuple(text and first_of_annotated(text.replace("<factory>", "...")) for text in texts)
+
+
+def as_written(_app: Sphinx, what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Properties whose first line holds a colon: napoleon takes what stands before it for a type."""
+    if what == "property":
+        lines.insert(0, "")
+
+
+def first_of_annotated(text: str) -> str:
+    """The types of a signature without what `typing.Annotated` says of them."""
+    while found := re.search(r"~?(?:\w+\.)*Annotated\[", text):
+        depth, comma, end = 1, 0, found.end()
+        while depth:
+            depth += (text[end] in "[(") - (text[end] in "])")
+            comma = comma or end * (depth == 1 and text[end] == ",")
+            end += 1
+        text = text[: found.start()] + text[found.end() : comma] + text[end:]
+    return text
+
+
 class Elsewhere(SphinxTransform):
     """Links to files of the repository outside these pages lead there, or where it has no address are words alone."""
 
@@ -144,5 +167,7 @@ class Elsewhere(SphinxTransform):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Join Sphinx."""
     app.connect("source-read", complete)
+    app.connect("autodoc-process-signature", readable)
+    app.connect("autodoc-process-docstring", as_written, priority=400)  # napoleon's is 500
     app.add_transform(Elsewhere)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
