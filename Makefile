@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: help env test browser desk slow wheel lowest-env lowest map lint docs bench real-scores gpu fuzz torture model clean
+.PHONY: help env test browser desk slow wheel lowest-env lowest map lint docs site bench real-scores gpu fuzz torture model clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -74,8 +74,17 @@ lint: $(VENV)/.tested ## format and check the code
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed ## write the command-line reference anew
-	$(BIN)/python docs/write_reference.py && $(BIN)/python docs/write_codes.py
+docs: $(VENV)/.installed ## write anew the pages that follow from the code
+	for part in reference codes api models; do $(BIN)/python docs/write_$$part.py || exit 1; done
+
+$(VENV)/.documented: $(VENV)/.installed requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-docs.txt
+	touch $@
+
+# Warnings are errors: a link that leads nowhere, a page that none links to, a docstring that cannot be read.
+site: $(VENV)/.documented ## build the documentation as a site that opens without a server: out/site/index.html
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d $(OUT)/site-kept docs $(OUT)/site
+	@echo "$(OUT)/site/index.html"
 
 bench: $(VENV)/.installed ## time frazil against other readers, side by side, and a map stage by stage
 	$(BIN)/python benchmarks/run.py
