@@ -27,7 +27,7 @@ GROUPS = {
     "ice": (
         "Maps of sea ice",
         "From a scene to a map, and from a map to edges, polygons, concentrations and files.",
-        ["frazil.learn.predict.ice", "frazil.learn.checkpoint", "frazil.maps"],
+        ["frazil.learn.predict.ice", "frazil.learn.checkpoint", "frazil.maps", "frazil.motion"],
     ),
     "phenomena": (
         "Phenomena of sea and air",
