@@ -29,6 +29,7 @@ _ALIGNED = 1e-3  # of a pixel
 CODES: dict[Kind, str] = {"exclusive": "ice_class", "multilabel": "dominant"}
 PERCENTS: dict[Kind, str] = {"exclusive": "probability", "multilabel": "score"}
 BITS = "phenomena"
+ICE = "ice_probability"
 
 
 @dataclass(frozen=True, kw_only=True)

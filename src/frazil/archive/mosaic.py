@@ -23,7 +23,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from frazil.answer import CONFIDENCE_PERCENT, answers
-from frazil.archive.layers import BITS, CODES, PERCENTS, Layers, MapFiles
+from frazil.archive.layers import BITS, CODES, ICE, PERCENTS, Layers, MapFiles
 from frazil.conventions import CLASS_LAND, CLASS_NODATA, PERCENT_NODATA, UNDECIDED
 from frazil.errors import OptionError
 from frazil.maps.layers import Kind
@@ -105,7 +105,7 @@ def mosaic_blocks(
                 if not seen:
                     continue
                 chosen = [here[n] for n in seen]
-                percents = np.stack([layers.read(maps[k], PERCENTS[kind], window) for k in chosen])
+                percents = np.stack([_percents(layers, maps[k], window, rule) for k in chosen])
                 bits = (
                     np.stack([layers.read(maps[k], BITS, window)[0] for k in chosen]) if kind == "multilabel" else None
                 )
@@ -125,6 +125,14 @@ def mosaic_blocks(
                     count=made.count,
                     agreement=made.agreement,
                 )
+
+
+def _percents(layers: Layers, files: MapFiles, window: MapGrid, rule: Rule) -> np.ndarray:
+    """Of each class, ``(class, y, x)``; of ice that is not pooled of water and of all ice alone, which is one band."""
+    if files.kind == "multilabel" or rule == "fused":
+        return layers.read(files, PERCENTS[files.kind], window)
+    ice = layers.read(files, ICE, window)
+    return np.concatenate([np.where(ice == PERCENT_NODATA, ice, np.uint8(100) - np.minimum(ice, 100)), ice])
 
 
 def check_maps(maps: Sequence[MapFiles], rule: Rule) -> Kind:
@@ -226,6 +234,8 @@ def pool(percents: np.ndarray, told: np.ndarray) -> np.ndarray:
 
 def agreement(codes: np.ndarray, code: np.ndarray, kind: Kind) -> np.ndarray:
     """Percent of the maps with an answer that say what the mosaic says, uint8 (y, x), see `MosaicBlock`."""
+    if len(codes) == 1:
+        return np.full(code.shape, PERCENT_NODATA, np.uint8)
     if kind == "exclusive":  # ice or water
         sides = np.where(codes < UNDECIDED, np.minimum(codes, 1), UNDECIDED)
         side = np.where(code < UNDECIDED, np.minimum(code, 1), CLASS_NODATA)
