@@ -125,7 +125,7 @@ def readable(_app: Sphinx, _what: str, _name: str, _thing: object, _options: obj
 def as_written(_app: Sphinx, what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
     """Properties whose first line holds a colon: napoleon takes what stands before it for a type."""
     if what == "property":
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment
 
 
 def first_of_annotated(text: str) -> str:

@@ -55,8 +55,8 @@ GROUPS = {
     ),
     "archive": (
         "Archives",
-        "Many products to many maps; what they hold, and what they amount to.",
-        ["frazil.archive"],
+        "Many products to many maps; what they hold, what they amount to, and how ice moved between them.",
+        ["frazil.archive", "frazil.motion"],
     ),
     "desk": (
         "The desk's learning",

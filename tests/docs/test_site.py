@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -23,6 +24,7 @@ from frazil.cli import cli
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS.rglob("*.md")])
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 with (ROOT / "pyproject.toml").open("rb") as _file:
     PROJECT: dict[str, Any] = tomllib.load(_file)["project"]
@@ -220,24 +222,47 @@ def test_the_dockerfile_agrees_with_the_package() -> None:
             assert f"!{name}" in allowed, name
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("furo", reason="pip install --requirement requirements-docs.txt")
-    pytest.importorskip("myst_parser", reason="pip install --requirement requirements-docs.txt")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "--quiet",
-        "--fail-on-warning",
-        "--keep-going",
-        "-d",
-        str(tmp_path / "kept"),
-    ]
-    done = subprocess.run([*command, str(DOCS), str(tmp_path / "site")], capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built; a warning fails."""
+    for package in ("furo", "myst_parser"):
+        pytest.importorskip(package, reason="pip install --requirement requirements-docs.txt")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
+    done = subprocess.run(
+        [*command, "-d", str(folder / "kept"), str(DOCS), str(folder / "site")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    site = tmp_path / "site"
-    assert len(list(site.rglob("*.html"))) > len(list(DOCS.rglob("*.md")))
-    assert "Search.setIndex(" in (site / "searchindex.js").read_text(encoding="utf-8")[:100]  # loaded from file://, too
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_the_site_holds_every_page_and_asks_no_network(site: Path) -> None:
+    for page in DOCS.rglob("*.md"):
+        assert (site / page.relative_to(DOCS)).with_suffix(".html").exists(), page
     for page in site.rglob("*.html"):
-        assert not re.findall(r'<(?:script|link)[^>]+(?:src|href)="https?:', page.read_text(encoding="utf-8")), page
+        text = page.read_text(encoding="utf-8")
+        assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', text), page
+    described = (site / "reference" / "api" / "archive.html").read_text(encoding="utf-8")
+    assert 'id="frazil.batch"' in described
+    assert 'id="frazil.archive.engine.Place"' in described
+    assert "&lt;factory&gt;" not in "".join(p.read_text(encoding="utf-8") for p in (site / "reference").rglob("*.html"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: `make browser`")
+def test_search_works_from_a_disk(site: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(f"{(site / 'search.html').as_uri()}?q=undecided")
+        page.wait_for_function("document.querySelectorAll('#search-results li').length > 5")
+        assert "Ice, water, or undecided" in page.locator("#search-results li a").all_inner_texts()
+        assert not said
+        browser.close()
