@@ -248,9 +248,14 @@ def _begin(output: str, model: str, given: dict[str, Any], check: Check, attribu
 
 def _place(given: dict[str, Any]) -> Place:
     from frazil.archive.engine import GIB, Place
+    from frazil.memory import available_bytes
 
     read = {name: given.pop(name) for name in _OF_PLACE}
-    return Place(memory_bytes=int(read.pop("memory_gib") * GIB), **read)
+    place = Place(memory_bytes=int(read.pop("memory_gib") * GIB), **read)
+    free, most = available_bytes(), place.workers * place.memory_bytes
+    if place.dask == "local" and free is not None and most > free:
+        say(f"Note: the workers may take {most / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free.", err=True)
+    return place
 
 
 class _engine:  # noqa: N801 - a context manager by its use
