@@ -56,7 +56,7 @@ GROUPS = {
     "archive": (
         "Archives",
         "Many products to many maps; what they hold, what they amount to, and how ice moved between them.",
-        ["frazil.archive", "frazil.motion"],
+        ["frazil.archive"],
     ),
     "desk": (
         "The desk's learning",

@@ -124,7 +124,7 @@ def test_every_picture_is_in_the_gallery() -> None:
 def refusals() -> list[str]:
     """Texts of the rooms that refuse inputs, as they stand in code, with … for what is put in."""
     source, found = ROOT / "src" / "frazil", []
-    rooms = ("learn/predict", "sentinel1", "labels", "archive")
+    rooms = ("learn/predict", "sentinel1", "labels", "archive", "motion")
     for path in [source / "conventions.py", *(path for room in rooms for path in (source / room).glob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
