@@ -245,3 +245,12 @@ def test_a_watch_takes_what_has_settled(archive: Archive, engine: Engine, produc
     told = json.loads((archive.root / HEARTBEAT).read_text())
     assert (told["mapped"], told["arriving"], told["put_aside"]) == (1, 0, 0)
     assert watching.look() == 0
+
+
+def test_from_python_in_one_call(products: Path, tmp_path: Path) -> None:
+    import frazil
+
+    done = frazil.batch([products], tmp_path / "a", options=MapOptions(engine="torch"), check="quick")
+    assert len(done.made) == 3
+    assert list(frazil.open_catalogue(tmp_path / "a")["folder"]) == sorted(done.made, key=lambda name: name[17:])
+    assert not list((tmp_path / "a").rglob(".frazil-*.part"))

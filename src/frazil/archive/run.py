@@ -10,6 +10,7 @@ from frazil.archive.engine import Engine, Place
 from frazil.archive.folder import begin_archive, describe_archive
 from frazil.archive.sources import find_products, remember_sources
 from frazil.conventions import Check
+from frazil.files import sweep
 from frazil.learn.checkpoint import load_model
 from frazil.learn.predict.mapping import MapOptions
 
@@ -61,3 +62,4 @@ def batch(
         return run_batch(made, tasks, engine, settings, progress=progress)
     finally:
         engine.close()
+        sweep(made.maps)  # what workers were writing when they were ended

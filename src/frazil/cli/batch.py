@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from frazil.cli.say import say, say_result
 from frazil.errors import FrazilError
 
 if TYPE_CHECKING:
-    from frazil.archive.engine import Place
+    from frazil.archive.engine import Engine, Place
     from frazil.archive.folder import Archive
     from frazil.conventions import Check
 
@@ -258,22 +259,20 @@ def _place(given: dict[str, Any]) -> Place:
     return place
 
 
-class _engine:  # noqa: N801 - a context manager by its use
-    """An engine that is closed at the end, however it comes."""
+@contextmanager
+def _engine(archive: Archive, place: Place) -> Iterator[Engine]:
+    """Workers that are ended at the end, however it comes; what they were writing is removed."""
+    from frazil.archive.engine import Engine
+    from frazil.files import sweep
 
-    def __init__(self, archive: Archive, place: Place) -> None:
-        self.archive, self.place = archive, place
-
-    def __enter__(self) -> Any:
-        from frazil.archive.engine import Engine
-
-        self.engine = Engine(self.place, str(self.archive.root), self.archive.token)
-        return self.engine
-
-    def __exit__(self, *_: object) -> None:
+    engine = Engine(place, str(archive.root), archive.token)
+    try:
+        yield engine
+    finally:
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)  # an interrupt is told once: workers end in their own time
-        self.engine.close()
+        engine.close()
+        sweep(archive.maps)
 
 
 def _say_status(root: str, as_json: bool) -> None:
