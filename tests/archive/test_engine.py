@@ -104,6 +104,7 @@ def test_a_killed_worker_costs_nothing_and_refused_products_are_put_aside(
     assert len(again.there) == 3
 
 
+@pytest.mark.slow
 def test_a_scene_that_hangs_costs_its_worker_alone(
     archive: Archive, engine: Engine, products: Path, tmp_path: Path
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_watch_takes_what_has_settled(archive: Archive, engine: Engine, produc
     assert watching.look() == 0
 
 
+@pytest.mark.slow
 def test_from_python_in_one_call(products: Path, tmp_path: Path) -> None:
     import frazil
 

@@ -77,6 +77,7 @@ def test_a_product_is_fetched_mapped_and_removed(provider: FakeArchive, archive:
     assert work(task, archive).made is False
 
 
+@pytest.mark.slow
 def test_a_product_that_is_kept(provider: FakeArchive, archive: Archive, tmp_path: Path) -> None:
     file = save_search(found_by(provider), tmp_path / "search.json")
     (task,), _ = find_products([file], keep=True)
