@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import shutil
@@ -95,6 +96,7 @@ def map_task(task: MapTask, root: str, token: str, version: str) -> Outcome:
         if archive.holds(task.id):
             return told("done")
         _make(task, root)
+        gc.collect()  # figures and datasets hold each other; of hundreds of scenes it adds up
         return told("done", made=True)
     except OutputExistsError as error:
         return told("done") if open_archive(root).holds(task.id) else told("refused", str(error))

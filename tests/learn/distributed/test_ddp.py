@@ -113,6 +113,7 @@ def test_local_sgd_equals_the_plain_loop(patches: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hook", [pytest.param("powersgd", marks=pytest.mark.slow), "levels"])
+@pytest.mark.slow
 def test_compressed_gradients_learn_nearly_the_same(hook: str, patches: Path, tmp_path: Path) -> None:
     config = override(plain_run(patches), {"ddp.hook": hook, "ddp.powersgd_start": "3"})
     process = torchrun(config, tmp_path / "two")
@@ -139,6 +140,7 @@ def test_a_hybrid_learns_from_another_server(patches: Path, tmp_path: Path) -> N
     assert json.loads(last.read_text())["samples"] == 10 * 8 * 2
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_of_all_and_the_same_command_goes_on(patches: Path, tmp_path: Path) -> None:
     """What does not happen between servers that exchange files."""
     config = override(plain_run(patches), {"optim.steps": "400", "optim.validate_every": "20"})

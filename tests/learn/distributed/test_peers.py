@@ -585,6 +585,7 @@ def newest(exchange_folder: Path, worker: str, run: str = "adhoc") -> dict:
     return json.loads(names[-1].read_text()) if names else {}
 
 
+@pytest.mark.slow
 def test_kills_restarts_and_late_comers(patches: Path, tmp_path: Path) -> None:
     """Half of the workers die by SIGKILL; the others go on; one comes back above its dead self; a late one is heard."""
     x = tmp_path / "x"
