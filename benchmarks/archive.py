@@ -36,14 +36,17 @@ FRAZIL = [sys.executable, "-m", "frazil", "-q"]
 
 
 def products(folder: Path, n: int, lines: int = 800) -> Path:
-    """Small simulated products of the open Kara Sea, as many as asked for."""
+    """A list of small simulated products of the open Kara Sea, as many as asked for."""
     from frazil.simulate.product import simulate_product
 
     folder.mkdir(parents=True, exist_ok=True)
     there = len(list(folder.glob("*.SAFE")))
     for seed in range(there, n):
         simulate_product(folder, seed=40_000 + seed, lines=(5200, 5200 + lines), pixels=(2400, 2400 + lines))
-    return folder
+    names = sorted(path.name for path in folder.glob("*.SAFE"))[:n]
+    listed = folder / f"{n}.txt"
+    listed.write_text("".join(f"{name}\n" for name in names))
+    return listed
 
 
 def batch_command(source: Path, archive: Path, workers: int) -> list[str]:
@@ -168,7 +171,7 @@ def workers(out: Path, n_scenes: int) -> Row:
         assert told["mapped"] == n_scenes
         found[f"seconds_{n}"] = round(told["seconds"], 1)
         found[f"with_start_{n}"] = round(seconds, 1)
-    few = sorted(source.glob("*.SAFE"))[:6]
+    few = sorted(source.parent.glob("*.SAFE"))[:6]
     shutil.rmtree(out / "one", ignore_errors=True)
     started = time.perf_counter()
     for k, path in enumerate(few):
