@@ -54,7 +54,7 @@ def test_the_page_says_what_rows_say(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         {"part": "kills", "scenes": 64, "kills": 200, "of_the_whole_batch": 17, "maps": 64, "files": 1472,
          "files_that_differ": 0, "files_too_many": 0, "put_aside": 0, "leftovers": 0, "torn_lines": 0,
          "undisturbed_s": 140.0, "killed_s": 900.0},
-        {"part": "workers", "per_hour": {"1": 900, "2": 1700, "one by one": 400}, "efficiency": 0.94},
+        {"part": "workers", "per_hour": {"1": 900, "2": 1700, "one by one": 400}, "efficiency": 0.94, "gain": 1.6},
         {"part": "overhead", "ms_a_task": 14.6},
         {"part": "memory", "peak_mb_after": {"1": 900.0, "100": 1000.0}},
         {"part": "catalogue", "s": {"all": 0.5, "a day": 0.1, "a month and place": 0.2}, "mb": 30.0},
