@@ -60,7 +60,7 @@ def write_page(rows: list[Row]) -> None:
     lines = [
         ("small scenes an hour: one by one (`frazil map`), one worker, two", " · ".join(
             str(work["per_hour"][k]) for k in ("one by one", "1", "2"))),
-        ("efficiency: one worker on one core, over two workers on two times two (goal 0.9)", f"{work['efficiency']:.2f}"),
+        ("efficiency: seconds of a worker on one core over twice those of two (goal 0.9)", f"{work['efficiency']:.2f}"),
         ("two workers against one that has both cores", f"{work['gain']:.2f} times"),
         ("what a task costs beside its work (goal 50 ms)", f"{over['ms_a_task']:.0f} ms"),
         (f"memory of one worker after {first[0]} and {end[0]} scenes",
