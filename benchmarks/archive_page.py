@@ -30,7 +30,7 @@ compare with: neither the thesis nor the paper processes an archive.
 ## A year of the Arctic, on paper
 
 About forty Extra Wide scenes of HH and HV a day cover the Arctic, so {year:,} a year. A whole scene takes about
-{cpu:.0f} processor seconds from product to folder with every file ([stages](stages.md)) and its folder about
+{cpu:.0f} processor seconds from product to folder with every file (`frazil map` on the bundled sample, all files, its start included) and its folder about
 {gb:.2f} GB: {hours:,.0f} processor hours, {tb:.1f} TB of maps; one machine of two cores maps a year in
 {days:.0f} days, ten such machines in {tendays:.1f}. Products are about 0.25 GB each as what a map needs of
 them: {intb:.1f} TB to fetch, at the 20 MB/s and four connections that the Copernicus Data Space allows a
@@ -73,7 +73,7 @@ def write_page(rows: list[Row]) -> None:
            f"{day[rule]['s']:.0f} s, {day[rule]['peak_gb']:.2f} GB") for rule in ("latest", "confident", "fused")),
         ("series of that day", f"{day['series']['s']:.0f} s, {day['series']['peak_gb']:.2f} GB"),
     ]  # fmt: skip
-    cpu, gb, product = 26.0, 0.09, 0.45  # processor s and GB of a map, GB of what it needs of a product
+    cpu, gb, product = 38.0, 0.145, 0.45  # processor s and GB of a map, GB of what it needs of a product
     text = PAGE.format(
         scenes=kills["scenes"],
         maps=day["maps"],
