@@ -38,6 +38,7 @@ def small(arguments: list[str]) -> list[str]:
     return [*arguments, *(word for k, v in SMALL[arguments[1]].items() for word in ("--set", f"{k}={v}"))]
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     verbs = []
