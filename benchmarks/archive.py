@@ -125,7 +125,7 @@ def kills(out: Path, n_scenes: int, n_kills: int, seed: int = 0) -> Row:
         "files": len(maps),
         "files_that_differ": sum(one[name] != other.get(name) for name in maps),
         "files_too_many": len([n for n in other if n not in one]),
-        "put_aside": len(again.get("quarantined", {})),
+        "quarantined": len(again.get("quarantined", {})),
         "leftovers": len(list((out / "killed").rglob(".frazil-*.part"))),
         "torn_lines": sum(1 for e in events if "event" not in e),
         "begun": sum(e["event"] == "begun" for e in events),
@@ -197,7 +197,7 @@ def workers(out: Path, n_scenes: int) -> Row:
 def overhead(out: Path, n: int = 400) -> Row:
     """Milliseconds a task costs beside its work: tasks whose map is there already, through workers all the same."""
     from frazil.archive.batch import run_batch
-    from frazil.archive.engine import Engine, Place
+    from frazil.archive.engine import ClusterSettings, Engine
     from frazil.archive.folder import Archive, begin_archive
     from frazil.archive.sources import MapTask
     from frazil.learn.predict.mapping import MapOptions
@@ -219,7 +219,7 @@ def overhead(out: Path, n: int = 400) -> Row:
             return not name
 
     blind = Blind(**{name: getattr(archive, name) for name in Archive.__dataclass_fields__})
-    engine = Engine(Place(workers=2), str(root), archive.token)
+    engine = Engine(ClusterSettings(workers=2), str(root), archive.token)
     try:
         run_batch(blind, tasks[:20], engine)  # workers have loaded what they need
         started = time.perf_counter()

@@ -43,8 +43,8 @@ Commands: `python benchmarks/archive.py kills`, `workers --scenes 24`, `overhead
 """
 
 KILLS = """A batch of {scenes} scenes by two workers was killed {kills} times at random: {of_the_whole_batch} times
-the whole batch, else one of its workers. In the end there were {maps} maps, and {put_aside} scenes put
-aside; of {files} files {files_that_differ} differed from those of an undisturbed run, {files_too_many}
+the whole batch, else one of its workers. In the end there were {maps} maps, and {quarantined} scenes
+quarantined; of {files} files {files_that_differ} differed from those of an undisturbed run, {files_too_many}
 were too many, {leftovers} half-written folders were left, and {torn_lines} lines of the journal were
 unreadable. Undisturbed it took {undisturbed_s:.0f} s, with kills {killed_s:.0f} s. Whenever the batch
 was done before its time, a quarter of the maps were removed, and it began anew."""

@@ -59,7 +59,7 @@ winter, freeze-up, spring and melt in turn, ice from border to border or with an
 apart; one full Extra Wide pair, simulated; two real pairs of 40 × 40 km, HV alone. Simulated: one world is bent by the
 known field at 40 m and gets speckle (10.7 looks, correlated as in EW GRDM) and thermal noise twice, independently. The
 ice itself does not change in between, as real ice does. A part of the second image, 8 × 20 km, shows another world:
-ice without a partner.
+ice without a partner. Neither the thesis nor the paper follows ice: there is no size of theirs to stand beside.
 
 Errors are distances from the truth, metres, of good vectors; a pixel is 80 m. *Kept* ice is in both images, *lost* ice
 is not. *Over stated*: rms of the error over √2 times the stated one, which is that of a component; 1 if that is right.

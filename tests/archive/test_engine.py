@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from frazil.archive.batch import BatchSettings, run_batch
-from frazil.archive.engine import GIB, Engine, Place, job_script
+from frazil.archive.engine import GIB, ClusterSettings, Engine, job_script
 from frazil.archive.folder import Archive, begin_archive
 from frazil.archive.sources import MapTask
 from frazil.archive.watch import HEARTBEAT, Watch, WatchSettings, in_folders
@@ -62,7 +62,7 @@ def archive(tmp_path: Path) -> Archive:
 
 @pytest.fixture
 def engine(archive: Archive) -> Iterator[Engine]:
-    made = Engine(Place(workers=1), str(archive.root), archive.token)
+    made = Engine(ClusterSettings(workers=1), str(archive.root), archive.token)
     yield made
     made.close()
 
@@ -71,7 +71,7 @@ def tasks_of(folder: Path) -> tuple[MapTask, ...]:
     return tuple(MapTask(id=path.stem, source=str(path)) for path in sorted(folder.glob("*.SAFE")))
 
 
-def test_a_killed_worker_costs_nothing_and_refused_products_are_put_aside(
+def test_a_killed_worker_costs_nothing_and_refused_products_are_quarantined(
     archive: Archive, engine: Engine, products: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "S1A_BAD.SAFE"
@@ -130,7 +130,7 @@ def test_a_scene_that_hangs_costs_its_worker_alone(
 def test_a_scheduler_that_is_not_there(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frazil.archive.engine._ANSWER_S", 1)
     with pytest.raises(ServerError, match="scheduler tcp://127.0.0.1:9 does not answer"):
-        Engine(Place(dask="tcp://127.0.0.1:9"), str(archive.root), archive.token)
+        Engine(ClusterSettings(dask="tcp://127.0.0.1:9"), str(archive.root), archive.token)
 
 
 def test_workers_of_a_scheduler_elsewhere(archive: Archive, products: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_workers_of_a_scheduler_elsewhere(archive: Archive, products: Path, tmp_
         address = json.loads(file.read_text())["address"]
         worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
         started.append(subprocess.Popen(worker, **quiet))
-        engine = Engine(Place(dask=address), str(archive.root), archive.token)
+        engine = Engine(ClusterSettings(dask=address), str(archive.root), archive.token)
         try:
             done = run_batch(archive, tasks_of(products)[:1], engine)
             stranger = archive_at(tmp_path / "other")
@@ -168,7 +168,7 @@ def test_workers_of_a_scheduler_elsewhere(archive: Archive, products: Path, tmp_
 
 def test_the_script_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask_jobqueue")
-    place = Place(
+    place = ClusterSettings(
         dask="slurm", workers=5, cores=4, memory_bytes=6 * GIB, queue="short", account="ice", walltime="02:00:00",
         shell=("module load python",),
     )  # fmt: skip
@@ -180,7 +180,7 @@ def test_the_script_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--lifetime 6900s --lifetime-stagger 120s" in script
     assert "--nthreads 1" in script
     monkeypatch.setattr("frazil.archive.engine.installed", lambda name: name != "dask_jobqueue")
-    with pytest.raises(MissingDependencyError, match=r"needs dask_jobqueue.*frazil\[archive"):
+    with pytest.raises(MissingDependencyError, match=r"needs dask_jobqueue.*frazil\[archive,fast"):
         Engine(place, "x", "y")
 
 
@@ -190,7 +190,7 @@ def test_the_script_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_places_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
-        job_script(Place(**wrong))
+        job_script(ClusterSettings(**wrong))
 
 
 def test_the_program_goes_on_after_a_kill(products: Path, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_watch_takes_what_has_settled(archive: Archive, engine: Engine, produc
     now[0] += 31
     assert watching.look() == 1
     told = json.loads((archive.root / HEARTBEAT).read_text())
-    assert (told["mapped"], told["arriving"], told["put_aside"]) == (1, 0, 0)
+    assert (told["mapped"], told["arriving"], told["quarantined"]) == (1, 0, 0)
     assert watching.look() == 0
 
 

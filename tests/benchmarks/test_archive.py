@@ -52,7 +52,7 @@ def test_the_page_says_what_rows_say(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     times = {"s": 12.0, "peak_gb": 1.5}
     rows = [
         {"part": "kills", "scenes": 64, "kills": 200, "of_the_whole_batch": 17, "maps": 64, "files": 1472,
-         "files_that_differ": 0, "files_too_many": 0, "put_aside": 0, "leftovers": 0, "torn_lines": 0,
+         "files_that_differ": 0, "files_too_many": 0, "quarantined": 0, "leftovers": 0, "torn_lines": 0,
          "undisturbed_s": 140.0, "killed_s": 900.0},
         {"part": "workers", "per_hour": {"1": 900, "2": 1700, "one by one": 400}, "efficiency": 0.94, "gain": 1.6},
         {"part": "overhead", "ms_a_task": 14.6},

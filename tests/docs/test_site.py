@@ -100,7 +100,7 @@ def test_every_public_name_is_described_once() -> None:
     for group in module.GROUPS:
         page = (module.FOLDER / f"{group}.md").read_text(encoding="utf-8")
         assert re.findall(r"^\| `frazil\.(\w+)` \|", page, flags=re.MULTILINE) == module.names()[group]
-    assert "frazil.archive.engine.Place" in module.companions()["archive"]
+    assert "frazil.archive.engine.ClusterSettings" in module.companions()["archive"]
 
 
 def test_a_name_without_a_page_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_the_site_holds_every_page_and_asks_no_network(site: Path) -> None:
         assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', text), page
     described = (site / "reference" / "api" / "archive.html").read_text(encoding="utf-8")
     assert 'id="frazil.batch"' in described
-    assert 'id="frazil.archive.engine.Place"' in described
+    assert 'id="frazil.archive.engine.ClusterSettings"' in described
     assert "&lt;factory&gt;" not in "".join(p.read_text(encoding="utf-8") for p in (site / "reference").rglob("*.html"))
 
 

@@ -1,4 +1,4 @@
-"""Many products to an archive of maps: handed out, watched, tried again, and put aside where nothing helps.
+"""Many products to an archive of maps: handed out, watched, tried again, and quarantined where nothing helps.
 
 A scene is one task. What a task may meet, and what follows: a product that frazil refuses is put in quarantine at
 once, for it would be refused again; any other fault is tried again, three times in all; a worker that dies has its
@@ -27,7 +27,8 @@ from frazil.archive.task import Outcome
 from frazil.errors import MissingDependencyError, OptionError, OutputError, OutputExistsError, ProductNotFoundError
 from frazil.maps.collection import write_collection
 
-_PAGE_S = 10.0  # from one status page to the next
+_PAGE_S = 10.0  # from one status page to the next, and
+_REST = 20  # times what the last one took: journals of hundreds of thousands of events are long
 _WAIT_S = 1.0
 Progress = Callable[[float, str], None]
 
@@ -69,12 +70,14 @@ class BatchSettings:
         timeout_s: that a scene may take.
         retry: try again what was put in quarantine before.
         shard: which part of the products.
+        overview: write the table and the collection of all maps in the end.
     """
 
     tries: int = 3
     timeout_s: float = 3600.0
     retry: bool = False
     shard: Shard = field(default_factory=Shard)
+    overview: bool = True
 
     def __post_init__(self) -> None:
         if self.tries < 1 or not self.timeout_s > 0:
@@ -240,19 +243,19 @@ class _Batch:
                 "the same command goes on."
             )
         elif outcome.ending == "refused":
-            self._put_aside(name, outcome.error, outcome.details, told)
+            self._quarantine(name, outcome.error, outcome.details, told)
         else:
             self._fault(name, outcome.error, outcome.details, told)
 
     def _fault(self, name: str, error: str, details: str, told: dict[str, Any]) -> None:
         self.faults[name] = self.faults.get(name, 0) + 1
         if self.faults[name] >= self.how.tries:
-            self._put_aside(name, error, details, told)
+            self._quarantine(name, error, details, told)
         else:
             self.journal.write("failed", id=name, error=error, details=details, **told)
             self.waiting.append(name)
 
-    def _put_aside(self, name: str, error: str, details: str, told: dict[str, Any]) -> None:
+    def _quarantine(self, name: str, error: str, details: str, told: dict[str, Any]) -> None:
         source = self.tasks[name].source
         self.journal.write("quarantined", id=name, error=error, details=details, source=source, **told)
         self.quarantined[name] = error
@@ -266,11 +269,12 @@ class _Batch:
 
     def _show(self) -> None:
         ended = len(self.made) + len(self.there) + len(self.quarantined)
-        aside = f", {len(self.quarantined)} put aside" if self.quarantined else ""
+        aside = f", {len(self.quarantined)} quarantined" if self.quarantined else ""
         self.report(ended / max(len(self.tasks), 1), f"{ended} of {len(self.tasks)} scenes{aside}")
-        if time.monotonic() >= self.page_at:
-            self.page_at = time.monotonic() + _PAGE_S
+        started = time.monotonic()
+        if started >= self.page_at:
             self._page(running=True)
+            self.page_at = started + max(_PAGE_S, _REST * (time.monotonic() - started))
 
     def _page(self, *, running: bool) -> None:
         status = status_of(self.archive, Totals(scenes=len(self.tasks), shard=self.how.shard.name), running=running)
@@ -285,7 +289,8 @@ class _Batch:
 
     def _finish(self) -> None:
         self._page(running=False)
-        write_overview(self.archive)
+        if self.how.overview:
+            write_overview(self.archive)
 
 
 def write_overview(archive: Archive) -> None:
@@ -299,7 +304,7 @@ def write_overview(archive: Archive) -> None:
 
 
 def quarantined(archive: Archive, names: Iterable[str] | None = None) -> dict[str, str]:
-    """Scenes that were put aside and why, by id."""
+    """Scenes that were quarantined and why, by id."""
     known = entries(read_events(archive.root / JOURNAL))
     wanted = known if names is None else [name for name in names if name in known]
     return {name: known[name].error for name in wanted if known[name].state == "quarantined"}

@@ -23,7 +23,7 @@ from frazil.archive.task import Outcome, map_task
 from frazil.errors import MissingDependencyError, OptionError, ServerError
 from frazil.extras import installed
 
-ARCHIVE = "pip install 'frazil[archive,learn]'"
+ARCHIVE = "pip install 'frazil[archive,fast]' (or [archive,learn])"
 _TOPIC = "frazil"
 _DEATHS = 5  # of workers under one task, before it counts as a fault of the scene
 _ANSWER_S = 15  # a scheduler has to answer
@@ -32,7 +32,7 @@ NEEDED_BYTES = 3 * GIB  #: of a worker that maps whole Extra Wide scenes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ClusterSettings:
     """Where workers run.
 
     Attributes:
@@ -72,7 +72,7 @@ class Engine:
         ServerError: a scheduler that does not answer, or of another version.
     """
 
-    def __init__(self, place: Place, root: str, token: str) -> None:
+    def __init__(self, place: ClusterSettings, root: str, token: str) -> None:
         lacking = [name for name in ("distributed", "cryptography") if not installed(name)]
         if place.dask == "slurm" and not installed("dask_jobqueue"):
             lacking.append("dask_jobqueue")
@@ -203,7 +203,7 @@ class Engine:
                     )
 
 
-def job_script(place: Place) -> str:
+def job_script(place: ClusterSettings) -> str:
     """The script that a job of Slurm runs, as `sbatch` gets it; for looking at."""
     _configure(place)
     cluster = _cluster(place, scale=False)
@@ -242,7 +242,7 @@ def _outcome(name: str, future: Any) -> Outcome:
     return Outcome(id=name, ending="failed", error=f"{type(fault).__name__}: {' '.join(str(fault).split())[:500]}")
 
 
-def _configure(place: Place) -> None:
+def _configure(place: ClusterSettings) -> None:
     """Settings of dask that this process's schedulers and workers start with."""
     import dask
 
@@ -262,7 +262,7 @@ def _configure(place: Place) -> None:
     )
 
 
-def _started(place: Place) -> Any:
+def _started(place: ClusterSettings) -> Any:
     """The cluster of a place, started; None where a scheduler has its own.
 
     Raises:
@@ -281,7 +281,7 @@ def _started(place: Place) -> Any:
         ) from error
 
 
-def _cluster(place: Place, *, scale: bool = True) -> Any:
+def _cluster(place: ClusterSettings, *, scale: bool = True) -> Any:
     if place.dask == "local":
         from distributed import LocalCluster
 

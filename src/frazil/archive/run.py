@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from frazil.archive.batch import BatchResult, BatchSettings, Progress, run_batch
-from frazil.archive.engine import Engine, Place
+from frazil.archive.engine import ClusterSettings, Engine
 from frazil.archive.folder import begin_archive, describe_archive
 from frazil.archive.sources import find_products, remember_sources
 from frazil.conventions import Check
@@ -21,7 +21,7 @@ def batch(
     model: str = "ice-measured",
     *,
     options: MapOptions | None = None,
-    place: Place | None = None,
+    cluster: ClusterSettings | None = None,
     settings: BatchSettings | None = None,
     check: Check = "full",
     attributes: Mapping[str, str] | None = None,
@@ -36,14 +36,14 @@ def batch(
         archive: folder; one that is there is gone on with.
         model: folder of a model, or name of a bundled one, of ice or of phenomena.
         options: how products are mapped.
-        place: where workers run, how many, with how much memory; by default one on this machine.
+        cluster: where workers run, how many, with how much memory; by default one on this machine.
         settings: tries, time-out, shard.
         check: of products, see `frazil.open_product`.
         attributes: of the files, see `frazil.scene.discovery.own_attrs`.
         progress: called as scenes end.
 
     Returns:
-        What was mapped, what had been, what was put aside and why.
+        What was mapped, what had been, what was quarantined and why.
 
     Raises:
         ProductNotFoundError: a source without a product.
@@ -57,7 +57,7 @@ def batch(
     )
     made = begin_archive(wanted)
     remember_sources(made.root, sources)
-    engine = Engine(place or Place(), str(made.root), made.token)
+    engine = Engine(cluster or ClusterSettings(), str(made.root), made.token)
     try:
         return run_batch(made, tasks, engine, settings, progress=progress)
     finally:

@@ -1,4 +1,4 @@
-"""How an archive stands: counts, speed, what is under way and what was put aside; in words, JSON, and as a page."""
+"""How an archive stands: counts, speed, what is under way and what was quarantined; in words, JSON, and as a page."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Status:
         model: of its maps.
         time: of this status, UTC.
         running: whether a batch is at work, as far as is known.
-        scenes: known of: mapped, under way, put aside or waiting.
+        scenes: known of: mapped, under way, quarantined or waiting.
         mapped: maps that are there.
         under_way: begun and not ended, by id.
-        quarantined: put aside, by id.
+        quarantined: quarantined, by id.
         failed: failed and to be tried again.
         scenes_per_hour: that ended in the last hour before the last event; None without any.
         left_s: seconds until the rest is done at that speed; None where nobody can tell.
@@ -70,7 +70,7 @@ class Status:
 
     @property
     def waiting(self) -> int:
-        """Neither mapped, under way, nor put aside."""
+        """Neither mapped, under way, nor quarantined."""
         return max(self.scenes - self.mapped - len(self.under_way) - len(self.quarantined), 0)
 
 
@@ -133,7 +133,7 @@ def lines_of(status: Status) -> list[str]:
     if status.median_s is not None:
         peak = f", at most {status.peak_mb / 1024:.2f} GiB a worker" if status.peak_mb else ""
         out.append(f"a scene      {status.median_s:.1f} s (median){peak}")
-    out.append(f"put aside    {len(status.quarantined)}")
+    out.append(f"quarantined  {len(status.quarantined)}")
     out += [f"  {e.id}: {e.error}" for e in status.quarantined[:_SHOWN]]
     return out
 
@@ -146,7 +146,7 @@ def write_status_page(status: Status, folder: Path) -> Path:
         ("Mapped", f"{status.mapped} of {status.scenes}"),
         ("Under way", str(len(status.under_way))),
         ("Waiting", str(status.waiting)),
-        ("Put aside", str(len(status.quarantined))),
+        ("Quarantined", str(len(status.quarantined))),
         ("Speed", "–" if status.scenes_per_hour is None else f"{status.scenes_per_hour:.0f} scenes an hour"),
         ("Left", "–" if status.left_s is None else duration(status.left_s)),
         ("A scene", "–" if status.median_s is None else f"{status.median_s:.1f} s (median)"),
@@ -166,7 +166,7 @@ def write_status_page(status: Status, folder: Path) -> Path:
             "Under way", ("scene", "worker", "since"), status.under_way, lambda e: (e.id, e.worker, e.time)
         ),
         aside=_table(
-            "Put aside (frazil batch --retry tries them again)",
+            "Quarantined (frazil batch --retry tries them again)",
             ("scene", "why", "tries"),
             status.quarantined,
             lambda e: (e.id, e.error, str(e.tries)),

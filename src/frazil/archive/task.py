@@ -95,7 +95,7 @@ def map_task(task: MapTask, root: str, token: str, version: str) -> Outcome:
             return told("failed", f"The worker {me} sees another {root}/{ARCHIVE_FILE}. All machines need one folder.")
         if archive.holds(task.id):
             return told("done")
-        _make(task, root)
+        _make(task, archive)
         gc.collect()  # figures and datasets hold each other; of hundreds of scenes it adds up
         return told("done", made=True)
     except OutputExistsError as error:
@@ -119,13 +119,14 @@ def _peak_mb() -> float:
     return round(most / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _make(task: MapTask, root: str) -> None:
+def _make(task: MapTask, archive: Archive) -> None:
     from frazil.products import open_product
 
-    archive = open_archive(root)
     started = time.perf_counter()
-    model = _model(archive.model, archive.weights_sha256)
-    ice_model = load_model(archive.options.ice_model) if archive.options.ice_model else None
+    model = _model(archive.model)
+    if model.card.weights_sha256 != archive.weights_sha256:
+        raise OutputError(f"The model {archive.model} is not the one that this archive was begun with. Put it back.")
+    ice_model = _model(archive.options.ice_model) if archive.options.ice_model else None
     with _at_hand(task, archive.root) as place:
         product = open_product(place, check=archive.check)
         _write(product, archive, model, ice_model, task, started)
@@ -167,14 +168,7 @@ def _write(
     export(made, archive.folder_of(task.id), timings=timings)
 
 
-@lru_cache(maxsize=2)
-def _model(name: str, digest: str) -> Model:
-    """A model, loaded once a worker.
-
-    Raises:
-        OutputError: it is another than the archive's: no product can be mapped.
-    """
-    model = load_model(name)
-    if model.card.weights_sha256 != digest:
-        raise OutputError(f"The model {name} is not the one that this archive was begun with. Put that one back.")
-    return model
+@lru_cache(maxsize=4)
+def _model(name: str) -> Model:
+    """A model, loaded once a worker."""
+    return load_model(name)

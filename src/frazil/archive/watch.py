@@ -11,11 +11,12 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 
-from frazil.archive.batch import BatchSettings, Workers, run_batch
+from frazil.archive.batch import BatchSettings, Workers, run_batch, write_overview
 from frazil.archive.folder import Archive, now
 from frazil.archive.sources import MapTask, find_products
 from frazil.errors import ArchiveError, OptionError, ProductNotFoundError
@@ -23,6 +24,7 @@ from frazil.files import replaced_file
 from frazil.marks import WRITTEN_BY
 
 HEARTBEAT = "watch.json"
+_REST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,9 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.archive, self.look_for, self.workers = archive, look_for, workers
-        self.how, self.batch, self._clock = how or WatchSettings(), batch or BatchSettings(), clock
+        self.how, self._clock = how or WatchSettings(), clock
+        self.batch = replace(batch or BatchSettings(), overview=False)
+        self._overview_at, self._untold = -inf, False
         self._seen: dict[str, tuple[tuple[int, int, int], float]] = {}
         self.mapped = 0
         self.aside: set[str] = set()
@@ -91,16 +95,30 @@ class Watch:
             made = len(done.made)
             self.mapped += made
             self.aside |= set(done.quarantined)
+            self._untold = self._untold or made > 0
+        if self._untold and self._clock() >= self._overview_at:
+            self.tell()
         self._beat(0, unsettled)
         return made
 
+    def tell(self) -> None:
+        """Write the table and the collection of all maps; again no sooner than twenty times what that took."""
+        started = self._clock()
+        write_overview(self.archive)
+        self._untold = False
+        self._overview_at = self._clock() + _REST * (self._clock() - started)
+
     def run(self, stop: Callable[[], bool], *, progress: Callable[[float, str], None] | None = None) -> None:
         """Look until told to stop."""
-        while not stop():
-            self.look(progress, stop)
-            end = self._clock() + self.how.every_s
-            while self._clock() < end and not stop():
-                time.sleep(min(0.5, max(end - self._clock(), 0.01)))
+        try:
+            while not stop():
+                self.look(progress, stop)
+                end = self._clock() + self.how.every_s
+                while self._clock() < end and not stop():
+                    time.sleep(min(0.5, max(end - self._clock(), 0.01)))
+        finally:
+            if self._untold:
+                self.tell()
 
     def _ready(self) -> tuple[list[MapTask], int]:
         """Products to map, and how many are still changing."""
@@ -131,7 +149,7 @@ class Watch:
             "process": os.getpid(),
             "every_s": self.how.every_s,
             "mapped": self.mapped,
-            "put_aside": len(self.aside),
+            "quarantined": len(self.aside),
             "waiting": waiting,
             "arriving": unsettled,
         }

@@ -18,7 +18,7 @@ from frazil.cli.say import say, say_result
 from frazil.errors import FrazilError
 
 if TYPE_CHECKING:
-    from frazil.archive.engine import Engine, Place
+    from frazil.archive.engine import ClusterSettings, Engine
     from frazil.archive.folder import Archive
     from frazil.conventions import Check
 
@@ -40,7 +40,7 @@ _PLACE: tuple[Callable[[Any], Any], ...] = (
     click.option("--walltime", default="04:00:00", show_default=True, help="Of each job of Slurm."),
     click.option("--shell", multiple=True, help="Command that each job of Slurm runs first; repeat for several."),
     click.option(
-        "--tries", type=int, default=3, show_default=True, help="Of a scene that fails before it is put aside."
+        "--tries", type=int, default=3, show_default=True, help="Of a scene that fails before it is quarantined."
     ),
     click.option(
         "--timeout", "timeout_s", type=float, default=3600.0, show_default=True, help="That a scene may take, seconds."
@@ -63,7 +63,7 @@ def _place_options(command: Any) -> Any:
 @_place_options
 @click.option("--shard", metavar="NUMBER/OF", help="Map this part of the products alone: 2/8 of a job array of eight.")
 @click.option("--resume", is_flag=True, help="Go on with the archive: its model, its options, and its sources.")
-@click.option("--retry", is_flag=True, help="Try again what was put aside.")
+@click.option("--retry", is_flag=True, help="Try again what was quarantined.")
 @click.option("--status", is_flag=True, help="Say how the archive stands, write its status.html, and end.")
 @_KEEP
 @click.option("--job-script", is_flag=True, help="Print what a job of Slurm would run, and end.")
@@ -90,7 +90,7 @@ def batch(
 
     One scene is one task of one worker. Products of a search (frazil find … -o search.json) are fetched, mapped, and
     removed. Scenes that have a map are left as they are, so that the same command goes on
-    after whatever ended it. What is refused, or fails again and again, is put aside, told at the end (exit status 1),
+    after whatever ended it. What is refused, or fails again and again, is quarantined, told at the end (exit status 1),
     and kept with the reason in the archive's journal.
     """
     from frazil.archive.batch import BatchSettings, run_batch
@@ -123,15 +123,15 @@ def batch(
     with _engine(archive, place) as engine, progress_bar("mapping") as progress:
         done = run_batch(archive, tasks, engine, settings, progress=progress)
     for name, why in done.quarantined.items():
-        say(f"frazil: put aside {name}: {why}", err=True)
+        say(f"frazil: quarantined {name}: {why}", err=True)
     told = {
         "archive": str(archive.root),
         "mapped": len(done.made),
         "were_there": len(done.there),
-        "put_aside": len(done.quarantined),
+        "quarantined": done.quarantined if as_json else len(done.quarantined),
         "seconds": done.seconds,
     }
-    say_result(told | ({"quarantined": done.quarantined} if as_json else {}), as_json)
+    say_result(told, as_json)
     if done.quarantined:
         click.get_current_context().exit(1)
 
@@ -231,7 +231,7 @@ def watch(
             except KeyboardInterrupt:  # its ordinary end
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 say("Ended.", err=True)
-    say_result({"archive": str(archive.root), "mapped": watching.mapped, "put_aside": len(watching.aside)}, as_json)
+    say_result({"archive": str(archive.root), "mapped": watching.mapped, "quarantined": len(watching.aside)}, as_json)
 
 
 def _begin(output: str, model: str, given: dict[str, Any], check: Check, attributes: tuple[str, ...]) -> Archive:
@@ -247,12 +247,12 @@ def _begin(output: str, model: str, given: dict[str, Any], check: Check, attribu
     return begin_archive(describe_archive(output, model, loaded, options, check=check, attributes=own))
 
 
-def _place(given: dict[str, Any]) -> Place:
-    from frazil.archive.engine import GIB, Place
+def _place(given: dict[str, Any]) -> ClusterSettings:
+    from frazil.archive.engine import GIB, ClusterSettings
     from frazil.memory import available_bytes
 
     read = {name: given.pop(name) for name in _OF_PLACE}
-    place = Place(memory_bytes=int(read.pop("memory_gib") * GIB), **read)
+    place = ClusterSettings(memory_bytes=int(read.pop("memory_gib") * GIB), **read)
     free, most = available_bytes(), place.workers * place.memory_bytes
     if place.dask == "local" and free is not None and most > free:
         say(f"Note: the workers may take {most / GIB:.1f} GiB, and {free / GIB:.1f} GiB are free.", err=True)
@@ -260,7 +260,7 @@ def _place(given: dict[str, Any]) -> Place:
 
 
 @contextmanager
-def _engine(archive: Archive, place: Place) -> Iterator[Engine]:
+def _engine(archive: Archive, place: ClusterSettings) -> Iterator[Engine]:
     """Workers that are ended at the end, however it comes; what they were writing is removed."""
     from frazil.archive.engine import Engine
     from frazil.files import sweep

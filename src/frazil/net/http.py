@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
 
@@ -37,16 +37,16 @@ class InterruptedAnswerError(ArchiveError):
     """The network failed; the same request may succeed later."""
 
 
-class Token:
+class Token(Protocol):
     """What a server knows a user by; nobody sees it who does not ask `current`."""
 
     def current(self) -> str:
         """The token, valid for a while."""
-        raise NotImplementedError
+        ...
 
     def renewed(self, refused: str) -> str:
         """Another token, because the server refused that one."""
-        raise NotImplementedError
+        ...
 
 
 @dataclass(frozen=True, eq=False)

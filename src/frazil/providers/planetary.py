@@ -65,6 +65,8 @@ def _items(client: Client, **asked: Any) -> Iterator[Found]:
     except (APIError, requests.RequestException, KeyError, TypeError, ValueError, NotImplementedError) as error:
         if isinstance(error, ArchiveError):
             raise
+        if isinstance(error, requests.ConnectionError) or "Max retries exceeded" in str(error):  # the client wraps it
+            raise ArchiveError(f"{shown(address)} cannot be reached. Is this machine online?") from error
         reason = printable(" ".join(str(error).split()))[:200]
         raise ArchiveError(f"{shown(address)} cannot be searched ({reason}). Is it a STAC API?") from error
 
